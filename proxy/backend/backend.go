@@ -1,0 +1,272 @@
+package backend
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of the fields of a [Backend].
+const (
+	DefaultTimeout    = 60 * time.Second
+	DefaultIdleTTL    = 90 * time.Second
+	DefaultAddressTTL = 30 * time.Second
+	DefaultKeepAlive  = 15 * time.Second
+	DefaultMaxIdle    = 256
+)
+
+// ErrBusy is returned by Get when MaxConns connections are in use and none
+// became free within AcquireTimeout. It is no error of the backend.
+var ErrBusy = errors.New("backend: all connections are in use")
+
+// ErrUnusable is returned by Get when the backend is in the error state and
+// Retry has not elapsed, when another request is probing it, or when it is
+// Disabled or Stopped.
+var ErrUnusable = errors.New("backend: not usable now")
+
+// ErrClosed is returned by Get after Close.
+var ErrClosed = errors.New("backend: closed")
+
+// Backend is one origin server and the pool of connections to it. Set the
+// fields before the first use; the zero value of each but URL is useful.
+type Backend struct {
+	// URL says where the backend is. The scheme decides whether TLS is spoken
+	// (https, wss, h2) and which port is meant when none is named. Userinfo,
+	// path and query mean nothing here.
+	URL *url.URL
+
+	// Socket is the path of a unix-domain socket to dial in place of the URL's
+	// host, as in Apache's "unix:/run/app.sock|http://app/". [Parse] sets it.
+	Socket string
+
+	// DialContext opens connections. If nil, a net.Dialer with SourceAddr,
+	// KeepAlive and Resolver does; with a custom one these three and
+	// AddressTTL have no effect.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// SourceAddr is the local address to connect from; the zero value lets the
+	// system choose. Apache: ProxySourceAddress.
+	SourceAddr netip.Addr
+
+	// Resolver looks up the URL's host; nil means net.DefaultResolver.
+	Resolver *net.Resolver
+
+	// TLS configures TLS for the schemes that speak it: RootCAs for an own CA,
+	// Certificates for a client certificate, ServerName for the name sent as
+	// SNI and verified (default: the URL's host). If nil, a configuration that
+	// verifies against the system's roots. Without NextProtos, "http/1.1" is
+	// offered by ALPN.
+	TLS *tls.Config
+
+	// ProxyProtocol, if not zero, announces each client to the backend by a
+	// PROXY protocol header of that version when a connection is opened.
+	// Connections are then reused only for the same client address (see
+	// [WithClient]).
+	ProxyProtocol ProxyProtocol
+
+	// MaxConns limits the connections, open or being opened, of this process.
+	// Zero or less means no limit. Apache: max.
+	MaxConns int
+
+	// MaxIdle limits the connections kept open while unused. Zero means 256, a
+	// negative value keeps none. Apache: smax.
+	MaxIdle int
+
+	// MinIdle is the number of unused connections to keep ready: from the
+	// first use on they are opened in the background, and replaced when they
+	// have become too old. Without effect under ProxyProtocol. Apache: min.
+	MinIdle int
+
+	// DisableReuse closes each connection after one use. Apache: disablereuse.
+	DisableReuse bool
+
+	// IdleTTL is how long a connection may stay unused before it is closed.
+	// Zero means 90 s; negative means for ever. A shorter time that the backend
+	// tells ([Conn.LimitIdle]) is obeyed. Apache: ttl.
+	IdleTTL time.Duration
+
+	// AcquireTimeout is how long Get waits for one of MaxConns connections.
+	// Zero waits as long as the context allows. Apache: acquire.
+	AcquireTimeout time.Duration
+
+	// ConnectTimeout bounds resolving, connecting and the TLS handshake.
+	// Zero means Timeout. Apache: connectiontimeout.
+	ConnectTimeout time.Duration
+
+	// Timeout bounds each wait for the backend to take or to send a byte, as
+	// far as protocols call [Conn.Arm]. Zero means 60 s; negative means none.
+	// Apache: timeout, ProxyTimeout.
+	Timeout time.Duration
+
+	// KeepAlive is the interval of TCP keep-alive probes. Zero means 15 s;
+	// negative disables them. Apache: keepalive.
+	KeepAlive time.Duration
+
+	// AddressTTL is how often the host is looked up while connections are
+	// open: those to addresses that are gone from the answer are not used
+	// again. New connections always resolve the name. Zero means 30 s; negative
+	// means never. Apache: addressttl.
+	AddressTTL time.Duration
+
+	// Retry is how long a backend in the error state is left alone before one
+	// request probes it. Zero means it is never left alone. Apache: retry.
+	Retry time.Duration
+
+	// ReadBufferSize and WriteBufferSize are the sizes in bytes of each
+	// connection's buffers. Zero means 8192 and 4096. Apache: iobuffersize.
+	ReadBufferSize, WriteBufferSize int
+
+	// Logger gets changes of state at level Warn and connections at level
+	// Debug. If nil, nothing is logged.
+	Logger *slog.Logger
+
+	// OnStateChange, if not nil, is called after each change of state, with
+	// the cause of an error. It must not block.
+	OnStateChange func(b *Backend, from, to State, cause error)
+
+	once     sync.Once
+	setupErr error
+	pool     pool
+	health   health
+	counters counters
+	flags    atomic.Uint32
+	resolved addressBook
+	tls      *tls.Config
+	network  string // "tcp" or "unix"
+	address  string // what is dialled
+	text     string // what String returns
+	epoch    time.Time
+	stop     context.CancelFunc // ends background work
+	life     context.Context
+	work     sync.WaitGroup
+}
+
+// Parse makes a Backend from Apache's notation: "http://host:port/…", or
+// "unix:/path|http://host/…" for a unix-domain socket.
+func Parse(s string) (*Backend, error) {
+	socket := ""
+	if len(s) > 5 && strings.EqualFold(s[:5], "unix:") {
+		path, rest, ok := strings.Cut(s[5:], "|")
+		if !ok || path == "" {
+			return nil, fmt.Errorf("backend: %q: want unix:/path|scheme://host/", s)
+		}
+		socket, s = path, rest
+		if strings.HasSuffix(s, ":") { // "unix:/path|http:" means localhost
+			s += "//localhost"
+		}
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, fmt.Errorf("backend: %w", err)
+	}
+	b := &Backend{URL: u, Socket: socket}
+	if _, _, err := b.where(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// String returns scheme, host and port of the backend, with the path of its
+// socket if it has one. It holds no credentials.
+func (b *Backend) String() string {
+	if b.setup() == nil || b.text != "" {
+		return b.text
+	}
+	return "invalid backend"
+}
+
+// Close closes the idle connections and ends background work; connections in
+// use are closed when they are released. Get fails from now on.
+func (b *Backend) Close() error {
+	_ = b.setup() // so that background work has a context to end
+	b.pool.close(b)
+	b.stop()
+	b.work.Wait()
+	return nil
+}
+
+// setup prepares what the fields imply, once.
+func (b *Backend) setup() error {
+	b.once.Do(func() {
+		b.epoch = time.Now()
+		b.life, b.stop = context.WithCancel(context.Background())
+		b.network, b.address, b.setupErr = b.where()
+		if b.setupErr != nil {
+			return
+		}
+		b.text = b.URL.Scheme + "://" + b.URL.Host
+		if b.Socket != "" {
+			b.text = "unix:" + b.Socket + "|" + b.text
+		}
+		if speaksTLS(b.URL.Scheme) {
+			b.tls = b.tlsConfig()
+		}
+	})
+	return b.setupErr
+}
+
+// where returns the network and address that the URL and Socket name.
+func (b *Backend) where() (network, address string, err error) {
+	if b.URL == nil {
+		return "", "", errors.New("backend: no URL")
+	}
+	if b.Socket != "" {
+		return "unix", b.Socket, nil
+	}
+	host, port := b.URL.Hostname(), b.URL.Port()
+	if host == "" {
+		return "", "", fmt.Errorf("backend: %q names no host", b.URL.Redacted())
+	}
+	if port == "" {
+		if port = DefaultPort(b.URL.Scheme); port == "" {
+			return "", "", fmt.Errorf("backend: no default port is known for scheme %q", b.URL.Scheme)
+		}
+	}
+	return "tcp", net.JoinHostPort(host, port), nil
+}
+
+// DefaultPort returns the port that a URL of this scheme means when it names
+// none, or "" for an unknown scheme.
+func DefaultPort(scheme string) string {
+	switch strings.ToLower(scheme) {
+	case "http", "ws", "h2c":
+		return "80"
+	case "https", "wss", "h2":
+		return "443"
+	case "ftp":
+		return "21"
+	case "fcgi":
+		return "8000"
+	case "ajp":
+		return "8009"
+	case "scgi":
+		return "4000"
+	}
+	return ""
+}
+
+// speaksTLS reports whether connections of this scheme begin with a handshake.
+func speaksTLS(scheme string) bool {
+	switch strings.ToLower(scheme) {
+	case "https", "wss", "h2":
+		return true
+	}
+	return false
+}
+
+// or returns v, or def if v is zero.
+func or[T int | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}

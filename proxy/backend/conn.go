@@ -1,0 +1,182 @@
+package backend
+
+import (
+	"bufio"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Conn is a pooled connection to a backend. It belongs to whoever got it until
+// Release; Read and Write are counted in the backend's [Stats].
+type Conn struct {
+	net.Conn // a *tls.Conn where the scheme speaks TLS
+
+	// R and W buffer the connection. What is left in R at Release makes the
+	// connection unfit for reuse.
+	R *bufio.Reader
+	W *bufio.Writer
+
+	// State is for the protocol: what it wants to remember of the connection
+	// from one use to the next. It is nil on a new connection.
+	State any
+
+	backend  *Backend
+	wire     net.Conn // below TLS
+	peek     *peeker  // nil where the socket cannot be looked at
+	client   netip.AddrPort
+	ip       netip.Addr // of the backend, for AddressTTL
+	deadline time.Duration
+	since    time.Duration // when it became idle
+	idle     time.Duration // how long it may be idle; 0 means by the Backend
+	sent     int64
+	received int64
+	used     bool // has served before
+	trial    bool // this use probes a backend in the error state
+}
+
+func (b *Backend) newConn(nc, wire net.Conn, client Client) *Conn {
+	c := &Conn{Conn: nc, backend: b, wire: wire, client: client.Source, peek: newPeeker(wire)}
+	if a, ok := wire.RemoteAddr().(*net.TCPAddr); ok {
+		c.ip = a.AddrPort().Addr().Unmap()
+	}
+	c.R = bufio.NewReaderSize(c, or(b.ReadBufferSize, 8192))
+	c.W = bufio.NewWriterSize(c, or(b.WriteBufferSize, 4096))
+	return c
+}
+
+// Read reads from the connection and counts what came. Protocols that use R
+// must not call it.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.received += int64(n)
+	return n, err
+}
+
+// Write writes to the connection and counts what went.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.sent += int64(n)
+	return n, err
+}
+
+// TCP returns the connection itself when no TLS is spoken over it, so that
+// bodies can be spliced by the kernel; else nil. What is moved that way must
+// be told to [Conn.Count].
+func (c *Conn) TCP() *net.TCPConn {
+	tc, _ := c.Conn.(*net.TCPConn)
+	return tc
+}
+
+// Count adds to the bytes sent and received over the connection.
+func (c *Conn) Count(sent, received int64) {
+	c.sent += sent
+	c.received += received
+}
+
+// Reused reports whether the connection has served before.
+func (c *Conn) Reused() bool { return c.used }
+
+// Backend returns the backend that the connection leads to.
+func (c *Conn) Backend() *Backend { return c.backend }
+
+// Arm sets the time limit for the reads and writes that follow to the
+// backend's Timeout, or to d if d is not zero; a negative d removes it. To
+// save a timer for each request, a limit that is already set is left alone
+// while it lies between d and 9/8 of d ahead.
+func (c *Conn) Arm(d time.Duration) {
+	if d == 0 {
+		d = or(c.backend.Timeout, DefaultTimeout)
+	}
+	if d < 0 {
+		if c.deadline != 0 {
+			c.deadline = 0
+			_ = c.Conn.SetDeadline(time.Time{})
+		}
+		return
+	}
+	now := time.Since(c.backend.epoch)
+	if left := c.deadline - now; left >= d && left <= d+d/8 {
+		return
+	}
+	c.deadline = now + d + d/8
+	_ = c.Conn.SetDeadline(c.backend.epoch.Add(c.deadline))
+}
+
+// Disarmed tells the connection that its deadline was changed behind Arm's
+// back, so that the next Arm sets it anew.
+func (c *Conn) Disarmed() { c.deadline = -1 }
+
+// LimitIdle shortens the time for which this connection may be idle, as told
+// by the backend (Keep-Alive: timeout=). Times longer than the backend's
+// IdleTTL have no effect.
+func (c *Conn) LimitIdle(d time.Duration) {
+	if d > 0 {
+		c.idle = d
+	}
+}
+
+// Succeeded tells that the backend has answered well over this connection. It
+// ends a trial; protocols call it when the head of an answer is in.
+func (c *Conn) Succeeded() {
+	if c.trial {
+		c.trial = false
+		c.backend.MarkOK()
+	}
+}
+
+// Release gives the connection back. It is kept for the next use if reusable,
+// and closed otherwise, or when the pool is full, bytes were left unread or
+// unwritten, or the backend's address has changed. The Conn must not be
+// touched afterwards.
+func (c *Conn) Release(reusable bool) {
+	b := c.backend
+	b.counters.sent.Add(c.sent)
+	b.counters.received.Add(c.received)
+	b.counters.busy.Add(-1)
+	c.sent, c.received = 0, 0
+	if c.trial {
+		c.trial = false
+		if reusable {
+			b.MarkOK()
+		} else {
+			b.MarkError(errTrialFailed)
+		}
+	}
+	if !reusable || b.DisableReuse || c.R.Buffered() > 0 || c.W.Buffered() > 0 || b.resolved.gone(c.ip) {
+		b.pool.discard(b, c)
+		return
+	}
+	c.used = true
+	b.pool.put(b, c)
+}
+
+// Detach takes the connection out of the pool for good, for example for a
+// tunnel: the caller closes it, and then calls the function that Detach
+// returns, which frees its place under MaxConns.
+func (c *Conn) Detach() (closed func(sent, received int64)) {
+	b := c.backend
+	c.Succeeded()
+	return func(sent, received int64) {
+		b.counters.sent.Add(c.sent + sent)
+		b.counters.received.Add(c.received + received)
+		b.counters.busy.Add(-1)
+		b.pool.forget(b)
+	}
+}
+
+// alive reports whether an idle connection can still be used: neither closed
+// by the backend, nor holding bytes that nobody asked for.
+func (c *Conn) alive() bool {
+	if c.peek == nil {
+		return true
+	}
+	switch c.peek.look() {
+	case peekClosed:
+		return false
+	case peekData:
+		// TLS 1.3 tickets may wait on a connection that was never read from.
+		return c.wire != c.Conn && !c.used
+	}
+	return true
+}

@@ -1,0 +1,76 @@
+package backend
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+)
+
+// dial opens a connection: connect, PROXY header, TLS. The caller holds a
+// place in the pool for it.
+func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
+	if timeout := or(b.ConnectTimeout, or(b.Timeout, DefaultTimeout)); timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	nc, err := b.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if b.ProxyProtocol == 0 && b.tls == nil {
+		return b.newConn(nc, nc, client), nil
+	}
+	// What follows reads and writes: the context must be able to end it.
+	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	wire := nc
+	if b.ProxyProtocol != 0 {
+		err = b.ProxyProtocol.write(nc, client)
+	}
+	if err == nil && b.tls != nil {
+		tc := tls.Client(nc, b.tls)
+		if err = tc.HandshakeContext(ctx); err != nil {
+			err = fmt.Errorf("TLS handshake: %w", err)
+		}
+		nc = tc
+	}
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = wire.Close()
+		return nil, err
+	}
+	return b.newConn(nc, wire, client), nil
+}
+
+func (b *Backend) connect(ctx context.Context) (net.Conn, error) {
+	if b.DialContext != nil {
+		return b.DialContext(ctx, b.network, b.address)
+	}
+	d := net.Dialer{KeepAlive: or(b.KeepAlive, DefaultKeepAlive), Resolver: b.Resolver}
+	if b.SourceAddr.IsValid() && b.network == "tcp" {
+		d.LocalAddr = &net.TCPAddr{IP: b.SourceAddr.AsSlice(), Zone: b.SourceAddr.Zone()}
+	}
+	return d.DialContext(ctx, b.network, b.address)
+}
+
+// tlsConfig completes the TLS field without changing it.
+func (b *Backend) tlsConfig() *tls.Config {
+	cfg := b.TLS.Clone()
+	if cfg == nil {
+		cfg = &tls.Config{}
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = b.URL.Hostname()
+	}
+	if cfg.NextProtos == nil {
+		cfg.NextProtos = []string{"http/1.1"}
+	}
+	if cfg.ClientSessionCache == nil {
+		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	}
+	return cfg
+}

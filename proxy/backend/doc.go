@@ -1,0 +1,56 @@
+// Package backend is one origin server: how to reach it, a pool of its
+// connections, whether it is usable, and what it has served. Apache calls it a
+// worker. It knows nothing of HTTP: the HTTP, FastCGI and AJP transports all
+// stand on it.
+//
+//	transport ── Get(ctx) ──► Backend ──► idle connection, still open? ──► *Conn
+//	                             │                 none
+//	                             ├─ below MaxConns ──► dial, TLS, PROXY line ──► *Conn
+//	                             └─ at MaxConns ─────► wait in line (FIFO) ────► *Conn
+//	transport ◄── write, read ──► Conn.Release(reusable) ──► next in line, or idle
+//
+// A whole program:
+//
+//	b, err := backend.Parse("http://127.0.0.1:9000")
+//	if err != nil { … }
+//	defer b.Close()
+//	c, err := b.Get(ctx)
+//	if err != nil { … }
+//	_, err = c.W.WriteString("PING\r\n")
+//	…
+//	c.Release(true)
+//
+// # Concurrency
+//
+// The fields of a [Backend] are fixed once it is used; all methods may be
+// called from any goroutine. A [Conn] belongs to whoever got it until Release.
+//
+// # Timeouts
+//
+// AcquireTimeout bounds the wait for a free connection, ConnectTimeout the
+// dialling with its TLS handshake, Timeout each single wait for a byte to be
+// read or written (protocols call [Conn.Arm]). The context given to Get bounds
+// the wait and the dialling together.
+//
+// # State
+//
+//	usable --connect failed, MarkError--> error --Retry elapsed--> trial --ok--> usable
+//	                                        ▲                        │
+//	                                        └────────── failed ──────┘
+//
+// In the trial state one request probes the backend and all others are refused
+// with [ErrUnusable]. With Retry zero, the default, the backend is never left
+// alone: each request tries, as Apache does for a ProxyPass without a balancer.
+//
+// # Security
+//
+// Addresses come from configuration alone: nothing here reads a URL of a
+// client. TLS certificates are verified unless the TLS field says otherwise.
+//
+// # Differences from Apache
+//
+// Limits hold for the whole process, not for each child. Names are resolved
+// anew (AddressTTL) instead of once. All addresses of a name are tried in
+// parallel when the first is slow (RFC 8305). A full pool is not an error of
+// the backend. After an error one request probes, not all.
+package backend

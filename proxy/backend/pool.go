@@ -1,0 +1,433 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// DialError is what Get returns when no connection could be opened.
+type DialError struct {
+	Address string // what was dialled: host:port or the path of a socket
+	Err     error
+}
+
+// Error names the address and the cause.
+func (e *DialError) Error() string { return fmt.Sprintf("dial %s: %v", e.Address, e.Err) }
+
+// Unwrap returns the cause.
+func (e *DialError) Unwrap() error { return e.Err }
+
+// pool holds the connections of a backend. Idle ones are used last in, first
+// out, so that what is not needed grows old and is closed.
+type pool struct {
+	mu      sync.Mutex // guards all below
+	open    int        // connections open, or being opened
+	idle    []*Conn    // the longest idle first
+	line    line
+	sweeper *time.Timer // nil until a connection was idle
+	armed   bool        // the sweeper is going to run
+	warming bool        // a goroutine is opening connections for MinIdle
+	closed  bool
+}
+
+// line is the queue of those who wait for a connection, first in, first out.
+type line struct {
+	first, last *waiter
+	n           int
+}
+
+// A waiter is handed a connection, or nil for the permission to dial.
+type waiter struct {
+	handed     chan *Conn // of capacity 1
+	client     netip.AddrPort
+	fresh      bool
+	prev, next *waiter
+	queued     bool
+}
+
+func (l *line) push(w *waiter) {
+	w.prev, w.queued = l.last, true
+	if l.last == nil {
+		l.first = w
+	} else {
+		l.last.next = w
+	}
+	l.last = w
+	l.n++
+}
+
+func (l *line) remove(w *waiter) {
+	if w.prev == nil {
+		l.first = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		l.last = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next, w.queued = nil, nil, false
+	l.n--
+}
+
+func (l *line) pop() *waiter {
+	w := l.first
+	if w != nil {
+		l.remove(w)
+	}
+	return w
+}
+
+// Get returns a connection: an idle one that is still open, or a new one. At
+// MaxConns it waits in line for AcquireTimeout and as long as ctx allows. It
+// fails with [ErrBusy], [ErrUnusable], [ErrClosed], the context's error, or a
+// [*DialError]; a failed dial puts the backend into the error state.
+func (b *Backend) Get(ctx context.Context) (*Conn, error) { return b.get(ctx, false) }
+
+// GetFresh is Get without the idle connections: for a second try after a
+// reused connection turned out to be closed.
+func (b *Backend) GetFresh(ctx context.Context) (*Conn, error) { return b.get(ctx, true) }
+
+func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
+	if err := b.setup(); err != nil {
+		return nil, err
+	}
+	trial, err := b.admit()
+	if err != nil {
+		return nil, err
+	}
+	var client Client
+	if b.ProxyProtocol != 0 {
+		client = ClientOf(ctx)
+	}
+	b.counters.elected.Add(1)
+	c, err := b.acquire(ctx, client.Source, fresh)
+	if c == nil && err == nil {
+		c, err = b.open(ctx, client)
+	}
+	if err != nil {
+		if trial {
+			b.endTrial()
+		}
+		return nil, err
+	}
+	c.trial = trial
+	b.counters.busy.Add(1)
+	return c, nil
+}
+
+// acquire returns an idle connection, or nil for the permission to dial.
+func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool) (*Conn, error) {
+	p := &b.pool
+	for {
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, ErrClosed
+		}
+		var c *Conn
+		if !fresh {
+			c = p.take(client, b.ProxyProtocol != 0)
+		}
+		if c == nil {
+			break
+		}
+		p.mu.Unlock()
+		if b.fit(c) {
+			b.counters.reused.Add(1)
+			b.tend()
+			return c, nil
+		}
+		p.discard(b, c)
+	}
+	if b.MaxConns <= 0 || p.open < b.MaxConns {
+		p.open++
+		p.mu.Unlock()
+		return nil, nil
+	}
+	if len(p.idle) > 0 { // none of them serves, so the oldest makes room
+		c := p.idle[0]
+		p.idle = append(p.idle[:0], p.idle[1:]...)
+		p.mu.Unlock()
+		_ = c.Conn.Close()
+		return nil, nil
+	}
+	w := &waiter{handed: make(chan *Conn, 1), client: client, fresh: fresh}
+	p.line.push(w)
+	p.mu.Unlock()
+	return b.wait(ctx, w)
+}
+
+// wait stands in line until w is handed something, or gives up its place.
+func (b *Backend) wait(ctx context.Context, w *waiter) (*Conn, error) {
+	b.counters.waited.Add(1)
+	var expired <-chan time.Time
+	if b.AcquireTimeout > 0 {
+		t := time.NewTimer(b.AcquireTimeout)
+		defer t.Stop()
+		expired = t.C
+	}
+	var err error
+	select {
+	case c := <-w.handed:
+		return b.accept(c)
+	case <-expired:
+		err = ErrBusy
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	p := &b.pool
+	p.mu.Lock()
+	if w.queued {
+		p.line.remove(w)
+		p.mu.Unlock()
+		return nil, err
+	}
+	p.mu.Unlock()
+	// It was handed something at the same moment: pass it on.
+	if c := <-w.handed; c != nil {
+		p.put(b, c)
+	} else {
+		p.forget(b)
+	}
+	return nil, err
+}
+
+// accept turns a connection that was handed over and has since been closed
+// into the permission to dial.
+func (b *Backend) accept(c *Conn) (*Conn, error) {
+	if c != nil && !b.fit(c) {
+		_ = c.Conn.Close()
+		c = nil
+	}
+	if c != nil {
+		b.counters.reused.Add(1)
+	}
+	return c, nil
+}
+
+// fit reports whether an idle connection may still be used.
+func (b *Backend) fit(c *Conn) bool {
+	if limit := b.idleLimit(c); limit > 0 && time.Since(b.epoch)-c.since >= limit {
+		return false
+	}
+	return !b.resolved.gone(c.ip) && c.alive()
+}
+
+// idleLimit is how long c may be idle; 0 means for ever.
+func (b *Backend) idleLimit(c *Conn) time.Duration {
+	limit := max(or(b.IdleTTL, DefaultIdleTTL), 0)
+	if c.idle > 0 && (limit == 0 || c.idle < limit) {
+		return c.idle
+	}
+	return limit
+}
+
+// open dials with the permission to do so, and gives it back on failure.
+func (b *Backend) open(ctx context.Context, client Client) (*Conn, error) {
+	c, err := b.dial(ctx, client)
+	if err == nil {
+		b.counters.created.Add(1)
+		b.tend()
+		return c, nil
+	}
+	b.pool.forget(b)
+	if ctx.Err() != nil && context.Cause(ctx) != nil {
+		return nil, &DialError{b.address, context.Cause(ctx)}
+	}
+	err = &DialError{b.address, err}
+	b.MarkError(err)
+	return nil, err
+}
+
+// take returns the idle connection used last that serves this client.
+func (p *pool) take(client netip.AddrPort, bound bool) *Conn {
+	i := len(p.idle) - 1
+	if bound {
+		for i >= 0 && p.idle[i].client != client {
+			i--
+		}
+	}
+	if i < 0 {
+		return nil
+	}
+	c := p.idle[i]
+	copy(p.idle[i:], p.idle[i+1:])
+	p.idle[len(p.idle)-1] = nil
+	p.idle = p.idle[:len(p.idle)-1]
+	return c
+}
+
+// put hands c to the first in line, or keeps it idle.
+func (p *pool) put(b *Backend, c *Conn) {
+	c.since = time.Since(b.epoch)
+	p.mu.Lock()
+	if w := p.line.pop(); w != nil {
+		p.mu.Unlock()
+		if w.fresh || b.ProxyProtocol != 0 && w.client != c.client {
+			_ = c.Conn.Close()
+			c = nil
+		}
+		w.handed <- c
+		return
+	}
+	if p.closed || len(p.idle) >= or(b.MaxIdle, DefaultMaxIdle) {
+		p.open--
+		p.mu.Unlock()
+		_ = c.Conn.Close()
+		return
+	}
+	p.idle = append(p.idle, c)
+	if !p.armed {
+		p.arm(b, b.sweepIn(c))
+	}
+	p.mu.Unlock()
+}
+
+// discard closes a connection that must not be used again.
+func (p *pool) discard(b *Backend, c *Conn) {
+	_ = c.wire.Close() // no farewell: the other side may not be reading
+	p.forget(b)
+}
+
+// forget frees the place of a connection that is closed or was never opened.
+func (p *pool) forget(b *Backend) {
+	p.mu.Lock()
+	w := p.line.pop()
+	if w == nil {
+		p.open--
+	}
+	p.mu.Unlock()
+	if w != nil {
+		w.handed <- nil
+	}
+}
+
+func (p *pool) close(b *Backend) {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.open -= len(idle)
+	if p.sweeper != nil {
+		p.sweeper.Stop()
+	}
+	p.mu.Unlock()
+	for _, c := range idle {
+		_ = c.Conn.Close()
+	}
+}
+
+// maxSweep is the longest that a connection closed by the backend stays
+// unnoticed in the pool.
+const maxSweep = time.Minute
+
+// sweepIn is when to look after an idle connection.
+func (b *Backend) sweepIn(c *Conn) time.Duration {
+	if limit := b.idleLimit(c); limit > 0 {
+		return min(limit, maxSweep)
+	}
+	return maxSweep
+}
+
+// arm starts the sweeper; the caller holds the lock.
+func (p *pool) arm(b *Backend, d time.Duration) {
+	p.armed = true
+	if p.sweeper == nil {
+		p.sweeper = time.AfterFunc(d, func() { p.sweep(b) })
+	} else {
+		p.sweeper.Reset(d)
+	}
+}
+
+// sweep closes what was idle for too long or was closed by the backend.
+func (p *pool) sweep(b *Backend) {
+	var dead []*Conn
+	p.mu.Lock()
+	kept := p.idle[:0]
+	next := maxSweep
+	now := time.Since(b.epoch)
+	for _, c := range p.idle {
+		if !b.fit(c) {
+			dead = append(dead, c)
+			continue
+		}
+		if limit := b.idleLimit(c); limit > 0 {
+			next = min(next, limit-(now-c.since))
+		}
+		kept = append(kept, c)
+	}
+	clear(p.idle[len(kept):])
+	p.idle = kept
+	p.open -= len(dead) // nobody is in line while connections are idle
+	p.armed = false
+	if len(kept) > 0 && !p.closed {
+		p.arm(b, max(next, time.Millisecond))
+	}
+	p.mu.Unlock()
+	for _, c := range dead {
+		_ = c.Conn.Close()
+	}
+	b.tend()
+}
+
+// tend does what is due besides serving: it opens connections for MinIdle and
+// looks the address up again.
+func (b *Backend) tend() {
+	if b.MinIdle > 0 {
+		b.warm()
+	}
+	if b.network == "tcp" {
+		b.refresh()
+	}
+}
+
+// warm opens connections in the background until MinIdle are idle, or one
+// fails.
+func (b *Backend) warm() {
+	if b.ProxyProtocol != 0 || b.State() != StateUsable {
+		return
+	}
+	p := &b.pool
+	p.mu.Lock()
+	due := !p.warming && p.lacksIdle(b)
+	p.warming = p.warming || due
+	if due {
+		b.work.Add(1)
+	}
+	p.mu.Unlock()
+	if !due {
+		return
+	}
+	go func() {
+		defer b.work.Done()
+		for {
+			p.mu.Lock()
+			if !p.lacksIdle(b) {
+				p.warming = false
+				p.mu.Unlock()
+				return
+			}
+			p.open++
+			p.mu.Unlock()
+			c, err := b.dial(b.life, Client{})
+			if err != nil {
+				p.forget(b)
+				p.mu.Lock()
+				p.warming = false
+				p.mu.Unlock()
+				return
+			}
+			b.counters.created.Add(1)
+			p.put(b, c)
+		}
+	}()
+}
+
+func (p *pool) lacksIdle(b *Backend) bool {
+	return !p.closed && len(p.idle) < min(b.MinIdle, or(b.MaxIdle, DefaultMaxIdle)) &&
+		(b.MaxConns <= 0 || p.open < b.MaxConns)
+}

@@ -1,0 +1,105 @@
+package backend
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// addressBook remembers the addresses that the backend's host had when it was
+// last looked up.
+type addressBook struct {
+	known  atomic.Pointer[[]netip.Addr] // nil until looked up
+	due    atomic.Int64                 // time of the next lookup since the backend's epoch
+	asking atomic.Bool
+}
+
+// gone reports whether connections to ip should not be used any more.
+func (a *addressBook) gone(ip netip.Addr) bool {
+	known := a.known.Load()
+	if known == nil || !ip.IsValid() {
+		return false
+	}
+	for _, k := range *known {
+		if k == ip {
+			return false
+		}
+	}
+	return true
+}
+
+// refresh looks the host up in the background when AddressTTL has passed.
+// Dialling does not depend on it: that resolves the name each time.
+func (b *Backend) refresh() {
+	ttl := or(b.AddressTTL, DefaultAddressTTL)
+	if ttl < 0 || b.DialContext != nil {
+		return
+	}
+	now := time.Since(b.epoch)
+	due := b.resolved.due.Load()
+	if due == 0 { // the first connection has just resolved it
+		b.resolved.due.CompareAndSwap(0, int64(now+ttl))
+		return
+	}
+	if int64(now) < due || !b.resolved.asking.CompareAndSwap(false, true) {
+		return
+	}
+	b.resolved.due.Store(int64(now + ttl))
+	host := b.URL.Hostname()
+	if _, err := netip.ParseAddr(host); err == nil {
+		return // asking stays set: an address never changes
+	}
+	p := &b.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	b.work.Add(1)
+	go func() {
+		defer b.work.Done()
+		defer b.resolved.asking.Store(false)
+		b.lookup(host)
+	}()
+}
+
+func (b *Backend) lookup(host string) {
+	ctx, cancel := context.WithTimeout(b.life, 10*time.Second)
+	defer cancel()
+	r := b.Resolver
+	if r == nil {
+		r = net.DefaultResolver
+	}
+	found, err := r.LookupNetIP(ctx, "ip", host)
+	if err != nil || len(found) == 0 {
+		return // a resolver in trouble says nothing about the backend
+	}
+	for i := range found {
+		found[i] = found[i].Unmap()
+	}
+	b.resolved.known.Store(&found)
+	b.pool.dropGone(b)
+}
+
+// dropGone closes the idle connections to addresses that are gone.
+func (p *pool) dropGone(b *Backend) {
+	var gone []*Conn
+	p.mu.Lock()
+	kept := p.idle[:0]
+	for _, c := range p.idle {
+		if b.resolved.gone(c.ip) {
+			gone = append(gone, c)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	clear(p.idle[len(kept):])
+	p.idle = kept
+	p.open -= len(gone)
+	p.mu.Unlock()
+	for _, c := range gone {
+		_ = c.Conn.Close()
+	}
+}

@@ -1,0 +1,64 @@
+//go:build unix
+
+package backend
+
+import (
+	"net"
+	"syscall"
+)
+
+type peekResult int
+
+const (
+	peekQuiet  peekResult = iota // open, nothing to read
+	peekData                     // bytes are waiting
+	peekClosed                   // closed or broken
+)
+
+// peeker looks at a socket without taking bytes from it and without waiting.
+type peeker struct {
+	raw    syscall.RawConn
+	look1  func(fd uintptr) // kept, so that a look allocates nothing
+	buf    [1]byte
+	result peekResult
+}
+
+// newPeeker returns nil if nc has no socket.
+func newPeeker(nc net.Conn) *peeker {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	p := &peeker{raw: raw}
+	p.look1 = func(fd uintptr) {
+		for {
+			n, _, err := syscall.Recvfrom(int(fd), p.buf[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			switch {
+			case err == syscall.EINTR:
+				continue
+			case err == syscall.EAGAIN || err == syscall.EWOULDBLOCK:
+				p.result = peekQuiet
+			case err != nil || n == 0:
+				p.result = peekClosed
+			default:
+				p.result = peekData
+			}
+			return
+		}
+	}
+	return p
+}
+
+// look uses Control, not Read: a read deadline that has passed while the
+// connection was idle must not matter.
+func (p *peeker) look() peekResult {
+	p.result = peekClosed
+	if p.raw.Control(p.look1) != nil {
+		return peekClosed
+	}
+	return p.result
+}
