@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,7 +30,7 @@ type Conn struct {
 	deadline time.Duration
 	since    time.Duration // when it became idle
 	idle     time.Duration // how long it may be idle; 0 means by the Backend
-	sent     int64
+	sent     atomic.Int64  // a second goroutine may write
 	received int64
 	used     bool // has served before
 	trial    bool // this use probes a backend in the error state
@@ -56,7 +57,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write writes to the connection and counts what went.
 func (c *Conn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
-	c.sent += int64(n)
+	c.sent.Add(int64(n))
 	return n, err
 }
 
@@ -70,7 +71,7 @@ func (c *Conn) TCP() *net.TCPConn {
 
 // Count adds to the bytes sent and received over the connection.
 func (c *Conn) Count(sent, received int64) {
-	c.sent += sent
+	c.sent.Add(sent)
 	c.received += received
 }
 
@@ -103,6 +104,25 @@ func (c *Conn) Arm(d time.Duration) {
 	_ = c.Conn.SetDeadline(c.backend.epoch.Add(c.deadline))
 }
 
+// Extend moves the limit that Arm set ahead, as if Arm were called now. Unlike
+// Arm, it may be called by a second goroutine, one that writes while the first
+// reads.
+func (c *Conn) Extend() {
+	if d := or(c.backend.Timeout, DefaultTimeout); d > 0 {
+		_ = c.Conn.SetDeadline(time.Now().Add(d + d/8))
+	}
+}
+
+// Ready reports whether a read would not have to wait, as far as can be seen
+// without one: bytes are buffered or waiting, or the backend has closed.
+func (c *Conn) Ready() bool {
+	return c.R.Buffered() > 0 || c.peek != nil && c.peek.look() != peekQuiet
+}
+
+// Abort closes the connection at once, from any goroutine, so that reads and
+// writes on it fail. The Conn must still be released.
+func (c *Conn) Abort() { _ = c.wire.Close() }
+
 // Disarmed tells the connection that its deadline was changed behind Arm's
 // back, so that the next Arm sets it anew.
 func (c *Conn) Disarmed() { c.deadline = -1 }
@@ -131,10 +151,10 @@ func (c *Conn) Succeeded() {
 // touched afterwards.
 func (c *Conn) Release(reusable bool) {
 	b := c.backend
-	b.counters.sent.Add(c.sent)
+	b.counters.sent.Add(c.sent.Swap(0))
 	b.counters.received.Add(c.received)
 	b.counters.busy.Add(-1)
-	c.sent, c.received = 0, 0
+	c.received = 0
 	if c.trial {
 		c.trial = false
 		if reusable {
@@ -158,7 +178,7 @@ func (c *Conn) Detach() (closed func(sent, received int64)) {
 	b := c.backend
 	c.Succeeded()
 	return func(sent, received int64) {
-		b.counters.sent.Add(c.sent + sent)
+		b.counters.sent.Add(c.sent.Load() + sent)
 		b.counters.received.Add(c.received + received)
 		b.counters.busy.Add(-1)
 		b.pool.forget(b)

@@ -1,0 +1,195 @@
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net/http"
+)
+
+// chunkedReader decodes the chunked transfer coding (RFC 9112 section 7.1)
+// without leniency: sizes are plain hexadecimal, lines end in CRLF, extensions
+// are skipped within the limit of a line.
+type chunkedReader struct {
+	r       *bufio.Reader
+	lim     headLimits
+	left    int64 // of the current chunk
+	begun   bool  // a chunk was read, whose final CRLF is due
+	done    bool  // the last chunk and the trailer were read
+	trailer http.Header
+}
+
+// next reads chunk heads until data or the end is before it.
+func (c *chunkedReader) next() error {
+	if c.begun {
+		if err := c.expectCRLF(); err != nil {
+			return err
+		}
+		c.begun = false
+	}
+	line, err := c.readLine()
+	if err != nil {
+		return err
+	}
+	size, err := chunkSize(line)
+	if err != nil {
+		return err
+	}
+	if size > 0 {
+		c.left, c.begun = size, true
+		return nil
+	}
+	return c.readTrailer()
+}
+
+// Read returns io.EOF after the trailer, and an error wrapping ErrMalformed or
+// io.ErrUnexpectedEOF for anything else that ends the data.
+func (c *chunkedReader) Read(p []byte) (int, error) {
+	if c.done {
+		return 0, io.EOF
+	}
+	if c.left == 0 {
+		if err := c.next(); err != nil {
+			return 0, unexpected(err)
+		}
+		if c.done {
+			return 0, io.EOF
+		}
+	}
+	if int64(len(p)) > c.left {
+		p = p[:c.left]
+	}
+	n, err := c.r.Read(p)
+	c.left -= int64(n)
+	if err != nil {
+		return n, unexpected(err)
+	}
+	if c.left == 0 && c.endsBuffered() {
+		// The end has come with the data: see it now, so that the connection
+		// is free before the data is passed on.
+		if err := c.next(); err != nil {
+			return n, unexpected(err)
+		}
+		if c.done {
+			return n, io.EOF
+		}
+	}
+	return n, nil
+}
+
+// endsBuffered reports whether the whole end of an answer without a trailer is
+// in the buffer.
+func (c *chunkedReader) endsBuffered() bool {
+	const end = "\r\n0\r\n\r\n"
+	if c.r.Buffered() < len(end) {
+		return false
+	}
+	b, _ := c.r.Peek(len(end))
+	return string(b) == end
+}
+
+// readLine returns a line without its CRLF. It is valid until the next read.
+func (c *chunkedReader) readLine() ([]byte, error) {
+	line, err := c.r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) || len(line) > c.lim.line {
+		return nil, malformed("line of a chunk is too long")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(line) < 2 || line[len(line)-2] != '\r' {
+		return nil, malformed("line of a chunk does not end in CRLF")
+	}
+	line = line[:len(line)-2]
+	if !validValue(line) {
+		return nil, malformed("line of a chunk has control bytes")
+	}
+	return line, nil
+}
+
+func (c *chunkedReader) expectCRLF() error {
+	b, err := c.r.Peek(2)
+	if err != nil {
+		return err
+	}
+	if b[0] != '\r' || b[1] != '\n' {
+		return malformed("chunk is longer than its size")
+	}
+	_, _ = c.r.Discard(2)
+	return nil
+}
+
+// chunkSize reads the size of a chunk; an extension may follow it.
+func chunkSize(line []byte) (int64, error) {
+	var size int64
+	i := 0
+	for ; i < len(line); i++ {
+		d, ok := hexDigit(line[i])
+		if !ok {
+			break
+		}
+		if i == 15 {
+			return 0, malformed("chunk size has too many digits")
+		}
+		size = size<<4 | int64(d)
+	}
+	if i == 0 {
+		return 0, malformed("chunk has no size")
+	}
+	for i < len(line) && (line[i] == ' ' || line[i] == '\t') {
+		i++
+	}
+	if i < len(line) && line[i] != ';' {
+		return 0, malformed("chunk size is no number")
+	}
+	return size, nil
+}
+
+func hexDigit(c byte) (byte, bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0', true
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10, true
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
+}
+
+// readTrailer reads what follows the last chunk. Fields that must not stand in
+// a trailer are dropped.
+func (c *chunkedReader) readTrailer() error {
+	if b, err := c.r.Peek(2); err != nil {
+		return err
+	} else if b[0] == '\r' && b[1] == '\n' {
+		_, _ = c.r.Discard(2)
+		c.done = true
+		return nil
+	} else if b[0] == '\n' {
+		return malformed("line of a chunk does not end in CRLF")
+	}
+	block, err := readHead(c.r, nil, c.lim)
+	if err != nil {
+		return err
+	}
+	h, err := parseFields(string(block))
+	if err != nil {
+		return err
+	}
+	for name := range h {
+		if forbiddenTrailer(name) {
+			delete(h, name)
+		}
+	}
+	c.trailer, c.done = h, true
+	return nil
+}
+
+// unexpected turns an end before the end into io.ErrUnexpectedEOF.
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

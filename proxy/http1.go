@@ -1,0 +1,369 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// conn1 is what HTTP/1 keeps with a connection.
+type conn1 struct{ scratch []byte }
+
+// exchange is one request and its answer over an HTTP/1.1 connection.
+type exchange struct {
+	t      *Transport
+	c      *backend.Conn
+	r      *http.Request
+	trace  *httptrace.ClientTrace
+	state  *conn1
+	unwind func() bool // ends the watch on the request's context; nil if there is none
+	sender *bodySender // nil without a request body, or before it is sent
+	waits  bool        // the body waits for a 100
+	first  bool        // a byte of the answer has come
+	freed  bool        // the connection was given back
+	resp   http.Response
+	body   responseBody
+}
+
+// exchange sends r over c and reads the head of the answer. It owns c and the
+// body of r from now on, whatever happens.
+func (t *Transport) exchange(c *backend.Conn, r *http.Request, trace *httptrace.ClientTrace) (*http.Response, *Error) {
+	x := &exchange{t: t, c: c, r: r, trace: trace}
+	if x.state, _ = c.State.(*conn1); x.state == nil {
+		x.state = new(conn1)
+		c.State = x.state
+	}
+	if r.Context().Done() != nil {
+		x.unwind = context.AfterFunc(r.Context(), c.Abort)
+	}
+	c.Arm(0)
+	if err := x.send(); err != nil {
+		return nil, x.fail(err)
+	}
+	for interim := 0; ; interim++ {
+		if err := x.readHead(); err != nil {
+			return nil, x.fail(err)
+		}
+		code := x.resp.StatusCode
+		if code >= 200 || code == http.StatusSwitchingProtocols {
+			break
+		}
+		if interim >= or(t.MaxInterim, DefaultMaxInterim) {
+			return nil, x.fail(&Error{Op: OpHeader, Err: malformed("more than %d interim answers", max(or(t.MaxInterim, DefaultMaxInterim), 0))})
+		}
+		if err := x.interim(); err != nil {
+			return nil, x.fail(err)
+		}
+	}
+	if err := x.accept(); err != nil {
+		return nil, x.fail(err)
+	}
+	return &x.resp, nil
+}
+
+// or returns v, or def if v is zero.
+func or[T int | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+// send writes the request, or leaves its body to a goroutine.
+func (x *exchange) send() *Error {
+	r := x.r
+	f := requestFraming(r)
+	opt := headOptions{close: r.Close || x.c.Backend().DisableReuse}
+	if f == framingNone {
+		closeBody(r)
+	} else {
+		expects := httpguts.HeaderValuesContainsToken(r.Header["Expect"], "100-continue")
+		opt.expect = x.t.Ping > 0 && !expects
+		x.waits = expects || opt.expect
+	}
+	x.state.scratch = appendRequestHead(x.state.scratch[:0], r, f, opt)
+	if f != framingNone && !x.waits {
+		x.sender = startSender(x.c, r, f, x.state.scratch)
+		return nil
+	}
+	n, err := x.c.Write(x.state.scratch)
+	if err != nil {
+		if x.waits {
+			closeBody(r)
+		}
+		return &Error{Op: OpWrite, Resend: n < len(x.state.scratch), Err: x.stale(err)}
+	}
+	if x.trace != nil && x.trace.WroteRequest != nil {
+		x.trace.WroteRequest(httptrace.WroteRequestInfo{})
+	}
+	if x.waits {
+		return x.await(f)
+	}
+	return nil
+}
+
+// await holds the body back until the backend has said something, or for as
+// long as it may stay silent.
+func (x *exchange) await(f framing) *Error {
+	wait := or(x.t.ExpectTimeout, DefaultExpectTimeout)
+	if x.t.Ping > 0 {
+		wait = x.t.Ping
+	}
+	_ = x.c.SetReadDeadline(time.Now().Add(wait))
+	_, err := x.c.R.Peek(1)
+	x.c.Disarmed()
+	x.c.Arm(0)
+	switch {
+	case err == nil:
+		return nil
+	case !isTimeout(err):
+		return nil // reading the head will say what it is
+	case x.t.Ping > 0:
+		closeBody(x.r)
+		return &Error{Op: OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: errors.New("backend did not answer the ping")}
+	}
+	x.startBody(f)
+	return nil
+}
+
+// startBody sends the body that was held back.
+func (x *exchange) startBody(f framing) {
+	x.waits = false
+	x.sender = startSender(x.c, x.r, f, nil)
+}
+
+// readHead reads one head into x.resp.
+func (x *exchange) readHead() *Error {
+	for {
+		_, err := x.c.R.Peek(1)
+		if err == nil {
+			break
+		}
+		if isTimeout(err) && x.sender.waitsForClient() {
+			x.c.Extend() // it is not the backend that is slow
+			continue
+		}
+		if err == io.EOF {
+			err = errors.New("backend closed the connection before any byte of the answer")
+		}
+		return &Error{Op: OpHeader, Resend: x.repeatable(err), Err: x.stale(err)}
+	}
+	if !x.first {
+		x.first = true
+		if x.trace != nil && x.trace.GotFirstResponseByte != nil {
+			x.trace.GotFirstResponseByte()
+		}
+	}
+	block, err := readHead(x.c.R, x.headSpace(), x.t.limits())
+	if err != nil {
+		return &Error{Op: OpHeader, Err: unexpected(err)}
+	}
+	x.keepSpace(block)
+	x.resp = http.Response{}
+	if err := parseResponse(string(block), &x.resp); err != nil {
+		return &Error{Op: OpHeader, Err: err}
+	}
+	return nil
+}
+
+// headSpace returns the scratch space if the sender does not hold it.
+func (x *exchange) headSpace() []byte {
+	if x.sender == nil {
+		return x.state.scratch[:0]
+	}
+	return nil
+}
+
+func (x *exchange) keepSpace(b []byte) {
+	const most = 16 << 10
+	if x.sender == nil && cap(b) <= most {
+		x.state.scratch = b
+	}
+}
+
+func (t *Transport) limits() headLimits {
+	return headLimits{line: or(t.MaxLineBytes, DefaultMaxLineBytes), total: or(t.MaxHeadBytes, DefaultMaxHeadBytes)}
+}
+
+// repeatable reports whether the request may be repeated after err though it
+// was written: RFC 9110 section 9.2.2.
+func (x *exchange) repeatable(err error) bool {
+	return !isTimeout(err) && isIdempotent(x.r)
+}
+
+// isIdempotent follows net/http in trusting an Idempotency-Key.
+func isIdempotent(r *http.Request) bool {
+	switch r.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return r.Header["Idempotency-Key"] != nil || r.Header["X-Idempotency-Key"] != nil
+}
+
+// stale marks an error of a reused connection that came before any answer.
+func (x *exchange) stale(err error) error {
+	if x.c.Reused() && !isTimeout(err) {
+		return errors.Join(ErrStaleConn, err)
+	}
+	return err
+}
+
+// interim passes an interim answer on.
+func (x *exchange) interim() *Error {
+	code := x.resp.StatusCode
+	if code == http.StatusContinue {
+		if x.waits {
+			x.startBody(requestFraming(x.r))
+		}
+		if x.trace != nil && x.trace.Got100Continue != nil {
+			x.trace.Got100Continue()
+		}
+	}
+	if x.trace != nil && x.trace.Got1xxResponse != nil {
+		if err := x.trace.Got1xxResponse(code, map[string][]string(x.resp.Header)); err != nil {
+			return &Error{Op: OpClient, Err: err}
+		}
+	}
+	x.c.Arm(0)
+	return nil
+}
+
+// accept decides from the final head how the body is read and what becomes of
+// the connection.
+func (x *exchange) accept() *Error {
+	resp := &x.resp
+	resp.Request = x.r
+	x.c.Succeeded()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return x.upgrade()
+	}
+	f, length, err := responseFraming(x.r.Method, resp)
+	if err != nil {
+		return &Error{Op: OpHeader, Err: err}
+	}
+	keep := f != framingClose && !x.waits && !x.r.Close && resp.ProtoMinor == 1
+	if v := resp.Header["Connection"]; v != nil && httpguts.HeaderValuesContainsToken(v, "close") {
+		keep = false
+	}
+	resp.Close = !keep
+	if v := resp.Header["Keep-Alive"]; v != nil && keep {
+		x.c.LimitIdle(keepAliveTimeout(v[0]))
+	}
+	if x.waits { // it will not be sent
+		closeBody(x.r)
+		x.waits = false
+	}
+	resp.ContentLength = length
+	if f == framingNone || f == framingLength && length == 0 {
+		if f == framingNone && length < 0 && x.r.Method != http.MethodHead {
+			resp.ContentLength = 0
+		}
+		resp.Body = http.NoBody
+		if !x.release(keep) {
+			return &Error{Op: OpClient, Err: ErrClientGone}
+		}
+		return nil
+	}
+	if f == framingChunked {
+		resp.TransferEncoding = []string{"chunked"}
+		if v := resp.Header["Trailer"]; v != nil {
+			resp.Trailer = announcedTrailer(v)
+		}
+	}
+	x.body.init(x, f, length, keep)
+	resp.Body = &x.body
+	return nil
+}
+
+// announcedTrailer returns the trailer fields that the header announces, with
+// nil values, as net/http does.
+func announcedTrailer(values []string) http.Header {
+	h := make(http.Header)
+	for _, v := range values {
+		for name := range strings.SplitSeq(v, ",") {
+			if name = trimBlank(name); isToken(name) && !forbiddenTrailer(name) {
+				h[canonicalName(name)] = nil
+			}
+		}
+	}
+	return h
+}
+
+// keepAliveTimeout reads "timeout=5" out of a Keep-Alive field and stays a
+// tenth below it, so that the backend does not close first.
+func keepAliveTimeout(v string) time.Duration {
+	for p := range strings.SplitSeq(v, ",") {
+		name, value, ok := strings.Cut(trimBlank(p), "=")
+		if !ok || !strings.EqualFold(name, "timeout") {
+			continue
+		}
+		if n, err := strconv.Atoi(value); err == nil && 0 < n && n < 1<<20 {
+			return time.Duration(n) * time.Second * 9 / 10
+		}
+	}
+	return 0
+}
+
+// release gives the connection back, and reports whether the exchange ended
+// before its context did.
+func (x *exchange) release(keep bool) bool {
+	if x.freed {
+		return false
+	}
+	x.freed = true
+	alive := x.unwind == nil || x.unwind()
+	if x.sender != nil {
+		if !x.sender.finished() {
+			keep = false
+		}
+		x.c.Disarmed()
+	}
+	if !keep || !alive {
+		x.c.Abort()
+	}
+	x.c.Release(keep && alive)
+	return alive
+}
+
+// fail ends the exchange and words its failure.
+func (x *exchange) fail(e *Error) *Error {
+	e.Backend = x.c.Backend().String()
+	if x.waits {
+		closeBody(x.r)
+	}
+	alive := x.release(false)
+	if ctx := x.r.Context(); !alive || ctx.Err() != nil {
+		e.Resend = false
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			e.Err = context.Cause(ctx)
+		} else {
+			e.Op, e.Status, e.Err = OpClient, StatusClientClosedRequest, errors.Join(ErrClientGone, context.Cause(ctx))
+		}
+		return e
+	}
+	if cause := x.sender.clientError(); cause != nil {
+		return &Error{Op: OpClient, Backend: e.Backend, Status: clientBodyStatus(cause), Err: cause}
+	}
+	return e
+}
+
+// clientBodyStatus is the status for a body that could not be read.
+func clientBodyStatus(err error) int {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return http.StatusRequestEntityTooLarge
+	case isTimeout(err):
+		return http.StatusRequestTimeout
+	}
+	return http.StatusBadRequest
+}

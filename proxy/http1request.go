@@ -1,0 +1,243 @@
+package proxy
+
+import (
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// checkRequest refuses what could be read in two ways by the backend, before a
+// byte of it is written.
+func checkRequest(r *http.Request) error {
+	if r.Method != "" && !isToken(r.Method) {
+		return badRequest("method is no token")
+	}
+	host := r.Host
+	if host == "" {
+		host = r.URL.Host
+	}
+	if !httpguts.ValidHostHeader(host) {
+		return badRequest("host has bytes that a host must not have")
+	}
+	if hasBlankOrControl(r.URL.RawQuery) || hasBlankOrControl(r.URL.Opaque) {
+		return badRequest("target has blanks or control bytes")
+	}
+	for name, values := range r.Header {
+		if !isToken(name) {
+			return badRequest("field name is no token")
+		}
+		for _, v := range values {
+			if !validValue(v) {
+				return badRequest("value of field %s has control bytes", name)
+			}
+		}
+	}
+	return nil
+}
+
+// isToken reports whether s is a token of RFC 9110 section 5.6.2.
+func isToken(s string) bool {
+	if s == "" {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if !tokenBytes[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// tokenBytes marks the bytes of RFC 9110's tchar.
+var tokenBytes = func() (t [256]bool) {
+	for c := '0'; c <= 'z'; c++ {
+		t[c] = c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		t[c] = true
+	}
+	return t
+}()
+
+// validValue reports whether s may stand in a field line: no control byte but
+// the tab.
+func validValue[T string | []byte](s T) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func hasBlankOrControl(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c <= ' ' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+// framing is how the body of a message is delimited.
+type framing int
+
+const (
+	framingNone framing = iota
+	framingLength
+	framingChunked
+	framingClose
+)
+
+// requestFraming returns how the body of r is sent.
+func requestFraming(r *http.Request) framing {
+	switch {
+	case r.Body == nil || r.Body == http.NoBody:
+		return framingNone
+	case r.ContentLength > 0:
+		return framingLength
+	}
+	return framingChunked
+}
+
+// headOptions are what the head of a request says beyond the request itself.
+type headOptions struct {
+	close  bool // ask the backend to close the connection
+	expect bool // add Expect: 100-continue
+}
+
+// appendRequestHead appends the head of r with its final empty line.
+func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) []byte {
+	method := r.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	b = append(b, method...)
+	b = append(b, ' ')
+	b = appendTarget(b, r)
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	if r.Host != "" {
+		b = append(b, r.Host...)
+	} else {
+		b = append(b, r.URL.Host...)
+	}
+	b = append(b, "\r\n"...)
+	connection, te := false, false
+	for name, values := range r.Header {
+		switch name {
+		case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
+			continue // ours to say
+		case "User-Agent":
+			if len(values) == 1 && values[0] == "" {
+				continue // how net/http says: send none
+			}
+		case "Connection":
+			if opt.close {
+				continue
+			}
+			connection = len(values) > 0
+		case "Te":
+			te = len(values) > 0
+		}
+		for _, v := range values {
+			b = appendField(b, name, v)
+		}
+	}
+	if u := r.URL.User; u != nil && r.Header["Authorization"] == nil {
+		password, _ := u.Password()
+		b = appendField(b, "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+	}
+	if opt.expect {
+		b = append(b, "Expect: 100-continue\r\n"...)
+	}
+	switch f {
+	case framingLength:
+		b = append(b, "Content-Length: "...)
+		b = strconv.AppendInt(b, r.ContentLength, 10)
+		b = append(b, "\r\n"...)
+	case framingChunked:
+		if len(r.Trailer) > 0 {
+			b = appendField(b, "Trailer", strings.Join(trailerNames(r.Trailer), ", "))
+		}
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	case framingNone:
+		if method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch {
+			b = append(b, "Content-Length: 0\r\n"...)
+		}
+	}
+	switch {
+	case opt.close:
+		b = append(b, "Connection: close\r\n"...)
+	case te && !connection:
+		b = append(b, "Connection: TE\r\n"...) // RFC 9110 section 10.1.4
+	}
+	return append(b, "\r\n"...)
+}
+
+// appendTarget appends the target in origin-form. The raw form of the path is
+// kept where the URL has one.
+func appendTarget(b []byte, r *http.Request) []byte {
+	u := r.URL
+	if u.Opaque != "" {
+		if strings.HasPrefix(u.Opaque, "//") {
+			b = append(append(b, u.Scheme...), ':')
+		}
+		b = append(b, u.Opaque...)
+	} else {
+		path := u.EscapedPath()
+		if path == "" || path[0] != '/' && path != "*" {
+			b = append(b, '/')
+		}
+		b = append(b, path...)
+	}
+	if u.ForceQuery || u.RawQuery != "" {
+		b = append(b, '?')
+		b = append(b, u.RawQuery...)
+	}
+	return b
+}
+
+func appendField(b []byte, name, value string) []byte {
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, "\r\n"...)
+}
+
+// trailerNames returns the names of the trailer fields, sorted.
+func trailerNames(h http.Header) []string {
+	names := make([]string, 0, len(h))
+	for name := range h {
+		if isToken(name) && !forbiddenTrailer(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// forbiddenTrailer names the fields that must not stand in a trailer, since
+// they frame or route the message (RFC 9110 section 6.5.1).
+func forbiddenTrailer(name string) bool {
+	switch http.CanonicalHeaderKey(name) {
+	case "Transfer-Encoding", "Content-Length", "Trailer", "Host", "Connection", "Te", "Upgrade", "Keep-Alive", "Proxy-Connection":
+		return true
+	}
+	return false
+}
+
+// appendTrailer appends the trailer fields, without the final empty line.
+func appendTrailer(b []byte, h http.Header) []byte {
+	for _, name := range trailerNames(h) {
+		for _, v := range h[name] {
+			if validValue(v) {
+				b = appendField(b, name, v)
+			}
+		}
+	}
+	return b
+}

@@ -1,0 +1,211 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// Defaults of the fields of a [Transport].
+const (
+	DefaultMaxLineBytes  = 16 << 10
+	DefaultMaxHeadBytes  = 256 << 10
+	DefaultMaxInterim    = 9
+	DefaultExpectTimeout = time.Second
+)
+
+// Transport speaks HTTP to a backend. It is an http.RoundTripper written for
+// proxying: an exchange without a request body runs on the caller's goroutine
+// alone, and the body of an answer can be spliced to the client's socket.
+//
+// It speaks HTTP/1.1 to URLs of the schemes http and https, and HTTP/2 to h2
+// (TLS), h2c (clear text) and to https backends whose TLS configuration offers
+// "h2" in NextProtos and that choose it. It follows no redirect, keeps no
+// cookie, decodes no content, adds no User-Agent and uses no proxy from the
+// environment.
+//
+// Each failure is a [*Error]. A request is sent again by itself once, on a
+// fresh connection, when a reused connection turned out to be closed before a
+// byte of the answer came and the request is idempotent and has no body, or
+// one that GetBody returns anew.
+//
+// A 101 answer has a Body that is an io.ReadWriteCloser. Interim answers are
+// told to Got1xxResponse of an httptrace.ClientTrace. The zero value is ready
+// for use.
+type Transport struct {
+	// Backend is where all requests go, whatever host their URL names. If nil,
+	// each scheme and host gets a Backend of its own on first use.
+	Backend *backend.Backend
+
+	// NewBackend makes the Backend of a scheme and host when Backend is nil.
+	// If nil, a Backend with default fields.
+	NewBackend func(u *url.URL) *backend.Backend
+
+	// MaxLineBytes limits one line of an answer's head. Zero means 16384.
+	// Apache: responsefieldsize.
+	MaxLineBytes int
+
+	// MaxHeadBytes limits the head of an answer, and its trailer. Zero means
+	// 262144.
+	MaxHeadBytes int
+
+	// MaxInterim limits the interim (1xx) answers before the final one. Zero
+	// means 9, as in Apache; negative allows none.
+	MaxInterim int
+
+	// ExpectTimeout is how long the body of a request with "Expect:
+	// 100-continue" is held back for a backend that does not answer. Zero means
+	// 1 s.
+	ExpectTimeout time.Duration
+
+	// Ping, if positive, asks the backend with "Expect: 100-continue" before
+	// each request body, and fails with status 503, safe to send again, when
+	// it says nothing for that long. Apache: ping.
+	Ping time.Duration
+
+	mu     sync.Mutex // guards the maps
+	origin map[originKey]*backend.Backend
+	h2     map[*backend.Backend]*h2Pool
+}
+
+type originKey struct{ scheme, host string }
+
+// RoundTrip sends a request and returns the answer when its head is in.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	b, err := t.backendFor(r.URL)
+	if err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	if err := checkRequest(r); err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	if speaksH2(r.URL.Scheme, b) {
+		return t.roundTripH2(b, r)
+	}
+	return t.roundTrip1(b, r)
+}
+
+// roundTrip1 is RoundTrip over HTTP/1.1.
+func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Response, error) {
+	trace := httptrace.ContextClientTrace(r.Context())
+	c, err := b.Get(r.Context())
+	for {
+		if err != nil {
+			closeBody(r)
+			return nil, getError(b, err)
+		}
+		if trace != nil && trace.GotConn != nil {
+			trace.GotConn(httptrace.GotConnInfo{Conn: c.Conn, Reused: c.Reused(), WasIdle: c.Reused()})
+		}
+		resp, xerr := t.exchange(c, r, trace)
+		if xerr == nil {
+			return resp, nil
+		}
+		again := resend(r, xerr)
+		if again == nil {
+			return nil, xerr
+		}
+		r = again
+		c, err = b.GetFresh(r.Context())
+	}
+}
+
+// resend returns the request to send again after a stale connection, or nil.
+func resend(r *http.Request, err *Error) *http.Request {
+	if !err.Resend || !errors.Is(err, ErrStaleConn) {
+		return nil
+	}
+	if r.Body == nil || r.Body == http.NoBody {
+		return r
+	}
+	if r.GetBody == nil {
+		return nil
+	}
+	body, gerr := r.GetBody()
+	if gerr != nil {
+		return nil
+	}
+	again := *r
+	again.Body = body
+	return &again
+}
+
+// backendFor returns the backend that serves u.
+func (t *Transport) backendFor(u *url.URL) (*backend.Backend, error) {
+	if u == nil {
+		return nil, badRequest("request has no URL")
+	}
+	switch u.Scheme {
+	case "http", "https", "h2", "h2c", "ws", "wss":
+	default:
+		return nil, &Error{Op: OpRequest, Status: http.StatusInternalServerError, Err: fmt.Errorf("scheme %q is not spoken here", u.Scheme)}
+	}
+	if t.Backend != nil {
+		return t.Backend, nil
+	}
+	if u.Host == "" {
+		return nil, badRequest("request URL names no host")
+	}
+	key := originKey{u.Scheme, u.Host}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if b := t.origin[key]; b != nil {
+		return b, nil
+	}
+	at := &url.URL{Scheme: u.Scheme, Host: u.Host}
+	b := &backend.Backend{URL: at}
+	if t.NewBackend != nil {
+		b = t.NewBackend(at)
+	}
+	if t.origin == nil {
+		t.origin = make(map[originKey]*backend.Backend)
+	}
+	t.origin[key] = b
+	return b, nil
+}
+
+// CloseIdleConnections closes the connections that the transport opened and
+// that are not in use. Backends given to it are left as they are.
+func (t *Transport) CloseIdleConnections() {
+	t.mu.Lock()
+	own, pools := t.origin, t.h2
+	t.origin, t.h2 = nil, nil
+	t.mu.Unlock()
+	for _, p := range pools {
+		p.closeIdle()
+	}
+	for _, b := range own {
+		_ = b.Close()
+	}
+}
+
+// getError words the failure to get a connection.
+func getError(b *backend.Backend, err error) *Error {
+	e := &Error{Op: OpAcquire, Backend: b.String(), Resend: true, Err: err}
+	var dial *backend.DialError
+	switch {
+	case errors.Is(err, context.Canceled):
+		e.Op, e.Err = OpClient, fmt.Errorf("%w: %w", ErrClientGone, err)
+		e.Status = StatusClientClosedRequest
+	case errors.As(err, &dial):
+		e.Op = OpDial
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Status = http.StatusGatewayTimeout
+	}
+	return e
+}
+
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+}

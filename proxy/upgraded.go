@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// upgrade makes the answer 101 one whose body is the connection.
+func (x *exchange) upgrade() *Error {
+	asked := x.r.Header["Upgrade"]
+	got := x.resp.Header["Upgrade"]
+	if len(asked) == 0 || len(got) == 0 || !httpguts.HeaderValuesContainsToken(asked, got[0]) {
+		return &Error{Op: OpUpgrade, Err: malformed("unexpected upgrade")}
+	}
+	if x.sender != nil && !x.sender.finished() {
+		return &Error{Op: OpUpgrade, Err: malformed("upgrade before the end of the request")}
+	}
+	if x.unwind != nil && !x.unwind() {
+		x.unwind = nil
+		return &Error{Op: OpClient, Status: StatusClientClosedRequest, Err: ErrClientGone}
+	}
+	x.freed = true
+	c := x.c
+	c.Arm(-1)
+	_ = c.SetDeadline(time.Time{})
+	x.resp.Body = &upgradedConn{c: c, closed: c.Detach()}
+	x.resp.ContentLength = 0
+	return nil
+}
+
+// upgradedConn is the Body of a 101 answer: the connection, with what the
+// backend sent right behind the head.
+type upgradedConn struct {
+	c      *backend.Conn
+	once   sync.Once
+	closed func(sent, received int64)
+}
+
+var (
+	_ io.ReadWriteCloser = (*upgradedConn)(nil)
+	_ net.Conn           = (*upgradedConn)(nil)
+)
+
+func (u *upgradedConn) Read(p []byte) (int, error)  { return u.c.R.Read(p) }
+func (u *upgradedConn) Write(p []byte) (int, error) { return u.c.Write(p) }
+
+// Close closes the connection and frees its place in the backend's pool.
+func (u *upgradedConn) Close() error {
+	err := u.c.Conn.Close()
+	u.once.Do(func() { u.closed(0, 0) })
+	return err
+}
+
+// CloseWrite tells the backend that nothing more will be sent.
+func (u *upgradedConn) CloseWrite() error {
+	if hc, ok := u.c.Conn.(interface{ CloseWrite() error }); ok {
+		return hc.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+func (u *upgradedConn) LocalAddr() net.Addr                { return u.c.LocalAddr() }
+func (u *upgradedConn) RemoteAddr() net.Addr               { return u.c.RemoteAddr() }
+func (u *upgradedConn) SetDeadline(t time.Time) error      { return u.c.SetDeadline(t) }
+func (u *upgradedConn) SetReadDeadline(t time.Time) error  { return u.c.SetReadDeadline(t) }
+func (u *upgradedConn) SetWriteDeadline(t time.Time) error { return u.c.SetWriteDeadline(t) }
+
+// Detached returns the bare connection and what was read from it too far, for
+// a relay that moves bytes inside the kernel. Nothing but Close may be called
+// afterwards.
+func (u *upgradedConn) Detached() (net.Conn, []byte) {
+	left := make([]byte, u.c.R.Buffered())
+	_, _ = io.ReadFull(u.c.R, left)
+	return u.c.Conn, left
+}
