@@ -97,17 +97,20 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // roundTrip1 is RoundTrip over HTTP/1.1.
 func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(r.Context())
+	record := RecordFrom(r.Context())
 	c, err := b.Get(r.Context())
 	for {
 		if err != nil {
 			closeBody(r)
 			return nil, getError(b, err)
 		}
+		record.Attempt(b.String(), c.Reused())
 		if trace != nil && trace.GotConn != nil {
 			trace.GotConn(httptrace.GotConnInfo{Conn: c.Conn, Reused: c.Reused(), WasIdle: c.Reused()})
 		}
 		resp, xerr := t.exchange(c, r, trace)
 		if xerr == nil {
+			record.Answered()
 			return resp, nil
 		}
 		again := resend(r, xerr)

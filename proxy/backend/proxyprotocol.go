@@ -39,6 +39,10 @@ func ClientOf(ctx context.Context) Client {
 	return c
 }
 
+// IsClientKey reports whether key is the one under which [ClientOf] looks for
+// a Client, for contexts that build it only when it is asked for.
+func IsClientKey(key any) bool { return key == clientKey{} }
+
 // ClientFrom builds a Client from the addresses of the client's connection,
 // such as http.Request.RemoteAddr and the value of http.LocalAddrContextKey.
 func ClientFrom(remote string, local net.Addr) Client {

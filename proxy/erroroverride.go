@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+)
+
+// ErrorOverride answers with a page of its own in place of the backend's for
+// errors. The status stays, and so does the WWW-Authenticate of a 401; all else
+// of the backend's answer is dropped. Apache: ProxyErrorOverride.
+type ErrorOverride struct {
+	// Codes are the status codes that it applies to. If empty, all from 400 to
+	// 599.
+	Codes []int
+
+	// Page writes the answer. The first status that it writes is replaced by
+	// the backend's. If nil, the answer is one plain sentence.
+	Page http.Handler
+}
+
+func (o *ErrorOverride) applies(code int) bool {
+	if len(o.Codes) == 0 {
+		return 400 <= code && code < 600
+	}
+	return slices.Contains(o.Codes, code)
+}
+
+// override answers with the handler's own page.
+func (p *passage) override() error {
+	resp := p.resp
+	_, _ = io.CopyN(io.Discard, resp.Body, lingerLimit) // so that the connection can be used again
+	_ = resp.Body.Close()
+	if v := resp.Header["Www-Authenticate"]; v != nil && resp.StatusCode == http.StatusUnauthorized {
+		p.w.Header()["Www-Authenticate"] = v
+	}
+	p.mu.Lock()
+	p.final = true
+	p.mu.Unlock()
+	p.sent = true
+	p.record.Status = resp.StatusCode
+	if page := p.h.ErrorOverride.Page; page != nil {
+		page.ServeHTTP(&statusWriter{ResponseWriter: p.w, code: resp.StatusCode}, p.in)
+		return nil
+	}
+	writeErrorPage(p.w, p.in, resp.StatusCode)
+	return nil
+}
+
+// statusWriter replaces the status that is written to it.
+type statusWriter struct {
+	http.ResponseWriter
+	code  int
+	wrote bool
+}
+
+func (w *statusWriter) WriteHeader(int) {
+	if !w.wrote {
+		w.wrote = true
+		w.ResponseWriter.WriteHeader(w.code)
+	}
+}
+
+func (w *statusWriter) Write(b []byte) (int, error) {
+	w.WriteHeader(w.code)
+	return w.ResponseWriter.Write(b)
+}
+
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// writeErrorPage answers with a status and a plain sentence. Nothing of the
+// request or of the cause is in it.
+func writeErrorPage(w http.ResponseWriter, r *http.Request, status int) {
+	text := http.StatusText(status)
+	if text == "" {
+		text = "Error"
+	}
+	body := fmt.Sprintf("%d %s\n", status, text)
+	h := w.Header()
+	h.Del("Content-Encoding")
+	h["Content-Type"] = []string{"text/plain; charset=utf-8"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["Content-Length"] = []string{fmt.Sprint(len(body))}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = io.WriteString(w, body)
+	}
+}

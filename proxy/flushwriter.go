@@ -1,0 +1,64 @@
+package proxy
+
+import (
+	"net/http"
+	"sync"
+	"time"
+)
+
+// headFlushDelay is how long the head of a stream waits for its first byte. A
+// transport's own bodies need no such clock: they tell when they pause.
+const headFlushDelay = 10 * time.Millisecond
+
+// flushWriter flushes what is written to it, at once or after an interval.
+type flushWriter struct {
+	w        http.ResponseWriter
+	rc       *http.ResponseController
+	interval time.Duration // negative: at once
+
+	mu      sync.Mutex // guards w and the rest
+	timer   *time.Timer
+	pending bool
+	stopped bool
+}
+
+func newFlushWriter(w http.ResponseWriter, interval time.Duration) *flushWriter {
+	f := &flushWriter{w: w, rc: http.NewResponseController(w), interval: interval, pending: true}
+	f.timer = time.AfterFunc(max(interval, headFlushDelay), f.flush)
+	return f
+}
+
+func (f *flushWriter) Write(b []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, err := f.w.Write(b)
+	if err != nil {
+		return n, err
+	}
+	if f.interval < 0 {
+		f.pending = false
+		return n, f.rc.Flush()
+	}
+	if !f.pending {
+		f.pending = true
+		f.timer.Reset(f.interval)
+	}
+	return n, nil
+}
+
+func (f *flushWriter) flush() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pending && !f.stopped {
+		_ = f.rc.Flush()
+		f.pending = false
+	}
+}
+
+// stop ends flushing; the writer is not touched afterwards.
+func (f *flushWriter) stop() {
+	f.mu.Lock()
+	f.stopped = true
+	f.mu.Unlock()
+	f.timer.Stop()
+}

@@ -1,0 +1,260 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// Handler is a reverse proxy: an http.Handler that sends each request to a
+// backend and its answer back to the client. Set the fields before the first
+// request and leave them alone afterwards; each is optional, but Target or
+// Rewrite must say where requests go.
+//
+// # Moving over from httputil.ReverseProxy
+//
+// Rewrite, Transport, FlushInterval, ModifyResponse and ErrorHandler mean what
+// they mean there, so that a proxy with a Rewrite function moves over by a
+// change of the type's name. The differences are meant:
+//
+//   - The query is passed on byte for byte, and never cut; see StrictQuery.
+//   - Flushing needs no FlushInterval: whenever the backend pauses, the client
+//     gets what is there.
+//   - Interim answers and trailers pass the same filter as final heads, and
+//     leave alone what an outer handler has put into the header.
+//   - The answer to a failure follows [StatusOf] (503, 504, 502 …), and each
+//     failure is a [*Error]. A client that left is not reported as a failure of
+//     the backend.
+//   - Upgrades pass only if Upgrades allows the protocol; "h2c" never does.
+//   - Without Rewrite, X-Forwarded-For, -Host and -Proto are set.
+type Handler struct {
+	// Target is the URL that requests are sent to: its path takes the place of
+	// Prefix. If nil, Rewrite must set the outgoing URL. Apache: ProxyPass.
+	Target *url.URL
+
+	// Prefix is the path that is replaced by Target's. Requests for other
+	// paths are answered with 404. Empty means "/". Both Prefix and Target's
+	// path, or neither, should end in a slash.
+	Prefix string
+
+	// Mapping is how the path of the request becomes that of the backend. Zero
+	// means [MappingRaw]: byte for byte.
+	Mapping Mapping
+
+	// Rewrite, if not nil, changes the outgoing request after everything else
+	// is set. The type and rules are those of httputil.ReverseProxy: with
+	// Forwarded left at [ForwardedAuto], the fields Forwarded, X-Forwarded-For,
+	// -Host and -Proto are taken out first, and SetXForwarded adds new ones.
+	Rewrite func(*httputil.ProxyRequest)
+
+	// Transport speaks to the backend. If nil, a [Transport] of the handler's
+	// own.
+	Transport http.RoundTripper
+
+	// PreserveHost sends the client's Host to the backend in place of the
+	// target's. Apache: ProxyPreserveHost.
+	PreserveHost bool
+
+	// ServerName is the name of this proxy in Via and X-Forwarded-Server. Empty
+	// means "modproxy". With a name of its own, a request that has passed here
+	// before is refused with 508. Apache: ServerName.
+	ServerName string
+
+	// Via says what becomes of the Via field. Apache: ProxyVia.
+	Via ViaMode
+
+	// Forwarded says which X-Forwarded fields the backend gets. Apache:
+	// ProxyAddHeaders.
+	Forwarded ForwardedMode
+
+	// ForwardedField also sends the Forwarded field of RFC 7239.
+	ForwardedField bool
+
+	// TrustedProxies are the peers whose forwarding fields are kept and added
+	// to. Those of all others are replaced.
+	TrustedProxies []netip.Prefix
+
+	// Reverse maps the URLs in Location, Content-Location, URI and Destination
+	// of answers back. Apache: ProxyPassReverse.
+	Reverse []ReverseRule
+
+	// CookieDomains and CookiePaths map attributes of Set-Cookie back. Apache:
+	// ProxyPassReverseCookieDomain, ProxyPassReverseCookiePath.
+	CookieDomains, CookiePaths []CookieRule
+
+	// ErrorOverride, if not nil, answers with pages of its own in place of the
+	// backend's for errors. Apache: ProxyErrorOverride.
+	ErrorOverride *ErrorOverride
+
+	// MaxForwards is given to requests without Max-Forwards. Zero adds none.
+	// Apache: ProxyMaxForwards.
+	MaxForwards int
+
+	// StrictQuery answers 400 to a query that not all parsers read alike: one
+	// with ';' or with a malformed escape.
+	StrictQuery bool
+
+	// Upgrades lists the protocols that an upgrade may switch to, such as
+	// "websocket"; "*" stands for all. If nil, "websocket" only; an empty list
+	// allows none. "h2c" is never passed on. Apache: upgrade.
+	Upgrades []string
+
+	// TunnelTimeout ends an upgraded connection on which nothing moved for that
+	// long. Zero means never.
+	TunnelTimeout time.Duration
+
+	// Tunnels counts the upgraded connections and ends them at shutdown. If
+	// nil, they are not registered.
+	Tunnels *Tunnels
+
+	// FlushInterval is how long bytes of an answer wait for more before they
+	// are flushed to the client. Zero flushes when the backend pauses; negative
+	// after each write. Streams (unknown length, text/event-stream) are never
+	// held back. Apache: flushwait.
+	FlushInterval time.Duration
+
+	// ReplayLimit is how many bytes of a request body are kept for sending the
+	// request again. Zero means 32768; negative keeps none.
+	ReplayLimit int
+
+	// ModifyResponse may change the answer before it is passed on. Its error
+	// goes to ErrorHandler.
+	ModifyResponse func(*http.Response) error
+
+	// ErrorHandler answers a request that failed before a head was sent to the
+	// client. err is a [*Error], or wraps one, unless it came from
+	// ModifyResponse or a foreign Transport. If nil, the answer is the
+	// status of [StatusOf] with a plain sentence.
+	ErrorHandler func(http.ResponseWriter, *http.Request, error)
+
+	// Abort cuts the client's connection when an answer broke off after its
+	// head was sent; it need not return. It is called after the cause was
+	// logged and recorded. If nil, it panics with http.ErrAbortHandler under a
+	// net/http server, and returns elsewhere.
+	Abort func(w http.ResponseWriter, r *http.Request, err error)
+
+	// OnRecord, if not nil, is called when a request is done, with what
+	// happened to it. The Record must not be kept.
+	OnRecord func(r *http.Request, rec *Record)
+
+	// Logger gets failures at level Error, clients that left at level Debug,
+	// and each request at [LevelTrace1]. If nil, nothing is logged.
+	Logger *slog.Logger
+
+	once     sync.Once
+	rule     *rule // how paths are mapped; nil without a target
+	reverse  []reverseRule
+	setupErr error
+	own      Transport // used when Transport is nil
+}
+
+// NewHandler returns a Handler that maps paths under prefix to target, as
+// "ProxyPass prefix target" does. It fails if target is no URL, or if only one
+// of the two ends in a slash, which would join paths wrongly. The target may
+// have Apache's form "unix:/path|http://host/".
+func NewHandler(prefix, target string) (*Handler, error) {
+	b, text, err := cutSocket(target)
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: target: %w", err)
+	}
+	ru, err := newPrefixRule(prefix, u, MappingRaw)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{Prefix: prefix, Target: u, rule: ru}
+	h.own.Backend = b
+	return h, nil
+}
+
+// NewMatchHandler returns a Handler for paths that match the regular
+// expression pattern, as "ProxyPassMatch pattern target" does: $0 to $9 in
+// target stand for what was matched, and a target without them gets the whole
+// path appended.
+func NewMatchHandler(pattern, target string) (*Handler, error) {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, err
+	}
+	b, text, err := cutSocket(target)
+	if err != nil {
+		return nil, err
+	}
+	ru, err := newMatchRule(re, text, MappingRaw)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{rule: ru}
+	h.own.Backend = b
+	return h, nil
+}
+
+// cutSocket takes the socket off a target in Apache's form
+// "unix:/path|http://host/…", and returns the backend behind it and the URL.
+// Other targets come back as they are, with a nil backend.
+func cutSocket(target string) (*backend.Backend, string, error) {
+	if len(target) < 5 || !strings.EqualFold(target[:5], "unix:") {
+		return nil, target, nil
+	}
+	socket, text, ok := strings.Cut(target, "|")
+	if !ok {
+		return nil, "", fmt.Errorf("proxy: target %q: want unix:/path|scheme://host/", target)
+	}
+	if strings.HasSuffix(text, ":") {
+		text += "//localhost"
+	}
+	scheme, rest, _ := strings.Cut(text, "://")
+	host := rest
+	if i := strings.IndexAny(rest, "/?#$"); i >= 0 {
+		host = rest[:i]
+	}
+	b, err := backend.Parse(socket + "|" + scheme + "://" + host)
+	return b, text, err
+}
+
+// setup compiles the fields, once.
+func (h *Handler) setup() error {
+	h.once.Do(func() {
+		if h.reverse, h.setupErr = compileReverse(h.Reverse); h.setupErr != nil {
+			return
+		}
+		switch {
+		case h.rule != nil:
+			h.rule.mode = h.Mapping
+		case h.Target != nil:
+			prefix := h.Prefix
+			if prefix == "" && strings.HasSuffix(h.Target.Path, "/") {
+				prefix = "/"
+			}
+			h.rule, h.setupErr = newPrefixRuleLenient(prefix, h.Target, h.Mapping)
+		case h.Rewrite == nil:
+			h.setupErr = errors.New("handler has neither Target nor Rewrite")
+		}
+	})
+	if h.setupErr != nil {
+		return &Error{Op: OpRequest, Status: http.StatusInternalServerError, Err: h.setupErr}
+	}
+	return nil
+}
+
+// ServeHTTP sends the request to the backend and its answer to w. It panics
+// with http.ErrAbortHandler when the answer breaks off (see Abort).
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p := &passage{Context: r.Context(), h: h, w: w, in: r}
+	p.record.Start = time.Now()
+	err := p.serve()
+	p.finish(err)
+}

@@ -1,0 +1,217 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// passage is one request on its way through a Handler. It is the context of
+// the outgoing request as well, so that transports find the record, the trace
+// and the client without a context for each.
+type passage struct {
+	context.Context
+	h      *Handler
+	w      http.ResponseWriter
+	in     *http.Request
+	out    *http.Request
+	outURL url.URL
+	body   *requestBody // nil without a request body
+	resp   *http.Response
+	record Record
+	trace  httptrace.ClientTrace
+	values [8]string // behind the values of single fields that are added
+	used   int
+
+	upgrade string // the protocol asked for; empty if none may be
+
+	mu    sync.Mutex // held while an interim answer is written
+	final bool       // no interim answers any more
+	sent  bool       // the head of the answer is sent
+}
+
+// traceKey is the key under which httptrace keeps its hooks in a context.
+var traceKey = func() any {
+	var probe keyProbe
+	httptrace.ContextClientTrace(&probe)
+	return probe.key
+}()
+
+// keyProbe remembers the key that it is asked for.
+type keyProbe struct {
+	context.Context
+	key any
+}
+
+func (p *keyProbe) Value(key any) any {
+	p.key = key
+	return nil
+}
+
+type recordKey struct{}
+
+// Value answers for what the passage knows, and the client's context for the
+// rest.
+func (p *passage) Value(key any) any {
+	switch key {
+	case recordKey{}:
+		return &p.record
+	case traceKey:
+		return &p.trace
+	}
+	if v := p.Context.Value(key); v != nil {
+		return v
+	}
+	if backend.IsClientKey(key) {
+		return p.client()
+	}
+	return nil
+}
+
+// client is who the backend is told about by the PROXY protocol.
+func (p *passage) client() backend.Client {
+	return backend.ClientFrom(p.in.RemoteAddr, localAddr(p.Context))
+}
+
+// one returns a slice with the value v, without an allocation of its own.
+func (p *passage) one(v string) []string {
+	i := p.used
+	if i == len(p.values) {
+		return []string{v}
+	}
+	p.values[i] = v
+	p.used++
+	return p.values[i : i+1 : i+1]
+}
+
+// serve takes the steps of the request in the order in which it meets them.
+func (p *passage) serve() error {
+	if err := p.h.setup(); err != nil {
+		return err
+	}
+	answered, err := p.prepare()
+	if answered || err != nil {
+		return err
+	}
+	resp, err := p.transport().RoundTrip(p.out)
+	p.mu.Lock()
+	p.final = true
+	p.mu.Unlock()
+	if err != nil {
+		return p.classify(err)
+	}
+	p.resp = resp
+	p.record.BackendStatus = resp.StatusCode
+	if p.record.Backend == "" {
+		p.record.Backend = p.out.URL.Scheme + "://" + p.out.URL.Host
+		p.record.Attempts = 1
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return p.switchProtocols()
+	}
+	return p.answer()
+}
+
+// prepare builds the outgoing request. It reports whether the request was
+// answered here instead.
+func (p *passage) prepare() (answered bool, err error) {
+	h, in := p.h, p.in
+	if h.StrictQuery && !unambiguousQuery(in.URL.RawQuery) {
+		return false, badRequest("query can be read in more than one way")
+	}
+	if answered, err = p.limitForwards(); answered || err != nil {
+		return answered, err
+	}
+	p.outURL = *in.URL
+	if h.rule != nil {
+		ok, err := h.rule.apply(in.URL, &p.outURL)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			return false, &Error{Op: OpRequest, Status: http.StatusNotFound, Err: errors.New("path is not under the prefix")}
+		}
+	}
+	p.out = p.in.WithContext(p.parentTrace())
+	p.out.URL = &p.outURL
+	p.out.RequestURI = ""
+	p.out.Close = false
+	if h.rule != nil && !(h.PreserveHost && in.Host != "") {
+		p.out.Host = ""
+	}
+	p.prepareHeader()
+	p.prepareBody()
+	if err := p.addVia(); err != nil {
+		return false, err
+	}
+	p.addForwarded()
+	p.setMaxForwards()
+	p.rewrite()
+	if h.Logger != nil {
+		h.Logger.Log(p.Context, LevelTrace1, "proxy: request mapped", "path", in.URL.Path, "to", p.out.URL.Redacted())
+	}
+	return false, nil
+}
+
+// parentTrace returns the context of the outgoing request, which keeps the
+// hooks that the client's context has.
+func (p *passage) parentTrace() context.Context {
+	if p.in.ProtoAtLeast(1, 1) {
+		p.trace.Got1xxResponse = p.interim
+	}
+	if traceKey != nil && httptrace.ContextClientTrace(p.Context) == nil {
+		return p
+	}
+	return httptrace.WithClientTrace(p, &p.trace)
+}
+
+// localAddr returns the address at which the client's connection arrived.
+func localAddr(ctx context.Context) net.Addr {
+	a, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
+	return a
+}
+
+func (p *passage) transport() http.RoundTripper {
+	if p.h.Transport != nil {
+		return p.h.Transport
+	}
+	return &p.h.own
+}
+
+// classify tells a failure of the backend from a client that left.
+func (p *passage) classify(err error) error {
+	if p.Context.Err() == nil || errors.Is(err, ErrClientGone) {
+		return err
+	}
+	if errors.Is(p.Context.Err(), context.Canceled) {
+		return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: errors.Join(ErrClientGone, err)}
+	}
+	return err
+}
+
+// unambiguousQuery reports whether all parsers read the query alike.
+func unambiguousQuery(q string) bool {
+	for i := 0; i < len(q); i++ {
+		switch q[i] {
+		case ';':
+			return false
+		case '%':
+			if i+2 >= len(q) {
+				return false
+			}
+			_, ok1 := hexDigit(q[i+1])
+			_, ok2 := hexDigit(q[i+2])
+			if !ok1 || !ok2 {
+				return false
+			}
+			i += 2
+		}
+	}
+	return true
+}

@@ -1,0 +1,147 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Record is what happened to one request. Transports fill in their part while
+// they work; a handler completes it when the request is done.
+type Record struct {
+	Start         time.Time
+	Duration      time.Duration // from the request's arrival to the end of its answer
+	Connected     time.Duration // from Start to having a connection, of the last attempt
+	FirstByte     time.Duration // from Start to the head of the answer
+	Backend       string        // where it was sent last; empty if it was not sent
+	Attempts      int           // how often it was sent
+	Reused        bool          // the last attempt used an open connection
+	Status        int           // what the client got; 499 if it had left
+	BackendStatus int           // what the backend answered; 0 if it did not
+	Sent          int64         // bytes of the body sent to the client
+	Upgraded      bool          // the connection became a tunnel
+	Err           error         // why it failed; nil if it did not
+}
+
+// RecordFrom returns the record of the request that ctx belongs to, or nil if
+// it does not pass through a [Handler]. Only the goroutine that handles the
+// request may use it.
+func RecordFrom(ctx context.Context) *Record {
+	r, _ := ctx.Value(recordKey{}).(*Record)
+	return r
+}
+
+// Attempt notes that the request was given a connection.
+func (r *Record) Attempt(backend string, reused bool) {
+	if r == nil {
+		return
+	}
+	r.Backend, r.Reused, r.Connected = backend, reused, time.Since(r.Start)
+	r.Attempts++
+}
+
+// Answered notes that the head of the answer is in.
+func (r *Record) Answered() {
+	if r != nil {
+		r.FirstByte = time.Since(r.Start)
+	}
+}
+
+// LogValue groups the facts for a log line.
+func (r *Record) LogValue() slog.Value {
+	attrs := []slog.Attr{
+		slog.Int("status", r.Status),
+		slog.String("backend", r.Backend),
+		slog.Int("attempts", r.Attempts),
+		slog.Bool("reused", r.Reused),
+		slog.Int64("sent", r.Sent),
+		slog.Duration("duration", r.Duration),
+		slog.Duration("connected", r.Connected),
+		slog.Duration("first_byte", r.FirstByte),
+	}
+	if r.Err != nil {
+		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// Levels of detail below slog.LevelDebug, as in Apache's LogLevel.
+const (
+	LevelTrace1 = slog.LevelDebug - 1 - iota
+	LevelTrace2
+	LevelTrace3
+	LevelTrace4
+	LevelTrace5
+	LevelTrace6
+	LevelTrace7
+	LevelTrace8
+)
+
+// finish completes the record, and answers or aborts if err says that the
+// request failed.
+func (p *passage) finish(err error) {
+	if err != nil {
+		p.record.Err = err
+		if StatusOf(err) == StatusClientClosedRequest {
+			p.record.Status = StatusClientClosedRequest
+		} else if !p.sent {
+			p.answerError(err)
+		}
+	}
+	if p.body != nil && !p.record.Upgraded {
+		p.body.finish()
+	}
+	p.report()
+	if err != nil && (p.sent || p.record.Status == StatusClientClosedRequest) {
+		p.abort(err)
+	}
+}
+
+// answerError tells the client of a failure.
+func (p *passage) answerError(err error) {
+	p.mu.Lock()
+	p.final = true // no interim answer may come in between any more
+	p.mu.Unlock()
+	if p.body.unread() && p.in.ProtoMajor == 1 {
+		p.w.Header()["Connection"] = []string{"close"}
+	}
+	status := StatusOf(err)
+	p.record.Status = status
+	if p.h.ErrorHandler != nil {
+		p.h.ErrorHandler(p.w, p.in, err)
+		return
+	}
+	writeErrorPage(p.w, p.in, status)
+}
+
+// report gives the record to those who want it.
+func (p *passage) report() {
+	rec := &p.record
+	rec.Duration = time.Since(rec.Start)
+	if h := p.h; h.Logger != nil {
+		level := LevelTrace1
+		switch {
+		case rec.Err == nil:
+		case rec.Status == StatusClientClosedRequest:
+			level = slog.LevelDebug
+		default:
+			level = slog.LevelError
+		}
+		h.Logger.Log(p.Context, level, "proxy: request done", "method", p.in.Method, "host", p.in.Host, "path", p.in.URL.Path, "result", rec)
+	}
+	if p.h.OnRecord != nil {
+		p.h.OnRecord(p.in, rec)
+	}
+}
+
+// abort cuts the client's connection, since its answer cannot be completed.
+func (p *passage) abort(err error) {
+	if p.h.Abort != nil {
+		p.h.Abort(p.w, p.in, err)
+		return
+	}
+	if p.Context.Value(http.ServerContextKey) != nil {
+		panic(http.ErrAbortHandler)
+	}
+}

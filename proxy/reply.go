@@ -1,0 +1,204 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+// interim passes an interim answer (RFC 9110 section 15.2) to the client.
+func (p *passage) interim(code int, header textproto.MIMEHeader) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.final || code == http.StatusContinue {
+		return nil // net/http sends the 100 when the body is read
+	}
+	h := p.w.Header()
+	outer := h.Clone() // what middleware has set is for the final answer
+	clear(h)
+	newHopFilter(http.Header(header)).copyTo(h, http.Header(header))
+	p.w.WriteHeader(code)
+	clear(h)
+	for name, values := range outer {
+		h[name] = values
+	}
+	return nil
+}
+
+// answer passes the answer of the backend to the client.
+func (p *passage) answer() error {
+	h, resp := p.h, p.resp
+	defer resp.Body.Close()
+	p.reverse()
+	if h.Via == ViaOn || h.Via == ViaFull {
+		resp.Header["Via"] = p.via(resp.Header["Via"])
+	}
+	filter := newHopFilter(resp.Header)
+	if h.ModifyResponse != nil {
+		filter.strip(resp.Header)
+		if err := h.ModifyResponse(resp); err != nil {
+			return err
+		}
+	}
+	if h.ErrorOverride != nil && h.ErrorOverride.applies(resp.StatusCode) {
+		return p.override()
+	}
+	dst := p.w.Header()
+	filter.copyTo(dst, resp.Header)
+	if p.body.unread() && p.in.ProtoMajor == 1 {
+		dst["Connection"] = []string{"close"} // the rest of the request is not wanted
+	}
+	announced := p.announceTrailer(filter)
+	p.writeHead(resp.StatusCode)
+	if resp.StatusCode == http.StatusResetContent {
+		return nil // RFC 9110 section 15.3.6: no content
+	}
+	if err := p.copyBody(); err != nil {
+		return err
+	}
+	p.passTrailer(filter, announced)
+	return nil
+}
+
+// reverse maps what the answer says about its place back to the client's view.
+func (p *passage) reverse() {
+	h := p.h
+	if len(h.reverse) > 0 {
+		host := p.in.Host
+		if host == "" {
+			host = h.serverName()
+		}
+		rewriteLocations(p.resp.Header, h.reverse, reverseView{
+			frontScheme: scheme(p.in), frontHost: host, backendHost: p.out.URL.Host,
+		})
+	}
+	if len(h.CookieDomains)+len(h.CookiePaths) > 0 {
+		rewriteCookies(p.resp.Header, h.CookieDomains, h.CookiePaths)
+	}
+}
+
+func (p *passage) via(prior []string) []string {
+	element := p.viaElement()
+	if len(prior) > 0 {
+		element = strings.Join(prior, ", ") + ", " + element
+	}
+	return p.one(element)
+}
+
+// writeHead sends the final head. The reason phrase is our own.
+func (p *passage) writeHead(code int) {
+	p.mu.Lock()
+	p.final = true
+	p.mu.Unlock()
+	p.sent = true
+	p.record.Status = code
+	p.w.WriteHeader(code)
+}
+
+// announceTrailer announces the trailer fields that are known by now.
+func (p *passage) announceTrailer(filter hopFilter) int {
+	n := 0
+	for name := range p.resp.Trailer {
+		if !filter.drops(name) && !forbiddenTrailer(name) {
+			p.w.Header().Add("Trailer", name)
+			n++
+		}
+	}
+	return n
+}
+
+// passTrailer sends the trailer fields, announced or not.
+func (p *passage) passTrailer(filter hopFilter, announced int) {
+	if len(p.resp.Trailer) == 0 {
+		return
+	}
+	// A body without a byte may not have been chunked yet: flushing makes it
+	// so, and a trailer possible.
+	_ = http.NewResponseController(p.w).Flush()
+	dst := p.w.Header()
+	for name, values := range p.resp.Trailer {
+		if filter.drops(name) || forbiddenTrailer(name) {
+			continue
+		}
+		if announced != len(p.resp.Trailer) {
+			name = http.TrailerPrefix + name
+		}
+		for _, v := range values {
+			dst.Add(name, v)
+		}
+	}
+}
+
+// copyBody passes the body on.
+func (p *passage) copyBody() error {
+	resp := p.resp
+	if resp.Body == http.NoBody {
+		return nil
+	}
+	streams := resp.ContentLength < 0 || isEventStream(resp.Header)
+	if wt, ok := resp.Body.(io.WriterTo); ok && (p.h.FlushInterval == 0 || streams) {
+		n, err := wt.WriteTo(p.w)
+		p.record.Sent += n
+		return p.copyError(err)
+	}
+	interval := p.h.FlushInterval
+	if streams {
+		interval = -1
+	}
+	return p.copyError(p.copyPieces(interval))
+}
+
+// copyPieces copies a body that does not know how to write itself.
+func (p *passage) copyPieces(interval time.Duration) error {
+	lent := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(lent)
+	dst := io.Writer(p.w)
+	if interval != 0 {
+		fw := newFlushWriter(p.w, interval)
+		defer fw.stop()
+		dst = fw
+	}
+	for {
+		n, rerr := p.resp.Body.Read(lent[:])
+		if n > 0 {
+			m, werr := dst.Write(lent[:n])
+			p.record.Sent += int64(m)
+			if werr != nil {
+				return werr
+			}
+		}
+		if rerr == io.EOF {
+			return nil
+		}
+		if rerr != nil {
+			var e *Error
+			if !errors.As(rerr, &e) {
+				rerr = &Error{Op: OpBody, Backend: p.record.Backend, Err: rerr}
+			}
+			return rerr
+		}
+	}
+}
+
+// copyError tells an error of the backend, which is a *Error, from one of
+// writing to the client.
+func (p *passage) copyError(err error) error {
+	var e *Error
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
+	return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: errors.Join(ErrClientGone, err)}
+}
+
+func isEventStream(h http.Header) bool {
+	ct := h["Content-Type"]
+	if len(ct) == 0 || len(ct[0]) < len("text/event-stream") {
+		return false
+	}
+	base, _, _ := mime.ParseMediaType(ct[0])
+	return base == "text/event-stream"
+}

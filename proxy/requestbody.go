@@ -1,0 +1,173 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	defaultReplayLimit = 32 << 10
+	lingerLimit        = 256 << 10 // of an unread body that is taken off the connection
+	lingerTime         = 500 * time.Millisecond
+)
+
+// requestBody stands between the client's body and the transport. It knows how
+// much was read, keeps a bounded part for sending it again, and sees to it that
+// nobody reads from the client once the handler has returned.
+type requestBody struct {
+	p       *passage
+	trailer http.Header // filled when the body has ended
+	touched atomic.Bool // somebody has begun to read
+	ended   atomic.Bool // all of it was read
+	current atomic.Pointer[bodyView]
+
+	mu      sync.Mutex // guards the rest, and reading from the client
+	total   int64
+	kept    []byte
+	spilled bool // more was read than is kept
+	err     error
+}
+
+// bodyView is the body as one attempt sees it.
+type bodyView struct {
+	b    *requestBody
+	read int64
+}
+
+var errViewClosed = errors.New("proxy: read on a closed request body")
+
+func newRequestBody(p *passage) *requestBody {
+	b := &requestBody{p: p}
+	if p.in.ContentLength < 0 {
+		b.trailer = make(http.Header)
+		for name := range p.in.Trailer {
+			b.trailer[name] = nil
+		}
+	}
+	return b
+}
+
+// view makes the body anew for an attempt; earlier views end.
+func (b *requestBody) view() io.ReadCloser {
+	v := &bodyView{b: b}
+	b.current.Store(v)
+	return v
+}
+
+// again is the GetBody of the outgoing request.
+func (b *requestBody) again() (io.ReadCloser, error) {
+	b.current.Store(nil)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.spilled {
+		return nil, ErrBodySent
+	}
+	return b.view(), nil
+}
+
+// Read reads what an earlier attempt has read, and then from the client.
+func (v *bodyView) Read(dst []byte) (int, error) {
+	b := v.b
+	b.touched.Store(true)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.current.Load() != v {
+		return 0, errViewClosed
+	}
+	if v.read < b.total {
+		n := copy(dst, b.kept[v.read:])
+		v.read += int64(n)
+		return n, nil
+	}
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.p.in.Body.Read(dst)
+	b.keep(dst[:n])
+	b.total += int64(n)
+	if length := b.p.in.ContentLength; err == nil && length > 0 && b.total >= length {
+		b.ended.Store(true)
+	}
+	if err == io.EOF {
+		b.finishTrailer()
+		b.ended.Store(true)
+	}
+	b.err = err
+	if b.current.Load() != v {
+		return 0, errViewClosed // what was read is kept for the next view
+	}
+	v.read += int64(n)
+	return n, err
+}
+
+// Close ends the view; the client's body stays open for the next.
+func (v *bodyView) Close() error {
+	v.b.current.CompareAndSwap(v, nil)
+	return nil
+}
+
+// keep remembers data for another attempt, as long as it is within the limit.
+func (b *requestBody) keep(data []byte) {
+	limit := or(b.p.h.ReplayLimit, defaultReplayLimit)
+	if b.spilled || len(data) == 0 {
+		return
+	}
+	if len(b.kept)+len(data) > limit {
+		b.kept, b.spilled = nil, true
+		return
+	}
+	b.kept = append(b.kept, data...)
+}
+
+// finishTrailer takes over the trailer fields, announced or not.
+func (b *requestBody) finishTrailer() {
+	if b.trailer == nil {
+		return
+	}
+	filter := newHopFilter(b.p.in.Header)
+	for name, values := range b.p.in.Trailer {
+		if !filter.drops(name) {
+			b.trailer[name] = values
+		}
+	}
+}
+
+// unread reports whether a part of the body is still with the client.
+func (b *requestBody) unread() bool { return b != nil && !b.ended.Load() }
+
+// finish makes sure that nobody reads any more, and takes what the client is
+// still sending off the connection, within limits, so that it can read the
+// answer.
+func (b *requestBody) finish() {
+	b.current.Store(nil)
+	if b.ended.Load() {
+		return
+	}
+	if !b.touched.Load() && b.p.in.Header["Expect"] != nil {
+		return // the client waits for a 100 that a read would send
+	}
+	rc := http.NewResponseController(b.p.w)
+	_ = rc.Flush()
+	_ = rc.SetReadDeadline(time.Now().Add(lingerTime))
+	b.mu.Lock() // a read that is under way ends by the deadline
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return
+	}
+	lent := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(lent)
+	for taken := 0; taken < lingerLimit; {
+		n, err := b.p.in.Body.Read(lent[:])
+		taken += n
+		if err == io.EOF {
+			_ = rc.SetReadDeadline(time.Time{})
+		}
+		if err != nil {
+			return
+		}
+	}
+}

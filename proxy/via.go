@@ -1,0 +1,61 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// ViaMode says what becomes of the Via field (RFC 9110 section 7.6.3) in both
+// directions. The name of this proxy in it is Handler.ServerName, and never
+// what the client sent as Host.
+type ViaMode int
+
+const (
+	ViaOff   ViaMode = iota // leaves Via as it is
+	ViaOn                   // adds this proxy
+	ViaFull                 // adds this proxy with a comment that names the software
+	ViaBlock                // removes Via from requests and leaves it in answers
+)
+
+// addVia refuses a request that was here before, and maintains its Via field.
+func (p *passage) addVia() error {
+	out := p.out.Header
+	if name := p.h.ServerName; name != "" && viaNames(out["Via"], name) {
+		return &Error{Op: OpRequest, Status: http.StatusLoopDetected, Err: ErrLoop}
+	}
+	switch p.h.Via {
+	case ViaBlock:
+		delete(out, "Via")
+	case ViaOn, ViaFull:
+		p.appendTo("Via", p.viaElement())
+	}
+	return nil
+}
+
+// viaElement is what this proxy adds: the protocol of the client's request and
+// its own name.
+func (p *passage) viaElement() string {
+	version := "1.1"
+	if major, minor := p.in.ProtoMajor, p.in.ProtoMinor; major != 1 || minor != 1 {
+		version = strconv.Itoa(major) + "." + strconv.Itoa(minor)
+	}
+	element := version + " " + p.h.serverName()
+	if p.h.Via == ViaFull {
+		element += " (modproxy)"
+	}
+	return element
+}
+
+// viaNames reports whether name is among the received-by parts of a Via field.
+func viaNames(values []string, name string) bool {
+	for _, v := range values {
+		for element := range strings.SplitSeq(v, ",") {
+			parts := strings.Fields(element)
+			if len(parts) >= 2 && strings.EqualFold(parts[1], name) {
+				return true
+			}
+		}
+	}
+	return false
+}
