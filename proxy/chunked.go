@@ -173,7 +173,7 @@ func (c *chunkedReader) readTrailer() error {
 	if err != nil {
 		return err
 	}
-	h, err := parseFields(string(block))
+	h, err := parseFields(string(block), nil)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"time"
@@ -25,13 +26,14 @@ type exchange struct {
 	r      *http.Request
 	trace  *httptrace.ClientTrace
 	state  *conn1
-	unwind func() bool // ends the watch on the request's context; nil if there is none
+	watch  watched
 	sender *bodySender // nil without a request body, or before it is sent
 	waits  bool        // the body waits for a 100
 	first  bool        // a byte of the answer has come
 	freed  bool        // the connection was given back
 	resp   http.Response
 	body   responseBody
+	fields [12]string // behind the values of a short head
 }
 
 // exchange sends r over c and reads the head of the answer. It owns c and the
@@ -42,8 +44,8 @@ func (t *Transport) exchange(c *backend.Conn, r *http.Request, trace *httptrace.
 		x.state = new(conn1)
 		c.State = x.state
 	}
-	if r.Context().Done() != nil {
-		x.unwind = context.AfterFunc(r.Context(), c.Abort)
+	if !t.watcher.add(&x.watch, r.Context(), c) {
+		return nil, x.fail(&Error{Op: OpClient, Err: ErrClientGone})
 	}
 	c.Arm(0)
 	if err := x.send(); err != nil {
@@ -90,17 +92,25 @@ func (x *exchange) send() *Error {
 		opt.expect = x.t.Ping > 0 && !expects
 		x.waits = expects || opt.expect
 	}
-	x.state.scratch = appendRequestHead(x.state.scratch[:0], r, f, opt)
+	var err error
+	x.state.scratch, err = appendRequestHead(x.state.scratch[:0], r, f, opt)
+	if err != nil {
+		closeBody(r)
+		return &Error{Op: OpRequest, Status: http.StatusBadRequest, Err: err}
+	}
 	if f != framingNone && !x.waits {
 		x.sender = startSender(x.c, r, f, x.state.scratch)
 		return nil
 	}
-	n, err := x.c.Write(x.state.scratch)
+	n, err := x.write()
 	if err != nil {
 		if x.waits {
 			closeBody(r)
 		}
-		return &Error{Op: OpWrite, Resend: n < len(x.state.scratch), Err: x.stale(err)}
+		if n == len(x.state.scratch) {
+			return &Error{Op: OpHeader, Err: err}
+		}
+		return &Error{Op: OpWrite, Resend: true, Err: x.stale(err)}
 	}
 	if x.trace != nil && x.trace.WroteRequest != nil {
 		x.trace.WroteRequest(httptrace.WroteRequestInfo{})
@@ -109,6 +119,15 @@ func (x *exchange) send() *Error {
 		return x.await(f)
 	}
 	return nil
+}
+
+// write sends the head. If the answer is all that can come next, it waits for
+// that in the same step.
+func (x *exchange) write() (int, error) {
+	if x.waits {
+		return x.c.Write(x.state.scratch)
+	}
+	return x.c.Turn(x.state.scratch)
 }
 
 // await holds the body back until the backend has said something, or for as
@@ -169,7 +188,7 @@ func (x *exchange) readHead() *Error {
 	}
 	x.keepSpace(block)
 	x.resp = http.Response{}
-	if err := parseResponse(string(block), &x.resp); err != nil {
+	if err := parseResponse(string(block), &x.resp, x.fields[:0:len(x.fields)]); err != nil {
 		return &Error{Op: OpHeader, Err: err}
 	}
 	return nil
@@ -219,6 +238,9 @@ func (x *exchange) stale(err error) error {
 
 // interim passes an interim answer on.
 func (x *exchange) interim() *Error {
+	if x.trace == nil {
+		x.trace = httptrace.ContextClientTrace(x.r.Context())
+	}
 	code := x.resp.StatusCode
 	if code == http.StatusContinue {
 		if x.waits {
@@ -229,7 +251,7 @@ func (x *exchange) interim() *Error {
 		}
 	}
 	if x.trace != nil && x.trace.Got1xxResponse != nil {
-		if err := x.trace.Got1xxResponse(code, map[string][]string(x.resp.Header)); err != nil {
+		if err := x.trace.Got1xxResponse(code, textproto.MIMEHeader(x.resp.Header)); err != nil {
 			return &Error{Op: OpClient, Err: err}
 		}
 	}
@@ -320,7 +342,7 @@ func (x *exchange) release(keep bool) bool {
 		return false
 	}
 	x.freed = true
-	alive := x.unwind == nil || x.unwind()
+	alive := x.t.watcher.remove(&x.watch)
 	if x.sender != nil {
 		if !x.sender.finished() {
 			keep = false

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -10,30 +12,33 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// checkRequest refuses what could be read in two ways by the backend, before a
-// byte of it is written.
-func checkRequest(r *http.Request) error {
+// checkTarget refuses a method, host or target that could be read in two ways
+// by the backend.
+func checkTarget(r *http.Request) error {
 	if r.Method != "" && !isToken(r.Method) {
-		return badRequest("method is no token")
+		return errors.New("method is no token")
 	}
 	host := r.Host
 	if host == "" {
 		host = r.URL.Host
 	}
 	if !httpguts.ValidHostHeader(host) {
-		return badRequest("host has bytes that a host must not have")
+		return errors.New("host has bytes that a host must not have")
 	}
 	if hasBlankOrControl(r.URL.RawQuery) || hasBlankOrControl(r.URL.Opaque) {
-		return badRequest("target has blanks or control bytes")
+		return errors.New("target has blanks or control bytes")
 	}
-	for name, values := range r.Header {
-		if !isToken(name) {
-			return badRequest("field name is no token")
-		}
-		for _, v := range values {
-			if !validValue(v) {
-				return badRequest("value of field %s has control bytes", name)
-			}
+	return nil
+}
+
+// checkField refuses a field that could be read in two ways by the backend.
+func checkField(name string, values []string) error {
+	if !isToken(name) {
+		return errors.New("field name is no token")
+	}
+	for _, v := range values {
+		if !validValue(v) {
+			return fmt.Errorf("value of field %s has control bytes", name)
 		}
 	}
 	return nil
@@ -110,8 +115,12 @@ type headOptions struct {
 	expect bool // add Expect: 100-continue
 }
 
-// appendRequestHead appends the head of r with its final empty line.
-func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) []byte {
+// appendRequestHead appends the head of r with its final empty line, or
+// refuses it.
+func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) ([]byte, error) {
+	if err := checkTarget(r); err != nil {
+		return b, err
+	}
 	method := r.Method
 	if method == "" {
 		method = http.MethodGet
@@ -142,6 +151,9 @@ func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) []
 			connection = len(values) > 0
 		case "Te":
 			te = len(values) > 0
+		}
+		if err := checkField(name, values); err != nil {
+			return b, err
 		}
 		for _, v := range values {
 			b = appendField(b, name, v)
@@ -175,7 +187,7 @@ func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) []
 	case te && !connection:
 		b = append(b, "Connection: TE\r\n"...) // RFC 9110 section 10.1.4
 	}
-	return append(b, "\r\n"...)
+	return append(b, "\r\n"...), nil
 }
 
 // appendTarget appends the target in origin-form. The raw form of the path is

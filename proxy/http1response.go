@@ -72,13 +72,14 @@ func cutLine(s string) (line, rest string) {
 }
 
 // parseResponse reads the head of an answer, as readHead returns it, into
-// resp: status, protocol and fields.
-func parseResponse(head string, resp *http.Response) error {
+// resp: status, protocol and fields, whose values it puts into room as far as
+// that reaches.
+func parseResponse(head string, resp *http.Response, room []string) error {
 	line, rest := cutLine(head)
 	if err := parseStatusLine(line, resp); err != nil {
 		return err
 	}
-	h, err := parseFields(rest)
+	h, err := parseFields(rest, room)
 	resp.Header = h
 	return err
 }
@@ -115,11 +116,14 @@ func parseStatusLine(line string, resp *http.Response) error {
 }
 
 // parseFields reads field lines up to the empty one. The map's values share
-// one array, and all text is part of s.
-func parseFields(s string) (http.Header, error) {
-	lines := strings.Count(s, "\n")
-	h := make(http.Header, max(lines-1, 0))
-	values := make([]string, 0, max(lines-1, 0))
+// one array, room if it is large enough, and all text is part of s.
+func parseFields(s string, room []string) (http.Header, error) {
+	lines := max(strings.Count(s, "\n")-1, 0)
+	h := make(http.Header, lines)
+	values := room
+	if cap(room) < lines {
+		values = make([]string, 0, lines)
+	}
 	for s != "" {
 		var line string
 		line, s = cutLine(s)

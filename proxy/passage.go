@@ -63,7 +63,7 @@ func (p *passage) Value(key any) any {
 	case recordKey{}:
 		return &p.record
 	case traceKey:
-		return &p.trace
+		return p.hooks()
 	}
 	if v := p.Context.Value(key); v != nil {
 		return v
@@ -162,13 +162,21 @@ func (p *passage) prepare() (answered bool, err error) {
 // parentTrace returns the context of the outgoing request, which keeps the
 // hooks that the client's context has.
 func (p *passage) parentTrace() context.Context {
-	if p.in.ProtoAtLeast(1, 1) {
-		p.trace.Got1xxResponse = p.interim
-	}
 	if traceKey != nil && httptrace.ContextClientTrace(p.Context) == nil {
+		p.record.untraced = true
 		return p
 	}
-	return httptrace.WithClientTrace(p, &p.trace)
+	return httptrace.WithClientTrace(p, p.hooks())
+}
+
+// hooks returns the passage's own hooks, made when they are first asked for.
+func (p *passage) hooks() *httptrace.ClientTrace {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.trace.Got1xxResponse == nil {
+		p.trace.Got1xxResponse = p.interim
+	}
+	return &p.trace
 }
 
 // localAddr returns the address at which the client's connection arrived.

@@ -22,6 +22,8 @@ type Record struct {
 	Sent          int64         // bytes of the body sent to the client
 	Upgraded      bool          // the connection became a tunnel
 	Err           error         // why it failed; nil if it did not
+
+	untraced bool // nobody but the handler has hooks in the context
 }
 
 // RecordFrom returns the record of the request that ctx belongs to, or nil if

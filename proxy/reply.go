@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -14,7 +13,7 @@ import (
 func (p *passage) interim(code int, header textproto.MIMEHeader) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.final || code == http.StatusContinue {
+	if p.final || code == http.StatusContinue || !p.in.ProtoAtLeast(1, 1) {
 		return nil // net/http sends the 100 when the body is read
 	}
 	h := p.w.Header()
@@ -187,18 +186,22 @@ func (p *passage) copyPieces(interval time.Duration) error {
 // copyError tells an error of the backend, which is a *Error, from one of
 // writing to the client.
 func (p *passage) copyError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *Error
-	if err == nil || errors.As(err, &e) {
+	if errors.As(err, &e) {
 		return err
 	}
 	return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: errors.Join(ErrClientGone, err)}
 }
 
 func isEventStream(h http.Header) bool {
+	const stream = "text/event-stream"
 	ct := h["Content-Type"]
-	if len(ct) == 0 || len(ct[0]) < len("text/event-stream") {
+	if len(ct) == 0 || len(ct[0]) < len(stream) || !strings.EqualFold(ct[0][:len(stream)], stream) {
 		return false
 	}
-	base, _, _ := mime.ParseMediaType(ct[0])
-	return base == "text/event-stream"
+	rest := trimBlank(ct[0][len(stream):])
+	return rest == "" || rest[0] == ';'
 }

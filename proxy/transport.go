@@ -70,6 +70,8 @@ type Transport struct {
 	// it says nothing for that long. Apache: ping.
 	Ping time.Duration
 
+	watcher watcher
+
 	mu     sync.Mutex // guards the maps
 	origin map[originKey]*backend.Backend
 	h2     map[*backend.Backend]*h2Pool
@@ -84,10 +86,6 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, err
 	}
-	if err := checkRequest(r); err != nil {
-		closeBody(r)
-		return nil, err
-	}
 	if speaksH2(r.URL.Scheme, b) {
 		return t.roundTripH2(b, r)
 	}
@@ -96,8 +94,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // roundTrip1 is RoundTrip over HTTP/1.1.
 func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Response, error) {
-	trace := httptrace.ContextClientTrace(r.Context())
 	record := RecordFrom(r.Context())
+	var trace *httptrace.ClientTrace
+	if record == nil || !record.untraced {
+		trace = httptrace.ContextClientTrace(r.Context())
+	}
 	c, err := b.Get(r.Context())
 	for {
 		if err != nil {

@@ -22,8 +22,7 @@ func (x *exchange) upgrade() *Error {
 	if x.sender != nil && !x.sender.finished() {
 		return &Error{Op: OpUpgrade, Err: malformed("upgrade before the end of the request")}
 	}
-	if x.unwind != nil && !x.unwind() {
-		x.unwind = nil
+	if !x.t.watcher.remove(&x.watch) {
 		return &Error{Op: OpClient, Status: StatusClientClosedRequest, Err: ErrClientGone}
 	}
 	x.freed = true

@@ -21,6 +21,11 @@ type peeker struct {
 	look1  func(fd uintptr) // kept, so that a look allocates nothing
 	buf    [1]byte
 	result peekResult
+
+	turn     func(fd uintptr) bool // turnStep, kept likewise
+	out      []byte                // what it writes
+	written  int                   // -1 before the write
+	writeErr error
 }
 
 // newPeeker returns nil if nc has no socket.
@@ -34,6 +39,7 @@ func newPeeker(nc net.Conn) *peeker {
 		return nil
 	}
 	p := &peeker{raw: raw}
+	p.turn = p.turnStep
 	p.look1 = func(fd uintptr) {
 		for {
 			n, _, err := syscall.Recvfrom(int(fd), p.buf[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package backend
+
+// Turn writes p. Where the system allows it, it also waits until there is
+// something to read.
+func (c *Conn) Turn(p []byte) (n int, err error) { return c.Write(p) }
