@@ -171,6 +171,9 @@ func (x *exchange) readHead() *Error {
 			x.c.Extend() // it is not the backend that is slow
 			continue
 		}
+		if x.first { // an interim answer has come
+			return &Error{Op: OpHeader, Err: unexpected(err)}
+		}
 		if err == io.EOF {
 			err = errors.New("backend closed the connection before any byte of the answer")
 		}
