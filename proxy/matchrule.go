@@ -156,15 +156,12 @@ func (m *matcher) rewrite(c canonical) (string, bool, error) {
 	if len(wire) == 0 {
 		return "/", true, nil
 	}
-	if wire[0] != '/' {
-		return "", false, badRequest("path: does not begin with a slash after substitution")
-	}
 	path := string(wire)
 	if t, err := survey(path, c.servlet); err != nil {
-		return "", false, badRequest("path: %w", err)
+		return "", false, badRequest("path after substitution: %w", err)
 	} else if t.dots {
 		// "^/img/.(.*)" makes "../x" of "/img/a../x".
-		return "", false, badRequest("path: a dot segment arises from substitution")
+		return "", false, badRequest("path after substitution: holds a dot segment")
 	}
 	return path, true, nil
 }

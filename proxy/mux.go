@@ -57,7 +57,8 @@ func (m *Mux) Handle(prefix string, h http.Handler) {
 }
 
 // HandleMatch adds a rule for the paths that re matches anywhere; write "^" to
-// anchor it. It panics when re or h is nil.
+// anchor it, and "(?s)" if "." is to match a newline that came as %0A, as it
+// does in Apache. It panics when re or h is nil.
 func (m *Mux) HandleMatch(re *regexp.Regexp, h http.Handler) {
 	if h == nil {
 		panic("proxy: nil handler")
@@ -69,8 +70,8 @@ func (m *Mux) HandleMatch(re *regexp.Regexp, h http.Handler) {
 // follow. It panics as Handle does. Apache: ProxyPass prefix !
 func (m *Mux) Except(prefix string) { m.add(prefix, nil) }
 
-// ExceptMatch adds an exception for the paths that re matches. It panics when
-// re is nil. Apache: ProxyPassMatch regex !
+// ExceptMatch adds an exception for the paths that re matches, as HandleMatch
+// says. It panics when re is nil. Apache: ProxyPassMatch regex !
 func (m *Mux) ExceptMatch(re *regexp.Regexp) { m.addMatch(re, nil) }
 
 // ProxyPass adds a rule that forwards the paths under prefix to target, and
@@ -93,12 +94,8 @@ func (m *Mux) ProxyPassMatch(pattern, target string) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	re, err := regexp.Compile(pattern)
-	if err != nil {
-		return nil, err
-	}
 	h.Mapping = m.Mapping
-	m.HandleMatch(re, h)
+	m.HandleMatch(h.rule.match.re, h)
 	return h, nil
 }
 

@@ -141,19 +141,20 @@ func frontURL(path string, view reverseView) string {
 }
 
 // replacePathPrefix replaces the prefix from of a path by to, where from ends a
-// segment, and puts one slash between to and the rest.
+// segment, and sees to it that one slash joins to and the rest.
 func replacePathPrefix(path, from, to string) (string, bool) {
 	rest, ok := strings.CutPrefix(path, from)
-	if !ok {
+	switch {
+	case !ok:
 		return "", false
-	}
-	if rest == "" || rest[0] == '?' || rest[0] == '#' {
+	case strings.HasSuffix(from, "/"):
+		return strings.TrimSuffix(to, "/") + "/" + rest, true
+	case rest == "" || rest[0] == '?' || rest[0] == '#':
 		return to + rest, true
+	case rest[0] == '/':
+		return strings.TrimSuffix(to, "/") + rest, true
 	}
-	if rest[0] != '/' && !strings.HasSuffix(from, "/") {
-		return "", false
-	}
-	return strings.TrimSuffix(to, "/") + "/" + strings.TrimPrefix(rest, "/"), true
+	return "", false
 }
 
 // splitAbsolute splits scheme://host/path?query#fragment. The path, with all
