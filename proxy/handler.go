@@ -104,6 +104,11 @@ type Handler struct {
 	// with ';' or with a malformed escape.
 	StrictQuery bool
 
+	// RefuseEncodedSlashes answers 404 to a path with "%2F", for backends that
+	// take it for a slash where the rules in front of them do not. Apache:
+	// AllowEncodedSlashes Off.
+	RefuseEncodedSlashes bool
+
 	// Upgrades lists the protocols that an upgrade may switch to, such as
 	// "websocket"; "*" stands for all. If nil, "websocket" only; an empty list
 	// allows none. "h2c" is never passed on. Apache: upgrade.
@@ -183,9 +188,9 @@ func NewHandler(prefix, target string) (*Handler, error) {
 // NewMatchHandler returns a Handler for paths that match the regular
 // expression pattern, as "ProxyPassMatch pattern target" does: $0 to $9 in
 // target stand for what was matched, and a target without them gets the whole
-// path appended.
+// path appended. A dot in pattern matches every character, as in Apache.
 func NewMatchHandler(pattern, target string) (*Handler, error) {
-	re, err := regexp.Compile(pattern)
+	re, err := regexp.Compile("(?s)" + pattern)
 	if err != nil {
 		return nil, err
 	}

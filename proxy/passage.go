@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -125,6 +126,9 @@ func (p *passage) prepare() (answered bool, err error) {
 	if h.StrictQuery && !unambiguousQuery(in.URL.RawQuery) {
 		return false, badRequest("query can be read in more than one way")
 	}
+	if h.RefuseEncodedSlashes && hasEncodedSlash(in.URL.RawPath) {
+		return false, &Error{Op: OpRequest, Status: http.StatusNotFound, Err: errors.New("path has an encoded slash")}
+	}
 	if answered, err = p.limitForwards(); answered || err != nil {
 		return answered, err
 	}
@@ -201,6 +205,11 @@ func (p *passage) classify(err error) error {
 		return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: errors.Join(ErrClientGone, err)}
 	}
 	return err
+}
+
+// hasEncodedSlash looks at a raw path; one without escapes is empty.
+func hasEncodedSlash(raw string) bool {
+	return strings.Contains(raw, "%2F") || strings.Contains(raw, "%2f")
 }
 
 // unambiguousQuery reports whether all parsers read the query alike.

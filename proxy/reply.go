@@ -51,11 +51,13 @@ func (p *passage) answer() error {
 	if p.body.unread() && p.in.ProtoMajor == 1 {
 		dst["Connection"] = []string{"close"} // the rest of the request is not wanted
 	}
+	if resp.StatusCode == http.StatusResetContent {
+		dst["Content-Length"] = []string{"0"} // RFC 9110 section 15.3.6: no content
+		p.writeHead(resp.StatusCode)
+		return nil
+	}
 	announced := p.announceTrailer(filter)
 	p.writeHead(resp.StatusCode)
-	if resp.StatusCode == http.StatusResetContent {
-		return nil // RFC 9110 section 15.3.6: no content
-	}
 	if err := p.copyBody(); err != nil {
 		return err
 	}
@@ -71,8 +73,12 @@ func (p *passage) reverse() {
 		if host == "" {
 			host = h.serverName()
 		}
+		at := p.out.URL
+		if r := p.resp.Request; r != nil && r.URL != nil {
+			at = r.URL // of the member that a balancer chose
+		}
 		rewriteLocations(p.resp.Header, h.reverse, reverseView{
-			frontScheme: scheme(p.in), frontHost: host, backendHost: p.out.URL.Host,
+			frontScheme: scheme(p.in), frontHost: host, backendHost: at.Host,
 		})
 	}
 	if len(h.CookieDomains)+len(h.CookiePaths) > 0 {
