@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -86,6 +87,20 @@ func (c *chunkedReader) endsBuffered() bool {
 	}
 	b, _ := c.r.Peek(len(end))
 	return string(b) == end
+}
+
+// ready reports whether more data, or the end, is in the buffer: a part of a
+// size line is not enough.
+func (c *chunkedReader) ready() bool {
+	n := c.r.Buffered()
+	if c.done || c.left > 0 && n > 0 {
+		return true
+	}
+	b, _ := c.r.Peek(n)
+	if c.begun && n >= 2 {
+		b = b[2:]
+	}
+	return bytes.IndexByte(b, '\n') >= 0
 }
 
 // readLine returns a line without its CRLF. It is valid until the next read.

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -223,3 +224,16 @@ func prefixes(s ...string) (out []netip.Prefix, err error) {
 	}
 	return out, nil
 }
+
+// closeSpy is a body that tells whether it was closed.
+type closeSpy struct {
+	io.Reader
+	closed atomic.Bool
+}
+
+func (s *closeSpy) Close() error {
+	s.closed.Store(true)
+	return nil
+}
+
+func (s *closeSpy) isClosed() bool { return s.closed.Load() }

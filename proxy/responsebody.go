@@ -143,7 +143,16 @@ func (b *responseBody) Ready() bool {
 	return b.ready()
 }
 
-func (b *responseBody) ready() bool { return b.ended != nil || b.x.c.Ready() }
+func (b *responseBody) ready() bool {
+	c := b.x.c
+	switch {
+	case b.ended != nil:
+		return true
+	case b.f == framingChunked && c.R.Buffered() > 0:
+		return b.chunks.ready() || c.Waiting()
+	}
+	return c.R.Buffered() > 0 || c.Waiting()
+}
 
 // flusher is a ResponseWriter of net/http, or one that wraps it well.
 type flusher interface{ FlushError() error }
@@ -190,7 +199,7 @@ func (b *responseBody) writeSome(w io.Writer) (int64, error) {
 	}
 	lent := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(lent)
-	if !c.Ready() {
+	if !b.ready() {
 		if err := flush(w); err != nil {
 			return 0, err
 		}

@@ -113,11 +113,9 @@ func (c *Conn) Extend() {
 	}
 }
 
-// Ready reports whether a read would not have to wait, as far as can be seen
-// without one: bytes are buffered or waiting, or the backend has closed.
-func (c *Conn) Ready() bool {
-	return c.R.Buffered() > 0 || c.peek != nil && c.peek.look() != peekQuiet
-}
+// Waiting reports whether the socket has bytes that R does not have yet, or has
+// been closed by the backend, as far as the system can tell.
+func (c *Conn) Waiting() bool { return c.peek != nil && c.peek.look() != peekQuiet }
 
 // Abort closes the connection at once, from any goroutine, so that reads and
 // writes on it fail. The Conn must still be released.
