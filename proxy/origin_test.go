@@ -237,3 +237,10 @@ func (s *closeSpy) Close() error {
 }
 
 func (s *closeSpy) isClosed() bool { return s.closed.Load() }
+
+func mustParse(t *testing.T, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	require.NoError(t, err)
+	return u
+}

@@ -40,7 +40,12 @@ type upgradedConn struct {
 	c      *backend.Conn
 	once   sync.Once
 	closed func(sent, received int64)
+	sent   int64 // by a relay, past Read and Write
+	got    int64
 }
+
+// moved tells what a relay has moved past Read and Write, before Close.
+func (u *upgradedConn) moved(sent, received int64) { u.sent, u.got = sent, received }
 
 var (
 	_ io.ReadWriteCloser = (*upgradedConn)(nil)
@@ -53,7 +58,7 @@ func (u *upgradedConn) Write(p []byte) (int, error) { return u.c.Write(p) }
 // Close closes the connection and frees its place in the backend's pool.
 func (u *upgradedConn) Close() error {
 	err := u.c.Conn.Close()
-	u.once.Do(func() { u.closed(0, 0) })
+	u.once.Do(func() { u.closed(u.sent, u.got) })
 	return err
 }
 

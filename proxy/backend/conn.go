@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -51,6 +52,11 @@ func (b *Backend) newConn(nc, wire net.Conn, client Client) *Conn {
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.received += int64(n)
+	if err == io.EOF {
+		if taken := c.peek.taken(); taken != nil {
+			err = taken
+		}
+	}
 	return n, err
 }
 

@@ -19,3 +19,5 @@ type peeker struct{}
 func newPeeker(net.Conn) *peeker { return nil }
 
 func (*peeker) look() peekResult { return peekQuiet }
+
+func (*peeker) taken() error { return nil }

@@ -4,6 +4,7 @@ package backend
 
 import (
 	"net"
+	"os"
 	"syscall"
 )
 
@@ -21,6 +22,7 @@ type peeker struct {
 	look1  func(fd uintptr) // kept, so that a look allocates nothing
 	buf    [1]byte
 	result peekResult
+	err    error // of the socket: looking at it takes it away
 
 	turn     func(fd uintptr) bool // turnStep, kept likewise
 	out      []byte                // what it writes
@@ -48,7 +50,9 @@ func newPeeker(nc net.Conn) *peeker {
 				continue
 			case err == syscall.EAGAIN || err == syscall.EWOULDBLOCK:
 				p.result = peekQuiet
-			case err != nil || n == 0:
+			case err != nil:
+				p.result, p.err = peekClosed, os.NewSyscallError("read", err)
+			case n == 0:
 				p.result = peekClosed
 			default:
 				p.result = peekData
@@ -57,6 +61,14 @@ func newPeeker(nc net.Conn) *peeker {
 		}
 	}
 	return p
+}
+
+// taken returns the error that a look has taken away from the next read.
+func (p *peeker) taken() error {
+	if p == nil {
+		return nil
+	}
+	return p.err
 }
 
 // look uses Control, not Read: a read deadline that has passed while the

@@ -1,0 +1,138 @@
+package proxy
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/stretchr/testify/require"
+)
+
+func TestWebSocket(t *testing.T) {
+	up := websocket.Upgrader{Subprotocols: []string{"chat"}}
+	back := frontOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := up.Upgrade(w, r, http.Header{"X-Back": {"1"}, "Keep-Alive": {"5"}})
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		for {
+			kind, data, err := c.ReadMessage()
+			if err != nil {
+				return
+			}
+			_ = c.WriteMessage(kind, append([]byte("echo "), data...))
+		}
+	}))
+	u := *mustParse(t, back.URL)
+	h, b, rec := handlerFor(t, &u)
+	h.Tunnels = &Tunnels{}
+	front := frontOf(t, h)
+	d := websocket.Dialer{Subprotocols: []string{"chat"}}
+	c, resp, err := d.Dial("ws"+strings.TrimPrefix(front.URL, "http")+"/x", nil)
+	require.NoError(t, err)
+	require.Equal(t, "1", resp.Header.Get("X-Back"))
+	require.Empty(t, resp.Header.Get("Keep-Alive"), "the hop-by-hop filter runs over a 101, too")
+	require.Equal(t, "chat", c.Subprotocol())
+	for _, size := range []int{1, 100, 100_000} {
+		text := strings.Repeat("x", size)
+		require.NoError(t, c.WriteMessage(websocket.TextMessage, []byte(text)))
+		_, got, err := c.ReadMessage()
+		require.NoError(t, err)
+		require.Equal(t, "echo "+text, string(got))
+	}
+	require.Equal(t, 1, h.Tunnels.Count())
+	require.True(t, rec.last(t).Upgraded)
+	require.EqualValues(t, 1, b.Stats().Busy)
+	_ = c.Close()
+	require.Eventually(t, func() bool { return h.Tunnels.Count() == 0 && b.Stats().Open == 0 }, 2*time.Second, time.Millisecond)
+	require.Greater(t, b.Stats().Sent, int64(100_000))
+}
+
+// switching answers 101 to the protocol, then echoes.
+func switching(t *testing.T, protocol string) *origin {
+	return newOrigin(t, func(c *originConn, _ int) {
+		if _, ok := c.head(); !ok {
+			return
+		}
+		c.say("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\nhello ")
+		_, _ = io.Copy(c.Conn, c.r)
+	})
+}
+
+func TestBytesBeforeTheSwitchAreKept(t *testing.T) {
+	o := switching(t, "websocket")
+	h, _, _ := handlerFor(t, o.url())
+	c, err := net.Dial("tcp", frontOf(t, h).Listener.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(3 * time.Second))
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: f\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly")
+	r := bufio.NewReader(c)
+	resp, err := http.ReadResponse(r, nil)
+	require.NoError(t, err)
+	require.Equal(t, 101, resp.StatusCode)
+	got := make([]byte, len("hello early"))
+	_, err = io.ReadFull(r, got)
+	require.NoError(t, err)
+	require.Equal(t, "hello early", string(got))
+}
+
+func TestUpgradeRules(t *testing.T) {
+	for name, tc := range map[string]struct {
+		allow     []string
+		asked     string
+		connected bool // Connection: Upgrade is sent
+		answered  string
+		status    int
+	}{
+		"default":           {nil, "websocket", true, "WebSocket", 101},
+		"default refuses":   {nil, "foo", true, "foo", 502},
+		"listed":            {[]string{"foo"}, "FOO", true, "foo", 101},
+		"with a version":    {[]string{"foo/2"}, "foo/2", true, "foo/2", 101},
+		"any":               {[]string{"*"}, "bar", true, "bar", 101},
+		"none":              {[]string{}, "websocket", true, "websocket", 502},
+		"h2c is never":      {[]string{"*", "h2c"}, "h2c", true, "h2c", 502},
+		"another protocol":  {nil, "websocket", true, "foo", 502},
+		"no Connection":     {nil, "websocket", false, "websocket", 502},
+		"more than a token": {[]string{"*"}, "a b", true, "a b", 502},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := switching(t, tc.answered)
+			h, b, rec := handlerFor(t, o.url())
+			h.Upgrades = tc.allow
+			c, err := net.Dial("tcp", frontOf(t, h).Listener.Addr().String())
+			require.NoError(t, err)
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(3 * time.Second))
+			connection := ""
+			if tc.connected {
+				connection = "Connection: keep-alive, Upgrade\r\n"
+			}
+			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: f\r\n"+connection+"Upgrade: "+tc.asked+"\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			require.NoError(t, err)
+			require.Equal(t, tc.status, resp.StatusCode)
+			if tc.status != 101 {
+				var e *Error
+				require.ErrorAs(t, rec.last(t).Err, &e)
+				require.Equal(t, OpUpgrade, e.Op)
+				require.Eventually(t, func() bool { return b.Stats().Open == 0 }, time.Second, time.Millisecond, "the backend's connection is closed at once")
+			}
+		})
+	}
+}
+
+func TestRefusedUpgradeIsAnOrdinaryAnswer(t *testing.T) {
+	o := answering(t, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+	h, b, _ := handlerFor(t, o.url())
+	got := exchangeRaw(t, frontOf(t, h).Listener.Addr().String(), "GET / HTTP/1.1\r\nHost: f\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	require.True(t, strings.HasPrefix(got, "HTTP/1.1 403 Forbidden\r\n"), got)
+	require.True(t, strings.HasSuffix(got, "\r\n\r\nno"), got)
+	require.EqualValues(t, 1, b.Stats().Idle)
+}
