@@ -69,7 +69,13 @@ func (o *origin) close() {
 		_ = c.Close()
 	}
 	o.mu.Unlock()
-	o.wg.Wait()
+	done := make(chan struct{})
+	go func() { o.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		o.t.Error("a script of the origin hangs")
+	}
 }
 
 func (o *origin) url() *url.URL { return &url.URL{Scheme: "http", Host: o.l.Addr().String()} }

@@ -189,21 +189,21 @@ func (b *responseBody) writeSome(w io.Writer) (int64, error) {
 		if have := min(int64(c.R.Buffered()), b.left); have > 0 {
 			return b.writeBuffered(w, int(have))
 		}
-		if b.left >= spliceFrom {
-			if rf, ok := w.(io.ReaderFrom); ok {
-				if tc := c.TCP(); tc != nil {
-					return b.splice(rf, tc)
-				}
-			}
-		}
 	}
-	lent := copyBuffers.Get().(*[copyBufferSize]byte)
-	defer copyBuffers.Put(lent)
 	if !b.ready() {
 		if err := flush(w); err != nil {
 			return 0, err
 		}
 	}
+	if b.f == framingLength && b.left >= spliceFrom {
+		if rf, ok := w.(io.ReaderFrom); ok {
+			if tc := c.TCP(); tc != nil {
+				return b.splice(rf, tc)
+			}
+		}
+	}
+	lent := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(lent)
 	n, err := b.read(lent[:])
 	if err != nil {
 		b.end(err) // the connection is free before the client has the data
