@@ -3,7 +3,6 @@ package proxy
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 )
 
@@ -134,21 +133,8 @@ func (p *passage) trusts() bool {
 	if len(p.h.TrustedProxies) == 0 {
 		return false
 	}
-	host, ok := clientHost(p.in.RemoteAddr)
-	if !ok {
-		return false
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-	addr = addr.Unmap().WithZone("")
-	for _, prefix := range p.h.TrustedProxies {
-		if prefix.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	addr, ok := clientAddr(p.in.RemoteAddr)
+	return ok && containsAddr(p.h.TrustedProxies, addr)
 }
 
 // clientHost returns the address in RemoteAddr without its port. Clients on
