@@ -260,6 +260,9 @@ func (h *Handler) setup() error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := &passage{Context: r.Context(), h: h, w: w, in: r}
 	p.record.Start = time.Now()
+	if c, ok := p.Context.Value(carrierKey{}).(*recordCarrier); ok {
+		c.record = &p.record
+	}
 	err := p.serve()
 	p.finish(err)
 }

@@ -250,3 +250,20 @@ func mustParse(t *testing.T, s string) *url.URL {
 	require.NoError(t, err)
 	return u
 }
+
+// exchangeUpTo sends bytes and reads until the answer holds want.
+func exchangeUpTo(t *testing.T, addr, request, want string) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = io.WriteString(c, request)
+	var got strings.Builder
+	b := make([]byte, 1)
+	for !strings.Contains(got.String(), want) {
+		_, err := c.Read(b)
+		require.NoError(t, err, got.String())
+		got.Write(b)
+	}
+}

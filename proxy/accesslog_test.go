@@ -1,0 +1,178 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// logOf serves one request through an AccessLog, a second and a half long, and
+// returns the line.
+func logOf(t *testing.T, format string, change func(r *http.Request, l *AccessLog), h http.HandlerFunc) (line string) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		l, err := NewAccessLog(&out, format)
+		require.NoError(t, err)
+		r := httptest.NewRequest("GET", "/a%20b?x=1", nil)
+		r.RemoteAddr = "192.0.2.1:4321"
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 80}))
+		if change != nil {
+			change(r, l)
+		}
+		func() {
+			defer func() { _ = recover() }()
+			l.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				time.Sleep(1500 * time.Millisecond)
+				h(w, r)
+			})).ServeHTTP(httptest.NewRecorder(), r)
+		}()
+		line = out.String()
+	})
+	return line
+}
+
+func TestAccessLogLines(t *testing.T) {
+	hello := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Out", "o")
+		w.WriteHeader(201)
+		_, _ = io.WriteString(w, "hello")
+	}
+	set := func(name, value string) func(r *http.Request, l *AccessLog) {
+		return func(r *http.Request, l *AccessLog) { r.Header.Set(name, value) }
+	}
+	for name, tc := range map[string]struct {
+		format string
+		change func(r *http.Request, l *AccessLog)
+		h      http.HandlerFunc
+		want   string
+	}{
+		"common":      {CommonLogFormat, nil, hello, `192.0.2.1 - - [01/Jan/2000:00:00:00 +0000] "GET /a%20b?x=1 HTTP/1.1" 201 5`},
+		"combined":    {CombinedLogFormat, set("User-Agent", `"><`+"\x01é"), hello, `192.0.2.1 - - [01/Jan/2000:00:00:00 +0000] "GET /a%20b?x=1 HTTP/1.1" 201 5 "-" "\"><\x01\xc3\xa9"`},
+		"forged line": {`%{X}i`, set("X", "a\nb\r\t\\"), hello, `a\nb\r\t\\`},
+		"parts":       {`%m %U %q %H %s %B %O`, nil, hello, `GET /a b ?x=1 HTTP/1.1 201 5 5`},
+		"no body":     {`%b %B`, nil, func(http.ResponseWriter, *http.Request) {}, `- 0`},
+		"durations":   {`%D %T %{ms}T %{us}T %{s}T`, nil, hello, `1500000 1 1500 1500000 1`},
+		"times":       {`%{sec}t %{msec}t %{usec}t %{msec_frac}t %{usec_frac}t %{end:msec_frac}t %{begin:sec}t`, nil, hello, `946684800 946684800000 946684800000000 000 000000 500 946684800`},
+		"strftime":    {`%{%Y-%m-%d %H:%M:%S %z}t`, nil, hello, `2000-01-01 00:00:00 +0000`},
+		"addresses":   {`%a %{c}a %A %p %{local}p %{remote}p`, nil, hello, `192.0.2.1 192.0.2.1 10.0.0.1 80 80 4321`},
+		"fields": {`%{x-in}i %{X-Out}o %{Missing}i %{Host}i %{c}C`, func(r *http.Request, l *AccessLog) {
+			r.Header.Set("X-In", "i")
+			r.AddCookie(&http.Cookie{Name: "c", Value: "v"})
+		}, hello, `i o - example.com v`},
+		"host": {`%v %V`, func(r *http.Request, l *AccessLog) { r.Host = "h.test:81" }, hello, `h.test h.test`},
+		"user and note": {`%u %{n}n %{e}e`, func(r *http.Request, l *AccessLog) {
+			l.User = func(*http.Request) string { return "me" }
+			l.Note = func(_ *http.Request, n string) string { return "<" + n + ">" }
+		}, hello, `me <n> <e>`},
+		"conditions": {`%201{X-In}i %200,404{X-In}i %!201{X-In}i %!200s`, set("X-In", "i"), hello, `i - - 201`},
+		"text":       {`\"\t%%\\`, nil, hello, "\"\t%\\"},
+		"kept":       {`%X`, nil, hello, `+`},
+		"closed":     {`%X`, func(r *http.Request, l *AccessLog) { r.Close = true }, hello, `-`},
+		"broke off":  {`%>s %X`, nil, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200); panic(http.ErrAbortHandler) }, `200 X`},
+		"unix":       {`%h`, func(r *http.Request, l *AccessLog) { r.RemoteAddr = "@" }, hello, `-`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, tc.want+"\n", logOf(t, tc.format, tc.change, tc.h))
+		})
+	}
+}
+
+func TestInterimStatusIsNotFinal(t *testing.T) {
+	w := &countingWriter{ResponseWriter: httptest.NewRecorder()}
+	w.WriteHeader(103)
+	w.WriteHeader(404)
+	require.Equal(t, 404, w.status)
+}
+
+func TestLogFormatErrors(t *testing.T) {
+	for _, format := range []string{"%", "%z", "%{x", "%{x}T", "%{x}p", "%{%Q}t", "%>", "%99999999999999999999s"} {
+		_, err := ParseLogFormat(format)
+		require.ErrorContains(t, err, "log format", format)
+	}
+}
+
+func TestAccessLogZeroValue(t *testing.T) {
+	require.Equal(t, 204, statusFrom(new(AccessLog).Wrap(okHandler), "1.1.1.1:1"))
+	var out bytes.Buffer
+	statusFrom((&AccessLog{Output: &out}).Wrap(okHandler), "1.1.1.1:1")
+	require.True(t, strings.HasPrefix(out.String(), "1.1.1.1 - - ["), out.String())
+}
+
+// lockedBuffer is an Output for several goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// TestAccessLogAroundTheHandler: splicing, tunnels and clients that left.
+func TestAccessLogAroundTheHandler(t *testing.T) {
+	release := make(chan struct{})
+	long := strings.Repeat("x", 1<<20)
+	o := newOrigin(t, func(c *originConn, _ int) {
+		for {
+			r, _, ok := c.request()
+			if !ok {
+				return
+			}
+			switch r.URL.Path {
+			case "/long":
+				c.say("HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + long)
+			case "/switch":
+				c.say("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+			case "/stall":
+				<-release
+			}
+		}
+	})
+	t.Cleanup(func() { close(release) })
+	h, _, _ := handlerFor(t, o.url())
+	var out lockedBuffer
+	l, err := NewAccessLog(&out, "%U %>s %B %X")
+	require.NoError(t, err)
+	front := frontOf(t, l.Wrap(h))
+	resp, err := client(t).Get(front.URL + "/long")
+	require.NoError(t, err)
+	require.Equal(t, long, body(t, resp))
+	exchangeUpTo(t, front.Listener.Addr().String(), "GET /switch HTTP/1.1\r\nHost: f\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "101 Switching")
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, "GET", front.URL+"/stall", nil)
+	_, err = client(t).Do(req)
+	require.Error(t, err)
+	require.Eventually(t, func() bool { return strings.Count(out.String(), "\n") == 3 }, 2*time.Second, time.Millisecond)
+	require.Equal(t, "/long 200 1048576 +\n/switch 101 0 -\n/stall 499 0 X\n", out.String())
+}
+
+func BenchmarkAccessLog(b *testing.B) {
+	l, _ := NewAccessLog(io.Discard, CombinedLogFormat)
+	h := l.Wrap(okHandler)
+	r := httptest.NewRequest("GET", "/a?b", nil)
+	w := httptest.NewRecorder()
+	b.ReportAllocs()
+	for b.Loop() {
+		h.ServeHTTP(w, r)
+	}
+}
