@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+)
+
+// place is where a directive may stand.
+type place uint8
+
+const (
+	inServer   place = 1 << iota // outside of all sections
+	inVhost                      // in <VirtualHost>
+	inLocation                   // in <Location>, <LocationMatch>
+	inProxy                      // in <Proxy>, <ProxyMatch>
+	inRequire                    // in <RequireAll> and its kin
+	anyServer  = inServer | inVhost
+	anywhere   = anyServer | inLocation | inProxy
+)
+
+// directive is what the table knows of one directive.
+type directive struct {
+	name     string
+	section  bool
+	in       place
+	min, max int    // arguments; a max below zero is no limit
+	note     string // for those accepted without effect or refused: why
+	refused  bool
+	apply    func(b *builder, s *scope, d *conf.Directive) error // nil: accepted without effect
+}
+
+// table is all that this server knows. A package that brings directives brings
+// a file with a function like these.
+func table() []directive {
+	return slices.Concat(coreDirectives(), proxyDirectives(), accessDirectives(), logDirectives(), acceptedDirectives(), refusedDirectives())
+}
+
+// acceptedDirectives are those that change nothing here.
+func acceptedDirectives() []directive {
+	accept := func(note string, names ...string) (list []directive) {
+		for _, n := range names {
+			list = append(list, directive{name: n, in: anywhere, min: 0, max: -1, note: note})
+		}
+		return list
+	}
+	return slices.Concat(
+		accept("modules are part of the program", "LoadModule"),
+		accept("nothing is served from files", "DocumentRoot", "DirectoryIndex", "TypesConfig", "AddType", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
+		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "DefaultRuntimeDir", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature", "HostnameLookups", "UseCanonicalName"),
+		accept("goroutines need no tuning", "StartServers", "ServerLimit", "ThreadsPerChild", "MaxRequestWorkers", "MinSpareThreads", "MaxSpareThreads", "MinSpareServers", "MaxSpareServers", "ThreadLimit", "MaxConnectionsPerChild", "AsyncRequestWorkerFactor", "ListenBackLog"),
+		accept("connections are kept open by net/http's rules", "KeepAlive", "MaxKeepAliveRequests"),
+		accept("buffers are sized by the library", "ProxyIOBufferSize", "ProxyReceiveBufferSize", "LimitRequestLine", "LimitRequestFieldSize", "LimitRequestFields"),
+	)
+}
+
+// refusedDirectives are known, but would be dangerous or misleading to ignore.
+func refusedDirectives() []directive {
+	refuse := func(note string, names ...string) (list []directive) {
+		for _, n := range names {
+			list = append(list, directive{name: n, in: anywhere | inRequire, min: 0, max: -1, note: note, refused: true})
+		}
+		return list
+	}
+	list := slices.Concat(
+		refuse("TLS toward clients belongs to the embedding service", "SSLEngine", "SSLCertificateFile", "SSLCertificateKeyFile", "SSLProxyEngine", "SSLProxyVerify", "SSLProxyCACertificateFile"),
+		refuse("rewriting is written in Go: proxy.Handler.Rewrite", "RewriteEngine", "RewriteRule", "RewriteCond", "Header", "RequestHeader", "SetEnv", "SetEnvIf"),
+		refuse("balancers are not part of this program yet", "BalancerMember", "BalancerPersist", "BalancerGrowth", "BalancerInherit", "ProxyHCExpr", "ProxyHCTemplate", "ProxyHCTPsize", "ProxyStatus"),
+		refuse("forward proxying is not part of this program yet", "AllowCONNECT", "ProxyRemote", "ProxyRemoteMatch", "NoProxy", "ProxyBlock", "ProxyDomain"),
+		refuse("caching is not part of this program yet", "CacheEnable", "CacheDisable", "CacheRoot", "CacheQuickHandler", "CacheLock"),
+		refuse("FastCGI is not part of this program yet", "ProxyFCGIBackendType", "ProxyFCGISetEnvIf", "CGIPassAuth"),
+		refuse("FTP is not part of this program yet", "ProxyFtpDirCharset", "ProxyFtpEscapeWildcards", "ProxyFtpListOnWildcard"),
+		refuse("authentication is not part of this program yet", "AuthType", "AuthName", "AuthUserFile"),
+		refuse("the words of Apache 2.2: use Require", "Order", "Allow", "Deny", "Satisfy"),
+		refuse("variables are replaced when the file is read", "ProxyPassInterpolateEnv"),
+		refuse("pages of errors are written in Go: proxy.ErrorOverride.Page", "ErrorDocument"),
+		refuse("malformed answers are always errors", "ProxyBadHeader"),
+	)
+	for _, name := range []string{"Files", "FilesMatch", "IfVersion", "Limit", "LimitExcept"} {
+		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "nothing is served from files", refused: true})
+	}
+	return list
+}
+
+// apply runs the directives of a section.
+func (b *builder) apply(s *scope, list []*conf.Directive) error {
+	for _, d := range list {
+		known, err := b.find(d)
+		if err != nil {
+			return err
+		}
+		if known.refused {
+			return d.Errorf("%s is not supported: %s", known.name, known.note)
+		}
+		if known.in&s.context == 0 {
+			return d.Errorf("%s may not stand here", known.name)
+		}
+		if n := len(d.Args); n < known.min || known.max >= 0 && n > known.max {
+			return d.Errorf("%s takes %s, not %d", known.name, arity(known), n)
+		}
+		if known.apply == nil {
+			continue
+		}
+		if err := known.apply(b, s, d); err != nil {
+			return locate(d, err)
+		}
+	}
+	return nil
+}
+
+// locate says where an error arose, unless it knows.
+func locate(d *conf.Directive, err error) error {
+	if _, ok := err.(*conf.Error); ok {
+		return err
+	}
+	return d.Errorf("%s: %w", d.Name, err)
+}
+
+func arity(d directive) string {
+	switch {
+	case d.min == d.max:
+		return fmt.Sprintf("%d argument(s)", d.min)
+	case d.max < 0:
+		return fmt.Sprintf("at least %d argument(s)", d.min)
+	}
+	return fmt.Sprintf("%d to %d arguments", d.min, d.max)
+}
+
+func (b *builder) find(d *conf.Directive) (directive, error) {
+	var names []string
+	for _, known := range b.table {
+		if known.section != d.Section {
+			continue
+		}
+		if d.Is(known.name) {
+			return known, nil
+		}
+		names = append(names, known.name)
+	}
+	what := d.Name
+	if d.Section {
+		what = "<" + what + ">"
+	}
+	if near, ok := conf.Nearest(d.Name, names); ok {
+		if d.Section {
+			near = "<" + near + ">"
+		}
+		return directive{}, d.Errorf("%s is not known; did you mean %s?", what, near)
+	}
+	return directive{}, d.Errorf("%s is not known", what)
+}
+
+// onOff reads a switch.
+func onOff(d *conf.Directive) (bool, error) {
+	switch strings.ToLower(d.Args[0]) {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	return false, d.Errorf("%s is On or Off", d.Name)
+}

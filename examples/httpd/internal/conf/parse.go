@@ -1,0 +1,360 @@
+package conf
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// maxDepth bounds how deep files may include each other and sections nest.
+const maxDepth = 64
+
+// maxLine bounds a line with its continuations, in bytes.
+const maxLine = 1 << 20
+
+// Options are what a configuration may ask of its surroundings.
+type Options struct {
+	// Defines are the names set by -D and Define; Define and UnDefine in the
+	// configuration change the map. If nil, it starts empty.
+	Defines map[string]string
+
+	// Getenv looks up ${NAME} when nothing is defined by that name. If nil,
+	// os.LookupEnv.
+	Getenv func(string) (string, bool)
+
+	// HasModule says whether <IfModule name> holds. If nil, it never does.
+	HasModule func(name string) bool
+
+	// Warn is told of what is odd but no error. If nil, nobody is.
+	Warn func(*Error)
+}
+
+// File reads the configuration in a file.
+func File(name string, opt Options) ([]*Directive, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return Parse(f, name, opt)
+}
+
+// Parse reads a configuration from r. The name is for messages, and its folder
+// is where Include looks for relative names.
+func Parse(r io.Reader, name string, opt Options) ([]*Directive, error) {
+	if opt.Defines == nil {
+		opt.Defines = make(map[string]string)
+	}
+	if opt.Getenv == nil {
+		opt.Getenv = os.LookupEnv
+	}
+	p := &parser{opt: opt}
+	root := &Directive{Name: "configuration", Section: true, File: name}
+	p.open = []*Directive{root}
+	if err := p.read(r, name, 0); err != nil {
+		return nil, err
+	}
+	if len(p.open) > 1 {
+		last := p.open[len(p.open)-1]
+		return nil, last.Errorf("<%s> is not closed", last.Name)
+	}
+	return root.Children, nil
+}
+
+// parser holds the sections that are open, the outermost first.
+type parser struct {
+	opt     Options
+	open    []*Directive
+	skipped int // how many of the open sections, from the first whose condition failed
+}
+
+// read reads one file. Sections must close in the file in which they opened.
+func (p *parser) read(r io.Reader, name string, depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("%s: files include each other too deeply", name)
+	}
+	opened := len(p.open)
+	in := bufio.NewReader(r)
+	for line := 1; ; {
+		text, used, err := logicalLine(in)
+		if err != nil && err != io.EOF {
+			return &Error{File: name, Line: line, Err: err}
+		}
+		if lerr := p.line(strings.TrimSpace(text), name, line, depth); lerr != nil {
+			return lerr
+		}
+		line += used
+		if err == io.EOF {
+			break
+		}
+	}
+	if len(p.open) > opened {
+		last := p.open[len(p.open)-1]
+		return last.Errorf("<%s> is not closed", last.Name)
+	}
+	return nil
+}
+
+// logicalLine reads a line with those that a backslash at its end joins to it.
+func logicalLine(in *bufio.Reader) (text string, lines int, err error) {
+	var b strings.Builder
+	for {
+		part, err := in.ReadString('\n')
+		lines++
+		part = strings.TrimSuffix(strings.TrimSuffix(part, "\n"), "\r")
+		if b.Len()+len(part) > maxLine {
+			return "", lines, errors.New("line is too long")
+		}
+		if err == nil && strings.HasSuffix(part, `\`) {
+			b.WriteString(strings.TrimSuffix(part, `\`))
+			continue
+		}
+		b.WriteString(part)
+		return b.String(), lines, err
+	}
+}
+
+func (p *parser) line(text, file string, line, depth int) error {
+	if text == "" || text[0] == '#' {
+		return nil
+	}
+	at := func(format string, args ...any) error {
+		return &Error{File: file, Line: line, Err: fmt.Errorf(format, args...)}
+	}
+	if strings.IndexByte(text, 0) >= 0 {
+		return at("NUL byte")
+	}
+	if rest, ok := strings.CutPrefix(text, "</"); ok {
+		return p.closeSection(strings.TrimSpace(strings.TrimSuffix(rest, ">")), at)
+	}
+	if p.skipped > 0 { // only the nesting matters
+		if text[0] == '<' {
+			p.skipped++
+			p.open = append(p.open, &Directive{Name: sectionName(text), File: file, Line: line})
+		}
+		return p.tooDeep(at)
+	}
+	d := &Directive{File: file, Line: line}
+	if text[0] == '<' {
+		inner, ok := strings.CutSuffix(text[1:], ">")
+		if !ok {
+			return at("section has no closing \">\"")
+		}
+		d.Section, text = true, inner
+	}
+	words, err := split(p.expand(text, at))
+	if err != nil {
+		return at("%w", err)
+	}
+	if len(words) == 0 {
+		return at("section has no name")
+	}
+	d.Name, d.Args = words[0], words[1:]
+	if d.Section {
+		return p.openSection(d, at)
+	}
+	return p.directive(d, depth)
+}
+
+func sectionName(text string) string {
+	name, _, _ := strings.Cut(strings.TrimSuffix(text[1:], ">"), " ")
+	return name
+}
+
+func (p *parser) tooDeep(at func(string, ...any) error) error {
+	if len(p.open) > maxDepth {
+		return at("sections are nested too deeply")
+	}
+	return nil
+}
+
+// openSection enters a section; a conditional one leaves no trace but its
+// children.
+func (p *parser) openSection(d *Directive, at func(string, ...any) error) error {
+	parent := p.open[len(p.open)-1]
+	holds := true
+	switch {
+	case d.Is("IfDefine"), d.Is("IfModule"):
+		if len(d.Args) != 1 {
+			return at("<%s> takes one name", d.Name)
+		}
+		name, not := strings.CutPrefix(d.Args[0], "!")
+		if d.Is("IfDefine") {
+			_, holds = p.opt.Defines[name]
+		} else {
+			holds = p.opt.HasModule != nil && p.opt.HasModule(name)
+		}
+		holds = holds != not
+		// What stands inside belongs to the parent.
+		p.open = append(p.open, d)
+		if !holds {
+			p.skipped = 1
+		}
+	default:
+		parent = p.container()
+		parent.Children = append(parent.Children, d)
+		p.open = append(p.open, d)
+	}
+	return p.tooDeep(at)
+}
+
+// container is the innermost open section that is not conditional.
+func (p *parser) container() *Directive {
+	for i := len(p.open) - 1; ; i-- {
+		if d := p.open[i]; i == 0 || !d.Is("IfDefine") && !d.Is("IfModule") {
+			return d
+		}
+	}
+}
+
+func (p *parser) closeSection(name string, at func(string, ...any) error) error {
+	last := p.open[len(p.open)-1]
+	if len(p.open) == 1 {
+		return at("</%s> closes nothing", name)
+	}
+	if !last.Is(name) {
+		return at("</%s> where </%s> is expected, for line %d", name, last.Name, last.Line)
+	}
+	p.open = p.open[:len(p.open)-1]
+	if p.skipped > 0 {
+		p.skipped--
+	}
+	return nil
+}
+
+// directive obeys those that concern the reading itself, and keeps the others.
+func (p *parser) directive(d *Directive, depth int) error {
+	switch {
+	case d.Is("Define"):
+		if len(d.Args) < 1 || len(d.Args) > 2 {
+			return d.Errorf("Define takes a name and may take a value")
+		}
+		p.opt.Defines[d.Args[0]] = strings.Join(d.Args[1:], "")
+	case d.Is("UnDefine"):
+		if len(d.Args) != 1 {
+			return d.Errorf("UnDefine takes a name")
+		}
+		delete(p.opt.Defines, d.Args[0])
+	case d.Is("Include"), d.Is("IncludeOptional"):
+		return p.include(d, depth)
+	default:
+		c := p.container()
+		c.Children = append(c.Children, d)
+	}
+	return nil
+}
+
+// include reads the files that a name or pattern stands for, in order.
+func (p *parser) include(d *Directive, depth int) error {
+	if len(d.Args) != 1 {
+		return d.Errorf("%s takes one name", d.Name)
+	}
+	pattern := d.Args[0]
+	if !filepath.IsAbs(pattern) {
+		pattern = filepath.Join(filepath.Dir(d.File), pattern)
+	}
+	if st, err := os.Stat(pattern); err == nil && st.IsDir() {
+		pattern = filepath.Join(pattern, "*")
+	}
+	names, err := filepath.Glob(pattern)
+	if err != nil {
+		return d.Errorf("%s: %w", d.Args[0], err)
+	}
+	if len(names) == 0 && d.Is("Include") {
+		return d.Errorf("Include: no file %s", pattern)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err != nil {
+			return d.Errorf("Include: %w", err)
+		}
+		err = p.read(f, name, depth+1)
+		_ = f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expand replaces ${NAME}. An unknown name is left as it is, as Apache does.
+func (p *parser) expand(s string, at func(string, ...any) error) string {
+	if !strings.Contains(s, "${") {
+		return s
+	}
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(s, "${")
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		name, after, ok := strings.Cut(rest, "}")
+		if !ok {
+			b.WriteString("${" + rest)
+			return b.String()
+		}
+		value, known := p.opt.Defines[name]
+		if !known {
+			value, known = p.opt.Getenv(name)
+		}
+		if !known {
+			value = "${" + name + "}"
+			if p.opt.Warn != nil {
+				var e *Error
+				if errors.As(at("%s is not defined", value), &e) {
+					p.opt.Warn(e)
+				}
+			}
+		}
+		b.WriteString(value)
+		s = after
+	}
+}
+
+// split cuts a line into words. In quotes a backslash takes the quote's and
+// its own meaning away.
+func split(s string) ([]string, error) {
+	var words []string
+	for {
+		s = strings.TrimLeft(s, " \t\v\f\r\n")
+		if s == "" {
+			return words, nil
+		}
+		if q := s[0]; q == '"' || q == '\'' {
+			word, rest, ok := quoted(s[1:], q)
+			if !ok {
+				return nil, errors.New("quote is not closed")
+			}
+			words, s = append(words, word), rest
+			continue
+		}
+		end := strings.IndexAny(s, " \t\v\f\r\n")
+		if end < 0 {
+			end = len(s)
+		}
+		words, s = append(words, s[:end]), s[end:]
+	}
+}
+
+func quoted(s string, q byte) (word, rest string, ok bool) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && i+1 < len(s) && (s[i+1] == q || s[i+1] == '\\'):
+			i++
+			b.WriteByte(s[i])
+		case c == q:
+			return b.String(), s[i+1:], true
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", "", false
+}

@@ -1,0 +1,150 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// show writes a tree in one line.
+func show(list []*Directive) string {
+	var parts []string
+	for _, d := range list {
+		s := d.Name
+		for _, a := range d.Args {
+			s += fmt.Sprintf(" %q", a)
+		}
+		if d.Section {
+			s = "<" + s + ">{" + show(d.Children) + "}"
+		}
+		parts = append(parts, s)
+	}
+	return strings.Join(parts, "; ")
+}
+
+func testOptions() Options {
+	return Options{
+		Defines:   map[string]string{"SET": "", "HOST": "h.test"},
+		Getenv:    func(n string) (string, bool) { return "from env", n == "ENV" },
+		HasModule: func(n string) bool { return n == "mod_proxy.c" },
+	}
+}
+
+func TestParse(t *testing.T) {
+	for name, tc := range map[string]struct{ text, want string }{
+		"empty":               {"", ""},
+		"comment":             {"# a\n   # b\n", ""},
+		"words":               {"A b\tc  d", `A "b" "c" "d"`},
+		"quotes":              {`A "b c" 'd "e' "f\"g" "h\\i" "\d" ""`, `A "b c" "d \"e" "f\"g" "h\\i" "\\d" ""`},
+		"hash in a word":      {"A b#c", `A "b#c"`},
+		"continued":           {"A b \\\n  c\nD", `A "b" "c"; D`},
+		"CRLF":                {"A b\r\nC\r\n", `A "b"; C`},
+		"section":             {"<S a>\nB c\n</S>\nD", `<S "a">{B "c"}; D`},
+		"case of the end":     {"<Sec>\n</sEC>", `<Sec>{}`},
+		"nested":              {"<A>\n<B>\nC\n</B>\n</A>", `<A>{<B>{C}}`},
+		"variables":           {"A ${HOST} x${HOST}y ${ENV} ${NONE} ${", `A "h.test" "xh.testy" "from" "env" "${NONE}" "${"`},
+		"defined here":        {"Define X 1\nA ${X}\nUnDefine X\nA ${X}", `A "1"; A "${X}"`},
+		"IfDefine":            {"<IfDefine SET>\nA\n</IfDefine>\n<IfDefine !SET>\nB\n</IfDefine>\n<IfDefine NO>\nC\n</IfDefine>", `A`},
+		"IfModule":            {"<IfModule mod_proxy.c>\nA\n</IfModule>\n<IfModule !x>\nB\n</IfModule>\n<IfModule x>\n<D>\n<E>\n</E>\n</D>\nC \"\n</IfModule>\nF", `A; B; F`},
+		"condition in parent": {"<S>\n<IfDefine SET>\nA\n<T>\nB\n</T>\n</IfDefine>\nC\n</S>", `<S>{A; <T>{B}; C}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Parse(strings.NewReader(tc.text), "x.conf", testOptions())
+			require.NoError(t, err)
+			require.Equal(t, tc.want, show(got))
+		})
+	}
+}
+
+func TestParseErrorsSayWhere(t *testing.T) {
+	for name, tc := range map[string]struct{ text, want string }{
+		"open quote":      {"A\nB \"c", "x.conf:2: quote is not closed"},
+		"after continued": {"A \\\nb\nB \"", "x.conf:3: quote is not closed"},
+		"section open":    {"\n<A>\nB", "x.conf:2: <A> is not closed"},
+		"no bracket":      {"<A", `x.conf:1: section has no closing ">"`},
+		"no name":         {"< >", "x.conf:1: section has no name"},
+		"wrong end":       {"<A>\n<B>\n</A>", "x.conf:3: </A> where </B> is expected, for line 2"},
+		"end of nothing":  {"</A>", "x.conf:1: </A> closes nothing"},
+		"NUL":             {"A \x00", "x.conf:1: NUL byte"},
+		"Define":          {"Define", "x.conf:1: Define takes a name and may take a value"},
+		"no include":      {"Include nowhere.conf", "x.conf:1: Include: no file nowhere.conf"},
+		"IfModule":        {"<IfModule>\n</IfModule>", "x.conf:1: <IfModule> takes one name"},
+		"too deep":        {strings.Repeat("<A>\n", 70), "x.conf:64: sections are nested too deeply"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse(strings.NewReader(tc.text), "x.conf", testOptions())
+			require.EqualError(t, err, tc.want)
+			var e *Error
+			require.True(t, errors.As(err, &e))
+		})
+	}
+}
+
+func TestInclude(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+		return path
+	}
+	write("sub/b.conf", "B")
+	write("sub/a.conf", "A\nInclude ../c.inc")
+	write("c.inc", "C")
+	main := write("main.conf", "Include sub/*.conf\nIncludeOptional none/*.conf\nInclude sub\nD")
+	got, err := File(main, Options{})
+	require.NoError(t, err)
+	require.Equal(t, "A; C; B; A; C; B; D", show(got))
+	loop := write("loop.conf", "Include loop.conf")
+	_, err = File(loop, Options{})
+	require.ErrorContains(t, err, "too deeply")
+	half := write("half.conf", "<S>\n")
+	_, err = File(write("over.conf", "Include half.conf\n</S>"), Options{})
+	require.EqualError(t, err, half+":1: <S> is not closed")
+}
+
+func TestUndefinedVariableWarns(t *testing.T) {
+	var got []string
+	opt := Options{Warn: func(e *Error) { got = append(got, e.Error()) }}
+	_, err := Parse(strings.NewReader("\nA ${NOBODY_SET_THIS}"), "x.conf", opt)
+	require.NoError(t, err)
+	require.Equal(t, []string{"x.conf:2: ${NOBODY_SET_THIS} is not defined"}, got)
+}
+
+func TestNearest(t *testing.T) {
+	words := []string{"ProxyPass", "ProxyPassReverse", "Listen"}
+	for name, want := range map[string]string{"ProxyPas": "ProxyPass", "proxypass": "ProxyPass", "Lissten": "Listen", "ProxyPassRevers": "ProxyPassReverse", "Zebra": "", "": ""} {
+		got, ok := Nearest(name, words)
+		require.Equal(t, want, got, name)
+		require.Equal(t, want != "", ok)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"A b", "<A>\nB \"c\"\n</A>", "Define X ${X}\n${X}", "<IfModule x>\n<A>\n</A>\n</IfModule>", "A \\\nb", "A 'b", "</A>", "<", "A ${"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(strings.ToLower(text), "include") {
+			return // reads files
+		}
+		list, err := Parse(strings.NewReader(text), "x.conf", Options{Getenv: func(string) (string, bool) { return "", false }})
+		if err != nil {
+			var e *Error
+			if !errors.As(err, &e) || e.Line < 1 {
+				t.Fatalf("error without a place: %v", err)
+			}
+			return
+		}
+		for _, d := range list {
+			if d.Name == "" || d.Line < 1 {
+				t.Fatalf("directive without a name or place: %+v", d)
+			}
+		}
+	})
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// customLog is a CustomLog or TransferLog.
+type customLog struct {
+	file   string
+	format *proxy.LogFormat
+}
+
+// logDirectives are those of the core's and mod_log_config's logs.
+func logDirectives() []directive {
+	return []directive{
+		{name: "ErrorLog", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			if strings.HasPrefix(d.Args[0], "|") || strings.HasPrefix(d.Args[0], "syslog") {
+				return fmt.Errorf("only files are supported")
+			}
+			s.settings.errorLog = d.Args[0]
+			return nil
+		}},
+		{name: "LogLevel", in: anyServer, min: 1, max: -1, apply: applyLogLevel},
+		{name: "LogFormat", in: anyServer, min: 1, max: 2, apply: func(b *builder, _ *scope, d *conf.Directive) error {
+			if _, err := proxy.ParseLogFormat(d.Args[0]); err != nil {
+				return err
+			}
+			name := ""
+			if len(d.Args) == 2 {
+				name = d.Args[1]
+			}
+			b.formats[name] = d.Args[0]
+			return nil
+		}},
+		{name: "TransferLog", in: anyServer, min: 1, max: 1, apply: applyCustomLog},
+		{name: "CustomLog", in: anyServer, min: 2, max: 2, apply: applyCustomLog},
+	}
+}
+
+func applyCustomLog(b *builder, s *scope, d *conf.Directive) error {
+	if strings.HasPrefix(d.Args[0], "|") {
+		return fmt.Errorf("logs to programs are not supported")
+	}
+	text, ok := b.formats[""]
+	if !ok {
+		text = proxy.CommonLogFormat
+	}
+	if len(d.Args) == 2 {
+		text = d.Args[1]
+		if named, ok := b.formats[text]; ok {
+			text = named
+		} else if !strings.Contains(text, "%") {
+			return fmt.Errorf("no LogFormat is called %q", text)
+		}
+	}
+	f, err := proxy.ParseLogFormat(text)
+	if err != nil {
+		return err
+	}
+	s.logs = append(s.logs, customLog{file: d.Args[0], format: f})
+	return nil
+}
+
+// levels are Apache's, in the words of package slog.
+var levels = map[string]slog.Level{
+	"emerg": slog.LevelError, "alert": slog.LevelError, "crit": slog.LevelError, "error": slog.LevelError,
+	"warn": slog.LevelWarn, "notice": slog.LevelInfo, "info": slog.LevelInfo, "debug": slog.LevelDebug,
+	"trace1": proxy.LevelTrace1, "trace2": proxy.LevelTrace2, "trace3": proxy.LevelTrace3, "trace4": proxy.LevelTrace4,
+	"trace5": proxy.LevelTrace5, "trace6": proxy.LevelTrace6, "trace7": proxy.LevelTrace7, "trace8": proxy.LevelTrace8,
+}
+
+// applyLogLevel reads "[module:]level …". What is logged here comes from the
+// proxy, so its level counts, and that of all others only before it.
+func applyLogLevel(_ *builder, s *scope, d *conf.Directive) error {
+	for _, w := range d.Args {
+		module, name, ok := strings.Cut(w, ":")
+		if !ok {
+			module, name = "", w
+		}
+		level, known := levels[strings.ToLower(name)]
+		if !known {
+			return fmt.Errorf("level %q is not known", name)
+		}
+		module = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(module, ".c"), "mod_"), "_module")
+		switch module {
+		case "", "proxy", "proxy_http":
+			s.settings.logLevel = &level
+		}
+	}
+	return nil
+}
+
+// logFiles are the open files of logs; those with one name are shared.
+type logFiles struct {
+	root string
+
+	mu   sync.Mutex // guards files
+	open map[string]*os.File
+}
+
+// writer opens a log for appending.
+func (l *logFiles) writer(name string) (io.Writer, error) {
+	if name == "" || name == "/dev/stderr" {
+		return os.Stderr, nil
+	}
+	if name == "/dev/stdout" {
+		return os.Stdout, nil
+	}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(l.root, name)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.open[name]; f != nil {
+		return f, nil
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if l.open == nil {
+		l.open = make(map[string]*os.File)
+	}
+	l.open[name] = f
+	return f, nil
+}
+
+func (l *logFiles) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for _, f := range l.open {
+		errs = append(errs, f.Close())
+	}
+	l.open = nil
+	return errors.Join(errs...)
+}
+
+// logger writes to a log at a level.
+func logger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if l, ok := a.Value.Any().(slog.Level); ok && a.Key == slog.LevelKey && l < slog.LevelDebug {
+			a.Value = slog.StringValue(fmt.Sprintf("TRACE%d", slog.LevelDebug-l))
+		}
+		return a
+	}}))
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// requirement is a tree of Require directives.
+type requirement struct {
+	kind     string // "any", "all", "none", "granted", "denied", "ip"
+	not      bool
+	access   *proxy.Access // of kind "ip"
+	children []requirement
+}
+
+// accessDirectives are those of mod_authz_core and mod_authz_host.
+func accessDirectives() []directive {
+	const in = inLocation | inProxy | inRequire
+	list := []directive{{name: "Require", in: in, min: 1, max: -1, apply: applyRequire}}
+	for _, name := range []string{"RequireAny", "RequireAll", "RequireNone"} {
+		list = append(list, directive{name: name, section: true, in: in, max: 0, apply: applyRequireSection})
+	}
+	return list
+}
+
+func applyRequire(_ *builder, s *scope, d *conf.Directive) error {
+	words := d.Args
+	r := requirement{}
+	if strings.EqualFold(words[0], "not") {
+		r.not, words = true, words[1:]
+	}
+	if len(words) == 0 {
+		return errors.New("nothing is required")
+	}
+	switch strings.ToLower(words[0]) {
+	case "all":
+		if len(words) != 2 || !strings.EqualFold(words[1], "granted") && !strings.EqualFold(words[1], "denied") {
+			return errors.New("want all granted or all denied")
+		}
+		r.kind = strings.ToLower(words[1])
+	case "ip":
+		if len(words) == 1 {
+			return errors.New("ip takes addresses or networks")
+		}
+		return s.require(&r, words[1:])
+	case "local":
+		return s.require(&r, []string{"127.0.0.0/8", "::1"})
+	default:
+		return fmt.Errorf("%q is not supported: all, ip and local are", words[0])
+	}
+	s.add(r)
+	return nil
+}
+
+// require adds a requirement of addresses.
+func (s *scope) require(r *requirement, words []string) error {
+	prefixes, err := proxy.ParsePrefixes(words...)
+	if err != nil {
+		return err
+	}
+	r.kind, r.access = "ip", &proxy.Access{Allow: prefixes}
+	s.add(*r)
+	return nil
+}
+
+// add adds to the <RequireAll> that is open, or to what the section requires,
+// of which any suffices.
+func (s *scope) add(r requirement) {
+	if s.context == inRequire {
+		s.needs.children = append(s.needs.children, r)
+		return
+	}
+	if s.settings.require == nil {
+		s.settings.require = &requirement{kind: "any"}
+	}
+	s.settings.require.children = append(s.settings.require.children, r)
+}
+
+func applyRequireSection(b *builder, s *scope, d *conf.Directive) error {
+	inner := &scope{context: inRequire, at: d, needs: requirement{kind: strings.ToLower(d.Name[len("Require"):])}}
+	if err := b.apply(inner, d.Children); err != nil {
+		return err
+	}
+	if err := inner.needs.check(); err != nil {
+		return err
+	}
+	s.add(inner.needs)
+	return nil
+}
+
+// check refuses what could never let anyone through, or lets through whom it
+// does not name.
+func (r *requirement) check() error {
+	if len(r.children) == 0 {
+		return errors.New("the section requires nothing")
+	}
+	positive := false
+	for _, c := range r.children {
+		positive = positive || !c.not
+		if c.not && r.kind != "all" {
+			return fmt.Errorf("a negative Require has no effect in <Require%s>", r.kind)
+		}
+	}
+	if !positive {
+		return errors.New("the section has only negative requirements")
+	}
+	return nil
+}
+
+// allows reports whether the requirement lets the request through.
+func (r *requirement) allows(req *http.Request) bool {
+	ok := false
+	switch r.kind {
+	case "granted":
+		ok = true
+	case "ip":
+		ok = r.access.Allows(req)
+	case "any", "none":
+		for i := range r.children {
+			ok = ok || r.children[i].allows(req)
+		}
+		ok = ok == (r.kind == "any")
+	case "all":
+		ok = true
+		for i := range r.children {
+			ok = ok && r.children[i].allows(req)
+		}
+	}
+	return ok != r.not
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// scope collects what the directives of one section say. An inner scope says
+// only what differs; merge puts two together.
+type scope struct {
+	context  place
+	at       *conf.Directive
+	settings settings
+	rules    []*rule // ProxyPass, in order; of a location, the last counts
+	parent   *scope  // the server or virtual host that a section stands in
+
+	// of servers
+	listen    []string // Listen, of the main server
+	addresses []string // of a virtual host
+	names     []string // ServerName first
+	locations []*scope
+	proxies   []*scope
+	logs      []customLog
+
+	// of sections
+	path    string // of a <Location>; or the URL of a <Proxy>
+	pattern *regexp.Regexp
+	status  bool // SetHandler server-status
+
+	needs requirement // the <RequireAll> that is being read
+}
+
+// settings are what sections override; nil is not said.
+type settings struct {
+	preserveHost  *bool
+	via           *proxy.ViaMode
+	addHeaders    *bool
+	override      *proxy.ErrorOverride
+	overrideOff   bool
+	maxForwards   *int
+	timeout       *time.Duration // Timeout
+	proxyTimeout  *time.Duration
+	reverse       []proxy.ReverseRule
+	cookieDomains []proxy.CookieRule
+	cookiePaths   []proxy.CookieRule
+	require       *requirement
+	logLevel      *slog.Level
+	errorLog      string
+}
+
+// merge returns s with what inner says otherwise.
+func (s settings) merge(inner settings) settings {
+	over(&s.preserveHost, inner.preserveHost)
+	over(&s.via, inner.via)
+	over(&s.addHeaders, inner.addHeaders)
+	over(&s.override, inner.override)
+	if inner.overrideOff {
+		s.override = nil
+	}
+	over(&s.maxForwards, inner.maxForwards)
+	over(&s.timeout, inner.timeout)
+	over(&s.proxyTimeout, inner.proxyTimeout)
+	over(&s.require, inner.require)
+	over(&s.logLevel, inner.logLevel)
+	if inner.errorLog != "" {
+		s.errorLog = inner.errorLog
+	}
+	s.reverse = append(s.reverse[:len(s.reverse):len(s.reverse)], inner.reverse...)
+	s.cookieDomains = append(s.cookieDomains[:len(s.cookieDomains):len(s.cookieDomains)], inner.cookieDomains...)
+	s.cookiePaths = append(s.cookiePaths[:len(s.cookiePaths):len(s.cookiePaths)], inner.cookiePaths...)
+	return s
+}
+
+func over[T any](dst **T, src *T) {
+	if src != nil {
+		*dst = src
+	}
+}
+
+func said[T any](v *T, otherwise T) T {
+	if v == nil {
+		return otherwise
+	}
+	return *v
+}
+
+// builder turns a configuration into a site.
+type builder struct {
+	table   []directive
+	opt     options
+	main    *scope
+	vhosts  []*scope
+	formats map[string]string // LogFormat nicknames
+	warn    func(err error)
+}
+
+// build reads a parsed configuration.
+func build(list []*conf.Directive, opt options, warn func(error)) (*builder, error) {
+	b := &builder{table: table(), opt: opt, warn: warn, main: &scope{context: inServer}, formats: map[string]string{
+		"common": proxy.CommonLogFormat, "combined": proxy.CombinedLogFormat,
+	}}
+	if err := b.apply(b.main, list); err != nil {
+		return nil, err
+	}
+	if len(b.main.listen) == 0 {
+		for _, v := range b.vhosts {
+			for _, a := range v.addresses {
+				_, port := splitAddress(a)
+				b.main.listen = append(b.main.listen, port)
+			}
+		}
+	}
+	if len(b.main.listen) == 0 {
+		return nil, errors.New("the configuration has neither Listen nor <VirtualHost>")
+	}
+	return b, nil
+}
+
+// splitAddress cuts host:port; a host that stands for all is "".
+func splitAddress(a string) (host, port string) {
+	i := strings.LastIndexByte(a, ':')
+	if i < 0 || strings.HasSuffix(a, "]") {
+		if isPort(a) {
+			return "", a
+		}
+		return strings.Trim(a, "[]"), ""
+	}
+	host, port = strings.Trim(a[:i], "[]"), a[i+1:]
+	if host == "*" || host == "_default_" || host == "0.0.0.0" || host == "::" {
+		host = ""
+	}
+	return host, port
+}
+
+func isPort(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

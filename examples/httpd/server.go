@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// options are what the command line says, and what the configuration says of
+// the server as a whole.
+type options struct {
+	listen      map[string]string // -listen: configured port or address → where it really is
+	resolve     map[string]string // -resolve: host:port → where it really is
+	defines     map[string]string // -D
+	root        string            // folder of relative names
+	source      netip.Addr
+	idleTimeout time.Duration
+	traceOff    bool
+}
+
+// dialer returns a dialer that obeys -resolve, or nil.
+func (o *options) dialer() func(ctx context.Context, network, addr string) (net.Conn, error) {
+	if len(o.resolve) == 0 {
+		return nil
+	}
+	d := &net.Dialer{}
+	if o.source.IsValid() {
+		d.LocalAddr = &net.TCPAddr{IP: o.source.AsSlice()}
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if to, ok := o.resolve[addr]; ok {
+			addr = to
+		}
+		return d.DialContext(ctx, network, addr)
+	}
+}
+
+// modules are the names for which <IfModule> holds.
+var modules = map[string]bool{
+	"core": true, "so": true, "proxy": true, "proxy_http": true, "authz_core": true, "authz_host": true, "log_config": true, "status": true,
+}
+
+func hasModule(name string) bool {
+	for _, form := range []string{"mod_%s.c", "%s_module"} {
+		var short string
+		if n, _ := fmt.Sscanf(name, form, &short); n == 1 && modules[trimModule(short)] {
+			return true
+		}
+	}
+	return false
+}
+
+func trimModule(s string) string {
+	for _, end := range []string{".c", "_module"} {
+		if len(s) > len(end) && s[len(s)-len(end):] == end {
+			return s[:len(s)-len(end)]
+		}
+	}
+	return s
+}
+
+// load reads a configuration file.
+func load(file string, opt options, log *slog.Logger) (*builder, error) {
+	defines := make(map[string]string)
+	for k, v := range opt.defines {
+		defines[k] = v
+	}
+	list, err := conf.File(file, conf.Options{Defines: defines, HasModule: hasModule, Warn: func(e *conf.Error) { log.Warn(e.Error()) }})
+	if err != nil {
+		return nil, err
+	}
+	return build(list, opt, func(err error) { log.Warn(err.Error()) })
+}
+
+// server serves a site, and replaces it on reload.
+type server struct {
+	log     *slog.Logger
+	current atomic.Pointer[site]
+	tunnels proxy.Tunnels
+
+	mu        sync.Mutex // guards listeners and changes of current
+	listeners map[string]*listener
+}
+
+// listener is one address that is listened on.
+type listener struct {
+	configured string // as in the configuration
+	net.Listener
+	http *http.Server
+}
+
+// acquire returns the current site, which stays open until it is released.
+func (s *server) acquire() *site {
+	for {
+		st := s.current.Load()
+		st.refs.Add(1)
+		if s.current.Load() == st {
+			return st
+		}
+		st.release()
+	}
+}
+
+// start serves a configuration, in place of the one before.
+func (s *server) start(b *builder) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := newSite(b, &s.tunnels)
+	if err != nil {
+		return err
+	}
+	fresh := make(map[string]*listener)
+	for _, l := range st.listen {
+		if s.listeners[l] != nil || fresh[l] != nil {
+			continue
+		}
+		ln, err := net.Listen("tcp", st.opt.realAddress(l))
+		if err != nil {
+			for _, f := range fresh {
+				_ = f.Close()
+			}
+			st.close()
+			return err
+		}
+		fresh[l] = &listener{configured: l, Listener: ln}
+	}
+	old := s.current.Swap(st)
+	if s.listeners == nil {
+		s.listeners = make(map[string]*listener)
+	}
+	for name, l := range s.listeners {
+		if !contains(st.listen, name) {
+			delete(s.listeners, name)
+			go l.stop(30 * time.Second)
+		}
+	}
+	for name, l := range fresh {
+		s.listeners[name] = l
+		s.serve(l, st)
+	}
+	if old != nil {
+		old.retire()
+	}
+	return nil
+}
+
+func contains(list []string, s string) bool {
+	for _, one := range list {
+		if one == s {
+			return true
+		}
+	}
+	return false
+}
+
+// realAddress says where a configured address really is.
+func (o *options) realAddress(configured string) string {
+	ip, port := splitAddress(configured)
+	for _, key := range []string{configured, port} {
+		if real, ok := o.listen[key]; ok {
+			return real
+		}
+	}
+	return net.JoinHostPort(ip, port)
+}
+
+func (s *server) serve(l *listener, st *site) {
+	idle := st.opt.idleTimeout
+	if idle == 0 {
+		idle = time.Minute
+	}
+	l.http = &http.Server{
+		// Against clients that never finish what they begin.
+		ReadHeaderTimeout: 20 * time.Second,
+		IdleTimeout:       idle,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelInfo),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			st := s.acquire()
+			defer st.release()
+			st.host(l.configured, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), siteKey{}, st)))
+		}),
+	}
+	go func() {
+		if err := l.http.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("listener failed", "address", l.configured, "error", err)
+		}
+	}()
+}
+
+func (l *listener) stop(limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if l.http.Shutdown(ctx) != nil {
+		_ = l.http.Close()
+	}
+}
+
+// addresses returns where each configured address is listened on.
+func (s *server) addresses() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := make(map[string]string)
+	for name, l := range s.listeners {
+		m[name] = l.Addr().String()
+	}
+	return m
+}
+
+// stop ends gracefully: what is running may finish within the limit.
+func (s *server) stop(limit time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, l := range s.listeners {
+		wg.Go(func() { l.stop(limit) })
+	}
+	wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		_ = s.tunnels.Shutdown(ctx)
+	})
+	wg.Wait()
+	s.listeners = nil
+	if st := s.current.Load(); st != nil {
+		st.retire()
+	}
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"html/template"
+	"net/http"
+	"sort"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+var statusPage = template.Must(template.New("status").Parse(`<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>Server status</title>
+<style>body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:right}td:first-child,th:first-child{text-align:left}</style>
+<h1>Server status</h1>
+<h2>Backends</h2>
+<table><tr><th>Backend<th>State<th>Elected<th>Busy<th>Waiting<th>Open<th>Idle<th>Created<th>Reused<th>Errors<th>Sent<th>Received</tr>
+{{range .Backends}}<tr><td>{{.Name}}<td>{{.State}}<td>{{.Elected}}<td>{{.Busy}}<td>{{.Waiting}}<td>{{.Open}}<td>{{.Idle}}<td>{{.Created}}<td>{{.Reused}}<td>{{.Errors}}<td>{{.Sent}}<td>{{.Received}}</tr>
+{{end}}</table>
+<h2>Tunnels</h2>
+{{if .Tunnels}}<table><tr><th>Client<th>Protocol<th>Backend<th>For<th>Sent<th>Received</tr>
+{{range .Tunnels}}<tr><td>{{.ClientAddr}}<td>{{.Protocol}}<td>{{.Target}}<td>{{.Duration}}<td>{{.Sent}}<td>{{.Received}}</tr>
+{{end}}</table>{{else}}<p>None.</p>{{end}}
+</html>
+`))
+
+type backendRow struct {
+	Name string
+	backend.Stats
+}
+
+// status answers with a page of all backends and tunnels. It changes nothing,
+// and all text in it is escaped.
+func (st *site) status(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "405 Method Not Allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	var page struct {
+		Backends []backendRow
+		Tunnels  []proxy.TunnelStats
+	}
+	for _, h := range st.hosts {
+		for _, t := range h.routes {
+			page.Backends = append(page.Backends, backendRow{t.Backend.String(), t.Backend.Stats()})
+		}
+	}
+	sort.Slice(page.Backends, func(i, j int) bool { return page.Backends[i].Name < page.Backends[j].Name })
+	page.Tunnels = st.hosts[0].tunnels.List()
+	for i := range page.Tunnels {
+		page.Tunnels[i].Duration = page.Tunnels[i].Duration.Round(time.Second)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	_ = statusPage.Execute(w, page)
+}
