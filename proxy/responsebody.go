@@ -190,12 +190,14 @@ func (b *responseBody) writeSome(w io.Writer) (int64, error) {
 			return b.writeBuffered(w, int(have))
 		}
 	}
-	if !b.ready() {
+	ready := b.ready()
+	if !ready {
 		if err := flush(w); err != nil {
 			return 0, err
 		}
+		c.Arm(0) // a slow client may have used the time up
 	}
-	if b.f == framingLength && b.left >= spliceFrom {
+	if ready && b.f == framingLength && b.left >= spliceFrom {
 		if rf, ok := w.(io.ReaderFrom); ok {
 			if tc := c.TCP(); tc != nil {
 				return b.splice(rf, tc)
@@ -227,7 +229,8 @@ func (b *responseBody) writeBuffered(w io.Writer, have int) (int64, error) {
 	return int64(n), err
 }
 
-// splice moves a piece of the body from socket to socket.
+// splice moves a piece of the body, whose begin is there, from socket to
+// socket.
 func (b *responseBody) splice(rf io.ReaderFrom, tc *net.TCPConn) (int64, error) {
 	src := &io.LimitedReader{R: tc, N: min(b.left, splicePiece)}
 	want := src.N
@@ -240,8 +243,8 @@ func (b *responseBody) splice(rf io.ReaderFrom, tc *net.TCPConn) (int64, error) 
 		b.end(io.EOF)
 	case err == nil && moved < want:
 		b.end(io.ErrUnexpectedEOF)
-	case err != nil && isTimeout(err) && n > 0:
-		b.x.c.Disarmed() // a slow client used the time up
+	case err != nil && isTimeout(err):
+		b.x.c.Disarmed() // a slow client used the time up: there was something to read
 		return n, nil
 	case err != nil && isReadError(err):
 		b.end(err)

@@ -215,6 +215,7 @@ func TestHTTP2Faults(t *testing.T) {
 	require.NoError(t, err)
 	_ = resp.Body.Close()
 	require.Equal(t, http.StatusBadGateway, resp.StatusCode)
+	require.Eventually(t, func() bool { return len(rec.all()) == 2 }, time.Second, time.Millisecond)
 
 	resp, err = client(t).Get(front.URL + "/cut")
 	require.NoError(t, err)

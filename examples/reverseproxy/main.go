@@ -46,17 +46,16 @@ func serve(ctx context.Context, listen, to string) error {
 		// A client that never finishes its request must not hold a connection.
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 	}
+	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
 		grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		_ = server.Shutdown(grace)
+		stopped <- errors.Join(server.Shutdown(grace), app.Tunnels.Shutdown(grace))
 	}()
 	slog.Info("listening", "url", "http://"+listen+"/app/", "backend", to)
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
-	grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	return app.Tunnels.Shutdown(grace)
+	return <-stopped
 }

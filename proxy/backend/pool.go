@@ -39,7 +39,8 @@ type line struct {
 	n           int
 }
 
-// A waiter is handed a connection, or nil for the permission to dial.
+// A waiter is handed a connection, or nil for the permission to dial; the
+// channel is closed when the pool is.
 type waiter struct {
 	handed     chan *Conn // of capacity 1
 	client     netip.AddrPort
@@ -173,7 +174,10 @@ func (b *Backend) wait(ctx context.Context, w *waiter) (*Conn, error) {
 	}
 	var err error
 	select {
-	case c := <-w.handed:
+	case c, open := <-w.handed:
+		if !open {
+			return nil, ErrClosed
+		}
 		return b.accept(c)
 	case <-expired:
 		err = ErrBusy
@@ -189,9 +193,10 @@ func (b *Backend) wait(ctx context.Context, w *waiter) (*Conn, error) {
 	}
 	p.mu.Unlock()
 	// It was handed something at the same moment: pass it on.
-	if c := <-w.handed; c != nil {
+	switch c, open := <-w.handed; {
+	case c != nil:
 		p.put(b, c)
-	} else {
+	case open:
 		p.forget(b)
 	}
 	return nil, err
@@ -312,6 +317,9 @@ func (p *pool) close(b *Backend) {
 	idle := p.idle
 	p.idle, p.closed = nil, true
 	p.open -= len(idle)
+	for w := p.line.pop(); w != nil; w = p.line.pop() {
+		close(w.handed)
+	}
 	if p.sweeper != nil {
 		p.sweeper.Stop()
 	}

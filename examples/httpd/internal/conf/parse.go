@@ -176,7 +176,6 @@ func (p *parser) tooDeep(at func(string, ...any) error) error {
 // openSection enters a section; a conditional one leaves no trace but its
 // children.
 func (p *parser) openSection(d *Directive, at func(string, ...any) error) error {
-	parent := p.open[len(p.open)-1]
 	holds := true
 	switch {
 	case d.Is("IfDefine"), d.Is("IfModule"):
@@ -196,7 +195,7 @@ func (p *parser) openSection(d *Directive, at func(string, ...any) error) error 
 			p.skipped = 1
 		}
 	default:
-		parent = p.container()
+		parent := p.container()
 		parent.Children = append(parent.Children, d)
 		p.open = append(p.open, d)
 	}
