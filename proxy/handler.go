@@ -153,7 +153,9 @@ type Handler struct {
 	OnRecord func(r *http.Request, rec *Record)
 
 	// Logger gets failures at level Error, clients that left at level Debug,
-	// and each request at [LevelTrace1]. If nil, nothing is logged.
+	// each request at [LevelTrace1], interim answers at [LevelTrace2], and what
+	// the backend answered at [LevelTrace3] and [LevelTrace4]. If nil, nothing
+	// is logged.
 	Logger *slog.Logger
 
 	once     sync.Once
