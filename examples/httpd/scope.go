@@ -56,7 +56,7 @@ type settings struct {
 
 	tls            tlsSettings
 	encodedSlashes *encodedSlashes
-	limitBody      *int64
+	traceOff       *bool
 	documents      map[int]string // ErrorDocument
 	envIf, setEnv  []envStep
 	requestHeader  []*headerEdit
@@ -79,7 +79,7 @@ func (s settings) merge(inner settings) settings {
 	over(&s.proxyTimeout, inner.proxyTimeout)
 	over(&s.require, inner.require)
 	over(&s.encodedSlashes, inner.encodedSlashes)
-	over(&s.limitBody, inner.limitBody)
+	over(&s.traceOff, inner.traceOff)
 	if inner.remoteHeader != "" {
 		s.remoteHeader = inner.remoteHeader
 	}

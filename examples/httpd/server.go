@@ -26,7 +26,6 @@ type options struct {
 	source      netip.Addr
 	idleTimeout time.Duration
 	noKeepAlive bool
-	traceOff    bool
 }
 
 // dialer returns a dialer that obeys -resolve, or nil.

@@ -36,7 +36,6 @@ type host struct {
 	mapped    bool // some rule has mapping=
 	routes    map[*rule]*proxy.Transport
 	tunnels   *proxy.Tunnels
-	traceOff  bool
 	name      string // ServerName
 	base      *served
 	log       io.Writer
@@ -62,7 +61,7 @@ func newSite(b *builder, tunnels *proxy.Tunnels) (*site, error) {
 }
 
 func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
-	h := &host{scope: s, settings: s.settings, tunnels: tunnels, traceOff: st.opt.traceOff,
+	h := &host{scope: s, settings: s.settings, tunnels: tunnels,
 		routes: make(map[*rule]*proxy.Transport), handlers: make(map[string]*served),
 		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies}
 	for _, named := range []*scope{s, main} {
