@@ -65,7 +65,7 @@ func TestConfigurationErrors(t *testing.T) {
 		require.EqualError(t, err, want, text)
 	}
 	_, _, err := read("ServerName x")
-	require.EqualError(t, err, "the configuration has neither Listen nor <VirtualHost>")
+	require.EqualError(t, err, "the configuration has neither Listen nor <VirtualHost>, and no -listen is given")
 }
 
 func TestUnevenSlashesWarn(t *testing.T) {

@@ -75,7 +75,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		fmt.Fprintln(stderr, "Syntax OK")
 		return 0
 	}
-	s := &server{log: log}
+	s := &server{log: log, stdout: stdout, stderr: stderr}
 	if err := s.start(b); err != nil {
 		return fail(err)
 	}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -145,12 +147,20 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 		for _, v := range b.vhosts {
 			for _, a := range v.addresses {
 				_, port := splitAddress(a)
-				b.main.listen = append(b.main.listen, port)
+				if !isPort(port) {
+					port = "80"
+				}
+				if !slices.Contains(b.main.listen, port) {
+					b.main.listen = append(b.main.listen, port)
+				}
 			}
 		}
 	}
 	if len(b.main.listen) == 0 {
-		return nil, errors.New("the configuration has neither Listen nor <VirtualHost>")
+		b.main.listen = slices.Sorted(maps.Keys(opt.listen))
+	}
+	if len(b.main.listen) == 0 {
+		return nil, errors.New("the configuration has neither Listen nor <VirtualHost>, and no -listen is given")
 	}
 	return b, nil
 }

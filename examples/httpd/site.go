@@ -47,8 +47,8 @@ type host struct {
 }
 
 // newSite makes a configuration ready to serve.
-func newSite(b *builder, tunnels *proxy.Tunnels) (*site, error) {
-	st := &site{listen: b.main.listen, opt: b.opt, logs: &logFiles{root: b.opt.root}}
+func newSite(b *builder, logs *logFiles, tunnels *proxy.Tunnels) (*site, error) {
+	st := &site{listen: b.main.listen, opt: b.opt, logs: logs}
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
 		h, err := st.newHost(b.main, s, tunnels)
 		if err != nil {
