@@ -59,6 +59,7 @@ type settings struct {
 	tls            tlsSettings
 	encodedSlashes *encodedSlashes
 	traceOff       *bool
+	expect         *bool          // Proxy100Continue
 	documents      map[int]string // ErrorDocument
 	envIf, setEnv  []envStep
 	requestHeader  []*headerEdit
@@ -82,6 +83,7 @@ func (s settings) merge(inner settings) settings {
 	over(&s.require, inner.require)
 	over(&s.encodedSlashes, inner.encodedSlashes)
 	over(&s.traceOff, inner.traceOff)
+	over(&s.expect, inner.expect)
 	if inner.remoteHeader != "" {
 		s.remoteHeader = inner.remoteHeader
 	}
