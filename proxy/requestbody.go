@@ -139,9 +139,9 @@ func (b *requestBody) finishTrailer() {
 // unread reports whether a part of the body is still with the client.
 func (b *requestBody) unread() bool { return b != nil && !b.ended.Load() }
 
-// finish makes sure that nobody reads any more, and takes what the client is
-// still sending off the connection, within limits, so that it can read the
-// answer.
+// finish makes sure that nobody reads any more, and takes what a client of
+// HTTP/1 is still sending off the connection, within limits, so that it can
+// read the answer.
 func (b *requestBody) finish() {
 	b.current.Store(nil)
 	if b.ended.Load() {
@@ -149,6 +149,12 @@ func (b *requestBody) finish() {
 	}
 	if !b.touched.Load() && b.p.in.Header["Expect"] != nil {
 		return // the client waits for a 100 that a read would send
+	}
+	if b.p.in.ProtoMajor != 1 {
+		// An HTTP/2 server lets go of the rest of a stream by itself, and ends
+		// a read that is under way. Waiting would keep the trailer back, and
+		// flushing would tear an answer without a body, which gRPC needs whole.
+		return
 	}
 	rc := http.NewResponseController(b.p.w)
 	_ = rc.Flush()

@@ -32,9 +32,9 @@ type Conn struct {
 	since    time.Duration // when it became idle
 	idle     time.Duration // how long it may be idle; 0 means by the Backend
 	sent     atomic.Int64  // a second goroutine may write
-	received int64
-	used     bool // has served before
-	trial    bool // this use probes a backend in the error state
+	received atomic.Int64  // or close what Detach has detached
+	used     bool          // has served before
+	trial    bool          // this use probes a backend in the error state
 }
 
 func (b *Backend) newConn(nc, wire net.Conn, client Client) *Conn {
@@ -51,7 +51,7 @@ func (b *Backend) newConn(nc, wire net.Conn, client Client) *Conn {
 // must not call it.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.received += int64(n)
+	c.received.Add(int64(n))
 	if err == io.EOF {
 		if taken := c.peek.taken(); taken != nil {
 			err = taken
@@ -78,7 +78,7 @@ func (c *Conn) TCP() *net.TCPConn {
 // Count adds to the bytes sent and received over the connection.
 func (c *Conn) Count(sent, received int64) {
 	c.sent.Add(sent)
-	c.received += received
+	c.received.Add(received)
 }
 
 // Reused reports whether the connection has served before.
@@ -156,9 +156,8 @@ func (c *Conn) Succeeded() {
 func (c *Conn) Release(reusable bool) {
 	b := c.backend
 	b.counters.sent.Add(c.sent.Swap(0))
-	b.counters.received.Add(c.received)
+	b.counters.received.Add(c.received.Swap(0))
 	b.counters.busy.Add(-1)
-	c.received = 0
 	if c.trial {
 		c.trial = false
 		if reusable {
@@ -183,7 +182,7 @@ func (c *Conn) Detach() (closed func(sent, received int64)) {
 	c.Succeeded()
 	return func(sent, received int64) {
 		b.counters.sent.Add(c.sent.Load() + sent)
-		b.counters.received.Add(c.received + received)
+		b.counters.received.Add(c.received.Load() + received)
 		b.counters.busy.Add(-1)
 		b.pool.forget(b)
 	}

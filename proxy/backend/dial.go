@@ -33,6 +33,8 @@ func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
 		tc := tls.Client(nc, b.tls)
 		if err = tc.HandshakeContext(ctx); err != nil {
 			err = fmt.Errorf("TLS handshake: %w", err)
+		} else if got := tc.ConnectionState().NegotiatedProtocol; b.URL.Scheme == "h2" && got != "h2" {
+			err = fmt.Errorf("TLS handshake: backend chose %q, not h2", got)
 		}
 		nc = tc
 	}
@@ -68,6 +70,9 @@ func (b *Backend) tlsConfig() *tls.Config {
 	}
 	if cfg.NextProtos == nil {
 		cfg.NextProtos = []string{"http/1.1"}
+		if b.URL.Scheme == "h2" {
+			cfg.NextProtos = []string{"h2"}
+		}
 	}
 	if cfg.ClientSessionCache == nil {
 		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(0)
