@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -349,6 +350,7 @@ func (x *exchange) release(keep bool) bool {
 	if x.sender != nil {
 		if !x.sender.finished() {
 			keep = false
+			closeBody(x.r) // ends a read that may be waiting for the client
 		}
 		x.c.Disarmed()
 	}
@@ -365,6 +367,10 @@ func (x *exchange) fail(e *Error) *Error {
 	if x.waits {
 		closeBody(x.r)
 	}
+	cause := x.sender.clientError()
+	if cause != nil || e.Op == OpClient || e.Op == OpRequest || x.r.Context().Err() != nil {
+		x.c.Blameless()
+	}
 	alive := x.release(false)
 	if ctx := x.r.Context(); !alive || ctx.Err() != nil {
 		e.Resend = false
@@ -375,20 +381,24 @@ func (x *exchange) fail(e *Error) *Error {
 		}
 		return e
 	}
-	if cause := x.sender.clientError(); cause != nil {
-		return &Error{Op: OpClient, Backend: e.Backend, Status: clientBodyStatus(cause), Err: cause}
+	if cause != nil {
+		return clientBodyError(e.Backend, cause)
 	}
 	return e
 }
 
-// clientBodyStatus is the status for a body that could not be read.
-func clientBodyStatus(err error) int {
+// clientBodyError words why a body could not be read from the client.
+func clientBodyError(backend string, err error) *Error {
+	e := &Error{Op: OpClient, Backend: backend, Status: http.StatusBadRequest, Err: err}
 	var tooLarge *http.MaxBytesError
+	var network *net.OpError
 	switch {
 	case errors.As(err, &tooLarge):
-		return http.StatusRequestEntityTooLarge
+		e.Status = http.StatusRequestEntityTooLarge
 	case isTimeout(err):
-		return http.StatusRequestTimeout
+		e.Status = http.StatusRequestTimeout
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network): // the connection ended
+		e.Status, e.Err = StatusClientClosedRequest, errors.Join(ErrClientGone, err)
 	}
-	return http.StatusBadRequest
+	return e
 }
