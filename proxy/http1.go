@@ -31,6 +31,7 @@ type exchange struct {
 	sender *bodySender // nil without a request body, or before it is sent
 	waits  bool        // the body waits for a 100
 	first  bool        // a byte of the answer has come
+	shown  bool        // an interim answer was passed on
 	freed  bool        // the connection was given back
 	resp   http.Response
 	body   responseBody
@@ -147,7 +148,7 @@ func (x *exchange) await(f framing) *Error {
 		return nil
 	case !isTimeout(err):
 		return nil // reading the head will say what it is
-	case x.t.Ping > 0:
+	case x.t.Ping > 0 && !x.first:
 		closeBody(x.r)
 		return &Error{Op: OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: errors.New("backend did not answer the ping")}
 	}
@@ -192,7 +193,11 @@ func (x *exchange) readHead() *Error {
 	}
 	x.keepSpace(block)
 	x.resp = http.Response{}
-	if err := parseResponse(string(block), &x.resp, x.fields[:0:len(x.fields)]); err != nil {
+	room := x.fields[:0:len(x.fields)]
+	if x.shown {
+		room = nil // it holds those of an interim answer, which hooks may have kept
+	}
+	if err := parseResponse(string(block), &x.resp, room); err != nil {
 		return &Error{Op: OpHeader, Err: err}
 	}
 	return nil
@@ -245,6 +250,7 @@ func (x *exchange) interim() *Error {
 	if x.trace == nil {
 		x.trace = httptrace.ContextClientTrace(x.r.Context())
 	}
+	x.shown = true
 	code := x.resp.StatusCode
 	if code == http.StatusContinue {
 		if x.waits {
@@ -260,6 +266,9 @@ func (x *exchange) interim() *Error {
 		}
 	}
 	x.c.Arm(0)
+	if x.waits { // that was not what the body waits for
+		return x.await(requestFraming(x.r))
+	}
 	return nil
 }
 

@@ -139,10 +139,10 @@ func (b *requestBody) finishTrailer() {
 // unread reports whether a part of the body is still with the client.
 func (b *requestBody) unread() bool { return b != nil && !b.ended.Load() }
 
-// finish makes sure that nobody reads any more, and takes what the client is
-// still sending off the connection, within limits, so that it can read the
-// answer.
-func (b *requestBody) finish() {
+// finish makes sure that nobody reads any more. If the client has its answer,
+// what it is still sending is taken off the connection, within limits, so that
+// it can read the answer; HTTP/2 needs no such thing.
+func (b *requestBody) finish(answered bool) {
 	b.current.Store(nil)
 	if b.ended.Load() {
 		return
@@ -151,11 +151,18 @@ func (b *requestBody) finish() {
 		return // the client waits for a 100 that a read would send
 	}
 	rc := http.NewResponseController(b.p.w)
-	_ = rc.Flush()
-	_ = rc.SetReadDeadline(time.Now().Add(lingerTime))
+	linger := answered && b.p.in.ProtoMajor == 1
+	until := time.Now()
+	if linger {
+		_ = rc.Flush()
+		until = until.Add(lingerTime)
+	}
+	if rc.SetReadDeadline(until) != nil {
+		linger = false
+	}
 	b.mu.Lock() // a read that is under way ends by the deadline
 	defer b.mu.Unlock()
-	if b.err != nil {
+	if !linger || b.err != nil {
 		return
 	}
 	lent := copyBuffers.Get().(*[copyBufferSize]byte)

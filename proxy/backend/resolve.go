@@ -13,7 +13,7 @@ import (
 // last looked up.
 type addressBook struct {
 	known  atomic.Pointer[answer] // nil until looked up
-	due    atomic.Int64                 // time of the next lookup since the backend's epoch
+	due    atomic.Int64           // time of the next lookup since the backend's epoch
 	asking atomic.Bool
 }
 
