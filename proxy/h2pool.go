@@ -211,4 +211,3 @@ func (p *h2Pool) closeIdle() {
 	}
 	p.conns = nil
 }
-
