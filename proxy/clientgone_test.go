@@ -2,10 +2,13 @@ package proxy
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -173,5 +176,26 @@ func TestHTTP10ClientSeesTheCut(t *testing.T) {
 				require.Error(t, err)
 			}
 		})
+	}
+}
+
+// TestClientBodyError: a server other than net/http's may not cancel the
+// context of a client that breaks off its body.
+func TestClientBodyError(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err    error
+		status int
+	}{
+		"too large": {&http.MaxBytesError{Limit: 3}, http.StatusRequestEntityTooLarge},
+		"too slow":  {os.ErrDeadlineExceeded, http.StatusRequestTimeout},
+		"cut":       {fmt.Errorf("body: %w", io.ErrUnexpectedEOF), StatusClientClosedRequest},
+		"reset":     {&net.OpError{Op: "read", Err: errors.New("connection reset")}, StatusClientClosedRequest},
+		"malformed": {errors.New("invalid chunk"), http.StatusBadRequest},
+	} {
+		e := clientBodyError("http://b", tc.err)
+		require.Equal(t, OpClient, e.Op, name)
+		require.Equal(t, tc.status, StatusOf(e), name)
+		require.ErrorIs(t, e, tc.err, name)
+		require.Equal(t, tc.status == StatusClientClosedRequest, errors.Is(e, ErrClientGone), name)
 	}
 }
