@@ -81,6 +81,7 @@ func (l *loadWorker) run(ctx context.Context, end time.Time) {
 	}
 }
 
+// connection sends one request, and more until end.
 func (l *loadWorker) connection(ctx context.Context, end time.Time) error {
 	c, err := (&net.Dialer{Timeout: exchangeTime}).DialContext(ctx, "tcp", l.addr)
 	if err != nil {
@@ -90,16 +91,17 @@ func (l *loadWorker) connection(ctx context.Context, end time.Time) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	r := bufio.NewReaderSize(c, 64<<10)
-	for now := time.Now(); now.Before(end); {
+	for now := time.Now(); ; {
 		_ = c.SetDeadline(now.Add(exchangeTime))
 		if err := l.exchange(c, r); err != nil {
 			return err
 		}
 		then := time.Now()
 		l.took = append(l.took, then.Sub(now))
-		now = then
+		if now = then; !now.Before(end) {
+			return nil
+		}
 	}
-	return nil
 }
 
 func (l *loadWorker) exchange(c net.Conn, r *bufio.Reader) error {

@@ -107,3 +107,9 @@ var modproxyPeer = peer{name: "modproxy", command: func(j job) ([]string, error)
 var httputilPeer = peer{name: "httputil", command: func(j job) ([]string, error) {
 	return []string{"serve", "httputil", "-listen", j.listen, "-to", "http://" + j.origin}, nil
 }}
+
+// floorPeer is a net/http server that answers by itself: below its cost no
+// handler under net/http can come.
+var floorPeer = peer{name: "floor", command: func(j job) ([]string, error) {
+	return []string{"serve", "origin", "-listen", j.listen}, nil
+}}
