@@ -70,13 +70,18 @@ type loadWorker struct {
 	err     error // of the last that failed
 }
 
-// run sends requests until end. A connection that fails is dialled anew, a few
-// times.
+// run sends requests until end, and at least one. A connection that fails is
+// dialled anew, a few times.
 func (l *loadWorker) run(ctx context.Context, end time.Time) {
-	for l.failed < 10 && ctx.Err() == nil && time.Now().Before(end) {
-		if err := l.connection(ctx, end); err != nil {
-			l.failed++
-			l.err = err
+	for {
+		err := l.connection(ctx, end)
+		if err == nil {
+			return
+		}
+		l.failed++
+		l.err = err
+		if l.failed == 10 || ctx.Err() != nil || !time.Now().Before(end) {
+			return
 		}
 	}
 }
