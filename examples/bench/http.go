@@ -6,7 +6,7 @@ import "net/http"
 // keep-alive connections, with forwarding fields and without an access log.
 var httpFamily = &family{
 	origin: func(listen string) []string { return []string{"serve", "origin", "-listen", listen} },
-	peers:  []peer{modproxyPeer, httputilPeer, apachePeer, nginxPeer, haproxyPeer, caddyPeer, floorPeer},
+	peers:  []peer{modproxyPeer, httputilPeer, httputilTunedPeer, apachePeer, nginxPeer, haproxyPeer, caddyPeer, floorPeer},
 }
 
 // Few connections carry the long bodies, since those that the end of a round

@@ -104,8 +104,16 @@ var modproxyPeer = peer{name: "modproxy", command: func(j job) ([]string, error)
 	return args, nil
 }}
 
+// httputilPeer is the standard library's proxy as it comes: its transport,
+// http.DefaultTransport, keeps two idle connections to an origin.
 var httputilPeer = peer{name: "httputil", command: func(j job) ([]string, error) {
 	return []string{"serve", "httputil", "-listen", j.listen, "-to", "http://" + j.origin}, nil
+}}
+
+// httputilTunedPeer is the same with a transport that keeps as many idle
+// connections as the other proxies do.
+var httputilTunedPeer = peer{name: "httputil-tuned", command: func(j job) ([]string, error) {
+	return []string{"serve", "httputil-tuned", "-listen", j.listen, "-to", "http://" + j.origin}, nil
 }}
 
 // floorPeer is a net/http server that answers by itself: below its cost no

@@ -68,14 +68,16 @@ func newRole(role, to string) (http.Handler, error) {
 	case "modproxy":
 		return proxy.NewHandler("/", to)
 	case "httputil":
-		return newHTTPUtil(to)
+		return newHTTPUtil(to, nil)
+	case "httputil-tuned":
+		return newHTTPUtil(to, &http.Transport{MaxIdleConnsPerHost: maxConnections, DisableCompression: true})
 	}
 	return nil, fmt.Errorf("unknown role %q", role)
 }
 
-// newHTTPUtil is the standard library's proxy. Its transport keeps as many
-// connections as the others do, where by default it would keep two.
-func newHTTPUtil(to string) (http.Handler, error) {
+// newHTTPUtil is the standard library's proxy on a transport; nil is its
+// default.
+func newHTTPUtil(to string, t http.RoundTripper) (http.Handler, error) {
 	u, err := url.Parse(to)
 	if err != nil {
 		return nil, err
@@ -85,6 +87,6 @@ func newHTTPUtil(to string) (http.Handler, error) {
 			r.SetURL(u)
 			r.SetXForwarded()
 		},
-		Transport: &http.Transport{MaxIdleConnsPerHost: maxConnections, DisableCompression: true},
+		Transport: t,
 	}, nil
 }
