@@ -91,7 +91,7 @@ func TestNginxAsOrigin(t *testing.T) {
 		require.EqualValues(t, len(large), resp.ContentLength)
 		require.Empty(t, got)
 	}
-	require.EqualValues(t, 4, b.Stats().Created)
+	require.Less(t, b.Stats().Created, int64(10), "15 requests, of which 3 closed")
 	for _, r := range rec.all() {
 		require.NoError(t, r.Err)
 		require.Equal(t, 1, r.Attempts)
