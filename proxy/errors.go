@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // Op is the phase of an exchange in which it failed.
@@ -81,7 +83,7 @@ var (
 
 	// ErrBusy is returned when a limit on connections was met and none became
 	// free in time. It says nothing against the backend's health.
-	ErrBusy = errors.New("all connections to the backend are in use")
+	ErrBusy = backend.ErrBusy
 
 	// ErrMalformed is wrapped by every error that refuses an answer of the
 	// backend for its form.

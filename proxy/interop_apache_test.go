@@ -77,8 +77,9 @@ func publish(t *testing.T, dir, name string, data []byte, mode os.FileMode) {
 	file := filepath.Join(dir, "htdocs", name)
 	require.NoError(t, os.WriteFile(file, data, mode))
 	require.NoError(t, os.Chmod(file, mode))
-	old := time.Now().Add(-time.Hour) // the entity tag of a new file is weak
-	require.NoError(t, os.Chtimes(file, old, old))
+	// httpd's entity tags are weak in the second after a change.
+	past := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(file, past, past))
 }
 
 // randomBytes returns the same bytes each time.

@@ -91,7 +91,9 @@ func TestNginxAsOrigin(t *testing.T) {
 		require.EqualValues(t, len(large), resp.ContentLength)
 		require.Empty(t, got)
 	}
-	require.Less(t, b.Stats().Created, int64(10), "15 requests, of which 3 closed")
+	// One for each four; a client that is quick may need another, since a long
+	// body is with it before the connection is free.
+	require.LessOrEqual(t, b.Stats().Created, int64(7))
 	for _, r := range rec.all() {
 		require.NoError(t, r.Err)
 		require.Equal(t, 1, r.Attempts)

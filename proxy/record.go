@@ -2,8 +2,12 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -14,9 +18,9 @@ type Record struct {
 	Duration      time.Duration // from the request's arrival to the end of its answer
 	Connected     time.Duration // from Start to having a connection, of the last attempt
 	FirstByte     time.Duration // from Start to the head of the answer
-	Backend       string        // where it was sent last; empty if it was not sent
+	Backend       string        // where it was sent last, or would have been; empty if none was chosen
 	Attempts      int           // how often it was sent
-	Reused        bool          // the last attempt used an open connection
+	Reused        bool          // the last attempt used a connection that was open before
 	Status        int           // what the client got; 499 if it had left
 	BackendStatus int           // what the backend answered; 0 if it did not
 	Sent          int64         // bytes of the body sent to the client
@@ -85,6 +89,10 @@ const (
 func (p *passage) finish(err error) {
 	if err != nil {
 		p.record.Err = err
+		var e *Error
+		if p.record.Backend == "" && errors.As(err, &e) {
+			p.record.Backend = e.Backend
+		}
 		if StatusOf(err) == StatusClientClosedRequest {
 			p.record.Status = StatusClientClosedRequest
 		} else if !p.sent {
@@ -92,7 +100,7 @@ func (p *passage) finish(err error) {
 		}
 	}
 	if p.body != nil && !p.record.Upgraded {
-		p.body.finish()
+		p.body.finish(err == nil || !p.sent && p.record.Status != StatusClientClosedRequest)
 	}
 	p.report()
 	if err != nil && (p.sent || p.record.Status == StatusClientClosedRequest) {
@@ -121,19 +129,34 @@ func (p *passage) answerError(err error) {
 func (p *passage) report() {
 	rec := &p.record
 	rec.Duration = time.Since(rec.Start)
-	if h := p.h; h.Logger != nil {
-		level := LevelTrace1
-		switch {
-		case rec.Err == nil:
-		case rec.Status == StatusClientClosedRequest:
-			level = slog.LevelDebug
-		default:
-			level = slog.LevelError
-		}
-		h.Logger.Log(p.Context, level, "proxy: request done", "method", p.in.Method, "host", p.in.Host, "path", p.in.URL.Path, "result", rec)
+	level := LevelTrace1
+	switch {
+	case rec.Err == nil:
+	case rec.Status == StatusClientClosedRequest:
+		level = slog.LevelDebug
+	default:
+		level = slog.LevelError
+	}
+	if p.logs(level) {
+		p.h.Logger.Log(p.Context, level, "proxy: request done", "method", p.in.Method, "host", p.in.Host, "path", p.in.URL.Path, "result", rec)
 	}
 	if p.h.OnRecord != nil {
 		p.h.OnRecord(p.in, rec)
+	}
+}
+
+// logs reports whether something is logged at a level, so that what is not
+// need not be put together.
+func (p *passage) logs(level slog.Level) bool {
+	return p.h.Logger != nil && p.h.Logger.Enabled(p.Context, level)
+}
+
+// logAnswer logs the head of the backend's answer: the status at trace3, and
+// at trace4 the names of its fields, whose values may be secrets.
+func (p *passage) logAnswer() {
+	p.h.Logger.Log(p.Context, LevelTrace3, "proxy: backend answered", "backend", p.record.Backend, "status", p.resp.StatusCode, "reused", p.record.Reused)
+	if p.logs(LevelTrace4) {
+		p.h.Logger.Log(p.Context, LevelTrace4, "proxy: fields of the answer", "names", slices.Sorted(maps.Keys(p.resp.Header)))
 	}
 }
 
@@ -143,7 +166,27 @@ func (p *passage) abort(err error) {
 		p.h.Abort(p.w, p.in, err)
 		return
 	}
+	if p.sent && !p.in.ProtoAtLeast(1, 1) && p.w.Header()["Content-Length"] == nil {
+		resetClient(p.w)
+	}
 	if p.Context.Value(http.ServerContextKey) != nil {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// resetClient closes the client's connection in a way that is no clean end:
+// where nothing else marks the end of an answer, as in HTTP/1.0, the client
+// could take a part for the whole.
+func resetClient(w http.ResponseWriter) {
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	if tc, ok := c.(*tls.Conn); ok {
+		c = tc.NetConn() // without a close_notify
+	}
+	if lc, ok := c.(interface{ SetLinger(int) error }); ok {
+		_ = lc.SetLinger(0)
+	}
+	_ = c.Close()
 }

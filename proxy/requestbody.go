@@ -139,10 +139,10 @@ func (b *requestBody) finishTrailer() {
 // unread reports whether a part of the body is still with the client.
 func (b *requestBody) unread() bool { return b != nil && !b.ended.Load() }
 
-// finish makes sure that nobody reads any more, and takes what a client of
-// HTTP/1 is still sending off the connection, within limits, so that it can
-// read the answer.
-func (b *requestBody) finish() {
+// finish makes sure that nobody reads any more. If a client of HTTP/1 has its
+// answer, what it is still sending is taken off the connection, within limits,
+// so that it can read the answer.
+func (b *requestBody) finish(answered bool) {
 	b.current.Store(nil)
 	if b.ended.Load() {
 		return
@@ -157,11 +157,18 @@ func (b *requestBody) finish() {
 		return
 	}
 	rc := http.NewResponseController(b.p.w)
-	_ = rc.Flush()
-	_ = rc.SetReadDeadline(time.Now().Add(lingerTime))
+	linger := answered
+	until := time.Now()
+	if linger {
+		_ = rc.Flush()
+		until = until.Add(lingerTime)
+	}
+	if rc.SetReadDeadline(until) != nil {
+		linger = false
+	}
 	b.mu.Lock() // a read that is under way ends by the deadline
 	defer b.mu.Unlock()
-	if b.err != nil {
+	if !linger || b.err != nil {
 		return
 	}
 	lent := copyBuffers.Get().(*[copyBufferSize]byte)

@@ -112,6 +112,11 @@ type Backend struct {
 	// negative disables them. Apache: keepalive.
 	KeepAlive time.Duration
 
+	// ReceiveBufferSize is the size in bytes of the receive buffer that the
+	// system is asked for (SO_RCVBUF). Zero leaves it to the system. Apache:
+	// receivebuffersize, ProxyReceiveBufferSize.
+	ReceiveBufferSize int
+
 	// AddressTTL is how often the host is looked up while connections are
 	// open: those to addresses that are gone from the answer are not used
 	// again. New connections always resolve the name. Zero means 30 s; negative
@@ -126,8 +131,9 @@ type Backend struct {
 	// connection's buffers. Zero means 8192 and 4096. Apache: iobuffersize.
 	ReadBufferSize, WriteBufferSize int
 
-	// Logger gets changes of state at level Warn and connections at level
-	// Debug. If nil, nothing is logged.
+	// Logger gets changes of state at level Warn, new connections at level
+	// Debug and reused ones two levels below it (Apache: trace2). If nil,
+	// nothing is logged.
 	Logger *slog.Logger
 
 	// OnStateChange, if not nil, is called after each change of state, with
@@ -185,11 +191,19 @@ func (b *Backend) String() string {
 	return "invalid backend"
 }
 
+// Retire closes the idle connections and keeps none from now on: those in use
+// are closed when they are released. Unlike after Close, requests that still
+// come are served, each over a connection of its own.
+func (b *Backend) Retire() {
+	_ = b.setup()
+	b.pool.retire()
+}
+
 // Close closes the idle connections and ends background work; connections in
 // use are closed when they are released. Get fails from now on.
 func (b *Backend) Close() error {
 	_ = b.setup() // so that background work has a context to end
-	b.pool.close(b)
+	b.pool.close()
 	b.stop()
 	b.work.Wait()
 	return nil

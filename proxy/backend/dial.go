@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -16,12 +17,16 @@ func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
+	born := time.Since(b.epoch)
 	nc, err := b.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if rb, ok := nc.(interface{ SetReadBuffer(int) error }); ok && b.ReceiveBufferSize > 0 {
+		_ = rb.SetReadBuffer(b.ReceiveBufferSize) // a wish: the system has its own limits
+	}
 	if b.ProxyProtocol == 0 && b.tls == nil {
-		return b.newConn(nc, nc, client), nil
+		return b.newConn(nc, nc, client, born), nil
 	}
 	// What follows reads and writes: the context must be able to end it.
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
@@ -45,7 +50,7 @@ func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
 		_ = wire.Close()
 		return nil, err
 	}
-	return b.newConn(nc, wire, client), nil
+	return b.newConn(nc, wire, client, born), nil
 }
 
 func (b *Backend) connect(ctx context.Context) (net.Conn, error) {
@@ -70,7 +75,7 @@ func (b *Backend) tlsConfig() *tls.Config {
 	}
 	if cfg.NextProtos == nil {
 		cfg.NextProtos = []string{"http/1.1"}
-		if b.URL.Scheme == "h2" {
+		if strings.EqualFold(b.URL.Scheme, "h2") {
 			cfg.NextProtos = []string{"h2"}
 		}
 	}
