@@ -169,8 +169,11 @@ LimitRequestBody 1000000
 			require.Equal(t, fmt.Sprintf("%x  -\n", sha256.Sum256(large[:500_000])), string(got))
 			require.Less(t, b.Stats().Created, int64(5), "of ten requests")
 
-			resp, _ = do(t, cl, "POST", front+"/sum.sh", http.Header{"Expect": {"100-continue"}}, bytes.NewReader(large[:2_000_000]))
-			require.Equal(t, http.StatusRequestEntityTooLarge, resp.StatusCode, "LimitRequestBody")
+			if scheme == "http" { // toward HTTP/2 the body does not wait for a 100
+				cl.Transport.(*http.Transport).ExpectContinueTimeout = 20 * time.Second
+				resp, _ = do(t, cl, "POST", front+"/sum.sh", http.Header{"Expect": {"100-continue"}}, bytes.NewReader(large[:2_000_000]))
+				require.Equal(t, http.StatusRequestEntityTooLarge, resp.StatusCode, "LimitRequestBody")
+			}
 			for _, r := range rec.all() {
 				require.NoError(t, r.Err)
 			}
