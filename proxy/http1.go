@@ -86,7 +86,9 @@ func or[T int | time.Duration](v, def T) T {
 func (x *exchange) send() *Error {
 	r := x.r
 	f := requestFraming(r)
-	opt := headOptions{close: r.Close || x.c.Backend().DisableReuse}
+	// Apache tells its KeepAliveTimeout only to those who say keep-alive. Once
+	// for each connection is enough.
+	opt := headOptions{close: r.Close || x.c.Backend().DisableReuse, keep: !x.c.Reused()}
 	if f == framingNone {
 		closeBody(r)
 	} else {

@@ -228,7 +228,10 @@ func TestDeadline(t *testing.T) {
 		st := s.stream(t, short, "Hold")
 		send(t, st, "a")
 		receive(t, st, "a")
-		require.Equal(t, codes.DeadlineExceeded, status.Code(st.RecvMsg(new(text))))
+		err := st.RecvMsg(new(text))
+		// Where the server's clock strikes first, it resets its stream, and of
+		// a reset net/http's server makes one with INTERNAL_ERROR.
+		require.Contains(t, []codes.Code{codes.DeadlineExceeded, codes.Internal}, status.Code(err), "%v", err)
 		select {
 		case <-s.service.held:
 		case <-ctx.Done():
