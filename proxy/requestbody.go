@@ -147,11 +147,11 @@ func (b *requestBody) finish(answered bool) {
 	if b.ended.Load() {
 		return
 	}
-	if !b.touched.Load() && b.p.in.Header["Expect"] != nil {
-		return // the client waits for a 100 that a read would send
-	}
 	rc := http.NewResponseController(b.p.w)
-	linger := answered && b.p.in.ProtoMajor == 1
+	// A client that waits for a 100, which a read would send, sends nothing.
+	// The server must not wait for it either before it closes.
+	held := !b.touched.Load() && b.p.in.Header["Expect"] != nil
+	linger := answered && !held && b.p.in.ProtoMajor == 1
 	until := time.Now()
 	if linger {
 		_ = rc.Flush()
