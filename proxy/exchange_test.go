@@ -13,6 +13,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -168,7 +169,10 @@ func TestClientTooSlowWhileSpliced(t *testing.T) {
 	})
 	h, b, rec := handlerFor(t, o.url())
 	b.Timeout = time.Minute
-	s := httptest.NewUnstartedServer(h)
+	var failed atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(&readFromFailures{w, &failed}, r)
+	}))
 	s.Config.WriteTimeout = 300 * time.Millisecond
 	s.Start()
 	t.Cleanup(s.Close)
@@ -178,7 +182,24 @@ func TestClientTooSlowWhileSpliced(t *testing.T) {
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: f\r\n\r\n")
 	require.Eventually(t, func() bool { return len(rec.all()) == 1 }, 20*time.Second, time.Millisecond)
 	require.ErrorIs(t, rec.last(t).Err, ErrClientGone)
+	require.LessOrEqual(t, failed.Load(), int32(1), "each further try throws bytes of the backend away")
 	require.Zero(t, b.Stats().Open)
+}
+
+// readFromFailures counts the failures of ReadFrom.
+type readFromFailures struct {
+	http.ResponseWriter
+	n *atomic.Int32
+}
+
+func (w *readFromFailures) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *readFromFailures) ReadFrom(r io.Reader) (int64, error) {
+	n, err := w.ResponseWriter.(io.ReaderFrom).ReadFrom(r)
+	if err != nil {
+		w.n.Add(1)
+	}
+	return n, err
 }
 
 // TestFewBackendsAreRemembered: requests to ever new hosts do not fill the
