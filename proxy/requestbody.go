@@ -147,9 +147,6 @@ func (b *requestBody) finish(answered bool) {
 	if b.ended.Load() {
 		return
 	}
-	if !b.touched.Load() && b.p.in.Header["Expect"] != nil {
-		return // the client waits for a 100 that a read would send
-	}
 	if b.p.in.ProtoMajor != 1 {
 		// An HTTP/2 server lets go of the rest of a stream by itself, and ends
 		// a read that is under way. Waiting would keep the trailer back, and
@@ -157,7 +154,10 @@ func (b *requestBody) finish(answered bool) {
 		return
 	}
 	rc := http.NewResponseController(b.p.w)
-	linger := answered
+	// A client that waits for a 100, which a read would send, sends nothing.
+	// The server must not wait for it either before it closes.
+	held := !b.touched.Load() && b.p.in.Header["Expect"] != nil
+	linger := answered && !held
 	until := time.Now()
 	if linger {
 		_ = rc.Flush()

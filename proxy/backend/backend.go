@@ -64,8 +64,7 @@ type Backend struct {
 	// Certificates for a client certificate, ServerName for the name sent as
 	// SNI and verified (default: the URL's host). If nil, a configuration that
 	// verifies against the system's roots. Without NextProtos, "h2" is
-	// offered by ALPN for the scheme h2, and "http/1.1" for the others. A
-	// backend of the scheme h2 that chooses anything else cannot be used.
+	// offered by ALPN for the scheme h2, and "http/1.1" for the others.
 	TLS *tls.Config
 
 	// ProxyProtocol, if not zero, announces each client to the backend by a

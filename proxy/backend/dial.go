@@ -38,8 +38,6 @@ func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
 		tc := tls.Client(nc, b.tls)
 		if err = tc.HandshakeContext(ctx); err != nil {
 			err = fmt.Errorf("TLS handshake: %w", err)
-		} else if got := tc.ConnectionState().NegotiatedProtocol; b.URL.Scheme == "h2" && got != "h2" {
-			err = fmt.Errorf("TLS handshake: backend chose %q, not h2", got)
 		}
 		nc = tc
 	}

@@ -229,7 +229,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestSchemeH2OffersH2: without NextProtos, and takes nothing else.
+// TestSchemeH2OffersH2: without NextProtos, and nothing else.
 func TestSchemeH2OffersH2(t *testing.T) {
 	certified := httptest.NewTLSServer(http.NotFoundHandler())
 	defer certified.Close()
@@ -239,9 +239,8 @@ func TestSchemeH2OffersH2(t *testing.T) {
 		served []string
 		works  bool
 	}{
-		"speaks h2":   {[]string{"h2"}, true},
-		"does not":    {[]string{"http/1.1"}, false},
-		"has no ALPN": {nil, false},
+		"speaks h2": {[]string{"h2"}, true},
+		"does not":  {[]string{"http/1.1"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: tc.served}
