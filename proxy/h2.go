@@ -276,7 +276,7 @@ func (w *h2Watch) fail(err error) *Error {
 		e.Op, e.Status, e.Err = OpClient, StatusClientClosedRequest, errors.Join(ErrClientGone, err)
 	case errors.As(err, &stream) && stream.Code == http2.ErrCodeRefusedStream:
 		e.Resend, e.Err = true, errors.Join(ErrStaleConn, err)
-	case isIdempotent(w.method):
+	case IsIdempotent(w.method):
 		e.Resend, e.Err = true, errors.Join(ErrStaleConn, err)
 	}
 	return e
