@@ -194,7 +194,7 @@ func (x *exchange) answered(resp *http.Response) {
 	x.status = resp.StatusCode
 	m.latency.add(x.latency)
 	switch {
-	case v.failOn[resp.StatusCode%len(v.failOn)]:
+	case v.failsOn(resp.StatusCode):
 		m.errors.Add(1)
 		m.MarkError(&StatusError{Status: resp.StatusCode})
 	case x.trial:

@@ -70,7 +70,7 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err == nil {
 			resp, err = x.roundTrip()
 		}
-		if err == nil && !v.failOn[resp.StatusCode%len(v.failOn)] {
+		if err == nil && !v.failsOn(resp.StatusCode) {
 			return resp, nil
 		}
 		tr.add(x, resp, err)

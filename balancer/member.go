@@ -122,6 +122,7 @@ type Member struct {
 	rt      http.RoundTripper
 	backend *backend.Backend // nil with a foreign RoundTripper
 	release func()           // frees what was made for the member
+	foreign bool             // RoundTripper or Backend were given
 	b       *Balancer        // nil for a member without a balancer
 	config  atomic.Pointer[MemberConfig]
 	removed atomic.Bool
@@ -146,6 +147,7 @@ func newMember(b *Balancer, c MemberConfig) (*Member, error) {
 		return nil, err
 	}
 	m.name = c.Name
+	m.foreign = m.declared.RoundTripper != nil || m.declared.Backend != nil
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(c.Name))
 	m.id = h.Sum64()
@@ -375,6 +377,9 @@ func (m *Member) configure(edit func(*MemberConfig)) error {
 		return err
 	}
 	m.apply(&c)
+	if c.Check == nil && old.Check != nil { // nobody would take it off
+		m.setCheckFailed(false, nil)
+	}
 	return nil
 }
 

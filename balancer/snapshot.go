@@ -41,7 +41,7 @@ func (b *Balancer) Snapshot() Snapshot {
 	}
 	for _, m := range v.members {
 		mc := m.Config()
-		s.Members = append(s.Members, MemberSnapshot{mc, m.declared.RoundTripper != nil || m.declared.Backend != nil})
+		s.Members = append(s.Members, MemberSnapshot{mc, m.foreign})
 	}
 	return s
 }

@@ -85,6 +85,9 @@ func (b *Balancer) rebuild() {
 	b.wakeHoping()
 }
 
+// failsOn reports whether a status is one of FailOnStatus.
+func (v *view) failsOn(status int) bool { return uint(status) < uint(len(v.failOn)) && v.failOn[status] }
+
 // place puts a member where its flags say, and tells why it is switched off.
 func (s *memberSet) place(m *Member, f Flags) (why string) {
 	switch {
