@@ -1,0 +1,75 @@
+// Package proxy is a reverse proxy: an http.Handler that sends requests to
+// backends, an http.RoundTripper made for that, and what stands around them:
+// rules by path, access by address, access logs, tunnels. It does what Apache's
+// mod_proxy and mod_proxy_http do.
+//
+//	client ─► [AccessLog] ─► [RemoteIP] ─► [Access] ─► [Mux] ─► Handler ─► Transport ─► backend
+//	                                                               │           │
+//	              URL mapped, hop-by-hop fields dropped, ◄─────────┘           │
+//	              forwarding fields added                                      │
+//	client ◄─ Location and Set-Cookie mapped back, 1xx, body, trailer ◄────────┘
+//	client ◄═════════ Tunnels: after a 101, bytes both ways ═════════► backend
+//
+// All parts meet at interfaces of the standard library: a Handler takes any
+// http.RoundTripper, a Transport serves any http.Client or
+// httputil.ReverseProxy, and everything that faces a client is an http.Handler
+// or wraps one. What is in brackets is optional.
+//
+// A whole program:
+//
+//	func main() {
+//		app, err := proxy.NewHandler("/app/", "http://127.0.0.1:9000/")
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		app.Reverse = []proxy.ReverseRule{{Path: "/app/", URL: "http://127.0.0.1:9000/"}}
+//		server := &http.Server{Addr: ":8080", Handler: app, ReadHeaderTimeout: 10 * time.Second}
+//		log.Fatal(server.ListenAndServe())
+//	}
+//
+// # Concurrency
+//
+// Every type may be used by any number of goroutines once its fields are set
+// and, for a [Mux], its rules are added. A request without a body is sent and
+// answered on the goroutine of its handler alone; one with a body has a second
+// that sends it. A tunnel has two, which begin when the handler has returned.
+//
+// # Timeouts
+//
+// The limits on a backend are those of its [backend.Backend]: ConnectTimeout,
+// AcquireTimeout, and Timeout for each wait for a byte, so that a long answer
+// that keeps coming is never cut. The limit on a request as a whole is its
+// context's. Limits on clients are the http.Server's: set ReadHeaderTimeout and
+// IdleTimeout, since net/http has none by default.
+//
+// # Failures
+//
+// Each failure is a [*Error] with its phase, the backend, and whether the
+// request may be sent again; [StatusOf] is the one table of what the client is
+// told. When an answer breaks off after its head was sent, the client's
+// connection is cut, so that it cannot take a part for the whole: under a
+// net/http server by panic(http.ErrAbortHandler), see Handler.Abort. A client
+// that leaves is no failure of the backend. A [Record] of each request tells
+// what happened to it.
+//
+// # Security
+//
+// Answers of backends are untrusted: whatever could be read in two ways is
+// refused with 502, and nothing of it (names, values, reason phrase) is written
+// to the client unchecked. The path is brought into one form for rules and
+// wire; it is never decoded twice, and captures are never decoded at all.
+// Forwarding fields of clients are replaced unless the peer is trusted.
+// Upgrades pass only by an allow-list, and only after an answer that fits.
+// Requests have no access control of their own: [Access] or the embedder's
+// middleware goes in front.
+//
+// # Differences from Apache
+//
+// The raw path and query reach the backend byte for byte ([MappingRaw];
+// [MappingDecoded] is Apache's way). A timeout is 504, a name that does not
+// resolve 503. A reused connection that turns out closed is replaced by a fresh
+// one when that is safe. Uploads stream at once, an early answer ends them.
+// Trailers pass both ways. Cookie fields stay apart. ProxyPassReverse compares
+// whole path segments. An answer that does not begin with HTTP/1 is refused
+// rather than taken for HTTP/0.9. The fields' comments name the directives.
+package proxy

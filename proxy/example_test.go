@@ -1,0 +1,196 @@
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// newApp is a backend that tells what it was sent.
+func newApp() *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/old") {
+			http.Redirect(w, r, "http://"+r.Host+"/v1/new", http.StatusFound)
+			return
+		}
+		fmt.Fprintf(w, "%s for %s", r.RequestURI, r.Header.Get("X-Forwarded-For"))
+	}))
+}
+
+// serve sends one request through a handler.
+func serve(h http.Handler, target string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("GET", target, nil)
+	r.RemoteAddr = "192.0.2.7:4711"
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// ProxyPass and ProxyPassReverse.
+func ExampleNewHandler() {
+	app := newApp()
+	defer app.Close()
+
+	h, err := proxy.NewHandler("/app/", app.URL+"/v1/")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	h.Reverse = []proxy.ReverseRule{{Path: "/app/", URL: app.URL + "/v1/"}}
+
+	fmt.Println(serve(h, "/app/a%2Fb?q=1").Body)
+	fmt.Println(serve(h, "http://front.example/app/old").Header().Get("Location"))
+	// Output:
+	// /v1/a%2Fb?q=1 for 192.0.2.7
+	// http://front.example/app/new
+}
+
+// A Rewrite function written for httputil.ReverseProxy works as it is.
+func ExampleHandler_Rewrite() {
+	app := newApp()
+	defer app.Close()
+	target, _ := url.Parse(app.URL)
+
+	h := &proxy.Handler{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.SetXForwarded()
+		},
+	}
+	fmt.Println(serve(h, "/hello").Body)
+	// Output: /hello for 192.0.2.7
+}
+
+// ProxyPassMatch.
+func ExampleNewMatchHandler() {
+	app := newApp()
+	defer app.Close()
+
+	h, err := proxy.NewMatchHandler(`^/img/(.*)\.png$`, app.URL+"/pictures/$1")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(serve(h, "/img/cat.png").Body)
+	fmt.Println(serve(h, "/img/cat.gif").Code)
+	// Output:
+	// /pictures/cat for 192.0.2.7
+	// 404
+}
+
+// The transport under a plain http.Client, with a backend of its own.
+func ExampleTransport() {
+	app := newApp()
+	defer app.Close()
+
+	b, err := backend.Parse(app.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Close()
+	b.MaxConns, b.AcquireTimeout, b.Timeout = 10, time.Second, 5*time.Second
+	client := &http.Client{Transport: &proxy.Transport{Backend: b}}
+	resp, err := client.Get("http://any.name/x")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(os.Stdout, resp.Body)
+	// Output: /x for
+}
+
+// What failed, and what the client is told.
+func ExampleError() {
+	h, _ := proxy.NewHandler("/", "http://127.0.0.1:1/") // nobody listens there
+	h.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
+		var e *proxy.Error
+		if errors.As(err, &e) {
+			fmt.Println(e.Op, e.Backend, e.Resend)
+		}
+		http.Error(w, "try again later", proxy.StatusOf(err))
+	}
+	fmt.Println(serve(h, "/").Code)
+	// Output:
+	// dial http://127.0.0.1:1 true
+	// 503
+}
+
+// One record for each request, for metrics or a log of one's own.
+func ExampleHandler_OnRecord() {
+	app := newApp()
+	defer app.Close()
+
+	h, _ := proxy.NewHandler("/", app.URL)
+	h.OnRecord = func(r *http.Request, rec *proxy.Record) {
+		fmt.Println(r.URL.Path, rec.Status, rec.Attempts, rec.Reused, rec.Err)
+	}
+	serve(h, "/a")
+	serve(h, "/b")
+	// Output:
+	// /a 200 1 false <nil>
+	// /b 200 1 true <nil>
+}
+
+// Require ip 192.0.2.0/24
+func ExampleRequireIP() {
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
+	inside := proxy.RequireIP(netip.MustParsePrefix("192.0.2.0/24"))(hello)
+	outside := proxy.RequireIP(netip.MustParsePrefix("10.0.0.0/8"))(hello)
+	fmt.Println(serve(inside, "/").Code, serve(outside, "/").Code)
+	// Output: 200 403
+}
+
+// LogFormat and CustomLog.
+func ExampleNewAccessLog() {
+	log, err := proxy.NewAccessLog(os.Stdout, `%h "%r" %>s %b`)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
+	serve(log.Wrap(hello), "/a?b")
+	// Output: 192.0.2.7 "GET /a?b HTTP/1.1" 200 5
+}
+
+// Graceful shutdown: the server waits for requests, Tunnels for upgraded
+// connections.
+func ExampleTunnels() {
+	app := newApp()
+	defer app.Close()
+
+	tunnels := &proxy.Tunnels{}
+	h, _ := proxy.NewHandler("/", app.URL)
+	h.Upgrades, h.Tunnels = []string{"websocket"}, tunnels
+	front := httptest.NewServer(h)
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = front.Config.Shutdown(ctx)
+	fmt.Println(tunnels.Shutdown(ctx), tunnels.Count())
+	// Output: <nil> 0
+}
+
+// An expression that is used for its own handler.
+func ExampleMux_HandleMatch() {
+	mux := &proxy.Mux{}
+	mux.HandleMatch(regexp.MustCompile(`\.php$`), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "a script")
+	}))
+	fmt.Println(serve(mux, "/x/y.php").Body, serve(mux, "/x/y.png").Code)
+	// Output: a script 404
+}

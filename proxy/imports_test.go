@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/modproxy/modproxy/"
+
+// floors are the packages of the library from the ground up. An import only
+// ever points down, and packages of one floor do not know each other, so that
+// each can be used, and understood, without its neighbours.
+var floors = [][]string{
+	{"proxy/backend"},
+	{"proxy"},
+	{"balancer", "fcgi", "ajp", "wstunnel", "connect", "ftpproxy", "cache"},
+	{"examples"},
+}
+
+// guarded are the modules that only one package may bring along, so that
+// whoever imports another does not carry them.
+var guarded = map[string]string{
+	"github.com/jlaffaye/ftp":      "ftpproxy",
+	"github.com/gorilla/websocket": "wstunnel",
+}
+
+// TestImportsPointDown asks the go command who imports whom.
+func TestImportsPointDown(t *testing.T) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Skip("the go command is not in PATH")
+	}
+	out, err := exec.Command(goTool, "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	checked := 0
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		from, ok := strings.CutPrefix(words[0], module)
+		if !ok {
+			continue
+		}
+		checked++
+		for _, to := range words[1:] {
+			require.Empty(t, forbidden(from, to))
+		}
+	}
+	require.GreaterOrEqual(t, checked, 2)
+}
+
+// forbidden says what is wrong with an import, or "".
+func forbidden(from, to string) string {
+	for name, owner := range guarded {
+		if strings.HasPrefix(to, name) && room(from) != owner && room(from) != "examples" {
+			return from + " imports " + to + ", which belongs to " + owner
+		}
+	}
+	inside, ok := strings.CutPrefix(to, module)
+	if !ok || room(from) == room(inside) {
+		return ""
+	}
+	if floorOf(from) <= floorOf(inside) {
+		return from + " imports " + inside + ", which does not stand below it"
+	}
+	return ""
+}
+
+// room is the package of the layout to which a package belongs.
+func room(path string) string {
+	if path == "proxy/backend" {
+		return path
+	}
+	top, _, _ := strings.Cut(path, "/")
+	return top
+}
+
+func floorOf(path string) int {
+	for i, rooms := range floors {
+		for _, r := range rooms {
+			if r == room(path) {
+				return i
+			}
+		}
+	}
+	return -1 // unknown: may import nothing of ours
+}
+
+// TestForbiddenImports: the rule itself can fail.
+func TestForbiddenImports(t *testing.T) {
+	for _, tc := range []struct {
+		from, to string
+		bad      bool
+	}{
+		{"proxy", module + "proxy/backend", false},
+		{"fcgi", module + "proxy", false},
+		{"balancer/balancertest", module + "balancer", false},
+		{"examples/httpd", module + "fcgi", false},
+		{"proxy", "net/http", false},
+		{"proxy/backend", module + "proxy", true},
+		{"proxy", module + "balancer", true},
+		{"fcgi", module + "ajp", true},
+		{"elsewhere", module + "proxy", true},
+		{"proxy", "github.com/jlaffaye/ftp", true},
+		{"ftpproxy", "github.com/jlaffaye/ftp", false},
+	} {
+		require.Equal(t, tc.bad, forbidden(tc.from, tc.to) != "", "%s -> %s", tc.from, tc.to)
+	}
+}
