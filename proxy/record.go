@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -141,19 +143,34 @@ func (p *passage) answerError(err error) {
 func (p *passage) report() {
 	rec := &p.record
 	rec.Duration = time.Since(rec.Start)
-	if h := p.h; h.Logger != nil {
-		level := LevelTrace1
-		switch {
-		case rec.Err == nil:
-		case rec.Status == StatusClientClosedRequest:
-			level = slog.LevelDebug
-		default:
-			level = slog.LevelError
-		}
-		h.Logger.Log(p.Context, level, "proxy: request done", "method", p.in.Method, "host", p.in.Host, "path", p.in.URL.Path, "result", rec)
+	level := LevelTrace1
+	switch {
+	case rec.Err == nil:
+	case rec.Status == StatusClientClosedRequest:
+		level = slog.LevelDebug
+	default:
+		level = slog.LevelError
+	}
+	if p.logs(level) {
+		p.h.Logger.Log(p.Context, level, "proxy: request done", "method", p.in.Method, "host", p.in.Host, "path", p.in.URL.Path, "result", rec)
 	}
 	if p.h.OnRecord != nil {
 		p.h.OnRecord(p.in, rec)
+	}
+}
+
+// logs reports whether something is logged at a level, so that what is not
+// need not be put together.
+func (p *passage) logs(level slog.Level) bool {
+	return p.h.Logger != nil && p.h.Logger.Enabled(p.Context, level)
+}
+
+// logAnswer logs the head of the backend's answer: the status at trace3, and
+// at trace4 the names of its fields, whose values may be secrets.
+func (p *passage) logAnswer() {
+	p.h.Logger.Log(p.Context, LevelTrace3, "proxy: backend answered", "backend", p.record.Backend, "status", p.resp.StatusCode, "reused", p.record.Reused)
+	if p.logs(LevelTrace4) {
+		p.h.Logger.Log(p.Context, LevelTrace4, "proxy: fields of the answer", "names", slices.Sorted(maps.Keys(p.resp.Header)))
 	}
 }
 

@@ -15,7 +15,11 @@ func coreDirectives() []directive {
 	return []directive{
 		{name: "Listen", in: inServer, min: 1, max: 2, apply: applyListen},
 		{name: "ServerName", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			name, _, _ := strings.Cut(strings.TrimPrefix(d.Args[0], "http://"), ":")
+			_, name, ok := strings.Cut(d.Args[0], "://")
+			if !ok {
+				name = d.Args[0]
+			}
+			name, _, _ = strings.Cut(name, ":")
 			s.names = append([]string{name}, s.names...)
 			return nil
 		}},
@@ -45,7 +49,7 @@ func coreDirectives() []directive {
 			return nil
 		}},
 		{name: "ServerRoot", in: inServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
-			b.opt.root = d.Args[0]
+			b.opt.root = d.Args[0] // Include looks there as well, see package conf
 			return nil
 		}},
 		{name: "KeepAliveTimeout", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
@@ -55,6 +59,28 @@ func coreDirectives() []directive {
 			}
 			return err
 		}},
+		{name: "KeepAlive", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
+			on, err := onOff(d)
+			b.opt.noKeepAlive = !on
+			return err
+		}},
+		{name: "AllowEncodedSlashes", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			what, ok := map[string]encodedSlashes{"off": slashesRefused, "on": slashesDecoded, "nodecode": slashesKept}[strings.ToLower(d.Args[0])]
+			if !ok {
+				return d.Errorf("AllowEncodedSlashes is On, Off or NoDecode")
+			}
+			s.settings.encodedSlashes = &what
+			return nil
+		}},
+		{name: "LimitRequestBody", in: anyServer | inLocation | inProxy, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			n, err := strconv.ParseInt(d.Args[0], 10, 64)
+			if err != nil || n < 0 {
+				return fmt.Errorf("%q is no number of bytes", d.Args[0])
+			}
+			s.settings.limitBody = &n
+			return nil
+		}},
+		{name: "ErrorDocument", in: anyServer | inLocation | inProxy, min: 2, max: 2, note: "a text, a path that is proxied, a URL, or default", apply: applyErrorDocument},
 		{name: "TraceEnable", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
 			switch strings.ToLower(d.Args[0]) {
 			case "on", "off", "extended":

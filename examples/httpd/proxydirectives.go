@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,6 +19,10 @@ type rule struct {
 	pattern *regexp.Regexp
 	target  string // "!" for none
 	params  params
+
+	socket, text string         // target, taken apart
+	proto        *proxy.Handler // for finding out what it takes and where that goes
+	number       int            // among all rules
 }
 
 // proxyDirectives are those of mod_proxy and mod_proxy_http.
@@ -57,6 +62,12 @@ func proxyDirectives() []directive {
 				return d.Errorf("ProxyVia is On, Off, Full or Block")
 			}
 			s.settings.via = &mode
+			return nil
+		}},
+		{name: "ProxyBadHeader", in: anyServer, min: 1, max: 1, note: "IsError alone: malformed answers are always errors", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
+			if !strings.EqualFold(d.Args[0], "IsError") {
+				return fmt.Errorf("%s is not supported: a malformed answer could be read in two ways, and is always an error", d.Args[0])
+			}
 			return nil
 		}},
 		{name: "ProxyErrorOverride", in: dir, min: 1, max: -1, apply: applyErrorOverride},
@@ -118,6 +129,7 @@ func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
 		}
 	}
 	r.target = words[0]
+	r.socket, r.text = cutUnix(r.target)
 	for _, w := range words[1:] {
 		if err := r.params.set(w); err != nil {
 			return err
@@ -127,15 +139,18 @@ func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
 		if err := b.checkTarget(r); err != nil {
 			return err
 		}
+	} else if err := r.except(); err != nil {
+		return err
 	}
+	b.rules++
+	r.number = b.rules
 	s.rules = append(s.rules, r)
 	return nil
 }
 
 // checkTarget refuses at the start what no request could be sent to.
 func (b *builder) checkTarget(r *rule) error {
-	_, text := cutUnix(r.target)
-	scheme, rest, ok := strings.Cut(text, "://")
+	scheme, rest, ok := strings.Cut(r.text, "://")
 	if !ok {
 		return fmt.Errorf("%q is no URL", r.target)
 	}
@@ -155,7 +170,23 @@ func (b *builder) checkTarget(r *rule) error {
 	if r.pattern == nil && strings.HasSuffix(r.path, "/") != strings.HasSuffix(rest, "/") {
 		b.warn(r.at.Errorf("only one of %s and %s ends in a slash: paths will be joined wrongly", r.path, r.target))
 	}
-	_, err := r.newHandler()
+	return r.makeProto()
+}
+
+// except makes what finds out whether "!" stands for a path.
+func (r *rule) except() error {
+	r.text = "http://nowhere.invalid/"
+	if r.pattern == nil && !strings.HasSuffix(r.path, "/") {
+		r.text = "http://nowhere.invalid"
+	}
+	return r.makeProto()
+}
+
+func (r *rule) makeProto() (err error) {
+	if r.proto, err = r.newHandler(); err == nil {
+		r.proto.Mapping = r.params.pathMapping()
+		_, _, err = r.proto.MapURL(&url.URL{Path: "/"}) // compiles it
+	}
 	return err
 }
 
@@ -182,8 +213,8 @@ func applyReverse(_ *builder, s *scope, d *conf.Directive) error {
 	if len(words) != 1 {
 		return fmt.Errorf("want a URL, after a path outside of <Location>")
 	}
-	_, url := cutUnix(words[0])
-	s.settings.reverse = append(s.settings.reverse, proxy.ReverseRule{Path: path, URL: url})
+	_, to := cutUnix(words[0])
+	s.settings.reverse = append(s.settings.reverse, proxy.ReverseRule{Path: path, URL: to})
 	return nil
 }
 

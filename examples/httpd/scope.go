@@ -2,7 +2,8 @@ package main
 
 import (
 	"errors"
-	"log/slog"
+	"net/netip"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -50,8 +51,18 @@ type settings struct {
 	cookieDomains []proxy.CookieRule
 	cookiePaths   []proxy.CookieRule
 	require       *requirement
-	logLevel      *slog.Level
+	logLevels     []moduleLevel
 	errorLog      string
+
+	tls            tlsSettings
+	encodedSlashes *encodedSlashes
+	limitBody      *int64
+	documents      map[int]string // ErrorDocument
+	envIf, setEnv  []envStep
+	requestHeader  []*headerEdit
+	header         []*headerEdit
+	remoteHeader   string
+	trusted        []netip.Prefix // of RemoteIPHeader
 }
 
 // merge returns s with what inner says otherwise.
@@ -67,15 +78,28 @@ func (s settings) merge(inner settings) settings {
 	over(&s.timeout, inner.timeout)
 	over(&s.proxyTimeout, inner.proxyTimeout)
 	over(&s.require, inner.require)
-	over(&s.logLevel, inner.logLevel)
+	over(&s.encodedSlashes, inner.encodedSlashes)
+	over(&s.limitBody, inner.limitBody)
+	if inner.remoteHeader != "" {
+		s.remoteHeader = inner.remoteHeader
+	}
 	if inner.errorLog != "" {
 		s.errorLog = inner.errorLog
 	}
-	s.reverse = append(s.reverse[:len(s.reverse):len(s.reverse)], inner.reverse...)
-	s.cookieDomains = append(s.cookieDomains[:len(s.cookieDomains):len(s.cookieDomains)], inner.cookieDomains...)
-	s.cookiePaths = append(s.cookiePaths[:len(s.cookiePaths):len(s.cookiePaths)], inner.cookiePaths...)
+	s.tls = s.tls.merge(inner.tls)
+	s.documents = mergeDocuments(s.documents, inner.documents)
+	s.reverse = behind(s.reverse, inner.reverse)
+	s.cookieDomains = behind(s.cookieDomains, inner.cookieDomains)
+	s.cookiePaths = behind(s.cookiePaths, inner.cookiePaths)
+	s.logLevels = behind(s.logLevels, inner.logLevels)
+	s.envIf, s.setEnv = behind(s.envIf, inner.envIf), behind(s.setEnv, inner.setEnv)
+	s.requestHeader, s.header = behind(s.requestHeader, inner.requestHeader), behind(s.header, inner.header)
+	s.trusted = behind(s.trusted, inner.trusted)
 	return s
 }
+
+// behind returns a list of its own with inner behind outer.
+func behind[T any](outer, inner []T) []T { return append(outer[:len(outer):len(outer)], inner...) }
 
 func over[T any](dst **T, src *T) {
 	if src != nil {
@@ -96,8 +120,17 @@ type builder struct {
 	opt     options
 	main    *scope
 	vhosts  []*scope
+	rules   int               // how many ProxyPass there are
 	formats map[string]string // LogFormat nicknames
 	warn    func(err error)
+}
+
+// file returns where a file that the configuration names is.
+func (b *builder) file(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(b.opt.root, name)
 }
 
 // build reads a parsed configuration.

@@ -208,7 +208,7 @@ ProxyPass /main http://backend.test/main
 		{"80", "one.test//private/x", 403, ""},
 		{"80", "one.test/app/../private/x", 403, ""},
 		{"80", "one.test/%70rivate/x", 403, ""},
-		{"80", "one.test/x%2F..%2Fprivate", 403, ""},
+		{"80", "one.test/x%2F..%2Fprivate", 404, ""},
 		{"80", "one.test/app/x%2Fy", 404, ""}, // AllowEncodedSlashes is off
 		{"80", "one.test/public/x", 200, "backend.test /public/x"},
 		{"80", "one.test/app/secret/x", 403, ""},

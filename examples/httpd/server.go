@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +25,7 @@ type options struct {
 	root        string            // folder of relative names
 	source      netip.Addr
 	idleTimeout time.Duration
+	noKeepAlive bool
 	traceOff    bool
 }
 
@@ -48,25 +49,20 @@ func (o *options) dialer() func(ctx context.Context, network, addr string) (net.
 // modules are the names for which <IfModule> holds.
 var modules = map[string]bool{
 	"core": true, "so": true, "proxy": true, "proxy_http": true, "authz_core": true, "authz_host": true, "log_config": true, "status": true,
+	"headers": true, "setenvif": true, "env": true, "remoteip": true, "version": true, "proxy_wstunnel": true, "unixd": true, "mpm_event": true,
 }
 
+// version is that of the httpd whose configurations are read.
+const version = "2.4.71"
+
+// hasModule takes both of a module's names: mod_proxy.c and proxy_module.
 func hasModule(name string) bool {
-	for _, form := range []string{"mod_%s.c", "%s_module"} {
-		var short string
-		if n, _ := fmt.Sscanf(name, form, &short); n == 1 && modules[trimModule(short)] {
-			return true
-		}
+	if file, ok := strings.CutPrefix(name, "mod_"); ok {
+		name, ok = strings.CutSuffix(file, ".c")
+		return ok && modules[name]
 	}
-	return false
-}
-
-func trimModule(s string) string {
-	for _, end := range []string{".c", "_module"} {
-		if len(s) > len(end) && s[len(s)-len(end):] == end {
-			return s[:len(s)-len(end)]
-		}
-	}
-	return s
+	name, ok := strings.CutSuffix(name, "_module")
+	return ok && modules[name] || modules[strings.TrimSuffix(name, ".c")]
 }
 
 // load reads a configuration file.
@@ -75,7 +71,7 @@ func load(file string, opt options, log *slog.Logger) (*builder, error) {
 	for k, v := range opt.defines {
 		defines[k] = v
 	}
-	list, err := conf.File(file, conf.Options{Defines: defines, HasModule: hasModule, Warn: func(e *conf.Error) { log.Warn(e.Error()) }})
+	list, err := conf.File(file, conf.Options{Defines: defines, HasModule: hasModule, Version: version, Warn: func(e *conf.Error) { log.Warn(e.Error()) }})
 	if err != nil {
 		return nil, err
 	}
@@ -187,9 +183,10 @@ func (s *server) serve(l *listener, st *site) {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			st := s.acquire()
 			defer st.release()
-			st.host(l.configured, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), siteKey{}, st)))
+			st.host(l.configured, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{site: st})))
 		}),
 	}
+	l.http.SetKeepAlivesEnabled(!st.opt.noKeepAlive)
 	go func() {
 		if err := l.http.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("listener failed", "address", l.configured, "error", err)

@@ -125,8 +125,9 @@ type Backend struct {
 	// connection's buffers. Zero means 8192 and 4096. Apache: iobuffersize.
 	ReadBufferSize, WriteBufferSize int
 
-	// Logger gets changes of state at level Warn and connections at level
-	// Debug. If nil, nothing is logged.
+	// Logger gets changes of state at level Warn, new connections at level
+	// Debug and reused ones two levels below it (Apache: trace2). If nil,
+	// nothing is logged.
 	Logger *slog.Logger
 
 	// OnStateChange, if not nil, is called after each change of state, with
