@@ -91,6 +91,15 @@ type Config struct {
 	// none. Zero means 30 s.
 	DiscoveryInterval time.Duration
 
+	// Growth is how many members a [Manager] may add. Zero means 5; negative
+	// means none. Add has no such limit. Apache: growth, BalancerGrowth.
+	Growth int
+
+	// Prepare, if not nil, gives a RoundTripper, and perhaps a Backend, to each
+	// member that has neither: those that a Manager, Restore or Discovery adds
+	// by their URL, too. release, if not nil, is called when the member is gone.
+	Prepare func(m *MemberConfig) (release func(), err error)
+
 	// OnAnswer, if not nil, may change the answer of a member before it is
 	// passed on, 101 included. It must not read the body.
 	OnAnswer func(resp *http.Response, f *Facts)
@@ -224,7 +233,7 @@ func (b *Balancer) Config() Config {
 
 // Configure changes the configuration: edit gets a copy. Requests that are
 // under way keep the one that they began with. Name, MaxChecks, Discovery and
-// DiscoveryInterval stay as they are. Nothing changes if it becomes invalid.
+// DiscoveryInterval, and Prepare, stay as they are. Nothing changes if it becomes invalid.
 func (b *Balancer) Configure(edit func(*Config)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -238,7 +247,7 @@ func (b *Balancer) Configure(edit func(*Config)) error {
 		return err
 	}
 	c.Name, c.MaxChecks = b.config.Name, b.config.MaxChecks
-	c.Discovery, c.DiscoveryInterval = b.config.Discovery, b.config.DiscoveryInterval
+	c.Discovery, c.DiscoveryInterval, c.Prepare = b.config.Discovery, b.config.DiscoveryInterval, b.config.Prepare
 	b.config = c
 	b.rebuild()
 	return nil

@@ -48,11 +48,6 @@ type Manager struct {
 	// ReadOnly refuses all changes.
 	ReadOnly bool
 
-	// Growth is how many members may be added to each balancer here. Zero means
-	// 5; negative means none. Balancer.Add has no such limit. Apache:
-	// BalancerGrowth, growth.
-	Growth int
-
 	// OnChange, if not nil, is called after each change, for example to store
 	// [Balancer.Snapshot]. Apache: BalancerPersist.
 	OnChange func(*Balancer)
@@ -70,7 +65,7 @@ type Manager struct {
 	history map[*Member]*history
 }
 
-// DefaultGrowth is the default of Manager.Growth.
+// DefaultGrowth is the default of Config.Growth.
 const DefaultGrowth = 5
 
 // Manager returns a [Manager] of this balancer alone.

@@ -211,7 +211,7 @@ func TestManagerChangesBalancer(t *testing.T) {
 // TestManagerGrowth: members can be added within growth, and start disabled.
 func TestManagerGrowth(t *testing.T) {
 	b, m := managed(t)
-	m.Growth = 2
+	require.NoError(t, b.Configure(func(c *Config) { c.Growth = 2 }))
 	add := func(u, enable string) int {
 		return submit(m, url.Values{"b": {"app"}, "b_wyes": {"1"}, "b_nwrkr": {u}, "enable": {enable}}).Code
 	}
@@ -287,4 +287,30 @@ func TestManagerHistory(t *testing.T) {
 		m.mu.Unlock()
 		require.NoError(t, b.Close())
 	})
+}
+
+// TestPrepare: members that are added by their URL get the user's transport,
+// and it is given back.
+func TestPrepare(t *testing.T) {
+	prepared, released := 0, 0
+	f := &fake{name: "f"}
+	b, err := New(Config{Name: "app", Prepare: func(m *MemberConfig) (func(), error) {
+		if m.URL == "http://refused" {
+			return nil, io.ErrUnexpectedEOF
+		}
+		prepared++
+		m.RoundTripper = f
+		return func() { released++ }, nil
+	}}, URLs("http://a")...)
+	require.NoError(t, err)
+	m := b.Manager()
+	require.Equal(t, 303, submit(m, url.Values{"b": {"app"}, "b_wyes": {"1"}, "b_nwrkr": {"http://b"}, "enable": {"1"}}).Code)
+	require.Equal(t, 400, submit(m, url.Values{"b": {"app"}, "b_wyes": {"1"}, "b_nwrkr": {"http://refused"}}).Code)
+	_, err = b.Add(MemberConfig{URL: "nothing"})
+	require.Error(t, err)
+	require.Equal(t, 3, prepared)
+	require.Equal(t, 1, released)
+	require.Equal(t, f, b.Member("http://b").RoundTripper())
+	require.NoError(t, b.Close())
+	require.Equal(t, 3, released)
 }

@@ -160,7 +160,7 @@ func (m *Manager) apply(b *Balancer, c change) error {
 
 // room is how many members may still be added.
 func (m *Manager) room(b *Balancer) int {
-	growth := m.Growth
+	growth := b.Config().Growth
 	if growth == 0 {
 		growth = DefaultGrowth
 	}

@@ -140,10 +140,14 @@ func NewMember(c MemberConfig) (*Member, error) { return newMember(nil, c) }
 func newMember(b *Balancer, c MemberConfig) (*Member, error) {
 	c.normalize()
 	m := &Member{b: b, declared: c, release: func() {}}
-	if err := m.locate(&c); err != nil {
+	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	if err := c.validate(); err != nil {
+	if err := m.prepare(&c); err != nil {
+		return nil, err
+	}
+	if err := m.locate(&c); err != nil {
+		m.release()
 		return nil, err
 	}
 	m.name = c.Name
@@ -151,7 +155,7 @@ func newMember(b *Balancer, c MemberConfig) (*Member, error) {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(c.Name))
 	m.id = h.Sum64()
-	m.rt = c.RoundTripper
+	m.rt, m.backend = c.RoundTripper, c.Backend
 	if m.rt == nil {
 		m.ownTransport(&c)
 	}
@@ -170,6 +174,21 @@ func (c *MemberConfig) normalize() {
 	if c.LoadFactor == 0 {
 		c.LoadFactor = 1
 	}
+}
+
+// prepare lets the balancer's user give the member a transport.
+func (m *Member) prepare(c *MemberConfig) error {
+	if m.b == nil || m.b.config.Prepare == nil || c.RoundTripper != nil || c.Backend != nil {
+		return nil
+	}
+	release, err := m.b.config.Prepare(c)
+	if err != nil {
+		return fmt.Errorf("balancer: member %q: %w", c.Name, err)
+	}
+	if release != nil {
+		m.release = release
+	}
+	return nil
 }
 
 // locate reads the URL.
@@ -204,7 +223,6 @@ func (m *Member) locate(c *MemberConfig) error {
 
 // ownTransport gives the member a Transport, and a Backend if it has none.
 func (m *Member) ownTransport(c *MemberConfig) {
-	m.backend = c.Backend
 	if m.backend == nil {
 		own := &backend.Backend{URL: &url.URL{Scheme: m.base.Scheme, Host: m.base.Host}}
 		if c.Host != "" {
@@ -343,7 +361,7 @@ func (m *Member) Config() MemberConfig { return *m.config.Load() }
 // RoundTripper returns what speaks to the member.
 func (m *Member) RoundTripper() http.RoundTripper { return m.rt }
 
-// Backend returns the member's pool of connections, or nil if it has a
+// Backend returns the member's pool of connections, or nil if it has only a
 // RoundTripper of its own.
 func (m *Member) Backend() *backend.Backend { return m.backend }
 
