@@ -52,6 +52,9 @@ func (p *passage) answer() error {
 	}
 	dst := p.w.Header()
 	filter.copyTo(dst, resp.Header)
+	if _, ok := dst["Content-Type"]; !ok {
+		dst["Content-Type"] = nil // or net/http would guess one from the body
+	}
 	if p.body.unread() && p.in.ProtoMajor == 1 {
 		dst["Connection"] = []string{"close"} // the rest of the request is not wanted
 	}

@@ -72,19 +72,12 @@ func coreDirectives() []directive {
 			s.settings.encodedSlashes = &what
 			return nil
 		}},
-		{name: "LimitRequestBody", in: anyServer | inLocation | inProxy, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			n, err := strconv.ParseInt(d.Args[0], 10, 64)
-			if err != nil || n < 0 {
-				return fmt.Errorf("%q is no number of bytes", d.Args[0])
-			}
-			s.settings.limitBody = &n
-			return nil
-		}},
 		{name: "ErrorDocument", in: anyServer | inLocation | inProxy, min: 2, max: 2, note: "a text, a path that is proxied, a URL, or default", apply: applyErrorDocument},
-		{name: "TraceEnable", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
+		{name: "TraceEnable", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			switch strings.ToLower(d.Args[0]) {
 			case "on", "off", "extended":
-				b.opt.traceOff = strings.EqualFold(d.Args[0], "off")
+				off := strings.EqualFold(d.Args[0], "off")
+				s.settings.traceOff = &off
 				return nil
 			}
 			return d.Errorf("TraceEnable is On, Off or extended")

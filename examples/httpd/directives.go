@@ -55,6 +55,7 @@ func acceptedDirectives() []directive {
 		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
 		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
 		accept("SSLProxyCheckPeerName covers it", "SSLProxyCheckPeerCN"),
+		accept("httpd does not apply it to requests that are proxied either", "LimitRequestBody"),
 		accept("a head must be complete after 20 s", "RequestReadTimeout"),
 		accept("goroutines need no tuning", "StartServers", "ServerLimit", "ThreadsPerChild", "MaxRequestWorkers", "MinSpareThreads", "MaxSpareThreads", "MinSpareServers", "MaxSpareServers", "ThreadLimit", "MaxConnectionsPerChild", "AsyncRequestWorkerFactor", "ListenBackLog"),
 		accept("the number of requests on a connection has no limit", "MaxKeepAliveRequests"),

@@ -138,7 +138,8 @@ func levelOf(words []moduleLevel) slog.Level {
 
 // logFiles are the open files of logs; those with one name are shared.
 type logFiles struct {
-	root string
+	root           string
+	stdout, stderr io.Writer // the program's
 
 	mu   sync.Mutex // guards files
 	open map[string]*os.File
@@ -147,10 +148,10 @@ type logFiles struct {
 // writer opens a log for appending.
 func (l *logFiles) writer(name string) (io.Writer, error) {
 	if name == "" || name == "/dev/stderr" {
-		return os.Stderr, nil
+		return l.stderr, nil
 	}
 	if name == "/dev/stdout" {
-		return os.Stdout, nil
+		return l.stdout, nil
 	}
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(l.root, name)

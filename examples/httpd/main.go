@@ -72,10 +72,15 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 	}
 	defer func() { stopBackends() }()
 	if *check {
+		st, err := newSite(b, &logFiles{root: b.opt.root, stdout: stdout, stderr: stderr}, nil)
+		if err != nil {
+			return fail(err)
+		}
+		st.close()
 		fmt.Fprintln(stderr, "Syntax OK")
 		return 0
 	}
-	s := &server{log: log}
+	s := &server{log: log, stdout: stdout, stderr: stderr}
 	if err := s.start(b); err != nil {
 		return fail(err)
 	}

@@ -84,10 +84,7 @@ func proxyDirectives() []directive {
 			b.opt.source, err = parseSource(d.Args[0])
 			return err
 		}},
-		{name: "Proxy100Continue", in: dir, min: 1, max: 1, note: "Expect is always forwarded, with a time limit", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
-			_, err := onOff(d)
-			return err
-		}},
+		{name: "Proxy100Continue", in: dir, min: 1, max: 1, note: "On forwards Expect with a time limit, and then sends the body without an answer", apply: applySwitch(func(s *settings) **bool { return &s.expect })},
 		{name: "ProxySet", in: anyServer | inLocation | inProxy, min: 1, max: -1, apply: applyProxySet},
 		{name: "Proxy", section: true, in: anyServer, min: 1, max: -1, apply: applyProxySection},
 		{name: "ProxyMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyProxySection},

@@ -40,7 +40,7 @@ func (h *host) route(w http.ResponseWriter, r *http.Request) {
 	for _, step := range h.settings.envIf {
 		step(v, r)
 	}
-	if h.traceOff && r.Method == http.MethodTrace {
+	if r.Method == http.MethodConnect || r.Method == http.MethodTrace && said(h.settings.traceOff, false) {
 		h.fail(w, r, h.base, http.StatusMethodNotAllowed)
 		return
 	}
@@ -110,15 +110,6 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served, at str
 	if len(s.requestHeader) > 0 {
 		r = editRequest(r, s.requestHeader)
 	}
-	if limit := said(s.limitBody, 0); limit > 0 {
-		if r.ContentLength > limit {
-			h.fail(w, r, s, http.StatusRequestEntityTooLarge)
-			return
-		}
-		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = http.MaxBytesReader(w, r.Body, limit)
-		}
-	}
 	v.client = r
 	switch {
 	case s.handler != nil:
@@ -126,9 +117,16 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served, at str
 	case s.status:
 		v.site.status(w, r)
 	default:
-		h.fail(w, r, s, http.StatusNotFound)
+		code := http.StatusNotFound
+		if _, _, err := whole.MapURL(r.URL); err != nil {
+			code = proxy.StatusOf(err) // no rule takes a malformed path
+		}
+		h.fail(w, r, s, code)
 	}
 }
+
+// whole takes all paths but malformed ones.
+var whole = proxy.Handler{Target: &url.URL{Scheme: "http", Host: "nowhere.invalid"}}
 
 // pick returns the rule that takes a request, "!" included: that of the last
 // <Location> that fits and has one, or the first of the list. Rules with

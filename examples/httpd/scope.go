@@ -2,9 +2,11 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,7 +58,8 @@ type settings struct {
 
 	tls            tlsSettings
 	encodedSlashes *encodedSlashes
-	limitBody      *int64
+	traceOff       *bool
+	expect         *bool          // Proxy100Continue
 	documents      map[int]string // ErrorDocument
 	envIf, setEnv  []envStep
 	requestHeader  []*headerEdit
@@ -79,7 +82,8 @@ func (s settings) merge(inner settings) settings {
 	over(&s.proxyTimeout, inner.proxyTimeout)
 	over(&s.require, inner.require)
 	over(&s.encodedSlashes, inner.encodedSlashes)
-	over(&s.limitBody, inner.limitBody)
+	over(&s.traceOff, inner.traceOff)
+	over(&s.expect, inner.expect)
 	if inner.remoteHeader != "" {
 		s.remoteHeader = inner.remoteHeader
 	}
@@ -145,12 +149,20 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 		for _, v := range b.vhosts {
 			for _, a := range v.addresses {
 				_, port := splitAddress(a)
-				b.main.listen = append(b.main.listen, port)
+				if !isPort(port) {
+					port = "80"
+				}
+				if !slices.Contains(b.main.listen, port) {
+					b.main.listen = append(b.main.listen, port)
+				}
 			}
 		}
 	}
 	if len(b.main.listen) == 0 {
-		return nil, errors.New("the configuration has neither Listen nor <VirtualHost>")
+		b.main.listen = slices.Sorted(maps.Keys(opt.listen))
+	}
+	if len(b.main.listen) == 0 {
+		return nil, errors.New("the configuration has neither Listen nor <VirtualHost>, and no -listen is given")
 	}
 	return b, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -26,7 +27,6 @@ type options struct {
 	source      netip.Addr
 	idleTimeout time.Duration
 	noKeepAlive bool
-	traceOff    bool
 }
 
 // dialer returns a dialer that obeys -resolve, or nil.
@@ -81,6 +81,8 @@ func load(file string, opt options, log *slog.Logger) (*builder, error) {
 // server serves a site, and replaces it on reload.
 type server struct {
 	log     *slog.Logger
+	stdout  io.Writer
+	stderr  io.Writer
 	current atomic.Pointer[site]
 	tunnels proxy.Tunnels
 
@@ -111,7 +113,7 @@ func (s *server) acquire() *site {
 func (s *server) start(b *builder) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st, err := newSite(b, &s.tunnels)
+	st, err := newSite(b, &logFiles{root: b.opt.root, stdout: s.stdout, stderr: s.stderr}, &s.tunnels)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,6 @@ type host struct {
 	mapped    bool // some rule has mapping=
 	routes    map[*rule]*proxy.Transport
 	tunnels   *proxy.Tunnels
-	traceOff  bool
 	name      string // ServerName
 	base      *served
 	log       io.Writer
@@ -48,8 +47,8 @@ type host struct {
 }
 
 // newSite makes a configuration ready to serve.
-func newSite(b *builder, tunnels *proxy.Tunnels) (*site, error) {
-	st := &site{listen: b.main.listen, opt: b.opt, logs: &logFiles{root: b.opt.root}}
+func newSite(b *builder, logs *logFiles, tunnels *proxy.Tunnels) (*site, error) {
+	st := &site{listen: b.main.listen, opt: b.opt, logs: logs}
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
 		h, err := st.newHost(b.main, s, tunnels)
 		if err != nil {
@@ -62,7 +61,7 @@ func newSite(b *builder, tunnels *proxy.Tunnels) (*site, error) {
 }
 
 func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
-	h := &host{scope: s, settings: s.settings, tunnels: tunnels, traceOff: st.opt.traceOff,
+	h := &host{scope: s, settings: s.settings, tunnels: tunnels,
 		routes: make(map[*rule]*proxy.Transport), handlers: make(map[string]*served),
 		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies}
 	for _, named := range []*scope{s, main} {

@@ -90,8 +90,11 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 			return nil
 		}
 	}
-	if len(s.envIf)+len(s.setEnv) > 0 {
+	if keepExpect := said(s.expect, true); !keepExpect || len(s.envIf)+len(s.setEnv) > 0 {
 		ph.Rewrite = func(pr *httputil.ProxyRequest) {
+			if !keepExpect { // net/http answers 100 when the body is read
+				delete(pr.Out.Header, "Expect")
+			}
 			if _, ok := visitOf(pr.In).env["proxy-nokeepalive"]; ok {
 				pr.Out.Close = true
 			}
