@@ -42,10 +42,14 @@ func coreDirectives() []directive {
 			return nil
 		}},
 		{name: "SetHandler", in: inLocation, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			if d.Args[0] != "server-status" {
+			switch d.Args[0] {
+			case "server-status":
+				s.status = true
+			case "balancer-manager":
+				s.manager = true
+			default:
 				return fmt.Errorf("handler %q is not supported", d.Args[0])
 			}
-			s.status = true
 			return nil
 		}},
 		{name: "ServerRoot", in: inServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {

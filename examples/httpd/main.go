@@ -89,7 +89,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 	}
 	if *file == "" {
 		for _, addr := range s.addresses() {
-			fmt.Fprintf(stdout, "open http://%s/ and http://%s/server-status\nstop with Ctrl-C\n", addr, addr)
+			fmt.Fprintf(stdout, "open http://%[1]s/, http://%[1]s/balancer-manager and http://%[1]s/server-status\nstop with Ctrl-C\n", addr)
 		}
 	}
 	fmt.Fprintln(stderr, "ready")
