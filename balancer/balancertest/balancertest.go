@@ -121,7 +121,7 @@ func pick(m balancer.Method, r *http.Request, usable []*balancer.Member) (*balan
 	got := m.Pick(r, usable)
 	switch {
 	case !slices.Equal(before, usable):
-		return nil, errors.New("Pick has changed its argument")
+		return nil, errors.New("the list given to Pick was changed")
 	case got == nil:
 		return nil, fmt.Errorf("nil of %d usable members", len(usable))
 	case !slices.Contains(usable, got):
