@@ -82,3 +82,20 @@ func TestReturnedMemberGetsNoBurst(t *testing.T) {
 	b.Stats()
 	require.LessOrEqual(t, method.Load(c), int64(300))
 }
+
+// TestStatusOfAReturnedMemberIsClamped: whatever its status was when it left.
+func TestStatusOfAReturnedMemberIsClamped(t *testing.T) {
+	_, list := fakes(3)
+	b := newTest(t, Config{}, list...)
+	ms := b.Members()
+	for _, status := range []int64{100_000, -100_000} {
+		var ro rotation
+		ro.next(ms[:2], nil)
+		ro.rest = map[*Member]int64{ms[2]: status}
+		got := ""
+		for range 9 {
+			got += ro.next(ms, nil).Name()
+		}
+		require.Equal(t, 3, strings.Count(got, "c"), got)
+	}
+}

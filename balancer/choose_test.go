@@ -40,6 +40,7 @@ func TestOrderOfChoice(t *testing.T) {
 		{"as many spares as are missing", "a b r/R s/R", "b", "a r a r"},
 		{"two spares for two", "a b r/R s/R", "a b", "r s r s"},
 		{"a spare for one disabled", "a b/D r/R", "", "a r a r"},
+		{"spares for one disabled and one in error", "a b/D r/R s/R", "a", "r s r s"},
 		{"a spare for one draining", "a b/N r/R", "", "a r a r"},
 		{"a standby waits", "a b s/H", "", "a b a b"},
 		{"a standby is no spare", "a b s/H", "b", "a a a a"},

@@ -49,6 +49,7 @@ func TestFailover(t *testing.T) {
 		{"timeout", Config{}, "GET", timeout, 0, 1, 504, StateUsable, 1},
 		{"FailOnTimeout", Config{FailOnTimeout: true}, "GET", timeout, 0, 1, 504, StateError, 1},
 		{"busy", Config{}, "GET", busy, 0, 3, 503, StateUsable, 0},
+		{"busy, not wrapped", Config{}, "GET", backend.ErrBusy, 0, 3, 503, StateUsable, 0},
 		{"client gone", Config{}, "GET", gone, 0, 1, 499, StateUsable, 0},
 		{"bad request", Config{}, "GET", bad, 0, 1, 400, StateUsable, 0},
 		{"foreign transport", Config{}, "POST", foreign, 0, 3, 503, StateError, 1},
@@ -67,6 +68,7 @@ func TestFailover(t *testing.T) {
 					return answer(r, test.status, "no"), nil
 				})
 			}
+			test.config.Method = First{} // would take the same again
 			b := newTest(t, test.config, list...)
 			r := get(t, "balancer://x/")
 			r.Method = test.method

@@ -32,7 +32,7 @@ func (f *fake) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (f *fake) do(mode func(r *http.Request) (*http.Response, error)) { f.mode.Store(&mode) }
-func (f *fake) up()                                                  { f.mode.Store(nil) }
+func (f *fake) up()                                                   { f.mode.Store(nil) }
 
 // down refuses connections.
 func (f *fake) down() {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,15 +150,24 @@ func TestSnapshot(t *testing.T) {
 
 // records is a DNS in memory.
 type records struct {
+	mu  sync.Mutex // guards the rest
 	ips []string
 	srv []*net.SRV
 	err error
+}
+
+func (d *records) set(err error, ips ...string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ips, d.err = ips, err
 }
 
 func (d *records) LookupNetIP(_ context.Context, network, host string) ([]netip.Addr, error) {
 	if host != "app.example" || network != "ip" {
 		return nil, errors.New("unexpected question")
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var list []netip.Addr
 	for _, s := range d.ips {
 		list = append(list, netip.MustParseAddr(s))
@@ -187,7 +197,7 @@ func TestDiscovery(t *testing.T) {
 		require.Equal(t, "app.example", members[0].Config().Host)
 		members[0].MarkError(errors.New("test"))
 
-		dns.ips = []string{"10.0.0.3", "10.0.0.1"}
+		dns.set(nil, "10.0.0.3", "10.0.0.1")
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		require.Same(t, members[0], b.Members()[0])
@@ -195,13 +205,13 @@ func TestDiscovery(t *testing.T) {
 		st, _ := members[0].State()
 		require.Equal(t, StateError, st)
 
-		dns.ips = nil
+		dns.set(nil)
 		time.Sleep(time.Minute)
 		require.Len(t, b.Members(), 2, "an empty answer is not believed")
-		dns.err = errors.New("servfail")
+		dns.set(errors.New("servfail"))
 		time.Sleep(time.Minute)
 		require.Len(t, b.Members(), 2)
-		dns.ips, dns.err = []string{"10.0.0.9"}, nil
+		dns.set(nil, "10.0.0.9")
 		time.Sleep(time.Minute)
 		require.Len(t, b.Members(), 1)
 	})

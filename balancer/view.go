@@ -86,7 +86,9 @@ func (b *Balancer) rebuild() {
 }
 
 // failsOn reports whether a status is one of FailOnStatus.
-func (v *view) failsOn(status int) bool { return uint(status) < uint(len(v.failOn)) && v.failOn[status] }
+func (v *view) failsOn(status int) bool {
+	return uint(status) < uint(len(v.failOn)) && v.failOn[status]
+}
 
 // place puts a member where its flags say, and tells why it is switched off.
 func (s *memberSet) place(m *Member, f Flags) (why string) {

@@ -58,11 +58,14 @@ func TestMethod(make func() balancer.Method, c Claims) error {
 	}{
 		{"one member", one},
 		{"changing lists", changing},
-		{"concurrency", concurrent},
 		{"in a balancer", inside},
 		{"shares", shares},
 		{"spread", spread},
+		{"concurrency", concurrent},
 	} {
+		if check.name == "concurrency" && len(errs) > 0 {
+			break // it would only say the same, eight times
+		}
 		if err := guarded(func() error { return check.run(make(), c) }); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", check.name, err))
 		}
@@ -118,7 +121,7 @@ func pick(m balancer.Method, r *http.Request, usable []*balancer.Member) (*balan
 	got := m.Pick(r, usable)
 	switch {
 	case !slices.Equal(before, usable):
-		return nil, errors.New("Pick has changed its argument")
+		return nil, errors.New("the list given to Pick was changed")
 	case got == nil:
 		return nil, fmt.Errorf("nil of %d usable members", len(usable))
 	case !slices.Contains(usable, got):
