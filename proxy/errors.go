@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // Op is the phase of an exchange in which it failed.
@@ -86,7 +88,7 @@ var (
 
 	// ErrBusy is returned when a limit on connections was met and none became
 	// free in time. It says nothing against the backend's health.
-	ErrBusy = errors.New("all connections to the backend are in use")
+	ErrBusy = backend.ErrBusy
 
 	// ErrMalformed is wrapped by every error that refuses an answer of the
 	// backend for its form.

@@ -6,10 +6,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -29,117 +30,6 @@ func speaksH2(scheme string, b *backend.Backend) bool {
 	return false
 }
 
-// h2Pool holds the HTTP/2 connections to one backend. Each is opened through
-// the backend's pool and counts there as one connection in use.
-type h2Pool struct {
-	b  *backend.Backend
-	t2 *http2.Transport
-
-	mu      sync.Mutex // guards the rest
-	conns   []*http2.ClientConn
-	opening chan struct{} // closed when the connection being opened is there, or failed
-}
-
-func (t *Transport) h2PoolOf(b *backend.Backend) *h2Pool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	p := t.h2[b]
-	if p == nil {
-		p = &h2Pool{b: b, t2: &http2.Transport{
-			AllowHTTP:          true,
-			DisableCompression: true,
-			MaxHeaderListSize:  uint32(t.limits().total),
-			IdleConnTimeout:    max(or(b.IdleTTL, backend.DefaultIdleTTL), 0),
-			ReadIdleTimeout:    30 * time.Second,
-			PingTimeout:        15 * time.Second,
-		}}
-		if t.h2 == nil {
-			t.h2 = make(map[*backend.Backend]*h2Pool)
-		}
-		t.h2[b] = p
-	}
-	return p
-}
-
-// reserve returns a connection with a free stream, or the HTTP/1.1 connection
-// that was opened instead because the backend chose that.
-func (p *h2Pool) reserve(ctx context.Context, scheme string) (*http2.ClientConn, *backend.Conn, error) {
-	for {
-		p.mu.Lock()
-		p.conns = slices.DeleteFunc(p.conns, func(cc *http2.ClientConn) bool {
-			s := cc.State()
-			return s.Closed || s.Closing
-		})
-		for _, cc := range p.conns {
-			if cc.ReserveNewRequest() {
-				p.mu.Unlock()
-				return cc, nil, nil
-			}
-		}
-		if wait := p.opening; wait != nil && scheme != "https" {
-			p.mu.Unlock()
-			select {
-			case <-wait:
-				continue
-			case <-ctx.Done():
-				return nil, nil, context.Cause(ctx)
-			}
-		}
-		opening := make(chan struct{})
-		p.opening = opening
-		p.mu.Unlock()
-		cc, c, err := p.open(ctx, scheme)
-		p.mu.Lock()
-		if cc != nil {
-			p.conns = append(p.conns, cc)
-		}
-		if p.opening == opening {
-			p.opening = nil
-		}
-		p.mu.Unlock()
-		close(opening)
-		return cc, c, err
-	}
-}
-
-// open opens a connection and reserves a stream on it.
-func (p *h2Pool) open(ctx context.Context, scheme string) (*http2.ClientConn, *backend.Conn, error) {
-	c, err := p.b.Get(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	if scheme == "https" && negotiated(c) != http2.NextProtoTLS {
-		return nil, c, nil
-	}
-	_ = c.SetDeadline(time.Time{})
-	cc, err := p.t2.NewClientConn(&h2Conn{upgradedConn{c: c, closed: c.Detach()}})
-	if err != nil {
-		return nil, nil, err
-	}
-	cc.ReserveNewRequest()
-	return cc, nil, nil
-}
-
-// negotiated returns the protocol that ALPN chose.
-func negotiated(c *backend.Conn) string {
-	if tc, ok := c.Conn.(*tls.Conn); ok {
-		return tc.ConnectionState().NegotiatedProtocol
-	}
-	return ""
-}
-
-func (p *h2Pool) closeIdle() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, cc := range p.conns {
-		cc.SetDoNotReuse()
-		if s := cc.State(); s.StreamsActive+s.StreamsReserved == 0 {
-			_ = cc.Close()
-		}
-	}
-	p.conns = nil
-}
-
 // h2Conn is the connection under HTTP/2. Closing it frees its place in the
 // backend's pool.
 type h2Conn struct{ upgradedConn }
@@ -156,34 +46,47 @@ func (h *h2Conn) ConnectionState() tls.ConnectionState {
 // chooses it.
 func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Response, error) {
 	p := t.h2PoolOf(b)
-	for again := true; ; again = false {
-		cc, c1, err := p.reserve(r.Context(), r.URL.Scheme)
+	record := RecordFrom(r.Context())
+	trace := traceOf(r, record)
+	for again := false; ; again = true {
+		e, reused, c, err := p.reserve(r.Context(), r.URL.Scheme, again)
 		if err != nil {
 			closeBody(r)
-			return nil, getError(b, err)
+			return nil, getError(r.Context(), b, err)
 		}
-		if c1 != nil {
-			resp, xerr := t.exchange(c1, r, httptrace.ContextClientTrace(r.Context()))
-			if xerr != nil {
-				return nil, xerr
-			}
+		var resp *http.Response
+		var xerr *Error
+		if c != nil {
+			gotConn(record, trace, b, c.Conn, reused)
+			resp, xerr = t.exchange(c, r, trace)
+		} else {
+			gotConn(record, trace, b, e.nc, reused)
+			resp, xerr = t.exchangeH2(b, e.cc, r, reused)
+		}
+		if xerr == nil {
+			record.Answered()
 			return resp, nil
 		}
-		w := watchH2(b, r)
-		resp, err := cc.RoundTrip(w.request(r))
-		if err == nil {
-			b.MarkOK()
-			resp.Request = r
-			resp.Body = w.responseBody(resp.Body)
-			return resp, nil
+		next := resend(r, xerr)
+		if next == nil || again {
+			return nil, xerr
 		}
-		xerr := w.fail(err)
-		if next := resend(r, xerr); next != nil && again {
-			r = next
-			continue
-		}
-		return nil, xerr
+		r = next
 	}
+}
+
+// exchangeH2 is one request and the head of its answer over a stream.
+func (t *Transport) exchangeH2(b *backend.Backend, cc *http2.ClientConn, r *http.Request, reused bool) (*http.Response, *Error) {
+	w := watchH2(b, r, reused)
+	resp, err := cc.RoundTrip(w.request(r))
+	if err != nil {
+		return nil, w.fail(err)
+	}
+	b.MarkOK()
+	w.answered.Store(true)
+	resp.Request = r
+	resp.Body = w.responseBody(resp.Body)
+	return resp, nil
 }
 
 var errH2Timeout = errors.New("backend made no progress in time")
@@ -194,33 +97,54 @@ type h2Watch struct {
 	b      *backend.Backend
 	parent context.Context
 	method *http.Request
+	reused bool // the connection was open before
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	limit  time.Duration
-	timer  *time.Timer
+
+	waits    atomic.Bool // the body's next part is still with the client
+	answered atomic.Bool // the head of the answer is in
+
+	mu    sync.Mutex // guards timer
+	timer *time.Timer
 }
 
-func watchH2(b *backend.Backend, r *http.Request) *h2Watch {
-	w := &h2Watch{b: b, parent: r.Context(), method: r, limit: or(b.Timeout, backend.DefaultTimeout)}
+func watchH2(b *backend.Backend, r *http.Request, reused bool) *h2Watch {
+	w := &h2Watch{b: b, parent: r.Context(), method: r, reused: reused, limit: or(b.Timeout, backend.DefaultTimeout)}
 	w.ctx, w.cancel = context.WithCancelCause(w.parent)
 	if w.limit > 0 {
-		w.timer = time.AfterFunc(w.limit, func() { w.cancel(errH2Timeout) })
+		w.mu.Lock()
+		w.timer = time.AfterFunc(w.limit, w.expire)
+		w.mu.Unlock()
 	}
 	return w
 }
 
+// expire ends the exchange, unless it is not the backend that is slow.
+func (w *h2Watch) expire() {
+	if w.waits.Load() && !w.answered.Load() {
+		w.progress()
+		return
+	}
+	w.cancel(errH2Timeout)
+}
+
 // progress begins the time limit anew.
 func (w *h2Watch) progress() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.timer != nil && w.ctx.Err() == nil {
 		w.timer.Reset(w.limit)
 	}
 }
 
 func (w *h2Watch) end() {
+	w.cancel(nil)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.timer != nil {
 		w.timer.Stop()
 	}
-	w.cancel(nil)
 }
 
 // request returns r as HTTP/2 needs it: a scheme that HTTP knows and no field
@@ -257,7 +181,9 @@ type h2RequestBody struct {
 }
 
 func (b *h2RequestBody) Read(p []byte) (int, error) {
+	b.w.waits.Store(true)
 	n, err := b.ReadCloser.Read(p)
+	b.w.waits.Store(false)
 	b.w.progress()
 	return n, err
 }
@@ -274,12 +200,22 @@ func (w *h2Watch) fail(err error) *Error {
 		e.Err = context.Cause(w.parent)
 	case w.parent.Err() != nil:
 		e.Op, e.Status, e.Err = OpClient, StatusClientClosedRequest, errors.Join(ErrClientGone, err)
-	case errors.As(err, &stream) && stream.Code == http2.ErrCodeRefusedStream:
+	case errors.As(err, &stream) && stream.Code != http2.ErrCodeRefusedStream:
+		e.Resend = IsIdempotent(w.method)
+	case errors.As(err, &stream) || unprocessed(err) || w.reused && IsIdempotent(w.method):
 		e.Resend, e.Err = true, errors.Join(ErrStaleConn, err)
-	case IsIdempotent(w.method):
-		e.Resend, e.Err = true, errors.Join(ErrStaleConn, err)
+	default:
+		e.Resend = IsIdempotent(w.method)
 	}
 	return e
+}
+
+// unprocessed reports whether err says that the backend has not looked at the
+// request: it was closing the connection (RFC 9113 section 6.8). The HTTP/2
+// client has no other sign of that than the words.
+func unprocessed(err error) bool {
+	text := err.Error()
+	return text == "http2: client conn not usable" || strings.HasPrefix(text, "http2: Transport received") && strings.Contains(text, "GOAWAY")
 }
 
 // responseBody watches the body of the answer.

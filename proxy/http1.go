@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -30,6 +31,7 @@ type exchange struct {
 	sender *bodySender // nil without a request body, or before it is sent
 	waits  bool        // the body waits for a 100
 	first  bool        // a byte of the answer has come
+	shown  bool        // an interim answer was passed on
 	freed  bool        // the connection was given back
 	resp   http.Response
 	body   responseBody
@@ -146,7 +148,7 @@ func (x *exchange) await(f framing) *Error {
 		return nil
 	case !isTimeout(err):
 		return nil // reading the head will say what it is
-	case x.t.Ping > 0:
+	case x.t.Ping > 0 && !x.first:
 		closeBody(x.r)
 		return &Error{Op: OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: errors.New("backend did not answer the ping")}
 	}
@@ -191,7 +193,11 @@ func (x *exchange) readHead() *Error {
 	}
 	x.keepSpace(block)
 	x.resp = http.Response{}
-	if err := parseResponse(string(block), &x.resp, x.fields[:0:len(x.fields)]); err != nil {
+	room := x.fields[:0:len(x.fields)]
+	if x.shown {
+		room = nil // it holds those of an interim answer, which hooks may have kept
+	}
+	if err := parseResponse(string(block), &x.resp, room); err != nil {
 		return &Error{Op: OpHeader, Err: err}
 	}
 	return nil
@@ -246,6 +252,7 @@ func (x *exchange) interim() *Error {
 	if x.trace == nil {
 		x.trace = httptrace.ContextClientTrace(x.r.Context())
 	}
+	x.shown = true
 	code := x.resp.StatusCode
 	if code == http.StatusContinue {
 		if x.waits {
@@ -261,6 +268,9 @@ func (x *exchange) interim() *Error {
 		}
 	}
 	x.c.Arm(0)
+	if x.waits { // that was not what the body waits for
+		return x.await(requestFraming(x.r))
+	}
 	return nil
 }
 
@@ -351,6 +361,7 @@ func (x *exchange) release(keep bool) bool {
 	if x.sender != nil {
 		if !x.sender.finished() {
 			keep = false
+			closeBody(x.r) // ends a read that may be waiting for the client
 		}
 		x.c.Disarmed()
 	}
@@ -367,6 +378,10 @@ func (x *exchange) fail(e *Error) *Error {
 	if x.waits {
 		closeBody(x.r)
 	}
+	cause := x.sender.clientError()
+	if cause != nil || e.Op == OpClient || e.Op == OpRequest || x.r.Context().Err() != nil {
+		x.c.Blameless()
+	}
 	alive := x.release(false)
 	if ctx := x.r.Context(); !alive || ctx.Err() != nil {
 		e.Resend = false
@@ -377,20 +392,24 @@ func (x *exchange) fail(e *Error) *Error {
 		}
 		return e
 	}
-	if cause := x.sender.clientError(); cause != nil {
-		return &Error{Op: OpClient, Backend: e.Backend, Status: clientBodyStatus(cause), Err: cause}
+	if cause != nil {
+		return clientBodyError(e.Backend, cause)
 	}
 	return e
 }
 
-// clientBodyStatus is the status for a body that could not be read.
-func clientBodyStatus(err error) int {
+// clientBodyError words why a body could not be read from the client.
+func clientBodyError(backend string, err error) *Error {
+	e := &Error{Op: OpClient, Backend: backend, Status: http.StatusBadRequest, Err: err}
 	var tooLarge *http.MaxBytesError
+	var network *net.OpError
 	switch {
 	case errors.As(err, &tooLarge):
-		return http.StatusRequestEntityTooLarge
+		e.Status = http.StatusRequestEntityTooLarge
 	case isTimeout(err):
-		return http.StatusRequestTimeout
+		e.Status = http.StatusRequestTimeout
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network): // the connection ended
+		e.Status, e.Err = StatusClientClosedRequest, errors.Join(ErrClientGone, err)
 	}
-	return http.StatusBadRequest
+	return e
 }

@@ -151,6 +151,10 @@ func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) ([
 			connection = len(values) > 0
 		case "Te":
 			te = len(values) > 0
+		default:
+			if framesInDisguise(name) {
+				return b, fmt.Errorf("field %s is not in canonical form", name)
+			}
 		}
 		if err := checkField(name, values); err != nil {
 			return b, err
@@ -188,6 +192,22 @@ func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) ([
 		b = append(b, "Connection: TE\r\n"...) // RFC 9110 section 10.1.4
 	}
 	return append(b, "\r\n"...), nil
+}
+
+// framesInDisguise reports whether name, which is not in canonical form, means
+// a field that frames or routes the message to a backend that ignores case.
+func framesInDisguise(name string) bool {
+	switch len(name) {
+	case len("Host"):
+		return strings.EqualFold(name, "Host")
+	case len("Content-Length"):
+		return strings.EqualFold(name, "Content-Length")
+	case len("Transfer-Encoding"):
+		return strings.EqualFold(name, "Transfer-Encoding")
+	case len("Connection"):
+		return strings.EqualFold(name, "Connection")
+	}
+	return false
 }
 
 // appendTarget appends the target in origin-form. The raw form of the path is

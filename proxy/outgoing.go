@@ -18,7 +18,7 @@ func (p *passage) prepareHeader() {
 	if te := in["Te"]; te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
 		h["Te"] = p.one("trailers")
 	}
-	if protocol := upgradeOf(in); protocol != "" && p.h.allowsUpgrade(protocol) && p.in.ProtoMajor == 1 {
+	if protocol := upgradeOf(in); protocol != "" && p.h.allowsUpgrade(protocol) && p.in.ProtoMajor == 1 && p.in.ProtoMinor >= 1 {
 		p.upgrade = protocol
 		h["Connection"] = p.one("Upgrade")
 		h["Upgrade"] = p.one(protocol)

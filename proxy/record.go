@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"maps"
@@ -18,9 +19,9 @@ type Record struct {
 	Duration      time.Duration // from the request's arrival to the end of its answer
 	Connected     time.Duration // from Start to having a connection, of the last attempt
 	FirstByte     time.Duration // from Start to the head of the answer
-	Backend       string        // where it was sent last; empty if it was not sent
+	Backend       string        // where it was sent last, or would have been; empty if none was chosen
 	Attempts      int           // how often it was sent
-	Reused        bool          // the last attempt used an open connection
+	Reused        bool          // the last attempt used a connection that was open before
 	Status        int           // what the client got; 499 if it had left
 	BackendStatus int           // what the backend answered; 0 if it did not
 	Sent          int64         // bytes of the body sent to the client
@@ -103,6 +104,10 @@ const (
 func (p *passage) finish(err error) {
 	if err != nil {
 		p.record.Err = err
+		var e *Error
+		if p.record.Backend == "" && errors.As(err, &e) {
+			p.record.Backend = e.Backend
+		}
 		if StatusOf(err) == StatusClientClosedRequest {
 			p.record.Status = StatusClientClosedRequest
 		} else if !p.sent {
@@ -110,7 +115,7 @@ func (p *passage) finish(err error) {
 		}
 	}
 	if p.body != nil && !p.record.Upgraded {
-		p.body.finish()
+		p.body.finish(err == nil || !p.sent && p.record.Status != StatusClientClosedRequest)
 	}
 	p.report()
 	if err != nil && (p.sent || p.record.Status == StatusClientClosedRequest) {
@@ -180,7 +185,27 @@ func (p *passage) abort(err error) {
 		p.h.Abort(p.w, p.in, err)
 		return
 	}
+	if p.sent && !p.in.ProtoAtLeast(1, 1) && p.w.Header()["Content-Length"] == nil {
+		resetClient(p.w)
+	}
 	if p.Context.Value(http.ServerContextKey) != nil {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// resetClient closes the client's connection in a way that is no clean end:
+// where nothing else marks the end of an answer, as in HTTP/1.0, the client
+// could take a part for the whole.
+func resetClient(w http.ResponseWriter) {
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	if tc, ok := c.(*tls.Conn); ok {
+		c = tc.NetConn() // without a close_notify
+	}
+	if lc, ok := c.(interface{ SetLinger(int) error }); ok {
+		_ = lc.SetLinger(0)
+	}
+	_ = c.Close()
 }

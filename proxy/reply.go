@@ -206,6 +206,9 @@ func (p *passage) copyError(err error) error {
 	if errors.As(err, &e) {
 		return err
 	}
+	if errors.Is(err, http.ErrContentLength) || errors.Is(err, http.ErrBodyNotAllowed) {
+		return &Error{Op: OpBody, Backend: p.record.Backend, Err: err} // the answer contradicts its head
+	}
 	return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: errors.Join(ErrClientGone, err)}
 }
 

@@ -139,10 +139,10 @@ func (b *requestBody) finishTrailer() {
 // unread reports whether a part of the body is still with the client.
 func (b *requestBody) unread() bool { return b != nil && !b.ended.Load() }
 
-// finish makes sure that nobody reads any more, and takes what the client is
-// still sending off the connection, within limits, so that it can read the
-// answer.
-func (b *requestBody) finish() {
+// finish makes sure that nobody reads any more. If a client of HTTP/1 has its
+// answer, what it is still sending is taken off the connection, within limits,
+// so that it can read the answer.
+func (b *requestBody) finish(answered bool) {
 	b.current.Store(nil)
 	if b.ended.Load() {
 		return
@@ -150,12 +150,25 @@ func (b *requestBody) finish() {
 	if !b.touched.Load() && b.p.in.Header["Expect"] != nil {
 		return // the client waits for a 100 that a read would send
 	}
+	if b.p.in.ProtoMajor != 1 {
+		// An HTTP/2 server lets go of the rest of a stream by itself, and ends
+		// a read that is under way. Waiting would keep the trailer back, and
+		// flushing would tear an answer without a body, which gRPC needs whole.
+		return
+	}
 	rc := http.NewResponseController(b.p.w)
-	_ = rc.Flush()
-	_ = rc.SetReadDeadline(time.Now().Add(lingerTime))
+	linger := answered
+	until := time.Now()
+	if linger {
+		_ = rc.Flush()
+		until = until.Add(lingerTime)
+	}
+	if rc.SetReadDeadline(until) != nil {
+		linger = false
+	}
 	b.mu.Lock() // a read that is under way ends by the deadline
 	defer b.mu.Unlock()
-	if b.err != nil {
+	if !linger || b.err != nil {
 		return
 	}
 	lent := copyBuffers.Get().(*[copyBufferSize]byte)

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"syscall"
+	"time"
 )
 
 // spliceFrom is the number of bytes from which on moving them inside the
@@ -233,7 +235,7 @@ func (b *responseBody) writeBuffered(w io.Writer, have int) (int64, error) {
 // socket.
 func (b *responseBody) splice(rf io.ReaderFrom, tc *net.TCPConn) (int64, error) {
 	src := &io.LimitedReader{R: tc, N: min(b.left, splicePiece)}
-	want := src.N
+	want, begun := src.N, time.Now()
 	n, err := rf.ReadFrom(src)
 	moved := want - src.N // what left the backend, whether or not the client got it
 	b.left -= moved
@@ -244,19 +246,16 @@ func (b *responseBody) splice(rf io.ReaderFrom, tc *net.TCPConn) (int64, error) 
 	case err == nil && moved < want:
 		b.end(io.ErrUnexpectedEOF)
 	case err != nil && isTimeout(err):
+		if limit := b.x.c.Timeout(); limit < 0 || time.Since(begun) < limit-limit/16 {
+			return n, err // the backend's limit has not passed: it is the client's
+		}
 		b.x.c.Disarmed() // a slow client used the time up: there was something to read
 		return n, nil
-	case err != nil && isReadError(err):
+	case err != nil && !errors.Is(err, syscall.EPIPE) && b.x.c.Ended():
 		b.end(err)
 		return n, nil
 	}
 	return n, err
-}
-
-// isReadError tells an error of the backend's side from one of the client's.
-func isReadError(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && (op.Op == "read" || op.Op == "splice")
 }
 
 func flush(w io.Writer) error {
@@ -272,13 +271,14 @@ func flush(w io.Writer) error {
 // Close gives the connection back. Unless the whole body was read it cannot be
 // used again, but for a rest that is already here.
 func (b *responseBody) Close() error {
-	if b.use.Swap(bodyClosed) == bodyReading {
-		b.x.c.Abort()
-		return nil
-	}
-	if b.ended == nil {
-		b.ended = errBodyClosed
-		b.x.release(b.keep && b.discardRest())
+	switch b.use.Swap(bodyClosed) {
+	case bodyReading:
+		b.x.c.Abort() // whoever reads gives it back
+	case bodyIdle:
+		if b.ended == nil {
+			b.ended = errBodyClosed
+			b.x.release(b.keep && b.discardRest())
+		}
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ const (
 	copyBufferSize = 32 << 10
 	sizeLineRoom   = 16 // for a chunk's size line and the CRLF after its data
 	headDelay      = 20 * time.Millisecond
+	endDelay       = 50 * time.Millisecond // that an answer waits for the last piece of the body to leave
 )
 
 // copyBuffers lends buffers of copyBufferSize bytes.
@@ -60,12 +61,23 @@ func startSender(c *backend.Conn, r *http.Request, f framing, head []byte) *body
 func (s *bodySender) waitsForClient() bool { return s != nil && s.reading.Load() }
 
 // finished reports whether the whole body was sent. A body whose last byte is
-// on its way is waited for.
+// on its way is waited for, but not long: a backend that has answered need not
+// read it.
 func (s *bodySender) finished() bool {
 	if !s.ending.Load() {
 		return false
 	}
-	<-s.done
+	select {
+	case <-s.done:
+	default:
+		late := time.NewTimer(endDelay)
+		defer late.Stop()
+		select {
+		case <-s.done:
+		case <-late.C:
+			return false
+		}
+	}
 	return s.readErr == nil && s.writeErr == nil
 }
 

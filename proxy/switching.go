@@ -28,9 +28,14 @@ func (p *passage) switchProtocols() error {
 	}
 	filter := newHopFilter(resp.Header)
 	filter.strip(resp.Header)
+	started := false
+	defer func() {
+		if !started { // refused, or a function of the user has panicked
+			_ = resp.Body.Close()
+		}
+	}()
 	if p.h.ModifyResponse != nil {
 		if err := p.h.ModifyResponse(resp); err != nil {
-			_ = resp.Body.Close()
 			return err
 		}
 	}
@@ -42,7 +47,6 @@ func (p *passage) switchProtocols() error {
 	head := p.upgradeHead(protocol)
 	if _, err := client.Write(head); err != nil {
 		_ = client.Close()
-		_ = resp.Body.Close()
 		return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: err}
 	}
 	early := make([]byte, buffered.Reader.Buffered())
@@ -51,6 +55,7 @@ func (p *passage) switchProtocols() error {
 	if tunnels == nil {
 		tunnels = new(Tunnels)
 	}
+	started = true
 	return tunnels.Start(Tunnel{
 		Client: client, Backend: back, ClientData: early,
 		IdleTimeout: p.h.TunnelTimeout,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -75,6 +76,7 @@ type Transport struct {
 	mu     sync.Mutex // guards the maps
 	origin map[originKey]*backend.Backend
 	h2     map[*backend.Backend]*h2Pool
+	enough int // length of origin at which it is looked through
 }
 
 type originKey struct{ scheme, host string }
@@ -95,20 +97,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // roundTrip1 is RoundTrip over HTTP/1.1.
 func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Response, error) {
 	record := RecordFrom(r.Context())
-	var trace *httptrace.ClientTrace
-	if record == nil || !record.untraced {
-		trace = httptrace.ContextClientTrace(r.Context())
-	}
+	trace := traceOf(r, record)
 	c, err := b.Get(r.Context())
 	for {
 		if err != nil {
 			closeBody(r)
-			return nil, getError(b, err)
+			return nil, getError(r.Context(), b, err)
 		}
-		record.Attempt(b.String(), c.Reused())
-		if trace != nil && trace.GotConn != nil {
-			trace.GotConn(httptrace.GotConnInfo{Conn: c.Conn, Reused: c.Reused(), WasIdle: c.Reused()})
-		}
+		gotConn(record, trace, b, c.Conn, c.Reused())
 		resp, xerr := t.exchange(c, r, trace)
 		if xerr == nil {
 			record.Answered()
@@ -120,6 +116,22 @@ func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Respo
 		}
 		r = again
 		c, err = b.GetFresh(r.Context())
+	}
+}
+
+// traceOf returns the hooks of a request that are not the handler's own.
+func traceOf(r *http.Request, record *Record) *httptrace.ClientTrace {
+	if record != nil && record.untraced {
+		return nil
+	}
+	return httptrace.ContextClientTrace(r.Context())
+}
+
+// gotConn tells those who want to know that the request has a connection.
+func gotConn(record *Record, trace *httptrace.ClientTrace, b *backend.Backend, nc net.Conn, reused bool) {
+	record.Attempt(b.String(), reused)
+	if trace != nil && trace.GotConn != nil {
+		trace.GotConn(httptrace.GotConnInfo{Conn: nc, Reused: reused, WasIdle: reused})
 	}
 }
 
@@ -173,8 +185,30 @@ func (t *Transport) backendFor(u *url.URL) (*backend.Backend, error) {
 	if t.origin == nil {
 		t.origin = make(map[originKey]*backend.Backend)
 	}
+	t.forget()
 	t.origin[key] = b
 	return b, nil
+}
+
+// fewOrigins is how many backends are remembered without asking whether they
+// are still of use.
+const fewOrigins = 256
+
+// forget drops the backends that have no connection and nothing to remember
+// when there are twice as many as were of use the last time: who may name any
+// host must not fill the memory. The caller holds the lock.
+func (t *Transport) forget() {
+	if len(t.origin) < max(t.enough, fewOrigins) {
+		return
+	}
+	now := time.Now()
+	for key, b := range t.origin {
+		if s := b.Stats(); s.Open == 0 && s.Waiting == 0 && s.Flags == 0 && b.Usable(now) {
+			delete(t.origin, key)
+			delete(t.h2, b)
+		}
+	}
+	t.enough = 2 * len(t.origin)
 }
 
 // CloseIdleConnections closes the connections that the transport opened and
@@ -188,18 +222,18 @@ func (t *Transport) CloseIdleConnections() {
 		p.closeIdle()
 	}
 	for _, b := range own {
-		_ = b.Close()
+		b.Retire() // a request may have it in hand
 	}
 }
 
 // getError words the failure to get a connection.
-func getError(b *backend.Backend, err error) *Error {
+func getError(ctx context.Context, b *backend.Backend, err error) *Error {
 	e := &Error{Op: OpAcquire, Backend: b.String(), Resend: true, Err: err}
 	var dial *backend.DialError
 	switch {
-	case errors.Is(err, context.Canceled):
-		e.Op, e.Err = OpClient, fmt.Errorf("%w: %w", ErrClientGone, err)
-		e.Status = StatusClientClosedRequest
+	case errors.Is(ctx.Err(), context.Canceled): // its cause may be anything
+		e.Op, e.Status, e.Resend = OpClient, StatusClientClosedRequest, false
+		e.Err = fmt.Errorf("%w: %w", ErrClientGone, err)
 	case errors.As(err, &dial):
 		e.Op = OpDial
 	case errors.Is(err, context.DeadlineExceeded):

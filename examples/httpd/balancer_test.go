@@ -122,7 +122,7 @@ func TestBalancerParameters(t *testing.T) {
 		"stickysession":          {"BalancerMember http://one.test route=r1\nBalancerMember http://two.test route=r2\nProxySet stickysession=SID|sid", "", withCookie("SID=x.r2"), 0, []string{"two", "two"}},
 		"stickysessionsep":       {"BalancerMember http://one.test route=r1\nBalancerMember http://two.test route=r2\nProxySet stickysession=SID stickysessionsep=!", "", withCookie("SID=x.y!r2"), 0, []string{"two", "two"}},
 		"nofailover":             {"BalancerMember http://one.test route=r1\nBalancerMember http://two.test route=r2 status=D\nProxySet stickysession=SID nofailover=On", "", withCookie("SID=x.r2"), 0, []string{"503"}},
-		"all of a balancer": {members + "\nProxySet lbmethod=bybusyness maxattempts=1 nofailover=Off stickysession=S scolonpathdelim=On timeout=3 failonstatus=500 failontimeout=On forcerecovery=Off growth=2 nonce=x", "", nil, 500, []string{"two", "two"}},
+		"all of a balancer":      {members + "\nProxySet lbmethod=bybusyness maxattempts=1 nofailover=Off stickysession=S scolonpathdelim=On timeout=3 failonstatus=500 failontimeout=On forcerecovery=Off growth=2 nonce=x", "", nil, 500, []string{"two", "two"}},
 		"connections of members": {"BalancerMember http://one.test max=2 timeout=5 ttl=9\nBalancerMember http://two.test status=D", "", nil, 0, []string{"one"}},
 	} {
 		t.Run(name, func(t *testing.T) {

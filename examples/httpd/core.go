@@ -13,7 +13,7 @@ import (
 // coreDirectives are those of httpd's core.
 func coreDirectives() []directive {
 	return []directive{
-		{name: "Listen", in: inServer, min: 1, max: 2, apply: applyListen},
+		{name: "Listen", in: inServer, min: 1, max: 2, note: "http alone; without any, the ports of the virtual hosts and of -listen", apply: applyListen},
 		{name: "ServerName", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			_, name, ok := strings.Cut(d.Args[0], "://")
 			if !ok {
@@ -41,7 +41,7 @@ func coreDirectives() []directive {
 			b.warn(d.Errorf("<Directory> is ignored: nothing is served from files"))
 			return nil
 		}},
-		{name: "SetHandler", in: inLocation, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+		{name: "SetHandler", in: inLocation, min: 1, max: 1, note: "server-status and balancer-manager", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			switch d.Args[0] {
 			case "server-status":
 				s.status = true
@@ -68,7 +68,7 @@ func coreDirectives() []directive {
 			b.opt.noKeepAlive = !on
 			return err
 		}},
-		{name: "AllowEncodedSlashes", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+		{name: "AllowEncodedSlashes", in: anyServer, min: 1, max: 1, note: "with NoDecode, too, nothing is decoded twice", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			what, ok := map[string]encodedSlashes{"off": slashesRefused, "on": slashesDecoded, "nodecode": slashesKept}[strings.ToLower(d.Args[0])]
 			if !ok {
 				return d.Errorf("AllowEncodedSlashes is On, Off or NoDecode")

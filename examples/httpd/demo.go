@@ -103,6 +103,10 @@ func tinyBackend(name string) http.Handler {
 }
 
 func startPage(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/" {
+		http.NotFound(w, r)
+		return
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	fmt.Fprintf(w, `<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>modproxy</title><h1>modproxy</h1>
 <p>Three backends behind one proxy, at %s.</p><ul>

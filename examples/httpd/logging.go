@@ -40,14 +40,14 @@ type moduleLevel struct {
 // logDirectives are those of the core's and mod_log_config's logs.
 func logDirectives() []directive {
 	return []directive{
-		{name: "ErrorLog", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+		{name: "ErrorLog", in: anyServer, min: 1, max: 1, note: "files alone", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			if strings.HasPrefix(d.Args[0], "|") || strings.HasPrefix(d.Args[0], "syslog") {
 				return fmt.Errorf("only files are supported")
 			}
 			s.settings.errorLog = d.Args[0]
 			return nil
 		}},
-		{name: "LogLevel", in: anyServer | inLocation | inProxy, min: 1, max: -1, apply: applyLogLevel},
+		{name: "LogLevel", in: anyServer | inLocation | inProxy, min: 1, max: -1, note: "of modules proxy and proxy_http count; trace1 to trace4 tell rules, connections and answers", apply: applyLogLevel},
 		{name: "LogFormat", in: anyServer, min: 1, max: 2, apply: func(b *builder, _ *scope, d *conf.Directive) error {
 			if _, err := proxy.ParseLogFormat(d.Args[0]); err != nil {
 				return err
@@ -59,7 +59,7 @@ func logDirectives() []directive {
 			b.formats[name] = d.Args[0]
 			return nil
 		}},
-		{name: "TransferLog", in: anyServer, min: 1, max: 1, apply: applyCustomLog},
+		{name: "TransferLog", in: anyServer, min: 1, max: 1, note: "files alone", apply: applyCustomLog},
 		{name: "CustomLog", in: anyServer, min: 2, max: 3, note: "files alone; env= as a condition", apply: applyCustomLog},
 	}
 }

@@ -85,11 +85,10 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		return fail(err)
 	}
 	for name, addr := range s.addresses() {
-		fmt.Fprintf(stdout, "port %s is http://%s/\n", name, addr)
-	}
-	if *file == "" {
-		for _, addr := range s.addresses() {
+		if *file == "" {
 			fmt.Fprintf(stdout, "open http://%[1]s/, http://%[1]s/balancer-manager and http://%[1]s/server-status\nstop with Ctrl-C\n", addr)
+		} else {
+			fmt.Fprintf(stdout, "port %s is http://%s/\n", name, addr)
 		}
 	}
 	fmt.Fprintln(stderr, "ready")

@@ -29,9 +29,9 @@ type rule struct {
 func proxyDirectives() []directive {
 	const dir = anyServer | inLocation | inProxy
 	return []directive{
-		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, apply: applyPass},
+		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, note: "http, https, h2, h2c, ws, wss, unix:, balancer:", apply: applyPass},
 		{name: "ProxyPassMatch", in: anyServer | inLocation, min: 1, max: -1, apply: applyPass},
-		{name: "ProxyPassInherit", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+		{name: "ProxyPassInherit", in: anyServer, min: 1, max: 1, note: "Off means off; in httpd the rules are inherited all the same", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			on, err := onOff(d)
 			if err == nil && !on {
 				s.rules = append(s.rules, nil) // a mark: the main server's rules do not hold here
@@ -49,7 +49,7 @@ func proxyDirectives() []directive {
 		}},
 		{name: "ProxyPreserveHost", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.preserveHost })},
 		{name: "ProxyAddHeaders", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.addHeaders })},
-		{name: "ProxyRequests", in: anyServer, min: 1, max: 1, apply: func(_ *builder, _ *scope, d *conf.Directive) error {
+		{name: "ProxyRequests", in: anyServer, min: 1, max: 1, note: "Off alone: forward proxying is not part of this program yet", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
 			on, err := onOff(d)
 			if err == nil && on {
 				return d.Errorf("ProxyRequests On is not supported: forward proxying is not part of this program yet")
@@ -86,7 +86,7 @@ func proxyDirectives() []directive {
 		}},
 		{name: "Proxy100Continue", in: dir, min: 1, max: 1, note: "On forwards Expect with a time limit, and then sends the body without an answer", apply: applySwitch(func(s *settings) **bool { return &s.expect })},
 		{name: "ProxySet", in: anyServer | inLocation | inProxy, min: 1, max: -1, apply: applyProxySet},
-		{name: "Proxy", section: true, in: anyServer, min: 1, max: -1, apply: applyProxySection},
+		{name: "Proxy", section: true, in: anyServer, min: 1, max: -1, note: "compared with the decoded URL of the backend", apply: applyProxySection},
 		{name: "ProxyMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyProxySection},
 	}
 }

@@ -342,6 +342,8 @@ func TestDemonstration(t *testing.T) {
 	_, text = p.get("80", "demo/server-status")
 	require.Contains(t, text, "<td>usable")
 	require.Contains(t, out.String(), "open http://127.0.0.1:")
+	resp, _ = p.get("80", "demo/nothing")
+	require.Equal(t, 404, resp.StatusCode)
 	signals <- syscall.SIGTERM
 	require.Zero(t, <-done)
 }

@@ -158,6 +158,11 @@ func (s *server) start(b *builder) error {
 		s.serve(l, st)
 	}
 	if old != nil {
+		if old.opt.noKeepAlive != st.opt.noKeepAlive {
+			for _, l := range s.listeners {
+				l.http.SetKeepAlivesEnabled(!st.opt.noKeepAlive)
+			}
+		}
 		old.retire()
 	}
 	return nil

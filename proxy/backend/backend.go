@@ -63,8 +63,9 @@ type Backend struct {
 	// TLS configures TLS for the schemes that speak it: RootCAs for an own CA,
 	// Certificates for a client certificate, ServerName for the name sent as
 	// SNI and verified (default: the URL's host). If nil, a configuration that
-	// verifies against the system's roots. Without NextProtos, "http/1.1" is
-	// offered by ALPN.
+	// verifies against the system's roots. Without NextProtos, "h2" is
+	// offered by ALPN for the scheme h2, and "http/1.1" for the others. A
+	// backend of the scheme h2 that chooses anything else cannot be used.
 	TLS *tls.Config
 
 	// ProxyProtocol, if not zero, announces each client to the backend by a
@@ -110,6 +111,11 @@ type Backend struct {
 	// KeepAlive is the interval of TCP keep-alive probes. Zero means 15 s;
 	// negative disables them. Apache: keepalive.
 	KeepAlive time.Duration
+
+	// ReceiveBufferSize is the size in bytes of the receive buffer that the
+	// system is asked for (SO_RCVBUF). Zero leaves it to the system. Apache:
+	// receivebuffersize, ProxyReceiveBufferSize.
+	ReceiveBufferSize int
 
 	// AddressTTL is how often the host is looked up while connections are
 	// open: those to addresses that are gone from the answer are not used
@@ -185,11 +191,19 @@ func (b *Backend) String() string {
 	return "invalid backend"
 }
 
+// Retire closes the idle connections and keeps none from now on: those in use
+// are closed when they are released. Unlike after Close, requests that still
+// come are served, each over a connection of its own.
+func (b *Backend) Retire() {
+	_ = b.setup()
+	b.pool.retire()
+}
+
 // Close closes the idle connections and ends background work; connections in
 // use are closed when they are released. Get fails from now on.
 func (b *Backend) Close() error {
 	_ = b.setup() // so that background work has a context to end
-	b.pool.close(b)
+	b.pool.close()
 	b.stop()
 	b.work.Wait()
 	return nil

@@ -32,13 +32,15 @@ type Conn struct {
 	since    time.Duration // when it became idle
 	idle     time.Duration // how long it may be idle; 0 means by the Backend
 	sent     atomic.Int64  // a second goroutine may write
-	received int64
-	used     bool // has served before
-	trial    bool // this use probes a backend in the error state
+	received atomic.Int64  // and a third close
+	born     time.Duration // when its opening began
+	pooled   bool          // has been idle
+	used     bool          // has served before
+	trial    bool          // this use probes a backend in the error state
 }
 
-func (b *Backend) newConn(nc, wire net.Conn, client Client) *Conn {
-	c := &Conn{Conn: nc, backend: b, wire: wire, client: client.Source, peek: newPeeker(wire)}
+func (b *Backend) newConn(nc, wire net.Conn, client Client, born time.Duration) *Conn {
+	c := &Conn{Conn: nc, backend: b, wire: wire, client: client.Source, peek: newPeeker(wire), born: born}
 	if a, ok := wire.RemoteAddr().(*net.TCPAddr); ok {
 		c.ip = a.AddrPort().Addr().Unmap()
 	}
@@ -51,7 +53,7 @@ func (b *Backend) newConn(nc, wire net.Conn, client Client) *Conn {
 // must not call it.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.received += int64(n)
+	c.received.Add(int64(n))
 	if err == io.EOF {
 		if taken := c.peek.taken(); taken != nil {
 			err = taken
@@ -78,11 +80,12 @@ func (c *Conn) TCP() *net.TCPConn {
 // Count adds to the bytes sent and received over the connection.
 func (c *Conn) Count(sent, received int64) {
 	c.sent.Add(sent)
-	c.received += received
+	c.received.Add(received)
 }
 
-// Reused reports whether the connection has served before.
-func (c *Conn) Reused() bool { return c.used }
+// Reused reports whether the connection was open, and unused, before this use:
+// the backend may have closed it since without its being seen.
+func (c *Conn) Reused() bool { return c.pooled }
 
 // Backend returns the backend that the connection leads to.
 func (c *Conn) Backend() *Backend { return c.backend }
@@ -119,6 +122,14 @@ func (c *Conn) Extend() {
 	}
 }
 
+// Timeout returns the backend's Timeout: at least that long after Arm(0) the
+// reads and writes that follow may take. Negative means for ever.
+func (c *Conn) Timeout() time.Duration { return or(c.backend.Timeout, DefaultTimeout) }
+
+// Ended reports whether the backend has closed the connection and no byte of
+// it is left to read from the socket, as far as the system can tell.
+func (c *Conn) Ended() bool { return c.peek != nil && c.peek.look() == peekClosed }
+
 // Waiting reports whether the socket has bytes that R does not have yet, or has
 // been closed by the backend, as far as the system can tell.
 func (c *Conn) Waiting() bool { return c.peek != nil && c.peek.look() != peekQuiet }
@@ -149,6 +160,16 @@ func (c *Conn) Succeeded() {
 	}
 }
 
+// Blameless tells that this use is going to end early for a reason that says
+// nothing about the backend, such as a client that left. A trial is then given
+// back undecided.
+func (c *Conn) Blameless() {
+	if c.trial {
+		c.trial = false
+		c.backend.endTrial()
+	}
+}
+
 // Release gives the connection back. It is kept for the next use if reusable,
 // and closed otherwise, or when the pool is full, bytes were left unread or
 // unwritten, or the backend's address has changed. The Conn must not be
@@ -156,9 +177,8 @@ func (c *Conn) Succeeded() {
 func (c *Conn) Release(reusable bool) {
 	b := c.backend
 	b.counters.sent.Add(c.sent.Swap(0))
-	b.counters.received.Add(c.received)
+	b.counters.received.Add(c.received.Swap(0))
 	b.counters.busy.Add(-1)
-	c.received = 0
 	if c.trial {
 		c.trial = false
 		if reusable {
@@ -167,7 +187,7 @@ func (c *Conn) Release(reusable bool) {
 			b.MarkError(errTrialFailed)
 		}
 	}
-	if !reusable || b.DisableReuse || c.R.Buffered() > 0 || c.W.Buffered() > 0 || b.resolved.gone(c.ip) {
+	if !reusable || b.DisableReuse || c.R.Buffered() > 0 || c.W.Buffered() > 0 || b.resolved.gone(c) {
 		b.pool.discard(b, c)
 		return
 	}
@@ -183,7 +203,7 @@ func (c *Conn) Detach() (closed func(sent, received int64)) {
 	c.Succeeded()
 	return func(sent, received int64) {
 		b.counters.sent.Add(c.sent.Load() + sent)
-		b.counters.received.Add(c.received + received)
+		b.counters.received.Add(c.received.Load() + received)
 		b.counters.busy.Add(-1)
 		b.pool.forget(b)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -30,12 +31,16 @@ func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
+	born := time.Since(b.epoch)
 	nc, err := b.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if rb, ok := nc.(interface{ SetReadBuffer(int) error }); ok && b.ReceiveBufferSize > 0 {
+		_ = rb.SetReadBuffer(b.ReceiveBufferSize) // a wish: the system has its own limits
+	}
 	if b.ProxyProtocol == 0 && b.tls == nil {
-		return b.newConn(nc, nc, client), nil
+		return b.newConn(nc, nc, client, born), nil
 	}
 	// What follows reads and writes: the context must be able to end it.
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
@@ -47,6 +52,8 @@ func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
 		tc := tls.Client(nc, b.tls)
 		if err = tc.HandshakeContext(ctx); err != nil {
 			err = fmt.Errorf("TLS handshake: %w", err)
+		} else if got := tc.ConnectionState().NegotiatedProtocol; b.URL.Scheme == "h2" && got != "h2" {
+			err = fmt.Errorf("TLS handshake: backend chose %q, not h2", got)
 		}
 		nc = tc
 	}
@@ -57,7 +64,7 @@ func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
 		_ = wire.Close()
 		return nil, err
 	}
-	return b.newConn(nc, wire, client), nil
+	return b.newConn(nc, wire, client, born), nil
 }
 
 func (b *Backend) connect(ctx context.Context) (net.Conn, error) {
@@ -82,6 +89,9 @@ func (b *Backend) tlsConfig() *tls.Config {
 	}
 	if cfg.NextProtos == nil {
 		cfg.NextProtos = []string{"http/1.1"}
+		if strings.EqualFold(b.URL.Scheme, "h2") {
+			cfg.NextProtos = []string{"h2"}
+		}
 	}
 	if cfg.ClientSessionCache == nil {
 		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(0)

@@ -31,6 +31,7 @@ type pool struct {
 	sweeper *time.Timer // nil until a connection was idle
 	armed   bool        // the sweeper is going to run
 	warming bool        // a goroutine is opening connections for MinIdle
+	retired bool        // no connection is kept any more
 	closed  bool
 }
 
@@ -107,7 +108,9 @@ func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
 		client = ClientOf(ctx)
 	}
 	b.counters.elected.Add(1)
-	c, err := b.acquire(ctx, client.Source, fresh)
+	// A trial opens a connection of its own: that an old one is still open says
+	// little, and that it is not, nothing.
+	c, err := b.acquire(ctx, client.Source, fresh || trial)
 	if c == nil && err == nil {
 		c, err = b.open(ctx, client)
 	}
@@ -159,7 +162,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool
 	}
 	if len(p.idle) > 0 { // none of them serves, so the oldest makes room
 		c := p.idle[0]
-		p.idle = append(p.idle[:0], p.idle[1:]...)
+		p.remove(0)
 		p.mu.Unlock()
 		_ = c.Conn.Close()
 		return nil, nil
@@ -228,7 +231,7 @@ func (b *Backend) fit(c *Conn) bool {
 	if limit := b.idleLimit(c); limit > 0 && time.Since(b.epoch)-c.since >= limit {
 		return false
 	}
-	return !b.resolved.gone(c.ip) && c.alive()
+	return !b.resolved.gone(c) && c.alive()
 }
 
 // idleLimit is how long c may be idle; 0 means for ever.
@@ -269,15 +272,20 @@ func (p *pool) take(client netip.AddrPort, bound bool) *Conn {
 		return nil
 	}
 	c := p.idle[i]
+	p.remove(i)
+	return c
+}
+
+// remove takes an idle connection out of the list.
+func (p *pool) remove(i int) {
 	copy(p.idle[i:], p.idle[i+1:])
 	p.idle[len(p.idle)-1] = nil
 	p.idle = p.idle[:len(p.idle)-1]
-	return c
 }
 
 // put hands c to the first in line, or keeps it idle.
 func (p *pool) put(b *Backend, c *Conn) {
-	c.since = time.Since(b.epoch)
+	c.since, c.pooled = time.Since(b.epoch), true
 	p.mu.Lock()
 	if w := p.line.pop(); w != nil {
 		p.mu.Unlock()
@@ -288,7 +296,7 @@ func (p *pool) put(b *Backend, c *Conn) {
 		w.handed <- c
 		return
 	}
-	if p.closed || len(p.idle) >= or(b.MaxIdle, DefaultMaxIdle) {
+	if p.closed || p.retired || len(p.idle) >= or(b.MaxIdle, DefaultMaxIdle) {
 		p.open--
 		p.mu.Unlock()
 		_ = c.Conn.Close()
@@ -320,11 +328,22 @@ func (p *pool) forget(b *Backend) {
 	}
 }
 
-func (p *pool) close(b *Backend) {
+// retire closes the idle connections and keeps none from now on.
+func (p *pool) retire() {
 	p.mu.Lock()
 	idle := p.idle
-	p.idle, p.closed = nil, true
+	p.idle, p.retired = nil, true
 	p.open -= len(idle)
+	p.mu.Unlock()
+	for _, c := range idle {
+		_ = c.Conn.Close()
+	}
+}
+
+func (p *pool) close() {
+	p.retire()
+	p.mu.Lock()
+	p.closed = true
 	for w := p.line.pop(); w != nil; w = p.line.pop() {
 		close(w.handed)
 	}
@@ -332,9 +351,6 @@ func (p *pool) close(b *Backend) {
 		p.sweeper.Stop()
 	}
 	p.mu.Unlock()
-	for _, c := range idle {
-		_ = c.Conn.Close()
-	}
 }
 
 // maxSweep is the longest that a connection closed by the backend stays
@@ -444,6 +460,6 @@ func (b *Backend) warm() {
 }
 
 func (p *pool) lacksIdle(b *Backend) bool {
-	return !p.closed && len(p.idle) < min(b.MinIdle, or(b.MaxIdle, DefaultMaxIdle)) &&
+	return !p.closed && !p.retired && len(p.idle) < min(b.MinIdle, or(b.MaxIdle, DefaultMaxIdle)) &&
 		(b.MaxConns <= 0 || p.open < b.MaxConns)
 }

@@ -327,6 +327,102 @@ func TestMinIdle(t *testing.T) {
 	})
 }
 
+// TestReadyConnectionsCountAsReused: one that was opened ahead may have been
+// closed by the backend just as one that has served.
+func TestReadyConnectionsCountAsReused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := inMemory()
+		defer b.Close()
+		b.MinIdle = 1
+		c := get(t, b)
+		require.False(t, c.Reused())
+		synctest.Wait()
+		d := get(t, b)
+		require.True(t, d.Reused())
+		c.Release(true)
+		d.Release(true)
+	})
+}
+
+func TestRetire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, m := inMemory()
+		defer b.Close()
+		b.MaxConns, b.MinIdle = 2, 1
+		held := get(t, b)
+		synctest.Wait()
+		require.EqualValues(t, 2, m.now.Load())
+		b.Retire()
+		require.EqualValues(t, 1, m.now.Load(), "only the one in use is left")
+		held.Release(true)
+		require.Zero(t, m.now.Load())
+		c := get(t, b)
+		require.False(t, c.Reused())
+		c.Release(true)
+		synctest.Wait()
+		require.Zero(t, m.now.Load())
+		require.Zero(t, b.Stats().Open)
+	})
+}
+
+// TestCloseUnderStress: whatever goes on while a backend is closed or retired,
+// nothing is left open.
+func TestCloseUnderStress(t *testing.T) {
+	for name, end := range map[string]func(b *Backend){
+		"close":  func(b *Backend) { _ = b.Close() },
+		"retire": (*Backend).Retire,
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 50 {
+				b, m := inMemory()
+				b.MaxConns, b.MinIdle, b.IdleTTL = 3, 2, time.Millisecond
+				var wg sync.WaitGroup
+				for i := range 6 {
+					wg.Go(func() {
+						for range 40 {
+							if c, err := b.Get(context.Background()); err == nil {
+								c.Release(i%2 == 0)
+							}
+						}
+					})
+				}
+				end(b)
+				wg.Wait()
+				_ = b.Close()
+				require.Zero(t, m.now.Load())
+				s := b.Stats()
+				require.Zero(t, s.Open+s.Busy+s.Idle+s.Waiting, "%+v", s)
+			}
+		})
+	}
+}
+
+// bufferSpy is a connection that is told the size of its buffer.
+type bufferSpy struct {
+	net.Conn
+	size int
+}
+
+func (s *bufferSpy) SetReadBuffer(n int) error {
+	s.size = n
+	return nil
+}
+
+func TestReceiveBufferSize(t *testing.T) {
+	for _, size := range []int{0, 65536} {
+		b, m := inMemory()
+		b.ReceiveBufferSize = size
+		spy := &bufferSpy{}
+		b.DialContext = func(ctx context.Context, network, addr string) (nc net.Conn, err error) {
+			spy.Conn, err = m.dial(ctx, network, addr)
+			return spy, err
+		}
+		get(t, b).Release(true)
+		require.Equal(t, size, spy.size)
+		require.NoError(t, b.Close())
+	}
+}
+
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, m := inMemory()

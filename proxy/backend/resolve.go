@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -11,23 +12,25 @@ import (
 // addressBook remembers the addresses that the backend's host had when it was
 // last looked up.
 type addressBook struct {
-	known  atomic.Pointer[[]netip.Addr] // nil until looked up
-	due    atomic.Int64                 // time of the next lookup since the backend's epoch
+	known  atomic.Pointer[answer] // nil until looked up
+	due    atomic.Int64           // time of the next lookup since the backend's epoch
 	asking atomic.Bool
 }
 
-// gone reports whether connections to ip should not be used any more.
-func (a *addressBook) gone(ip netip.Addr) bool {
+// answer is what a lookup found.
+type answer struct {
+	addrs []netip.Addr
+	asked time.Duration // when, since the backend's epoch
+}
+
+// gone reports whether c should not be used any more: its address was not
+// among those of a later lookup.
+func (a *addressBook) gone(c *Conn) bool {
 	known := a.known.Load()
-	if known == nil || !ip.IsValid() {
+	if known == nil || !c.ip.IsValid() || c.born > known.asked {
 		return false
 	}
-	for _, k := range *known {
-		if k == ip {
-			return false
-		}
-	}
-	return true
+	return !slices.Contains(known.addrs, c.ip)
 }
 
 // refresh looks the host up in the background when AddressTTL has passed.
@@ -72,6 +75,7 @@ func (b *Backend) lookup(host string) {
 	if r == nil {
 		r = net.DefaultResolver
 	}
+	asked := time.Since(b.epoch)
 	found, err := r.LookupNetIP(ctx, "ip", host)
 	if err != nil || len(found) == 0 {
 		return // a resolver in trouble says nothing about the backend
@@ -79,7 +83,7 @@ func (b *Backend) lookup(host string) {
 	for i := range found {
 		found[i] = found[i].Unmap()
 	}
-	b.resolved.known.Store(&found)
+	b.resolved.known.Store(&answer{found, asked})
 	b.pool.dropGone(b)
 }
 
@@ -89,7 +93,7 @@ func (p *pool) dropGone(b *Backend) {
 	p.mu.Lock()
 	kept := p.idle[:0]
 	for _, c := range p.idle {
-		if b.resolved.gone(c.ip) {
+		if b.resolved.gone(c) {
 			gone = append(gone, c)
 		} else {
 			kept = append(kept, c)

@@ -68,6 +68,19 @@ func (n *nameServer) serve(c net.Conn) {
 	}
 }
 
+// TestAddressesAreGoneByLaterLookups: a connection that was opened after the
+// last lookup is not judged by it.
+func TestAddressesAreGoneByLaterLookups(t *testing.T) {
+	one, two := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	var book addressBook
+	require.False(t, book.gone(&Conn{ip: one}), "nothing was looked up")
+	book.known.Store(&answer{addrs: []netip.Addr{one}, asked: 10})
+	require.False(t, book.gone(&Conn{ip: one, born: 5}))
+	require.True(t, book.gone(&Conn{ip: two, born: 5}))
+	require.False(t, book.gone(&Conn{ip: two, born: 15}))
+	require.False(t, book.gone(&Conn{}), "a socket without an address")
+}
+
 // TestAddressTTL: when the name gets another address, connections to the old
 // one are not used again, be they idle or in use.
 func TestAddressTTL(t *testing.T) {
@@ -92,7 +105,7 @@ func TestAddressTTL(t *testing.T) {
 		if err == nil {
 			c.Release(true)
 		}
-		return b.resolved.gone(netip.MustParseAddr("127.0.0.1"))
+		return b.resolved.gone(held)
 	}, 5*time.Second, time.Millisecond)
 	require.Zero(t, b.Stats().Idle)
 	held.Release(true)

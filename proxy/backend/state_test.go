@@ -78,6 +78,21 @@ func TestStates(t *testing.T) {
 			require.ErrorIs(t, err, context.Canceled)
 			require.True(t, b.Usable(time.Now()), "the next may probe at once")
 		}, StateError, "usable>error error>trial trial>error "},
+		"trial broken off by the client": {func(t *testing.T, b *Backend, m *memory) {
+			fail(t, b, m, down)
+			time.Sleep(time.Minute)
+			c := get(t, b)
+			c.Blameless()
+			c.Release(false)
+			require.True(t, b.Usable(time.Now()), "the next may probe at once")
+		}, StateError, "usable>error error>trial trial>error "},
+		"trial beside an old connection": {func(t *testing.T, b *Backend, m *memory) {
+			c := get(t, b)
+			b.MarkError(down)
+			c.Release(true)
+			time.Sleep(time.Minute)
+			require.False(t, get(t, b).Reused(), "whether the backend can be reached is the question")
+		}, StateTrial, "usable>error error>trial "},
 		"ignoring errors": {func(t *testing.T, b *Backend, m *memory) {
 			b.SetFlags(IgnoreErrors, 0)
 			fail(t, b, m, down)

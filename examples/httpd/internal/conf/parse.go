@@ -154,8 +154,11 @@ func (p *parser) line(text, file string, line, depth int) error {
 	if err != nil {
 		return at("%w", err)
 	}
-	if len(words) == 0 {
-		return at("section has no name")
+	if len(words) == 0 || words[0] == "" {
+		if d.Section {
+			return at("section has no name")
+		}
+		return at("directive has no name")
 	}
 	d.Name, d.Args = words[0], words[1:]
 	if d.Section {

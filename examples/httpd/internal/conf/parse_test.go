@@ -71,6 +71,7 @@ func TestParseErrorsSayWhere(t *testing.T) {
 		"section open":    {"\n<A>\nB", "x.conf:2: <A> is not closed"},
 		"no bracket":      {"<A", `x.conf:1: section has no closing ">"`},
 		"no name":         {"< >", "x.conf:1: section has no name"},
+		"empty name":      {`"" A`, "x.conf:1: directive has no name"},
 		"wrong end":       {"<A>\n<B>\n</A>", "x.conf:3: </A> where </B> is expected, for line 2"},
 		"end of nothing":  {"</A>", "x.conf:1: </A> closes nothing"},
 		"NUL":             {"A \x00", "x.conf:1: NUL byte"},
