@@ -227,11 +227,13 @@ func (t *Transport) limits() headLimits {
 // repeatable reports whether the request may be repeated after err though it
 // was written: RFC 9110 section 9.2.2.
 func (x *exchange) repeatable(err error) bool {
-	return !isTimeout(err) && isIdempotent(x.r)
+	return !isTimeout(err) && IsIdempotent(x.r)
 }
 
-// isIdempotent follows net/http in trusting an Idempotency-Key.
-func isIdempotent(r *http.Request) bool {
+// IsIdempotent reports whether sending a request twice does no more than
+// sending it once: by its method (RFC 9110 section 9.2.2), or by an
+// Idempotency-Key, which net/http trusts as well.
+func IsIdempotent(r *http.Request) bool {
 	switch r.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
 		return true

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -27,8 +28,16 @@ type Record struct {
 	Upgraded      bool          // the connection became a tunnel
 	Err           error         // why it failed; nil if it did not
 
+	Balancer string // the balancer that chose; empty without one
+	Member   string // its member that was chosen last
+	Why      string // why that one: the session's, or the name of the method
+	Skipped  []Skip // members that could not be chosen; not to be changed
+
 	untraced bool // nobody but the handler has hooks in the context
 }
+
+// Skip is a member of a balancer that was passed over, and why.
+type Skip struct{ Member, Why string }
 
 // RecordFrom returns the record of the request that ctx belongs to, or nil if
 // it does not pass through a [Handler]. Only the goroutine that handles the
@@ -65,6 +74,12 @@ func (r *Record) LogValue() slog.Value {
 		slog.Duration("duration", r.Duration),
 		slog.Duration("connected", r.Connected),
 		slog.Duration("first_byte", r.FirstByte),
+	}
+	if r.Balancer != "" {
+		attrs = append(attrs, slog.String("balancer", r.Balancer), slog.String("member", r.Member), slog.String("why", r.Why))
+		if len(r.Skipped) > 0 {
+			attrs = append(attrs, slog.Any("skipped", r.Skipped))
+		}
 	}
 	if r.Err != nil {
 		attrs = append(attrs, slog.String("error", r.Err.Error()))
@@ -118,6 +133,10 @@ func (p *passage) answerError(err error) {
 	}
 	status := StatusOf(err)
 	p.record.Status = status
+	var e *Error
+	if errors.As(err, &e) && e.RetryAfter > 0 {
+		p.w.Header()["Retry-After"] = []string{strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10)}
+	}
 	if p.h.ErrorHandler != nil {
 		p.h.ErrorHandler(p.w, p.in, err)
 		return

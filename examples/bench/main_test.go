@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -114,8 +115,9 @@ func TestFlags(t *testing.T) {
 // TestPeers sends requests through each proxy with the configuration that is
 // measured.
 func TestPeers(t *testing.T) {
-	for i := range httpFamily.peers {
-		p := &httpFamily.peers[i]
+	peers := append(slices.Clone(httpFamily.peers), balancerPeer)
+	for i := range peers {
+		p := &peers[i]
 		if p.name == floorPeer.name {
 			continue
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 // serve is the part of the program that the measured processes run: "serve
-// origin", "serve modproxy" or "serve httputil".
+// origin", "serve modproxy" and so on.
 func serve(ctx context.Context, args []string, stderr io.Writer) int {
 	if err := serveRole(ctx, args, stderr); err != nil {
 		fmt.Fprintln(stderr, "bench serve:", err)
@@ -27,7 +27,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) int {
 
 func serveRole(ctx context.Context, args []string, stderr io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("want origin, modproxy or httputil")
+		return errors.New("want origin, modproxy, balancer or httputil")
 	}
 	f := flag.NewFlagSet("bench serve "+args[0], flag.ContinueOnError)
 	f.SetOutput(stderr)
@@ -67,6 +67,8 @@ func newRole(role, to string) (http.Handler, error) {
 		return newOrigin(), nil
 	case "modproxy":
 		return proxy.NewHandler("/", to)
+	case "balancer":
+		return newBalancer(to)
 	case "httputil":
 		return newHTTPUtil(to, nil)
 	case "httputil-tuned":

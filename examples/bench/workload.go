@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -33,7 +34,7 @@ func (f *family) names() []string {
 }
 
 // workloads are those of all families, in the order of the help text.
-var workloads = httpWorkloads
+var workloads = slices.Concat(httpWorkloads, balanceWorkloads)
 
 // chooseWorkloads returns the workloads of a list of names.
 func chooseWorkloads(names string) ([]*workload, error) {

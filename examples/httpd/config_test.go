@@ -30,7 +30,6 @@ func TestConfigurationErrors(t *testing.T) {
 		"ProxyPreserveHost Maybe":                            "x.conf:2: ProxyPreserveHost is On or Off",
 		"Require all granted":                                "x.conf:2: Require may not stand here",
 		"<VirtualHost *:80>\nListen 81\n</VirtualHost>":      "x.conf:3: Listen may not stand here",
-		"ProxyPass /a balancer://b/":                         "x.conf:2: ProxyPass: balancer:// is not part of this program yet",
 		"ProxyPass /a gopher://b/":                           `x.conf:2: ProxyPass: scheme "gopher" is not known`,
 		"ProxyPass a http://b/":                              `x.conf:2: ProxyPass: path "a" does not begin with a slash`,
 		"ProxyPass /a http://b/ max=x":                       "x.conf:2: ProxyPass: max=x: want a number of at least 0",

@@ -41,11 +41,15 @@ func coreDirectives() []directive {
 			b.warn(d.Errorf("<Directory> is ignored: nothing is served from files"))
 			return nil
 		}},
-		{name: "SetHandler", in: inLocation, min: 1, max: 1, note: "server-status alone", apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			if d.Args[0] != "server-status" {
+		{name: "SetHandler", in: inLocation, min: 1, max: 1, note: "server-status and balancer-manager", apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			switch d.Args[0] {
+			case "server-status":
+				s.status = true
+			case "balancer-manager":
+				s.manager = true
+			default:
 				return fmt.Errorf("handler %q is not supported", d.Args[0])
 			}
-			s.status = true
 			return nil
 		}},
 		{name: "ServerRoot", in: inServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {

@@ -35,7 +35,7 @@ type directive struct {
 // table is all that this server knows. A package that brings directives brings
 // a file with a function like these.
 func table() []directive {
-	return slices.Concat(coreDirectives(), proxyDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
+	return slices.Concat(coreDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
 		headerDirectives(), envDirectives(), remoteIPDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
@@ -50,7 +50,7 @@ func acceptedDirectives() []directive {
 	return slices.Concat(
 		accept("modules are part of the program", "LoadModule"),
 		accept("nothing is served from files", "DocumentRoot", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
-		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "DefaultRuntimeDir", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature"),
+		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature"),
 		accept("names are those of the configuration, and never looked up", "HostnameLookups", "UseCanonicalName", "UseCanonicalPhysicalPort"),
 		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
 		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
@@ -83,7 +83,6 @@ func refusedDirectives() []directive {
 		refuse("the PROXY protocol is not spoken toward clients", "RemoteIPProxyProtocol", "RemoteIPProxyProtocolExceptions"),
 		refuse("who stood in between is not passed on", "RemoteIPProxiesHeader"),
 		refuse("the requirements of an inner section always replace the outer ones", "AuthMerging"),
-		refuse("balancers are not part of this program yet", "BalancerMember", "BalancerPersist", "BalancerGrowth", "BalancerInherit", "ProxyHCExpr", "ProxyHCTemplate", "ProxyHCTPsize", "ProxyStatus"),
 		refuse("forward proxying is not part of this program yet", "AllowCONNECT", "ProxyRemote", "ProxyRemoteMatch", "NoProxy", "ProxyBlock", "ProxyDomain"),
 		refuse("caching is not part of this program yet", "CacheEnable", "CacheDisable", "CacheRoot", "CacheQuickHandler", "CacheLock"),
 		refuse("FastCGI is not part of this program yet", "ProxyFCGIBackendType", "ProxyFCGISetEnvIf", "CGIPassAuth"),

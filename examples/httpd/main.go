@@ -86,7 +86,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 	}
 	for name, addr := range s.addresses() {
 		if *file == "" {
-			fmt.Fprintf(stdout, "open http://%s/ and http://%s/server-status\nstop with Ctrl-C\n", addr, addr)
+			fmt.Fprintf(stdout, "open http://%[1]s/, http://%[1]s/balancer-manager and http://%[1]s/server-status\nstop with Ctrl-C\n", addr)
 		} else {
 			fmt.Fprintf(stdout, "port %s is http://%s/\n", name, addr)
 		}

@@ -29,7 +29,7 @@ type rule struct {
 func proxyDirectives() []directive {
 	const dir = anyServer | inLocation | inProxy
 	return []directive{
-		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, note: "http, https, h2, h2c, ws, wss, unix:; parameters but those of balancers", apply: applyPass},
+		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, note: "http, https, h2, h2c, ws, wss, unix:, balancer:", apply: applyPass},
 		{name: "ProxyPassMatch", in: anyServer | inLocation, min: 1, max: -1, apply: applyPass},
 		{name: "ProxyPassInherit", in: anyServer, min: 1, max: 1, note: "Off means off; in httpd the rules are inherited all the same", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			on, err := onOff(d)
@@ -127,9 +127,20 @@ func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
 	}
 	r.target = words[0]
 	r.socket, r.text = cutUnix(r.target)
-	for _, w := range words[1:] {
-		if err := r.params.set(w); err != nil {
+	rest := r.params.set
+	if isBalancer(r.text) {
+		c, err := s.cluster(r.text, d)
+		if err != nil {
 			return err
+		}
+		if err := c.setAll(words[1:], rest); err != nil {
+			return err
+		}
+	} else {
+		for _, w := range words[1:] {
+			if err := rest(w); err != nil {
+				return err
+			}
 		}
 	}
 	if r.target != "!" {
@@ -151,12 +162,8 @@ func (b *builder) checkTarget(r *rule) error {
 	if !ok {
 		return fmt.Errorf("%q is no URL", r.target)
 	}
-	switch scheme = strings.ToLower(scheme); scheme {
-	case "http", "https", "h2", "h2c", "ws", "wss":
-	case "balancer", "fcgi", "ajp", "ftp", "scgi", "uwsgi":
-		return fmt.Errorf("%s:// is not part of this program yet", scheme)
-	default:
-		return fmt.Errorf("scheme %q is not known", scheme)
+	if err := checkScheme(scheme); err != nil && !isBalancer(r.text) {
+		return err
 	}
 	if r.pattern == nil && !strings.Contains(rest, "/") {
 		rest += "/"
@@ -168,6 +175,17 @@ func (b *builder) checkTarget(r *rule) error {
 		b.warn(r.at.Errorf("only one of %s and %s ends in a slash: paths will be joined wrongly", r.path, r.target))
 	}
 	return r.makeProto()
+}
+
+// checkScheme refuses schemes that are not spoken.
+func checkScheme(scheme string) error {
+	switch scheme = strings.ToLower(scheme); scheme {
+	case "http", "https", "h2", "h2c", "ws", "wss":
+		return nil
+	case "fcgi", "ajp", "ftp", "scgi", "uwsgi":
+		return fmt.Errorf("%s:// is not part of this program yet", scheme)
+	}
+	return fmt.Errorf("scheme %q is not known", scheme)
 }
 
 // except makes what finds out whether "!" stands for a path.
@@ -252,6 +270,13 @@ func applyProxySet(b *builder, s *scope, d *conf.Directive) error {
 			return fmt.Errorf("want a URL before the parameters")
 		}
 	}
+	if isBalancer(url) {
+		c, err := s.cluster(url, d)
+		if err != nil {
+			return err
+		}
+		return c.setAll(words, c.unknown)
+	}
 	var p params
 	for _, w := range words {
 		if err := p.set(w); err != nil {
@@ -286,10 +311,15 @@ func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(strings.ToLower(p.path), "balancer://") {
-		return d.Errorf("balancers are not part of this program yet")
-	}
-	if len(d.Args) > 1 {
+	if isBalancer(p.path) && p.pattern == nil {
+		c, err := s.cluster(p.path, d)
+		if err != nil {
+			return err
+		}
+		if err := c.setAll(d.Args[1:], c.unknown); err != nil {
+			return err
+		}
+	} else if len(d.Args) > 1 {
 		var own params
 		for _, w := range d.Args[1:] {
 			if err := own.set(w); err != nil {

@@ -25,6 +25,7 @@ type served struct {
 	settings // all of them, merged
 	handler  http.Handler
 	status   bool      // SetHandler server-status
+	manager  bool      // SetHandler balancer-manager
 	late     []envStep // SetEnvIf of sections
 }
 
@@ -114,6 +115,8 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served, at str
 	switch {
 	case s.handler != nil:
 		s.handler.ServeHTTP(w, r)
+	case s.manager:
+		h.manager.ServeHTTP(w, r)
 	case s.status:
 		v.site.status(w, r)
 	default:
@@ -257,6 +260,7 @@ func (h *host) served(key []byte, r *rule, sections []*scope) (*served, error) {
 	for _, section := range sections {
 		s.settings = s.settings.merge(section.settings)
 		s.status = s.status || section.status
+		s.manager = s.manager || section.manager
 	}
 	s.late = s.envIf[len(h.settings.envIf):]
 	if r != nil && r.target != "!" {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/internal/expr"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -30,11 +31,16 @@ type scope struct {
 	locations []*scope
 	proxies   []*scope
 	logs      []customLog
+	clusters  []*cluster // in the order in which they are first named
+
+	checkTemplates map[string]*checkParams // ProxyHCTemplate
+	checkExprs     map[string]*expr.Expr   // ProxyHCExpr
 
 	// of sections
 	path    string // of a <Location>; or the URL of a <Proxy>
 	pattern *regexp.Regexp
 	status  bool // SetHandler server-status
+	manager bool // SetHandler balancer-manager
 
 	needs requirement // the <RequireAll> that is being read
 }
@@ -66,6 +72,9 @@ type settings struct {
 	header         []*headerEdit
 	remoteHeader   string
 	trusted        []netip.Prefix // of RemoteIPHeader
+
+	growth                                        *int
+	balancerPersist, balancerInherit, proxyStatus *bool
 }
 
 // merge returns s with what inner says otherwise.
@@ -84,6 +93,10 @@ func (s settings) merge(inner settings) settings {
 	over(&s.encodedSlashes, inner.encodedSlashes)
 	over(&s.traceOff, inner.traceOff)
 	over(&s.expect, inner.expect)
+	over(&s.growth, inner.growth)
+	over(&s.balancerPersist, inner.balancerPersist)
+	over(&s.balancerInherit, inner.balancerInherit)
+	over(&s.proxyStatus, inner.proxyStatus)
 	if inner.remoteHeader != "" {
 		s.remoteHeader = inner.remoteHeader
 	}
@@ -143,6 +156,9 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 		"common": proxy.CommonLogFormat, "combined": proxy.CombinedLogFormat,
 	}}
 	if err := b.apply(b.main, list); err != nil {
+		return nil, err
+	}
+	if err := b.checkClusters(); err != nil {
 		return nil, err
 	}
 	if len(b.main.listen) == 0 {

@@ -27,6 +27,16 @@ type options struct {
 	source      netip.Addr
 	idleTimeout time.Duration
 	noKeepAlive bool
+	runtimeDir  string // DefaultRuntimeDir
+	maxChecks   int    // health checks at a time, of each balancer
+}
+
+// stateDir is where what outlives a restart is kept.
+func (o *options) stateDir() string {
+	if o.runtimeDir != "" {
+		return o.runtimeDir
+	}
+	return o.root
 }
 
 // dialer returns a dialer that obeys -resolve, or nil.
@@ -48,6 +58,7 @@ func (o *options) dialer() func(ctx context.Context, network, addr string) (net.
 
 // modules are the names for which <IfModule> holds.
 var modules = map[string]bool{
+	"proxy_balancer": true, "proxy_hcheck": true, "lbmethod_byrequests": true, "lbmethod_bytraffic": true, "lbmethod_bybusyness": true, "lbmethod_heartbeat": true, "slotmem_shm": true, "watchdog": true,
 	"core": true, "so": true, "proxy": true, "proxy_http": true, "authz_core": true, "authz_host": true, "log_config": true, "status": true,
 	"headers": true, "setenvif": true, "env": true, "remoteip": true, "version": true, "proxy_wstunnel": true, "unixd": true, "mpm_event": true,
 }

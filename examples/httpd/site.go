@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -19,6 +20,7 @@ import (
 type site struct {
 	listen  []string // as configured
 	hosts   []*host  // the main server first
+	pools   []*pool
 	opt     options
 	logs    *logFiles
 	refs    atomic.Int64
@@ -34,7 +36,10 @@ type host struct {
 	locations []*scope
 	proxies   []*scope
 	mapped    bool // some rule has mapping=
-	routes    map[*rule]*proxy.Transport
+	routes    map[*rule]http.RoundTripper
+	direct    []*proxy.Transport // of rules that lead to no balancer
+	pools     map[string]*pool   // its balancers, and those it inherits
+	manager   *balancer.Manager
 	tunnels   *proxy.Tunnels
 	name      string // ServerName
 	base      *served
@@ -50,19 +55,17 @@ type host struct {
 func newSite(b *builder, logs *logFiles, tunnels *proxy.Tunnels) (*site, error) {
 	st := &site{listen: b.main.listen, opt: b.opt, logs: logs}
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
-		h, err := st.newHost(b.main, s, tunnels)
-		if err != nil {
-			_ = st.logs.close()
+		if _, err := st.newHost(b.main, s, tunnels); err != nil {
+			st.close()
 			return nil, err
 		}
-		st.hosts = append(st.hosts, h)
 	}
 	return st, nil
 }
 
 func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 	h := &host{scope: s, settings: s.settings, tunnels: tunnels,
-		routes: make(map[*rule]*proxy.Transport), handlers: make(map[string]*served),
+		routes: make(map[*rule]http.RoundTripper), handlers: make(map[string]*served),
 		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies}
 	for _, named := range []*scope{s, main} {
 		if h.name == "" && len(named.names) > 0 {
@@ -85,12 +88,18 @@ func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 	}
 	h.log, h.logger = w, logger(w, levelOf(h.settings.logLevels))
 	h.base = &served{settings: h.settings}
+	st.hosts = append(st.hosts, h) // from now on closed with the site
+	if err := st.startClusters(h, s, st.hosts[0].pools); err != nil {
+		return nil, err
+	}
+	h.manager = h.newManager()
 	for _, r := range h.allRules() {
 		h.mapped = h.mapped || r.params.mapped
-		if r.target != "!" {
-			if h.routes[r], err = h.newTransport(r, st.opt); err != nil {
-				return nil, locate(r.at, err)
-			}
+		if r.target == "!" {
+			continue
+		}
+		if err := h.startRule(r, st.opt); err != nil {
+			return nil, locate(r.at, err)
 		}
 	}
 	h.serve = http.HandlerFunc(h.route)
@@ -198,10 +207,13 @@ func (st *site) retire() {
 func (st *site) close() {
 	st.once.Do(func() {
 		for _, h := range st.hosts {
-			for _, t := range h.routes {
+			for _, t := range h.direct {
 				t.CloseIdleConnections()
 				_ = t.Backend.Close()
 			}
+		}
+		for _, p := range st.pools {
+			_ = p.Close()
 		}
 		_ = st.logs.close()
 	})

@@ -12,8 +12,30 @@ import (
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
-// newTransport makes what speaks to the backend of a rule.
-func (h *host) newTransport(r *rule, opt options) (*proxy.Transport, error) {
+// startRule makes what speaks to the backend of a rule, or finds its balancer.
+func (h *host) startRule(r *rule, opt options) error {
+	if isBalancer(r.text) {
+		p := h.pools[balancerName(r.text)]
+		if p == nil {
+			return fmt.Errorf("there is no balancer %s", r.text)
+		}
+		if len(p.Members()) == 0 {
+			h.logger.Warn("balancer has no members", "balancer", p.declared.name)
+		}
+		h.routes[r] = p
+		return nil
+	}
+	t, err := h.newTransport(memberTarget{r.socket, r.text, r.target, r.params}, opt)
+	if err != nil {
+		return err
+	}
+	h.routes[r] = t
+	h.direct = append(h.direct, t)
+	return nil
+}
+
+// newTransport makes what speaks to a backend.
+func (h *host) newTransport(r memberTarget, opt options) (*proxy.Transport, error) {
 	socket := r.socket
 	scheme, rest, _ := strings.Cut(r.text, "://")
 	if i := strings.IndexAny(rest, "/?$"); i >= 0 {
@@ -30,7 +52,7 @@ func (h *host) newTransport(r *rule, opt options) (*proxy.Transport, error) {
 	r.params.apply(t, &proxy.Handler{})
 	secure := h.settings.tls
 	for _, p := range h.proxies {
-		if p.covers(r.target) {
+		if p.covers(r.whole) {
 			secure = secure.merge(p.settings.tls)
 			for _, own := range p.rules {
 				own.params.apply(t, &proxy.Handler{})
@@ -40,7 +62,7 @@ func (h *host) newTransport(r *rule, opt options) (*proxy.Transport, error) {
 	switch b.URL.Scheme {
 	case "https", "h2", "wss":
 		if !said(secure.engine, true) {
-			return nil, fmt.Errorf("%s needs SSLProxyEngine On", r.target)
+			return nil, fmt.Errorf("%s needs SSLProxyEngine On", r.whole)
 		}
 		b.TLS = secure.config(b.URL.Hostname())
 	}
@@ -84,9 +106,15 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 			h.fail(w, r, s, backendStatus(r))
 		})}
 	}
-	if len(s.header) > 0 {
+	members, balanced := h.routes[r].(*pool)
+	if len(s.header) > 0 || balanced {
 		ph.ModifyResponse = func(resp *http.Response) error {
-			editAnswer(resp.Header, s.header, visitOf(resp.Request).client)
+			if balanced {
+				noteBalancer(resp)
+			}
+			if len(s.header) > 0 {
+				editAnswer(resp.Header, s.header, visitOf(resp.Request).client)
+			}
 			return nil
 		}
 	}
@@ -107,16 +135,22 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	if len(s.logLevels) > len(h.settings.logLevels) {
 		ph.Logger = logger(h.log, levelOf(s.logLevels))
 	}
-	if r.usesWebSocket() {
+	ph.Upgrades = []string{}
+	if isWebSocket(r.text) {
 		ph.Upgrades = []string{"websocket"}
-	} else {
-		ph.Upgrades = []string{}
 	}
-	r.params.apply(&proxy.Transport{Backend: &backend.Backend{}}, ph)
+	if balanced {
+		members.applyMembers(ph)
+	}
+	r.params.apply(&proxy.Transport{Backend: unusedBackend()}, ph)
 	return ph, nil
 }
 
-func (r *rule) usesWebSocket() bool {
-	text := strings.ToLower(r.text)
+// unusedBackend takes parameters that concern a handler's backend, where only
+// those of the handler are wanted.
+func unusedBackend() *backend.Backend { return &backend.Backend{} }
+
+func isWebSocket(text string) bool {
+	text = strings.ToLower(text)
 	return strings.HasPrefix(text, "ws://") || strings.HasPrefix(text, "wss://")
 }
