@@ -248,3 +248,72 @@ func TestCloseIdleConnectionsSparesRequests(t *testing.T) {
 	_ = resp.Body.Close()
 	require.Zero(t, b.Stats().Open, "and its connection is not kept")
 }
+
+// TestHandlerCloseIdleConnections: those of its own transport, be it to a host
+// or a socket, and of one that was given to it.
+func TestHandlerCloseIdleConnections(t *testing.T) {
+	path := t.TempDir() + "/s"
+	l, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}}
+	s.Start()
+	defer s.Close()
+	o := answering(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	given, err := NewHandler("/", o.url().String()+"/")
+	require.NoError(t, err)
+	b := testBackend(t, o.url())
+	given.Transport = &Transport{NewBackend: func(*url.URL) *backend.Backend { return b }}
+	for name, make := range map[string]func() (*Handler, *backend.Backend){
+		"socket": func() (*Handler, *backend.Backend) {
+			h, err := NewHandler("/", "unix:"+path+"|http://app/")
+			require.NoError(t, err)
+			return h, h.own.Backend
+		},
+		"host": func() (*Handler, *backend.Backend) {
+			h, err := NewHandler("/", o.url().String()+"/")
+			require.NoError(t, err)
+			b, err := h.own.backendFor(o.url())
+			require.NoError(t, err)
+			return h, b
+		},
+		"given transport": func() (*Handler, *backend.Backend) { return given, b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, b := make()
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+			require.Equal(t, 200, w.Code)
+			require.EqualValues(t, 1, b.Stats().Open)
+			h.CloseIdleConnections()
+			require.Zero(t, b.Stats().Open)
+		})
+	}
+}
+
+// TestRecoveringMiddleware: the recipe of Handler.Abort.
+func TestRecoveringMiddleware(t *testing.T) {
+	o := newOrigin(t, func(c *originConn, _ int) {
+		c.request()
+		c.say("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab")
+	})
+	h, _, _ := handlerFor(t, o.url())
+	logged := make(chan any, 1)
+	resp, err := client(t).Get(frontOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			switch v := recover(); v {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(v) // neither logged nor answered
+			default:
+				logged <- v
+			}
+		}()
+		h.ServeHTTP(w, r)
+	})).URL)
+	if err == nil {
+		_, err = io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+	}
+	require.Error(t, err, "the client sees the cut")
+	require.Empty(t, logged)
+}

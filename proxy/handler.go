@@ -145,7 +145,23 @@ type Handler struct {
 	// Abort cuts the client's connection when an answer broke off after its
 	// head was sent; it need not return. It is called after the cause was
 	// logged and recorded. If nil, it panics with http.ErrAbortHandler under a
-	// net/http server, and returns elsewhere.
+	// net/http server, which cuts the connection and logs nothing, and returns
+	// elsewhere.
+	//
+	// Middleware that recovers from panics must let this one pass, or the
+	// client takes a part for the whole. What happened is known already, from
+	// Logger, OnRecord and the err of this function:
+	//
+	//	defer func() {
+	//		switch v := recover(); v {
+	//		case nil:
+	//		case http.ErrAbortHandler:
+	//			panic(v) // neither logged nor answered
+	//		default:
+	//			log.Error("panic", "value", v)
+	//			http.Error(w, "internal error", http.StatusInternalServerError)
+	//		}
+	//	}()
 	Abort func(w http.ResponseWriter, r *http.Request, err error)
 
 	// OnRecord, if not nil, is called when a request is done, with what
@@ -281,6 +297,22 @@ func (h *Handler) MapURL(u *url.URL) (*url.URL, bool, error) {
 		return nil, false, err
 	}
 	return &out, true, nil
+}
+
+// CloseIdleConnections closes the connections to backends that are not in use,
+// if the handler's transport can do that, as http.Client's does. Call it when
+// the handler is taken out of service.
+func (h *Handler) CloseIdleConnections() {
+	if h.Transport == nil {
+		h.own.CloseIdleConnections()
+		if h.own.Backend != nil {
+			h.own.Backend.Retire()
+		}
+		return
+	}
+	if c, ok := h.Transport.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
 }
 
 // ServeHTTP sends the request to the backend and its answer to w. It panics

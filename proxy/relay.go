@@ -25,8 +25,10 @@ type relay struct {
 	sent    atomic.Int64
 	got     atomic.Int64
 	left    atomic.Int32 // directions still open
-	timer   *time.Timer  // nil without an idle timeout
+	mu      sync.Mutex   // guards timer
+	timer   *time.Timer  // nil without an idle timeout, and after the end
 	moved   int64        // sum of the counts when the timer last looked; its own
+	quiet   int          // times that the timer has seen no change; its own
 
 	once  sync.Once
 	cause atomic.Pointer[error]
@@ -49,7 +51,9 @@ func (r *relay) start() {
 	backendData = append(r.tn.BackendData, backendData...)
 	r.tn.ClientData, r.tn.BackendData = nil, nil
 	if r.tn.IdleTimeout > 0 {
-		r.timer = time.AfterFunc(r.tn.IdleTimeout, r.checkIdle)
+		r.mu.Lock()
+		r.timer = time.AfterFunc(r.tn.IdleTimeout/idleLooks, r.checkIdle)
+		r.mu.Unlock()
 	}
 	go r.move(backend, client, clientData, &r.sent)
 	go r.move(client, backend, backendData, &r.got)
@@ -219,8 +223,11 @@ func (r *relay) end(cause error) {
 		}
 		_ = r.tn.Client.Close()
 		_ = r.tn.Backend.Close()
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		if r.timer != nil {
 			r.timer.Stop()
+			r.timer = nil
 		}
 	})
 }
@@ -245,15 +252,25 @@ func (r *relay) stats() TunnelStats {
 	return s
 }
 
+// idleLooks is how often the timer looks in the time that ends a tunnel.
+const idleLooks = 4
+
 // checkIdle is run by the timer.
 func (r *relay) checkIdle() {
 	now := r.sent.Load() + r.got.Load()
-	if now == r.moved {
+	r.quiet++
+	if now != r.moved {
+		r.moved, r.quiet = now, 0
+	}
+	if r.quiet >= idleLooks {
 		r.end(ErrTunnelIdle)
 		return
 	}
-	r.moved = now
-	r.timer.Reset(r.tn.IdleTimeout)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.timer != nil {
+		r.timer.Reset(max(r.tn.IdleTimeout/idleLooks, 1))
+	}
 }
 
 // farewell tells the client of a shutdown if no message is in the middle.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -235,4 +236,42 @@ func TestUnsupportedHalfCloseEnds(t *testing.T) {
 	require.Equal(t, "x", string(got))
 	s := ended(t, end)
 	require.False(t, errors.Is(s.Err, ErrTunnelIdle))
+}
+
+// TestTunnelIdlesNoLonger: a byte that moves just after the timer has looked
+// does not double the time.
+func TestTunnelIdlesNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, in := net.Pipe()
+		b, out := net.Pipe()
+		end := make(chan TunnelStats, 1)
+		require.NoError(t, new(Tunnels).Start(Tunnel{Client: in, Backend: out, IdleTimeout: 100 * time.Second, OnEnd: func(s TunnelStats) { end <- s }}))
+		time.Sleep(time.Second)
+		go func() { _, _ = io.WriteString(c, "x") }()
+		_, err := io.ReadFull(b, make([]byte, 1))
+		require.NoError(t, err)
+		s := <-end
+		require.ErrorIs(t, s.Err, ErrTunnelIdle)
+		require.GreaterOrEqual(t, s.Duration, 101*time.Second)
+		require.LessOrEqual(t, s.Duration, 126*time.Second)
+	})
+}
+
+// TestShutdownOfManyTunnels: clients that do not read their farewell are given
+// up all at once, and not one after another.
+func TestShutdownOfManyTunnels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ts Tunnels
+		for range 20 {
+			_, in := net.Pipe()
+			_, out := net.Pipe()
+			require.NoError(t, ts.Start(Tunnel{Client: in, Backend: out, Farewell: []byte("bye"), AtBoundary: func() bool { return true }}))
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		start := time.Now()
+		require.ErrorIs(t, ts.Shutdown(ctx), context.Canceled)
+		require.Less(t, time.Since(start), 2*time.Second)
+		require.Zero(t, ts.Count())
+	})
 }

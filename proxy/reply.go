@@ -41,6 +41,7 @@ func (p *passage) answer() error {
 		resp.Header["Via"] = p.via(resp.Header["Via"])
 	}
 	filter := newHopFilter(resp.Header)
+	required := p.requiredUpgrade()
 	if h.ModifyResponse != nil {
 		filter.strip(resp.Header)
 		if err := h.ModifyResponse(resp); err != nil {
@@ -57,6 +58,10 @@ func (p *passage) answer() error {
 	}
 	if p.body.unread() && p.in.ProtoMajor == 1 {
 		dst["Connection"] = []string{"close"} // the rest of the request is not wanted
+	}
+	if required != "" {
+		dst["Upgrade"] = []string{required}
+		dst["Connection"] = append(dst["Connection"], "Upgrade")
 	}
 	if resp.StatusCode == http.StatusResetContent {
 		dst["Content-Length"] = []string{"0"} // RFC 9110 section 15.3.6: no content

@@ -63,6 +63,18 @@ func (p *passage) switchProtocols() error {
 	})
 }
 
+// requiredUpgrade returns the protocol that a 426 asks the client to switch to,
+// if this proxy would let it (RFC 9110 section 15.5.22), or else "".
+func (p *passage) requiredUpgrade() string {
+	if p.resp.StatusCode != http.StatusUpgradeRequired || p.in.ProtoMajor != 1 {
+		return ""
+	}
+	if protocol := upgradeOf(p.resp.Header); p.h.allowsUpgrade(protocol) {
+		return protocol
+	}
+	return ""
+}
+
 // upgradeHead is the 101 as the client gets it: net/http writes nothing after
 // a hijack, so it is written here.
 func (p *passage) upgradeHead(protocol string) []byte {

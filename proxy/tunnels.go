@@ -39,7 +39,7 @@ type Tunnel struct {
 	ClientData, BackendData []byte
 
 	// IdleTimeout ends the tunnel when nothing moved in either direction for
-	// that long, give or take a fourth. Zero means never.
+	// that long, or up to a fourth longer. Zero means never.
 	IdleTimeout time.Duration
 
 	// NoHalfClose ends the tunnel when one side has sent its last byte. Without
@@ -133,12 +133,16 @@ func (t *Tunnels) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	var ending sync.WaitGroup
 	t.mu.Lock()
 	for r := range t.running {
-		r.farewell()
-		r.end(ErrTunnelShutdown)
+		ending.Go(func() { // a client that does not read must not hold the others up
+			r.farewell()
+			r.end(ErrTunnelShutdown)
+		})
 	}
 	t.mu.Unlock()
+	ending.Wait()
 	<-idle
 	return ctx.Err()
 }

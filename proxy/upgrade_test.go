@@ -200,3 +200,17 @@ func TestRefusedUpgradeIsAnOrdinaryAnswer(t *testing.T) {
 	require.True(t, strings.HasSuffix(got, "\r\n\r\nno"), got)
 	require.EqualValues(t, 1, b.Stats().Idle)
 }
+
+// TestUpgradeRequired: a 426 names the protocol, unless it may not pass.
+func TestUpgradeRequired(t *testing.T) {
+	for protocol, passes := range map[string]bool{"websocket": true, "foo/2": false, "h2c": false} {
+		o := answering(t, "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade, X-N\r\nX-N: 1\r\nUpgrade: "+protocol+"\r\nContent-Length: 2\r\n\r\nno")
+		h, _, _ := handlerFor(t, o.url())
+		h.ModifyResponse = func(r *http.Response) error { return nil }
+		got := exchangeRaw(t, frontOf(t, h).Listener.Addr().String(), "GET / HTTP/1.1\r\nHost: f\r\nConnection: close\r\n\r\n")
+		require.True(t, strings.HasPrefix(got, "HTTP/1.1 426 "), got)
+		require.Equal(t, passes, strings.Contains(got, "\r\nUpgrade: "+protocol+"\r\n"), got)
+		require.Equal(t, passes, strings.Contains(got, "\r\nConnection: Upgrade\r\n"), got)
+		require.NotContains(t, got, "X-N")
+	}
+}
