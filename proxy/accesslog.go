@@ -35,6 +35,10 @@ type AccessLog struct {
 	// Note looks up %{name}n and %{name}e. If nil, "-".
 	Note func(r *http.Request, name string) string
 
+	// Skip, if not nil, is asked when a request is done whether to leave it
+	// out. Apache: CustomLog … env=.
+	Skip func(*http.Request) bool
+
 	common sync.Once
 	format *LogFormat
 }
@@ -90,6 +94,9 @@ func (l *AccessLog) Wrap(next http.Handler) http.Handler {
 }
 
 func (l *AccessLog) write(e *logEntry) {
+	if l.Skip != nil && l.Skip(e.r) {
+		return
+	}
 	e.end = time.Now()
 	e.status = e.w.status
 	if e.status == 0 {

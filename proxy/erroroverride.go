@@ -16,7 +16,8 @@ type ErrorOverride struct {
 	Codes []int
 
 	// Page writes the answer. The first status that it writes is replaced by
-	// the backend's. If nil, the answer is one plain sentence.
+	// the backend's, which [RecordFrom] its request's context tells as
+	// BackendStatus. If nil, the answer is one plain sentence.
 	Page http.Handler
 }
 
@@ -41,7 +42,7 @@ func (p *passage) override() error {
 	p.sent = true
 	p.record.Status = resp.StatusCode
 	if page := p.h.ErrorOverride.Page; page != nil {
-		page.ServeHTTP(&statusWriter{ResponseWriter: p.w, code: resp.StatusCode}, p.in)
+		page.ServeHTTP(&statusWriter{ResponseWriter: p.w, code: resp.StatusCode}, p.in.WithContext(p))
 		return nil
 	}
 	writeErrorPage(p.w, p.in, resp.StatusCode)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -37,6 +38,10 @@ type Error struct {
 	Status  int    // the answer suggested for the client; 0 means by the table of [StatusOf]
 	Resend  bool   // the request provably did not reach the application, or may be repeated
 	Err     error  // the cause; never nil in errors made here
+
+	// RetryAfter, if positive, is told to the client in whole seconds in
+	// Retry-After: when it is worth coming again.
+	RetryAfter time.Duration
 }
 
 // Error names the phase, the backend and the cause. It holds no field values

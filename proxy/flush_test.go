@@ -128,6 +128,7 @@ func TestLongBodiesAreSpliced(t *testing.T) {
 		resp, err := client(t).Get(front.URL)
 		require.NoError(t, err)
 		require.Len(t, body(t, resp), size)
+		becomesIdle(t, b)
 	}
 	require.Eventually(t, func() bool { return spliced.Load() > 2*size-64<<10 }, time.Second, time.Millisecond, "all but what came with the head")
 	require.EqualValues(t, 1, b.Stats().Created)

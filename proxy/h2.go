@@ -201,11 +201,11 @@ func (w *h2Watch) fail(err error) *Error {
 	case w.parent.Err() != nil:
 		e.Op, e.Status, e.Err = OpClient, StatusClientClosedRequest, errors.Join(ErrClientGone, err)
 	case errors.As(err, &stream) && stream.Code != http2.ErrCodeRefusedStream:
-		e.Resend = isIdempotent(w.method)
-	case errors.As(err, &stream) || unprocessed(err) || w.reused && isIdempotent(w.method):
+		e.Resend = IsIdempotent(w.method)
+	case errors.As(err, &stream) || unprocessed(err) || w.reused && IsIdempotent(w.method):
 		e.Resend, e.Err = true, errors.Join(ErrStaleConn, err)
 	default:
-		e.Resend = isIdempotent(w.method)
+		e.Resend = IsIdempotent(w.method)
 	}
 	return e
 }

@@ -179,7 +179,7 @@ func (p *h2Pool) open(ctx context.Context, scheme string, fresh bool) (h2Entry, 
 	switch chosen := negotiated(c); {
 	case scheme == "https" && chosen != http2.NextProtoTLS:
 		return h2Entry{}, c, nil
-	case chosen != http2.NextProtoTLS && chosen != "":
+	case scheme == "h2" && chosen != http2.NextProtoTLS:
 		c.Release(false)
 		return h2Entry{}, nil, fmt.Errorf("%w: backend chose %q in place of HTTP/2", ErrMalformed, chosen)
 	}

@@ -169,7 +169,9 @@ type Handler struct {
 	OnRecord func(r *http.Request, rec *Record)
 
 	// Logger gets failures at level Error, clients that left at level Debug,
-	// and each request at [LevelTrace1]. If nil, nothing is logged.
+	// each request at [LevelTrace1], interim answers at [LevelTrace2], and what
+	// the backend answered at [LevelTrace3] and [LevelTrace4]. If nil, nothing
+	// is logged.
 	Logger *slog.Logger
 
 	once     sync.Once
@@ -285,6 +287,32 @@ func (h *Handler) CloseIdleConnections() {
 	if c, ok := h.Transport.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
+}
+
+// Takes reports whether a request for u is one that the handler forwards, by
+// Prefix or by its expression: whether ServeHTTP would not answer 404 to it.
+// It takes no malformed URL.
+func (h *Handler) Takes(u *url.URL) bool {
+	return h.setup() == nil && (h.rule == nil || h.rule.matches(u))
+}
+
+// MapURL returns where a request for u is sent, before Rewrite has seen it,
+// and whether it is sent at all. An error is a [*Error] for a URL that must not
+// be forwarded. It is for rules that go by the backend's URL, as Apache's
+// <Proxy> sections do.
+func (h *Handler) MapURL(u *url.URL) (*url.URL, bool, error) {
+	if err := h.setup(); err != nil {
+		return nil, false, err
+	}
+	out := *u
+	if h.rule == nil {
+		return &out, true, nil
+	}
+	ok, err := h.rule.apply(u, &out)
+	if !ok || err != nil {
+		return nil, false, err
+	}
+	return &out, true, nil
 }
 
 // ServeHTTP sends the request to the backend and its answer to w. It panics

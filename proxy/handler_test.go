@@ -45,6 +45,9 @@ func seen(t *testing.T, text string) *http.Request {
 	t.Helper()
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text)))
 	require.NoError(t, err, text)
+	if r.Header.Get("Connection") == "keep-alive" {
+		delete(r.Header, "Connection") // what the transport says on a new connection
+	}
 	return r
 }
 

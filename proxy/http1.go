@@ -86,7 +86,9 @@ func or[T int | time.Duration](v, def T) T {
 func (x *exchange) send() *Error {
 	r := x.r
 	f := requestFraming(r)
-	opt := headOptions{close: r.Close || x.c.Backend().DisableReuse}
+	// Apache tells its KeepAliveTimeout only to those who say keep-alive. Once
+	// for each connection is enough.
+	opt := headOptions{close: r.Close || x.c.Backend().DisableReuse, keep: !x.c.Reused()}
 	if f == framingNone {
 		closeBody(r)
 	} else {
@@ -225,11 +227,13 @@ func (t *Transport) limits() headLimits {
 // repeatable reports whether the request may be repeated after err though it
 // was written: RFC 9110 section 9.2.2.
 func (x *exchange) repeatable(err error) bool {
-	return !isTimeout(err) && isIdempotent(x.r)
+	return !isTimeout(err) && IsIdempotent(x.r)
 }
 
-// isIdempotent follows net/http in trusting an Idempotency-Key.
-func isIdempotent(r *http.Request) bool {
+// IsIdempotent reports whether sending a request twice does no more than
+// sending it once: by its method (RFC 9110 section 9.2.2), or by an
+// Idempotency-Key, which net/http trusts as well.
+func IsIdempotent(r *http.Request) bool {
 	switch r.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
 		return true

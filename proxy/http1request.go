@@ -112,6 +112,7 @@ func requestFraming(r *http.Request) framing {
 // headOptions are what the head of a request says beyond the request itself.
 type headOptions struct {
 	close  bool // ask the backend to close the connection
+	keep   bool // ask the backend to keep it, and to tell how long
 	expect bool // add Expect: 100-continue
 }
 
@@ -188,8 +189,13 @@ func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) ([
 	switch {
 	case opt.close:
 		b = append(b, "Connection: close\r\n"...)
-	case te && !connection:
+	case connection:
+	case te && opt.keep:
+		b = append(b, "Connection: TE, keep-alive\r\n"...)
+	case te:
 		b = append(b, "Connection: TE\r\n"...) // RFC 9110 section 10.1.4
+	case opt.keep:
+		b = append(b, "Connection: keep-alive\r\n"...)
 	}
 	return append(b, "\r\n"...), nil
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"log/slog"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -34,6 +35,10 @@ type Mux struct {
 	// that ProxyPass and ProxyPassMatch make, so set it first. Rules that need
 	// another go into a Mux of their own, joined by Next.
 	Mapping Mapping
+
+	// Logger gets each rule that is tried at [LevelTrace2], and the one that
+	// fits at [LevelTrace1]. If nil, nothing is logged.
+	Logger *slog.Logger
 
 	rules []muxRule
 }
@@ -123,6 +128,7 @@ func (m *Mux) pick(r *http.Request) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	traced := m.Logger != nil && m.Logger.Enabled(r.Context(), LevelTrace1)
 	var text string // of c; the same for all expressions
 	for i := range m.rules {
 		ru := &m.rules[i]
@@ -135,11 +141,26 @@ func (m *Mux) pick(r *http.Request) (http.Handler, error) {
 			}
 			fits = ru.re.MatchString(text)
 		}
+		if traced {
+			m.trace(r, ru, fits)
+		}
 		if fits {
 			return ru.handler, nil
 		}
 	}
 	return nil, nil
+}
+
+// trace logs that a rule was tried.
+func (m *Mux) trace(r *http.Request, ru *muxRule, fits bool) {
+	text := ru.prefix
+	if ru.re != nil {
+		text = ru.re.String()
+	}
+	m.Logger.Log(r.Context(), LevelTrace2, "proxy: rule tried", "rule", text, "path", r.URL.Path, "fits", fits)
+	if fits {
+		m.Logger.Log(r.Context(), LevelTrace1, "proxy: rule fits", "rule", text, "path", r.URL.Path, "exception", ru.handler == nil)
+	}
 }
 
 // hasNoPath reports whether a URL is the authority that CONNECT names.

@@ -148,6 +148,13 @@ func testBackend(t *testing.T, u *url.URL) *backend.Backend {
 	return b
 }
 
+// becomesIdle waits until the connection to the backend is given back: the
+// client may have all of a body before that.
+func becomesIdle(t *testing.T, b *backend.Backend) {
+	t.Helper()
+	require.Eventually(t, func() bool { return b.Stats().Busy == 0 }, 10*time.Second, time.Millisecond)
+}
+
 // frontOf serves h on a real listener.
 func frontOf(t *testing.T, h http.Handler) *httptest.Server {
 	s := httptest.NewServer(h)

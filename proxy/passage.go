@@ -109,6 +109,9 @@ func (p *passage) serve() error {
 	}
 	p.resp = resp
 	p.record.BackendStatus = resp.StatusCode
+	if p.logs(LevelTrace3) {
+		p.logAnswer()
+	}
 	if p.record.Backend == "" {
 		p.record.Backend = p.out.URL.Scheme + "://" + p.out.URL.Host
 		p.record.Attempts = 1
@@ -157,7 +160,7 @@ func (p *passage) prepare() (answered bool, err error) {
 	p.addForwarded()
 	p.setMaxForwards()
 	p.rewrite()
-	if h.Logger != nil {
+	if p.logs(LevelTrace1) {
 		h.Logger.Log(p.Context, LevelTrace1, "proxy: request mapped", "path", in.URL.Path, "to", p.out.URL.Redacted())
 	}
 	return false, nil

@@ -5,7 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 )
 
@@ -25,8 +28,16 @@ type Record struct {
 	Upgraded      bool          // the connection became a tunnel
 	Err           error         // why it failed; nil if it did not
 
+	Balancer string // the balancer that chose; empty without one
+	Member   string // its member that was chosen last
+	Why      string // why that one: the session's, or the name of the method
+	Skipped  []Skip // members that could not be chosen; not to be changed
+
 	untraced bool // nobody but the handler has hooks in the context
 }
+
+// Skip is a member of a balancer that was passed over, and why.
+type Skip struct{ Member, Why string }
 
 // RecordFrom returns the record of the request that ctx belongs to, or nil if
 // it does not pass through a [Handler]. Only the goroutine that handles the
@@ -63,6 +74,12 @@ func (r *Record) LogValue() slog.Value {
 		slog.Duration("duration", r.Duration),
 		slog.Duration("connected", r.Connected),
 		slog.Duration("first_byte", r.FirstByte),
+	}
+	if r.Balancer != "" {
+		attrs = append(attrs, slog.String("balancer", r.Balancer), slog.String("member", r.Member), slog.String("why", r.Why))
+		if len(r.Skipped) > 0 {
+			attrs = append(attrs, slog.Any("skipped", r.Skipped))
+		}
 	}
 	if r.Err != nil {
 		attrs = append(attrs, slog.String("error", r.Err.Error()))
@@ -116,6 +133,10 @@ func (p *passage) answerError(err error) {
 	}
 	status := StatusOf(err)
 	p.record.Status = status
+	var e *Error
+	if errors.As(err, &e) && e.RetryAfter > 0 {
+		p.w.Header()["Retry-After"] = []string{strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10)}
+	}
 	if p.h.ErrorHandler != nil {
 		p.h.ErrorHandler(p.w, p.in, err)
 		return
@@ -127,19 +148,34 @@ func (p *passage) answerError(err error) {
 func (p *passage) report() {
 	rec := &p.record
 	rec.Duration = time.Since(rec.Start)
-	if h := p.h; h.Logger != nil {
-		level := LevelTrace1
-		switch {
-		case rec.Err == nil:
-		case rec.Status == StatusClientClosedRequest:
-			level = slog.LevelDebug
-		default:
-			level = slog.LevelError
-		}
-		h.Logger.Log(p.Context, level, "proxy: request done", "method", p.in.Method, "host", p.in.Host, "path", p.in.URL.Path, "result", rec)
+	level := LevelTrace1
+	switch {
+	case rec.Err == nil:
+	case rec.Status == StatusClientClosedRequest:
+		level = slog.LevelDebug
+	default:
+		level = slog.LevelError
+	}
+	if p.logs(level) {
+		p.h.Logger.Log(p.Context, level, "proxy: request done", "method", p.in.Method, "host", p.in.Host, "path", p.in.URL.Path, "result", rec)
 	}
 	if p.h.OnRecord != nil {
 		p.h.OnRecord(p.in, rec)
+	}
+}
+
+// logs reports whether something is logged at a level, so that what is not
+// need not be put together.
+func (p *passage) logs(level slog.Level) bool {
+	return p.h.Logger != nil && p.h.Logger.Enabled(p.Context, level)
+}
+
+// logAnswer logs the head of the backend's answer: the status at trace3, and
+// at trace4 the names of its fields, whose values may be secrets.
+func (p *passage) logAnswer() {
+	p.h.Logger.Log(p.Context, LevelTrace3, "proxy: backend answered", "backend", p.record.Backend, "status", p.resp.StatusCode, "reused", p.record.Reused)
+	if p.logs(LevelTrace4) {
+		p.h.Logger.Log(p.Context, LevelTrace4, "proxy: fields of the answer", "names", slices.Sorted(maps.Keys(p.resp.Header)))
 	}
 }
 

@@ -13,7 +13,11 @@ import (
 func (p *passage) interim(code int, header textproto.MIMEHeader) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.final || code == http.StatusContinue || !p.in.ProtoAtLeast(1, 1) {
+	passes := !p.final && code != http.StatusContinue && p.in.ProtoAtLeast(1, 1)
+	if p.logs(LevelTrace2) {
+		p.h.Logger.Log(p.Context, LevelTrace2, "proxy: interim answer", "status", code, "passed", passes)
+	}
+	if !passes {
 		return nil // net/http sends the 100 when the body is read
 	}
 	h := p.w.Header()
@@ -49,6 +53,9 @@ func (p *passage) answer() error {
 	}
 	dst := p.w.Header()
 	filter.copyTo(dst, resp.Header)
+	if _, ok := dst["Content-Type"]; !ok {
+		dst["Content-Type"] = nil // or net/http would guess one from the body
+	}
 	if p.body.unread() && p.in.ProtoMajor == 1 {
 		dst["Connection"] = []string{"close"} // the rest of the request is not wanted
 	}

@@ -139,19 +139,25 @@ func (b *requestBody) finishTrailer() {
 // unread reports whether a part of the body is still with the client.
 func (b *requestBody) unread() bool { return b != nil && !b.ended.Load() }
 
-// finish makes sure that nobody reads any more. If the client has its answer,
-// what it is still sending is taken off the connection, within limits, so that
-// it can read the answer; HTTP/2 needs no such thing.
+// finish makes sure that nobody reads any more. If a client of HTTP/1 has its
+// answer, what it is still sending is taken off the connection, within limits,
+// so that it can read the answer.
 func (b *requestBody) finish(answered bool) {
 	b.current.Store(nil)
 	if b.ended.Load() {
+		return
+	}
+	if b.p.in.ProtoMajor != 1 {
+		// An HTTP/2 server lets go of the rest of a stream by itself, and ends
+		// a read that is under way. Waiting would keep the trailer back, and
+		// flushing would tear an answer without a body, which gRPC needs whole.
 		return
 	}
 	rc := http.NewResponseController(b.p.w)
 	// A client that waits for a 100, which a read would send, sends nothing.
 	// The server must not wait for it either before it closes.
 	held := !b.touched.Load() && b.p.in.Header["Expect"] != nil
-	linger := answered && !held && b.p.in.ProtoMajor == 1
+	linger := answered && !held
 	until := time.Now()
 	if linger {
 		_ = rc.Flush()

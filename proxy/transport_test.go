@@ -115,6 +115,9 @@ func TestEveryProtocol(t *testing.T) {
 						want = "HTTP/2.0"
 					}
 					require.Equal(t, want, resp.Header.Get("X-Proto"))
+					if want == "HTTP/1.1" {
+						becomesIdle(t, b)
+					}
 				}
 				require.EqualValues(t, 1, b.Stats().Created, "one connection is enough")
 			})

@@ -5,12 +5,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 func TestWebSocket(t *testing.T) {
@@ -52,6 +55,47 @@ func TestWebSocket(t *testing.T) {
 	_ = c.Close()
 	require.Eventually(t, func() bool { return h.Tunnels.Count() == 0 && b.Stats().Open == 0 }, 2*time.Second, time.Millisecond)
 	require.Greater(t, b.Stats().Sent, int64(100_000))
+}
+
+// TestWebSocketEveryWay: over TLS and in clear text on both sides, and to a
+// unix-domain socket. The client's end ends the backend's, and the other way
+// round.
+func TestWebSocketEveryWay(t *testing.T) {
+	backends := map[string]func(t *testing.T, h http.Handler) (*url.URL, *backend.Backend){
+		"http": protocols["http"], "https": protocols["https"], "unix": onUnixSocket,
+		"wss": func(t *testing.T, h http.Handler) (*url.URL, *backend.Backend) {
+			return tlsBackend(t, h, "wss", nil, nil)
+		},
+	}
+	for behind, startBackend := range backends {
+		for _, front := range []string{"http/1.1", "https"} {
+			t.Run(front+" to "+behind, func(t *testing.T) {
+				u, b := startBackend(t, http.HandlerFunc(echoMessages))
+				b.Timeout = 20 * time.Second
+				h := &Handler{Target: u, Transport: &Transport{Backend: b}, Tunnels: &Tunnels{}}
+				at, cl := clientFronts[front](t, h)
+				d := websocket.Dialer{TLSClientConfig: cl.Transport.(*http.Transport).TLSClientConfig}
+				for _, closing := range []int{websocket.CloseNormalClosure, 0} {
+					c, _, err := d.Dial("ws"+strings.TrimPrefix(at, "http"), nil)
+					require.NoError(t, err)
+					_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+					for _, message := range []string{"", "a", fileContent} {
+						require.NoError(t, c.WriteMessage(websocket.BinaryMessage, []byte(message)))
+						_, got, err := c.ReadMessage()
+						require.NoError(t, err)
+						require.Equal(t, "echo "+message, string(got))
+					}
+					if closing != 0 {
+						require.NoError(t, c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(closing, "")))
+						_, _, err = c.ReadMessage()
+						require.Truef(t, websocket.IsCloseError(err, closing), "%v", err)
+					}
+					_ = c.Close()
+					require.Eventually(t, func() bool { return h.Tunnels.Count() == 0 && b.Stats().Open == 0 }, 20*time.Second, time.Millisecond)
+				}
+			})
+		}
+	}
 }
 
 // switching answers 101 to the protocol, then echoes.
@@ -125,6 +169,26 @@ func TestUpgradeRules(t *testing.T) {
 				require.Eventually(t, func() bool { return b.Stats().Open == 0 }, time.Second, time.Millisecond, "the backend's connection is closed at once")
 			}
 		})
+	}
+}
+
+// TestUpgradeToHTTP2IsDropped: the request is served as HTTP/1.1, even where
+// all upgrades are allowed, and the backend does not hear of it.
+func TestUpgradeToHTTP2IsDropped(t *testing.T) {
+	for _, protocol := range []string{"h2c", "H2C"} {
+		o := echoOrigin(t)
+		h, b, rec := handlerFor(t, o.url())
+		h.Upgrades = []string{"*", "h2c"}
+		got := exchangeRaw(t, frontOf(t, h).Listener.Addr().String(), "GET /x HTTP/1.1\r\nHost: f\r\nConnection: close, Upgrade, HTTP2-Settings\r\n"+
+			"Upgrade: "+protocol+"\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n")
+		require.True(t, strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n"), got)
+		_, text, _ := strings.Cut(got, "\r\n\r\n")
+		r := seen(t, text)
+		for _, name := range []string{"Upgrade", "Connection", "Http2-Settings"} {
+			require.Empty(t, r.Header[name], name)
+		}
+		require.False(t, rec.last(t).Upgraded)
+		require.EqualValues(t, 1, b.Stats().Idle)
 	}
 }
 

@@ -42,7 +42,13 @@ type upgradedConn struct {
 	closed func(sent, received int64)
 	sent   int64 // by a relay, past Read and Write
 	got    int64
+	onEnd  func(sent, received int64)
 }
+
+// OnClose has f called when the connection is closed, with the bytes that a
+// relay has moved. It is how a balancer that passes the body on as it is
+// learns of its end. It must be called before the body is used.
+func (u *upgradedConn) OnClose(f func(sent, received int64)) { u.onEnd = f }
 
 // moved tells what a relay has moved past Read and Write, before Close.
 func (u *upgradedConn) moved(sent, received int64) { u.sent, u.got = sent, received }
@@ -58,7 +64,12 @@ func (u *upgradedConn) Write(p []byte) (int, error) { return u.c.Write(p) }
 // Close closes the connection and frees its place in the backend's pool.
 func (u *upgradedConn) Close() error {
 	err := u.c.Conn.Close()
-	u.once.Do(func() { u.closed(u.sent, u.got) })
+	u.once.Do(func() {
+		u.closed(u.sent, u.got)
+		if u.onEnd != nil {
+			u.onEnd(u.sent, u.got)
+		}
+	})
 	return err
 }
 

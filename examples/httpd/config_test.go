@@ -30,7 +30,6 @@ func TestConfigurationErrors(t *testing.T) {
 		"ProxyPreserveHost Maybe":                            "x.conf:2: ProxyPreserveHost is On or Off",
 		"Require all granted":                                "x.conf:2: Require may not stand here",
 		"<VirtualHost *:80>\nListen 81\n</VirtualHost>":      "x.conf:3: Listen may not stand here",
-		"ProxyPass /a balancer://b/":                         "x.conf:2: ProxyPass: balancer:// is not part of this program yet",
 		"ProxyPass /a gopher://b/":                           `x.conf:2: ProxyPass: scheme "gopher" is not known`,
 		"ProxyPass a http://b/":                              `x.conf:2: ProxyPass: path "a" does not begin with a slash`,
 		"ProxyPass /a http://b/ max=x":                       "x.conf:2: ProxyPass: max=x: want a number of at least 0",
@@ -43,10 +42,35 @@ func TestConfigurationErrors(t *testing.T) {
 		"ProxyPassMatch ^/(.*)$ http://$1/":                  "",
 		"<Location /a>\nProxyPass /a http://b/\n</Location>": `x.conf:3: ProxyPass: inside <Location> the path is the section's: leave "/a" out`,
 		"<Location a>\n</Location>":                          `x.conf:2: path "a" does not begin with a slash`,
-		"<Location /a>\nRequire user me\n</Location>":        `x.conf:3: Require: "user" is not supported: all, ip and local are`,
+		"<Location /a>\nRequire user me\n</Location>":        `x.conf:3: Require: "user" is not supported: all, ip, local, method and env are`,
 		"<Location /a>\nRequire ip x\n</Location>":           `x.conf:3: Require: proxy: "x" is no address or network`,
-		"<Location /a>\n<RequireAny>\nRequire not ip 1.1.1.1\n</RequireAny>\n</Location>": "x.conf:3: RequireAny: a negative Require has no effect in <Requireany>",
+		"<Location /a>\n<RequireAny>\nRequire not ip 1.1.1.1\n</RequireAny>\n</Location>": "x.conf:4: Require: a negative Require has no effect in <RequireAny>: put it into <RequireAll>",
 		"<Location /a>\n<RequireAll>\n</RequireAll>\n</Location>":                         "x.conf:3: RequireAll: the section requires nothing",
+		"ProxyBadHeader Ignore":                        "x.conf:2: ProxyBadHeader: Ignore is not supported: a malformed answer could be read in two ways, and is always an error",
+		"AllowEncodedSlashes Maybe":                    "x.conf:2: AllowEncodedSlashes is On, Off or NoDecode",
+		"ErrorDocument 200 x":                          `x.conf:2: ErrorDocument: "200" is no code from 400 to 599`,
+		"ErrorDocument 401 http://x.test/":             "x.conf:2: ErrorDocument: a 401 cannot be answered with the URL of another place",
+		"RequestHeader paint X a":                      `x.conf:2: RequestHeader: action "paint" is not known`,
+		"RequestHeader set Content-Length 1":           "x.conf:2: RequestHeader: Content-Length frames the message and cannot be changed",
+		`RequestHeader set "X Y" 1`:                    `x.conf:2: RequestHeader: "X Y" is no name of a field`,
+		"Header always edit X ( y":                     "x.conf:2: Header: error parsing regexp: missing closing ): `(`",
+		"Header set X %{A}x":                           `x.conf:2: Header: "%{A}x": %{A} must be followed by e; of TLS only %{HTTPS}s is known`,
+		"Header set X %q":                              `x.conf:2: Header: "%q": only %t, %{NAME}e, %{HTTPS}s and %% are supported after a percent sign`,
+		"Header set X expr=%{FILE:x}":                  `x.conf:2: Header: "expr=%{FILE:x}": %{FILE:x} is not supported`,
+		`Header set X a "expr=%{HTTPS} == 'on'"`:       `x.conf:2: Header: condition "expr=%{HTTPS} == 'on'" is not supported: env= is`,
+		"Header echo X":                                "x.conf:2: Header: action echo is not supported",
+		"RequestHeader set X a early":                  "x.conf:2: RequestHeader: early is not supported",
+		"Header set X":                                 "x.conf:2: Header: set takes 1 more argument(s)",
+		"SetEnvIf Remote_Host x y":                     "x.conf:2: SetEnvIf: attribute Remote_Host is not supported",
+		"SetEnvIf ^TS x y":                             `x.conf:2: SetEnvIf: attribute "^TS": only names of fields and variables are supported`,
+		"SetEnvIf X ( y":                               "x.conf:2: SetEnvIf: error parsing regexp: missing closing ): `(?s)(`",
+		"RemoteIPTrustedProxy proxy.test":              `x.conf:2: RemoteIPTrustedProxy: proxy: "proxy.test" is no address or network`,
+		"RemoteIPHeader X:Y":                           `x.conf:2: "X:Y" is no name of a field`,
+		"CustomLog x %U expr=x":                        `x.conf:2: CustomLog: condition "expr=x" is not supported: env= is`,
+		"<If true>\n</If>":                             "x.conf:2: If is not supported: expressions are not evaluated",
+		"<Location /a>\nRequire not ip 1\n</Location>": "x.conf:3: Require: a negative Require has no effect in <RequireAny>: put it into <RequireAll>",
+		"<Location /a>\n<RequireNone>\nRequire local\n</RequireNone>\n</Location>":   "x.conf:3: RequireNone: <RequireNone> has no effect in <RequireAny>: put it into <RequireAll>",
+		"<Location /a>\n<RequireAll>\nRequire not local\n</RequireAll>\n</Location>": "x.conf:3: RequireAll: the section has only negative requirements",
 		"ProxyRequests On":          "x.conf:2: ProxyRequests On is not supported: forward proxying is not part of this program yet",
 		"RewriteEngine On":          "x.conf:2: RewriteEngine is not supported: rewriting is written in Go: proxy.Handler.Rewrite",
 		"LogLevel loud":             `x.conf:2: LogLevel: level "loud" is not known`,
@@ -65,7 +89,7 @@ func TestConfigurationErrors(t *testing.T) {
 		require.EqualError(t, err, want, text)
 	}
 	_, _, err := read("ServerName x")
-	require.EqualError(t, err, "the configuration has neither Listen nor <VirtualHost>")
+	require.EqualError(t, err, "the configuration has neither Listen nor <VirtualHost>, and no -listen is given")
 }
 
 func TestUnevenSlashesWarn(t *testing.T) {

@@ -13,9 +13,13 @@ import (
 // coreDirectives are those of httpd's core.
 func coreDirectives() []directive {
 	return []directive{
-		{name: "Listen", in: inServer, min: 1, max: 2, apply: applyListen},
+		{name: "Listen", in: inServer, min: 1, max: 2, note: "http alone; without any, the ports of the virtual hosts and of -listen", apply: applyListen},
 		{name: "ServerName", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			name, _, _ := strings.Cut(strings.TrimPrefix(d.Args[0], "http://"), ":")
+			_, name, ok := strings.Cut(d.Args[0], "://")
+			if !ok {
+				name = d.Args[0]
+			}
+			name, _, _ = strings.Cut(name, ":")
 			s.names = append([]string{name}, s.names...)
 			return nil
 		}},
@@ -37,15 +41,19 @@ func coreDirectives() []directive {
 			b.warn(d.Errorf("<Directory> is ignored: nothing is served from files"))
 			return nil
 		}},
-		{name: "SetHandler", in: inLocation, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			if d.Args[0] != "server-status" {
+		{name: "SetHandler", in: inLocation, min: 1, max: 1, note: "server-status and balancer-manager", apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			switch d.Args[0] {
+			case "server-status":
+				s.status = true
+			case "balancer-manager":
+				s.manager = true
+			default:
 				return fmt.Errorf("handler %q is not supported", d.Args[0])
 			}
-			s.status = true
 			return nil
 		}},
 		{name: "ServerRoot", in: inServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
-			b.opt.root = d.Args[0]
+			b.opt.root = d.Args[0] // Include looks there as well, see package conf
 			return nil
 		}},
 		{name: "KeepAliveTimeout", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
@@ -55,10 +63,25 @@ func coreDirectives() []directive {
 			}
 			return err
 		}},
-		{name: "TraceEnable", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
+		{name: "KeepAlive", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
+			on, err := onOff(d)
+			b.opt.noKeepAlive = !on
+			return err
+		}},
+		{name: "AllowEncodedSlashes", in: anyServer, min: 1, max: 1, note: "with NoDecode, too, nothing is decoded twice", apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			what, ok := map[string]encodedSlashes{"off": slashesRefused, "on": slashesDecoded, "nodecode": slashesKept}[strings.ToLower(d.Args[0])]
+			if !ok {
+				return d.Errorf("AllowEncodedSlashes is On, Off or NoDecode")
+			}
+			s.settings.encodedSlashes = &what
+			return nil
+		}},
+		{name: "ErrorDocument", in: anyServer | inLocation | inProxy, min: 2, max: 2, note: "a text, a path that is proxied, a URL, or default", apply: applyErrorDocument},
+		{name: "TraceEnable", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			switch strings.ToLower(d.Args[0]) {
 			case "on", "off", "extended":
-				b.opt.traceOff = strings.EqualFold(d.Args[0], "off")
+				off := strings.EqualFold(d.Args[0], "off")
+				s.settings.traceOff = &off
 				return nil
 			}
 			return d.Errorf("TraceEnable is On, Off or extended")

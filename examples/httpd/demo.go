@@ -14,21 +14,36 @@ import (
 )
 
 // demonstration is the configuration that is served when no file is named.
-// ${A}, ${B} and ${C} are three backends that the program starts itself.
+// ${A}, ${B} and ${C} are three backends that the program starts itself, and
+// ${START} is the page that leads to them.
 const demonstration = `
 Listen 80
 ServerName demo.localhost
 ProxyVia On
-ProxyPass        /one/   http://${A}/
-ProxyPassReverse /one/   http://${A}/
-ProxyPass        /two/   http://${B}/ upgrade=ANY
-ProxyPassReverse /two/   http://${B}/
-ProxyPass        /three/ http://${C}/
-ProxyPassReverse /three/ http://${C}/
+<Proxy balancer://demo>
+    BalancerMember http://${A} route=one   hcmethod=GET hcinterval=5
+    BalancerMember http://${B} route=two   hcmethod=GET hcinterval=5
+    BalancerMember http://${C} route=three hcmethod=GET hcinterval=5
+    ProxySet stickysession=ROUTEID
+</Proxy>
+ProxyPass        /app/ balancer://demo/
+ProxyPassReverse /app/ balancer://demo/
+ProxyPass        /one/ http://${A}/ upgrade=ANY
+ProxyPassReverse /one/ http://${A}/
+<Location /login>
+    ProxyPass balancer://demo/login
+    Header add Set-Cookie "ROUTEID=.%{BALANCER_WORKER_ROUTE}e; path=/" env=BALANCER_ROUTE_CHANGED
+</Location>
+<Location /balancer-manager>
+    SetHandler balancer-manager
+    Require local
+</Location>
 <Location /server-status>
     SetHandler server-status
     Require local
 </Location>
+ProxyStatus On
+ProxyPass /balancer-manager !
 ProxyPass /server-status !
 ProxyPass / http://${START}/
 `
@@ -88,11 +103,18 @@ func tinyBackend(name string) http.Handler {
 }
 
 func startPage(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/" {
+		http.NotFound(w, r)
+		return
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	fmt.Fprintf(w, `<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>modproxy</title><h1>modproxy</h1>
 <p>Three backends behind one proxy, at %s.</p><ul>
-<li><a href="/one/">/one/</a>, <a href="/two/">/two/</a>, <a href="/three/">/three/</a>: what each backend is sent
-<li><a href="/one/go">/one/go</a>: a redirect of the backend, mapped back
+<li><a href="/app/">/app/</a>: the three in turn, and what they are sent
+<li><a href="/login">/login</a>: the same with a cookie, so that from now on one of them answers
+<li><a href="/app/go">/app/go</a>: a redirect of a backend, mapped back
+<li><a href="/one/">/one/</a>: the first backend alone
+<li><a href="/balancer-manager">/balancer-manager</a>: watch the balancer and change it
 <li><a href="/server-status">/server-status</a>: connections and counts</ul></html>
 `, html.EscapeString(r.Header.Get("X-Forwarded-Host")))
 }

@@ -35,7 +35,8 @@ type directive struct {
 // table is all that this server knows. A package that brings directives brings
 // a file with a function like these.
 func table() []directive {
-	return slices.Concat(coreDirectives(), proxyDirectives(), accessDirectives(), logDirectives(), acceptedDirectives(), refusedDirectives())
+	return slices.Concat(coreDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
+		headerDirectives(), envDirectives(), remoteIPDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
 // acceptedDirectives are those that change nothing here.
@@ -48,10 +49,18 @@ func acceptedDirectives() []directive {
 	}
 	return slices.Concat(
 		accept("modules are part of the program", "LoadModule"),
-		accept("nothing is served from files", "DocumentRoot", "DirectoryIndex", "TypesConfig", "AddType", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
-		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "DefaultRuntimeDir", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature", "HostnameLookups", "UseCanonicalName"),
+		accept("nothing is served from files", "DocumentRoot", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
+		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature"),
+		accept("names are those of the configuration, and never looked up", "HostnameLookups", "UseCanonicalName", "UseCanonicalPhysicalPort"),
+		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
+		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
+		accept("SSLProxyCheckPeerName covers it", "SSLProxyCheckPeerCN"),
+		accept("httpd does not apply it to requests that are proxied either", "LimitRequestBody"),
+		accept("bodies are passed on as the backend encodes them", "AddOutputFilterByType", "DeflateCompressionLevel", "FileETag"),
+		accept("HTTP/1.1 is spoken toward clients", "Protocols", "ProtocolsHonorOrder"),
+		accept("a head must be complete after 20 s", "RequestReadTimeout"),
 		accept("goroutines need no tuning", "StartServers", "ServerLimit", "ThreadsPerChild", "MaxRequestWorkers", "MinSpareThreads", "MaxSpareThreads", "MinSpareServers", "MaxSpareServers", "ThreadLimit", "MaxConnectionsPerChild", "AsyncRequestWorkerFactor", "ListenBackLog"),
-		accept("connections are kept open by net/http's rules", "KeepAlive", "MaxKeepAliveRequests"),
+		accept("the number of requests on a connection has no limit", "MaxKeepAliveRequests"),
 		accept("buffers are sized by the library", "ProxyIOBufferSize", "ProxyReceiveBufferSize", "LimitRequestLine", "LimitRequestFieldSize", "LimitRequestFields"),
 	)
 }
@@ -65,9 +74,15 @@ func refusedDirectives() []directive {
 		return list
 	}
 	list := slices.Concat(
-		refuse("TLS toward clients belongs to the embedding service", "SSLEngine", "SSLCertificateFile", "SSLCertificateKeyFile", "SSLProxyEngine", "SSLProxyVerify", "SSLProxyCACertificateFile"),
-		refuse("rewriting is written in Go: proxy.Handler.Rewrite", "RewriteEngine", "RewriteRule", "RewriteCond", "Header", "RequestHeader", "SetEnv", "SetEnvIf"),
-		refuse("balancers are not part of this program yet", "BalancerMember", "BalancerPersist", "BalancerGrowth", "BalancerInherit", "ProxyHCExpr", "ProxyHCTemplate", "ProxyHCTPsize", "ProxyStatus"),
+		refuse("TLS toward clients belongs to the embedding service", "SSLEngine", "SSLCertificateFile", "SSLCertificateKeyFile", "SSLCertificateChainFile", "SSLProtocol", "SSLCipherSuite", "SSLHonorCipherOrder", "SSLVerifyClient", "SSLCACertificateFile"),
+		refuse("lists of revoked certificates are not read", "SSLProxyCARevocationFile", "SSLProxyCARevocationPath", "SSLProxyCARevocationCheck"),
+		refuse("put the intermediate certificates into SSLProxyMachineCertificateFile", "SSLProxyMachineCertificateChainFile"),
+		refuse("rewriting is written in Go: proxy.Handler.Rewrite", "RewriteEngine", "RewriteRule", "RewriteCond", "RewriteBase", "RewriteMap", "RewriteOptions"),
+		refuse("files and redirects belong to the embedding service", "Alias", "AliasMatch", "ScriptAlias", "ScriptAliasMatch", "Redirect", "RedirectMatch", "RedirectPermanent", "RedirectTemp"),
+		refuse("bodies are not changed on their way", "SetOutputFilter", "SetInputFilter", "AddOutputFilter", "AddInputFilter", "Substitute", "ProxyHTMLEnable", "ProxyHTMLURLMap"),
+		refuse("the PROXY protocol is not spoken toward clients", "RemoteIPProxyProtocol", "RemoteIPProxyProtocolExceptions"),
+		refuse("who stood in between is not passed on", "RemoteIPProxiesHeader"),
+		refuse("the requirements of an inner section always replace the outer ones", "AuthMerging"),
 		refuse("forward proxying is not part of this program yet", "AllowCONNECT", "ProxyRemote", "ProxyRemoteMatch", "NoProxy", "ProxyBlock", "ProxyDomain"),
 		refuse("caching is not part of this program yet", "CacheEnable", "CacheDisable", "CacheRoot", "CacheQuickHandler", "CacheLock"),
 		refuse("FastCGI is not part of this program yet", "ProxyFCGIBackendType", "ProxyFCGISetEnvIf", "CGIPassAuth"),
@@ -75,11 +90,15 @@ func refusedDirectives() []directive {
 		refuse("authentication is not part of this program yet", "AuthType", "AuthName", "AuthUserFile"),
 		refuse("the words of Apache 2.2: use Require", "Order", "Allow", "Deny", "Satisfy"),
 		refuse("variables are replaced when the file is read", "ProxyPassInterpolateEnv"),
-		refuse("pages of errors are written in Go: proxy.ErrorOverride.Page", "ErrorDocument"),
-		refuse("malformed answers are always errors", "ProxyBadHeader"),
 	)
-	for _, name := range []string{"Files", "FilesMatch", "IfVersion", "Limit", "LimitExcept"} {
+	for _, name := range []string{"Files", "FilesMatch", "DirectoryMatch"} {
 		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "nothing is served from files", refused: true})
+	}
+	for _, name := range []string{"Limit", "LimitExcept"} {
+		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "use Require method", refused: true})
+	}
+	for _, name := range []string{"If", "ElseIf", "Else"} {
+		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "expressions are not evaluated", refused: true})
 	}
 	return list
 }

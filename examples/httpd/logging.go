@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,19 +19,35 @@ import (
 type customLog struct {
 	file   string
 	format *proxy.LogFormat
+	when   func(v *visit) bool // nil for always
+}
+
+// wrap puts the log around next.
+func (l customLog) wrap(w io.Writer, next http.Handler) http.Handler {
+	log := &proxy.AccessLog{Output: w, Format: l.format, Note: func(r *http.Request, name string) string { return visitOf(r).env[name] }}
+	if l.when != nil {
+		log.Skip = func(r *http.Request) bool { return !l.when(visitOf(r)) }
+	}
+	return log.Wrap(next)
+}
+
+// moduleLevel is a word of LogLevel.
+type moduleLevel struct {
+	module string // "" for all
+	level  slog.Level
 }
 
 // logDirectives are those of the core's and mod_log_config's logs.
 func logDirectives() []directive {
 	return []directive{
-		{name: "ErrorLog", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+		{name: "ErrorLog", in: anyServer, min: 1, max: 1, note: "files alone", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			if strings.HasPrefix(d.Args[0], "|") || strings.HasPrefix(d.Args[0], "syslog") {
 				return fmt.Errorf("only files are supported")
 			}
 			s.settings.errorLog = d.Args[0]
 			return nil
 		}},
-		{name: "LogLevel", in: anyServer, min: 1, max: -1, apply: applyLogLevel},
+		{name: "LogLevel", in: anyServer | inLocation | inProxy, min: 1, max: -1, note: "of modules proxy and proxy_http count; trace1 to trace4 tell rules, connections and answers", apply: applyLogLevel},
 		{name: "LogFormat", in: anyServer, min: 1, max: 2, apply: func(b *builder, _ *scope, d *conf.Directive) error {
 			if _, err := proxy.ParseLogFormat(d.Args[0]); err != nil {
 				return err
@@ -42,8 +59,8 @@ func logDirectives() []directive {
 			b.formats[name] = d.Args[0]
 			return nil
 		}},
-		{name: "TransferLog", in: anyServer, min: 1, max: 1, apply: applyCustomLog},
-		{name: "CustomLog", in: anyServer, min: 2, max: 2, apply: applyCustomLog},
+		{name: "TransferLog", in: anyServer, min: 1, max: 1, note: "files alone", apply: applyCustomLog},
+		{name: "CustomLog", in: anyServer, min: 2, max: 3, note: "files alone; env= as a condition", apply: applyCustomLog},
 	}
 }
 
@@ -55,7 +72,15 @@ func applyCustomLog(b *builder, s *scope, d *conf.Directive) error {
 	if !ok {
 		text = proxy.CommonLogFormat
 	}
-	if len(d.Args) == 2 {
+	l := customLog{file: d.Args[0]}
+	if len(d.Args) == 3 {
+		name, ok := strings.CutPrefix(d.Args[2], "env=")
+		if !ok {
+			return fmt.Errorf("condition %q is not supported: env= is", d.Args[2])
+		}
+		l.when = variable(name)
+	}
+	if len(d.Args) >= 2 {
 		text = d.Args[1]
 		if named, ok := b.formats[text]; ok {
 			text = named
@@ -63,12 +88,10 @@ func applyCustomLog(b *builder, s *scope, d *conf.Directive) error {
 			return fmt.Errorf("no LogFormat is called %q", text)
 		}
 	}
-	f, err := proxy.ParseLogFormat(text)
-	if err != nil {
-		return err
-	}
-	s.logs = append(s.logs, customLog{file: d.Args[0], format: f})
-	return nil
+	var err error
+	l.format, err = proxy.ParseLogFormat(text)
+	s.logs = append(s.logs, l)
+	return err
 }
 
 // levels are Apache's, in the words of package slog.
@@ -79,8 +102,7 @@ var levels = map[string]slog.Level{
 	"trace5": proxy.LevelTrace5, "trace6": proxy.LevelTrace6, "trace7": proxy.LevelTrace7, "trace8": proxy.LevelTrace8,
 }
 
-// applyLogLevel reads "[module:]level …". What is logged here comes from the
-// proxy, so its level counts, and that of all others only before it.
+// applyLogLevel reads "[module:]level …".
 func applyLogLevel(_ *builder, s *scope, d *conf.Directive) error {
 	for _, w := range d.Args {
 		module, name, ok := strings.Cut(w, ":")
@@ -92,17 +114,32 @@ func applyLogLevel(_ *builder, s *scope, d *conf.Directive) error {
 			return fmt.Errorf("level %q is not known", name)
 		}
 		module = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(module, ".c"), "mod_"), "_module")
-		switch module {
-		case "", "proxy", "proxy_http":
-			s.settings.logLevel = &level
-		}
+		s.settings.logLevels = append(s.settings.logLevels, moduleLevel{module, level})
 	}
 	return nil
 }
 
+// levelOf returns the level of what the proxy says. A word without a module
+// sets all modules anew; of proxy and proxy_http the more talkative counts.
+func levelOf(words []moduleLevel) slog.Level {
+	core, http := slog.LevelWarn, slog.LevelWarn
+	for _, w := range words {
+		switch w.module {
+		case "":
+			core, http = w.level, w.level
+		case "proxy":
+			core = w.level
+		case "proxy_http":
+			http = w.level
+		}
+	}
+	return min(core, http)
+}
+
 // logFiles are the open files of logs; those with one name are shared.
 type logFiles struct {
-	root string
+	root           string
+	stdout, stderr io.Writer // the program's
 
 	mu   sync.Mutex // guards files
 	open map[string]*os.File
@@ -111,10 +148,10 @@ type logFiles struct {
 // writer opens a log for appending.
 func (l *logFiles) writer(name string) (io.Writer, error) {
 	if name == "" || name == "/dev/stderr" {
-		return os.Stderr, nil
+		return l.stderr, nil
 	}
 	if name == "/dev/stdout" {
-		return os.Stdout, nil
+		return l.stdout, nil
 	}
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(l.root, name)

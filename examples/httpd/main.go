@@ -72,19 +72,23 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 	}
 	defer func() { stopBackends() }()
 	if *check {
+		st, err := newSite(b, &logFiles{root: b.opt.root, stdout: stdout, stderr: stderr}, nil)
+		if err != nil {
+			return fail(err)
+		}
+		st.close()
 		fmt.Fprintln(stderr, "Syntax OK")
 		return 0
 	}
-	s := &server{log: log}
+	s := &server{log: log, stdout: stdout, stderr: stderr}
 	if err := s.start(b); err != nil {
 		return fail(err)
 	}
 	for name, addr := range s.addresses() {
-		fmt.Fprintf(stdout, "port %s is http://%s/\n", name, addr)
-	}
-	if *file == "" {
-		for _, addr := range s.addresses() {
-			fmt.Fprintf(stdout, "open http://%s/ and http://%s/server-status\nstop with Ctrl-C\n", addr, addr)
+		if *file == "" {
+			fmt.Fprintf(stdout, "open http://%[1]s/, http://%[1]s/balancer-manager and http://%[1]s/server-status\nstop with Ctrl-C\n", addr)
+		} else {
+			fmt.Fprintf(stdout, "port %s is http://%s/\n", name, addr)
 		}
 	}
 	fmt.Fprintln(stderr, "ready")

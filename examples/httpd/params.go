@@ -126,7 +126,7 @@ func (p *params) set(word string) error {
 	case "receivebuffersize", "flushpackets", "flushwait", "flusher":
 		return nil // the system's buffers and pauses of the backend decide
 	case "loadfactor", "lbset", "route", "redirect", "status", "hcmethod", "hcpasses", "hcfails", "hcinterval", "hcuri", "hctemplate", "hcexpr", "secret":
-		return fmt.Errorf("parameter %s concerns balancers or other protocols, which are not part of this program yet", key)
+		return fmt.Errorf("parameter %s belongs to members of balancers, or to other protocols", key)
 	case "ping":
 		d, err := duration(value, time.Second)
 		if err != nil || d < time.Millisecond {

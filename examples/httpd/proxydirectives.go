@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,15 +19,19 @@ type rule struct {
 	pattern *regexp.Regexp
 	target  string // "!" for none
 	params  params
+
+	socket, text string         // target, taken apart
+	proto        *proxy.Handler // for finding out what it takes and where that goes
+	number       int            // among all rules
 }
 
 // proxyDirectives are those of mod_proxy and mod_proxy_http.
 func proxyDirectives() []directive {
 	const dir = anyServer | inLocation | inProxy
 	return []directive{
-		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, apply: applyPass},
+		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, note: "http, https, h2, h2c, ws, wss, unix:, balancer:", apply: applyPass},
 		{name: "ProxyPassMatch", in: anyServer | inLocation, min: 1, max: -1, apply: applyPass},
-		{name: "ProxyPassInherit", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+		{name: "ProxyPassInherit", in: anyServer, min: 1, max: 1, note: "Off means off; in httpd the rules are inherited all the same", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			on, err := onOff(d)
 			if err == nil && !on {
 				s.rules = append(s.rules, nil) // a mark: the main server's rules do not hold here
@@ -44,7 +49,7 @@ func proxyDirectives() []directive {
 		}},
 		{name: "ProxyPreserveHost", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.preserveHost })},
 		{name: "ProxyAddHeaders", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.addHeaders })},
-		{name: "ProxyRequests", in: anyServer, min: 1, max: 1, apply: func(_ *builder, _ *scope, d *conf.Directive) error {
+		{name: "ProxyRequests", in: anyServer, min: 1, max: 1, note: "Off alone: forward proxying is not part of this program yet", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
 			on, err := onOff(d)
 			if err == nil && on {
 				return d.Errorf("ProxyRequests On is not supported: forward proxying is not part of this program yet")
@@ -57,6 +62,12 @@ func proxyDirectives() []directive {
 				return d.Errorf("ProxyVia is On, Off, Full or Block")
 			}
 			s.settings.via = &mode
+			return nil
+		}},
+		{name: "ProxyBadHeader", in: anyServer, min: 1, max: 1, note: "IsError alone: malformed answers are always errors", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
+			if !strings.EqualFold(d.Args[0], "IsError") {
+				return fmt.Errorf("%s is not supported: a malformed answer could be read in two ways, and is always an error", d.Args[0])
+			}
 			return nil
 		}},
 		{name: "ProxyErrorOverride", in: dir, min: 1, max: -1, apply: applyErrorOverride},
@@ -73,12 +84,9 @@ func proxyDirectives() []directive {
 			b.opt.source, err = parseSource(d.Args[0])
 			return err
 		}},
-		{name: "Proxy100Continue", in: dir, min: 1, max: 1, note: "Expect is always forwarded, with a time limit", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
-			_, err := onOff(d)
-			return err
-		}},
+		{name: "Proxy100Continue", in: dir, min: 1, max: 1, note: "On forwards Expect with a time limit, and then sends the body without an answer", apply: applySwitch(func(s *settings) **bool { return &s.expect })},
 		{name: "ProxySet", in: anyServer | inLocation | inProxy, min: 1, max: -1, apply: applyProxySet},
-		{name: "Proxy", section: true, in: anyServer, min: 1, max: -1, apply: applyProxySection},
+		{name: "Proxy", section: true, in: anyServer, min: 1, max: -1, note: "compared with the decoded URL of the backend", apply: applyProxySection},
 		{name: "ProxyMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyProxySection},
 	}
 }
@@ -118,33 +126,44 @@ func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
 		}
 	}
 	r.target = words[0]
-	for _, w := range words[1:] {
-		if err := r.params.set(w); err != nil {
+	r.socket, r.text = cutUnix(r.target)
+	rest := r.params.set
+	if isBalancer(r.text) {
+		c, err := s.cluster(r.text, d)
+		if err != nil {
 			return err
+		}
+		if err := c.setAll(words[1:], rest); err != nil {
+			return err
+		}
+	} else {
+		for _, w := range words[1:] {
+			if err := rest(w); err != nil {
+				return err
+			}
 		}
 	}
 	if r.target != "!" {
 		if err := b.checkTarget(r); err != nil {
 			return err
 		}
+	} else if err := r.except(); err != nil {
+		return err
 	}
+	b.rules++
+	r.number = b.rules
 	s.rules = append(s.rules, r)
 	return nil
 }
 
 // checkTarget refuses at the start what no request could be sent to.
 func (b *builder) checkTarget(r *rule) error {
-	_, text := cutUnix(r.target)
-	scheme, rest, ok := strings.Cut(text, "://")
+	scheme, rest, ok := strings.Cut(r.text, "://")
 	if !ok {
 		return fmt.Errorf("%q is no URL", r.target)
 	}
-	switch scheme = strings.ToLower(scheme); scheme {
-	case "http", "https", "h2", "h2c", "ws", "wss":
-	case "balancer", "fcgi", "ajp", "ftp", "scgi", "uwsgi":
-		return fmt.Errorf("%s:// is not part of this program yet", scheme)
-	default:
-		return fmt.Errorf("scheme %q is not known", scheme)
+	if err := checkScheme(scheme); err != nil && !isBalancer(r.text) {
+		return err
 	}
 	if r.pattern == nil && !strings.Contains(rest, "/") {
 		rest += "/"
@@ -155,7 +174,34 @@ func (b *builder) checkTarget(r *rule) error {
 	if r.pattern == nil && strings.HasSuffix(r.path, "/") != strings.HasSuffix(rest, "/") {
 		b.warn(r.at.Errorf("only one of %s and %s ends in a slash: paths will be joined wrongly", r.path, r.target))
 	}
-	_, err := r.newHandler()
+	return r.makeProto()
+}
+
+// checkScheme refuses schemes that are not spoken.
+func checkScheme(scheme string) error {
+	switch scheme = strings.ToLower(scheme); scheme {
+	case "http", "https", "h2", "h2c", "ws", "wss":
+		return nil
+	case "fcgi", "ajp", "ftp", "scgi", "uwsgi":
+		return fmt.Errorf("%s:// is not part of this program yet", scheme)
+	}
+	return fmt.Errorf("scheme %q is not known", scheme)
+}
+
+// except makes what finds out whether "!" stands for a path.
+func (r *rule) except() error {
+	r.text = "http://nowhere.invalid/"
+	if r.pattern == nil && !strings.HasSuffix(r.path, "/") {
+		r.text = "http://nowhere.invalid"
+	}
+	return r.makeProto()
+}
+
+func (r *rule) makeProto() (err error) {
+	if r.proto, err = r.newHandler(); err == nil {
+		r.proto.Mapping = r.params.pathMapping()
+		_, _, err = r.proto.MapURL(&url.URL{Path: "/"}) // compiles it
+	}
 	return err
 }
 
@@ -182,8 +228,8 @@ func applyReverse(_ *builder, s *scope, d *conf.Directive) error {
 	if len(words) != 1 {
 		return fmt.Errorf("want a URL, after a path outside of <Location>")
 	}
-	_, url := cutUnix(words[0])
-	s.settings.reverse = append(s.settings.reverse, proxy.ReverseRule{Path: path, URL: url})
+	_, to := cutUnix(words[0])
+	s.settings.reverse = append(s.settings.reverse, proxy.ReverseRule{Path: path, URL: to})
 	return nil
 }
 
@@ -224,6 +270,13 @@ func applyProxySet(b *builder, s *scope, d *conf.Directive) error {
 			return fmt.Errorf("want a URL before the parameters")
 		}
 	}
+	if isBalancer(url) {
+		c, err := s.cluster(url, d)
+		if err != nil {
+			return err
+		}
+		return c.setAll(words, c.unknown)
+	}
 	var p params
 	for _, w := range words {
 		if err := p.set(w); err != nil {
@@ -258,10 +311,15 @@ func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(strings.ToLower(p.path), "balancer://") {
-		return d.Errorf("balancers are not part of this program yet")
-	}
-	if len(d.Args) > 1 {
+	if isBalancer(p.path) && p.pattern == nil {
+		c, err := s.cluster(p.path, d)
+		if err != nil {
+			return err
+		}
+		if err := c.setAll(d.Args[1:], c.unknown); err != nil {
+			return err
+		}
+	} else if len(d.Args) > 1 {
 		var own params
 		for _, w := range d.Args[1:] {
 			if err := own.set(w); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
@@ -12,16 +13,17 @@ import (
 
 // requirement is a tree of Require directives.
 type requirement struct {
-	kind     string // "any", "all", "none", "granted", "denied", "ip"
+	kind     string // "any", "all", "none", "granted", "denied", "ip", "method", "env"
 	not      bool
 	access   *proxy.Access // of kind "ip"
+	words    []string      // of kinds "method" and "env"
 	children []requirement
 }
 
 // accessDirectives are those of mod_authz_core and mod_authz_host.
 func accessDirectives() []directive {
 	const in = inLocation | inProxy | inRequire
-	list := []directive{{name: "Require", in: in, min: 1, max: -1, apply: applyRequire}}
+	list := []directive{{name: "Require", in: in, min: 1, max: -1, note: "all granted, all denied, ip, local, method, env; not before it in <RequireAll>", apply: applyRequire}}
 	for _, name := range []string{"RequireAny", "RequireAll", "RequireNone"} {
 		list = append(list, directive{name: name, section: true, in: in, max: 0, apply: applyRequireSection})
 	}
@@ -50,11 +52,15 @@ func applyRequire(_ *builder, s *scope, d *conf.Directive) error {
 		return s.require(&r, words[1:])
 	case "local":
 		return s.require(&r, []string{"127.0.0.0/8", "::1"})
+	case "method", "env":
+		if len(words) == 1 {
+			return fmt.Errorf("%s takes names", words[0])
+		}
+		r.kind, r.words = strings.ToLower(words[0]), words[1:]
 	default:
-		return fmt.Errorf("%q is not supported: all, ip and local are", words[0])
+		return fmt.Errorf("%q is not supported: all, ip, local, method and env are", words[0])
 	}
-	s.add(r)
-	return nil
+	return s.add(r)
 }
 
 // require adds a requirement of addresses.
@@ -64,21 +70,28 @@ func (s *scope) require(r *requirement, words []string) error {
 		return err
 	}
 	r.kind, r.access = "ip", &proxy.Access{Allow: prefixes}
-	s.add(*r)
-	return nil
+	return s.add(*r)
 }
 
 // add adds to the <RequireAll> that is open, or to what the section requires,
 // of which any suffices.
-func (s *scope) add(r requirement) {
-	if s.context == inRequire {
-		s.needs.children = append(s.needs.children, r)
-		return
+func (s *scope) add(r requirement) error {
+	in := &s.needs
+	if s.context != inRequire {
+		if s.settings.require == nil {
+			s.settings.require = &requirement{kind: "any"}
+		}
+		in = s.settings.require
 	}
-	if s.settings.require == nil {
-		s.settings.require = &requirement{kind: "any"}
+	if in.kind != "all" && (r.not || r.kind == "none") {
+		what := "a negative Require"
+		if !r.not {
+			what = "<RequireNone>"
+		}
+		return fmt.Errorf("%s has no effect in <Require%s>: put it into <RequireAll>", what, strings.ToUpper(in.kind[:1])+in.kind[1:])
 	}
-	s.settings.require.children = append(s.settings.require.children, r)
+	in.children = append(in.children, r)
+	return nil
 }
 
 func applyRequireSection(b *builder, s *scope, d *conf.Directive) error {
@@ -89,27 +102,20 @@ func applyRequireSection(b *builder, s *scope, d *conf.Directive) error {
 	if err := inner.needs.check(); err != nil {
 		return err
 	}
-	s.add(inner.needs)
-	return nil
+	return s.add(inner.needs)
 }
 
-// check refuses what could never let anyone through, or lets through whom it
-// does not name.
+// check refuses what could never let anyone through.
 func (r *requirement) check() error {
 	if len(r.children) == 0 {
 		return errors.New("the section requires nothing")
 	}
-	positive := false
 	for _, c := range r.children {
-		positive = positive || !c.not
-		if c.not && r.kind != "all" {
-			return fmt.Errorf("a negative Require has no effect in <Require%s>", r.kind)
+		if !c.not && c.kind != "none" {
+			return nil
 		}
 	}
-	if !positive {
-		return errors.New("the section has only negative requirements")
-	}
-	return nil
+	return errors.New("the section has only negative requirements")
 }
 
 // allows reports whether the requirement lets the request through.
@@ -120,6 +126,14 @@ func (r *requirement) allows(req *http.Request) bool {
 		ok = true
 	case "ip":
 		ok = r.access.Allows(req)
+	case "method":
+		// HEAD is GET without a body, as in httpd.
+		ok = slices.Contains(r.words, req.Method) || req.Method == http.MethodHead && slices.Contains(r.words, http.MethodGet)
+	case "env":
+		for _, name := range r.words {
+			_, set := visitOf(req).env[name]
+			ok = ok || set
+		}
 	case "any", "none":
 		for i := range r.children {
 			ok = ok || r.children[i].allows(req)

@@ -2,12 +2,16 @@ package main
 
 import (
 	"errors"
-	"log/slog"
+	"maps"
+	"net/netip"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/internal/expr"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -27,11 +31,16 @@ type scope struct {
 	locations []*scope
 	proxies   []*scope
 	logs      []customLog
+	clusters  []*cluster // in the order in which they are first named
+
+	checkTemplates map[string]*checkParams // ProxyHCTemplate
+	checkExprs     map[string]*expr.Expr   // ProxyHCExpr
 
 	// of sections
 	path    string // of a <Location>; or the URL of a <Proxy>
 	pattern *regexp.Regexp
 	status  bool // SetHandler server-status
+	manager bool // SetHandler balancer-manager
 
 	needs requirement // the <RequireAll> that is being read
 }
@@ -50,8 +59,22 @@ type settings struct {
 	cookieDomains []proxy.CookieRule
 	cookiePaths   []proxy.CookieRule
 	require       *requirement
-	logLevel      *slog.Level
+	logLevels     []moduleLevel
 	errorLog      string
+
+	tls            tlsSettings
+	encodedSlashes *encodedSlashes
+	traceOff       *bool
+	expect         *bool          // Proxy100Continue
+	documents      map[int]string // ErrorDocument
+	envIf, setEnv  []envStep
+	requestHeader  []*headerEdit
+	header         []*headerEdit
+	remoteHeader   string
+	trusted        []netip.Prefix // of RemoteIPHeader
+
+	growth                                        *int
+	balancerPersist, balancerInherit, proxyStatus *bool
 }
 
 // merge returns s with what inner says otherwise.
@@ -67,15 +90,33 @@ func (s settings) merge(inner settings) settings {
 	over(&s.timeout, inner.timeout)
 	over(&s.proxyTimeout, inner.proxyTimeout)
 	over(&s.require, inner.require)
-	over(&s.logLevel, inner.logLevel)
+	over(&s.encodedSlashes, inner.encodedSlashes)
+	over(&s.traceOff, inner.traceOff)
+	over(&s.expect, inner.expect)
+	over(&s.growth, inner.growth)
+	over(&s.balancerPersist, inner.balancerPersist)
+	over(&s.balancerInherit, inner.balancerInherit)
+	over(&s.proxyStatus, inner.proxyStatus)
+	if inner.remoteHeader != "" {
+		s.remoteHeader = inner.remoteHeader
+	}
 	if inner.errorLog != "" {
 		s.errorLog = inner.errorLog
 	}
-	s.reverse = append(s.reverse[:len(s.reverse):len(s.reverse)], inner.reverse...)
-	s.cookieDomains = append(s.cookieDomains[:len(s.cookieDomains):len(s.cookieDomains)], inner.cookieDomains...)
-	s.cookiePaths = append(s.cookiePaths[:len(s.cookiePaths):len(s.cookiePaths)], inner.cookiePaths...)
+	s.tls = s.tls.merge(inner.tls)
+	s.documents = mergeDocuments(s.documents, inner.documents)
+	s.reverse = behind(s.reverse, inner.reverse)
+	s.cookieDomains = behind(s.cookieDomains, inner.cookieDomains)
+	s.cookiePaths = behind(s.cookiePaths, inner.cookiePaths)
+	s.logLevels = behind(s.logLevels, inner.logLevels)
+	s.envIf, s.setEnv = behind(s.envIf, inner.envIf), behind(s.setEnv, inner.setEnv)
+	s.requestHeader, s.header = behind(s.requestHeader, inner.requestHeader), behind(s.header, inner.header)
+	s.trusted = behind(s.trusted, inner.trusted)
 	return s
 }
+
+// behind returns a list of its own with inner behind outer.
+func behind[T any](outer, inner []T) []T { return append(outer[:len(outer):len(outer)], inner...) }
 
 func over[T any](dst **T, src *T) {
 	if src != nil {
@@ -96,8 +137,17 @@ type builder struct {
 	opt     options
 	main    *scope
 	vhosts  []*scope
+	rules   int               // how many ProxyPass there are
 	formats map[string]string // LogFormat nicknames
 	warn    func(err error)
+}
+
+// file returns where a file that the configuration names is.
+func (b *builder) file(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(b.opt.root, name)
 }
 
 // build reads a parsed configuration.
@@ -108,16 +158,27 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 	if err := b.apply(b.main, list); err != nil {
 		return nil, err
 	}
+	if err := b.checkClusters(); err != nil {
+		return nil, err
+	}
 	if len(b.main.listen) == 0 {
 		for _, v := range b.vhosts {
 			for _, a := range v.addresses {
 				_, port := splitAddress(a)
-				b.main.listen = append(b.main.listen, port)
+				if !isPort(port) {
+					port = "80"
+				}
+				if !slices.Contains(b.main.listen, port) {
+					b.main.listen = append(b.main.listen, port)
+				}
 			}
 		}
 	}
 	if len(b.main.listen) == 0 {
-		return nil, errors.New("the configuration has neither Listen nor <VirtualHost>")
+		b.main.listen = slices.Sorted(maps.Keys(opt.listen))
+	}
+	if len(b.main.listen) == 0 {
+		return nil, errors.New("the configuration has neither Listen nor <VirtualHost>, and no -listen is given")
 	}
 	return b, nil
 }

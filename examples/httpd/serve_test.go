@@ -208,7 +208,7 @@ ProxyPass /main http://backend.test/main
 		{"80", "one.test//private/x", 403, ""},
 		{"80", "one.test/app/../private/x", 403, ""},
 		{"80", "one.test/%70rivate/x", 403, ""},
-		{"80", "one.test/x%2F..%2Fprivate", 403, ""},
+		{"80", "one.test/x%2F..%2Fprivate", 404, ""},
 		{"80", "one.test/app/x%2Fy", 404, ""}, // AllowEncodedSlashes is off
 		{"80", "one.test/public/x", 200, "backend.test /public/x"},
 		{"80", "one.test/app/secret/x", 403, ""},
@@ -324,14 +324,26 @@ func TestDemonstration(t *testing.T) {
 	_, text := p.get("80", "demo/")
 	require.Contains(t, text, "/server-status")
 	for _, name := range []string{"one", "two", "three"} {
-		_, text = p.get("80", "demo/"+name+"/x")
+		_, text = p.get("80", "demo/app/x")
 		require.True(t, strings.HasPrefix(text, "backend "+name+" got\n\nGET /x HTTP/1.1\n"), text)
 	}
-	resp, _ := p.get("80", "demo/one/go")
-	require.Equal(t, "http://demo/one/there", resp.Header.Get("Location"))
+	resp, _ := p.get("80", "demo/app/go")
+	require.Equal(t, "http://demo/app/there", resp.Header.Get("Location"))
+	resp, text = p.get("80", "demo/login")
+	cookie, _, _ := strings.Cut(resp.Header.Get("Set-Cookie"), ";")
+	name, _, _ := strings.Cut(strings.TrimPrefix(text, "backend "), " ")
+	require.Equal(t, "ROUTEID=."+name, cookie)
+	for range 3 {
+		_, text = p.get("80", "demo/app/x", withCookie(cookie))
+		require.Contains(t, text, "backend "+name+" got")
+	}
+	_, text = p.get("80", "demo/balancer-manager")
+	require.Contains(t, text, "balancer://demo")
 	_, text = p.get("80", "demo/server-status")
 	require.Contains(t, text, "<td>usable")
 	require.Contains(t, out.String(), "open http://127.0.0.1:")
+	resp, _ = p.get("80", "demo/nothing")
+	require.Equal(t, 404, resp.StatusCode)
 	signals <- syscall.SIGTERM
 	require.Zero(t, <-done)
 }

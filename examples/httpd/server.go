@@ -3,11 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,17 @@ type options struct {
 	root        string            // folder of relative names
 	source      netip.Addr
 	idleTimeout time.Duration
-	traceOff    bool
+	noKeepAlive bool
+	runtimeDir  string // DefaultRuntimeDir
+	maxChecks   int    // health checks at a time, of each balancer
+}
+
+// stateDir is where what outlives a restart is kept.
+func (o *options) stateDir() string {
+	if o.runtimeDir != "" {
+		return o.runtimeDir
+	}
+	return o.root
 }
 
 // dialer returns a dialer that obeys -resolve, or nil.
@@ -47,26 +58,22 @@ func (o *options) dialer() func(ctx context.Context, network, addr string) (net.
 
 // modules are the names for which <IfModule> holds.
 var modules = map[string]bool{
+	"proxy_balancer": true, "proxy_hcheck": true, "lbmethod_byrequests": true, "lbmethod_bytraffic": true, "lbmethod_bybusyness": true, "lbmethod_heartbeat": true, "slotmem_shm": true, "watchdog": true,
 	"core": true, "so": true, "proxy": true, "proxy_http": true, "authz_core": true, "authz_host": true, "log_config": true, "status": true,
+	"headers": true, "setenvif": true, "env": true, "remoteip": true, "version": true, "proxy_wstunnel": true, "unixd": true, "mpm_event": true,
 }
 
+// version is that of the httpd whose configurations are read.
+const version = "2.4.71"
+
+// hasModule takes both of a module's names: mod_proxy.c and proxy_module.
 func hasModule(name string) bool {
-	for _, form := range []string{"mod_%s.c", "%s_module"} {
-		var short string
-		if n, _ := fmt.Sscanf(name, form, &short); n == 1 && modules[trimModule(short)] {
-			return true
-		}
+	if file, ok := strings.CutPrefix(name, "mod_"); ok {
+		name, ok = strings.CutSuffix(file, ".c")
+		return ok && modules[name]
 	}
-	return false
-}
-
-func trimModule(s string) string {
-	for _, end := range []string{".c", "_module"} {
-		if len(s) > len(end) && s[len(s)-len(end):] == end {
-			return s[:len(s)-len(end)]
-		}
-	}
-	return s
+	name, ok := strings.CutSuffix(name, "_module")
+	return ok && modules[name] || modules[strings.TrimSuffix(name, ".c")]
 }
 
 // load reads a configuration file.
@@ -75,7 +82,7 @@ func load(file string, opt options, log *slog.Logger) (*builder, error) {
 	for k, v := range opt.defines {
 		defines[k] = v
 	}
-	list, err := conf.File(file, conf.Options{Defines: defines, HasModule: hasModule, Warn: func(e *conf.Error) { log.Warn(e.Error()) }})
+	list, err := conf.File(file, conf.Options{Defines: defines, HasModule: hasModule, Version: version, Warn: func(e *conf.Error) { log.Warn(e.Error()) }})
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +92,8 @@ func load(file string, opt options, log *slog.Logger) (*builder, error) {
 // server serves a site, and replaces it on reload.
 type server struct {
 	log     *slog.Logger
+	stdout  io.Writer
+	stderr  io.Writer
 	current atomic.Pointer[site]
 	tunnels proxy.Tunnels
 
@@ -115,7 +124,7 @@ func (s *server) acquire() *site {
 func (s *server) start(b *builder) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st, err := newSite(b, &s.tunnels)
+	st, err := newSite(b, &logFiles{root: b.opt.root, stdout: s.stdout, stderr: s.stderr}, &s.tunnels)
 	if err != nil {
 		return err
 	}
@@ -149,6 +158,11 @@ func (s *server) start(b *builder) error {
 		s.serve(l, st)
 	}
 	if old != nil {
+		if old.opt.noKeepAlive != st.opt.noKeepAlive {
+			for _, l := range s.listeners {
+				l.http.SetKeepAlivesEnabled(!st.opt.noKeepAlive)
+			}
+		}
 		old.retire()
 	}
 	return nil
@@ -187,9 +201,10 @@ func (s *server) serve(l *listener, st *site) {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			st := s.acquire()
 			defer st.release()
-			st.host(l.configured, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), siteKey{}, st)))
+			st.host(l.configured, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{site: st})))
 		}),
 	}
+	l.http.SetKeepAlivesEnabled(!st.opt.noKeepAlive)
 	go func() {
 		if err := l.http.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("listener failed", "address", l.configured, "error", err)

@@ -2,18 +2,17 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"path"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/proxy"
-	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // site is a configuration at work. It is replaced as a whole by a reload, and
@@ -21,6 +20,7 @@ import (
 type site struct {
 	listen  []string // as configured
 	hosts   []*host  // the main server first
+	pools   []*pool
 	opt     options
 	logs    *logFiles
 	refs    atomic.Int64
@@ -35,9 +35,15 @@ type host struct {
 	rules     []*rule
 	locations []*scope
 	proxies   []*scope
-	routes    map[*rule]*proxy.Transport
+	mapped    bool // some rule has mapping=
+	routes    map[*rule]http.RoundTripper
+	direct    []*proxy.Transport // of rules that lead to no balancer
+	pools     map[string]*pool   // its balancers, and those it inherits
+	manager   *balancer.Manager
 	tunnels   *proxy.Tunnels
-	traceOff  bool
+	name      string // ServerName
+	base      *served
+	log       io.Writer
 	logger    *slog.Logger
 	serve     http.Handler // with the access logs around it
 
@@ -45,30 +51,27 @@ type host struct {
 	handlers map[string]*served
 }
 
-// served is what a rule does under some sections.
-type served struct {
-	require *requirement // nil lets everyone through
-	handler http.Handler
-}
-
 // newSite makes a configuration ready to serve.
-func newSite(b *builder, tunnels *proxy.Tunnels) (*site, error) {
-	st := &site{listen: b.main.listen, opt: b.opt, logs: &logFiles{root: b.opt.root}}
+func newSite(b *builder, logs *logFiles, tunnels *proxy.Tunnels) (*site, error) {
+	st := &site{listen: b.main.listen, opt: b.opt, logs: logs}
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
-		h, err := st.newHost(b.main, s, tunnels)
-		if err != nil {
-			_ = st.logs.close()
+		if _, err := st.newHost(b.main, s, tunnels); err != nil {
+			st.close()
 			return nil, err
 		}
-		st.hosts = append(st.hosts, h)
 	}
 	return st, nil
 }
 
 func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
-	h := &host{scope: s, settings: s.settings, tunnels: tunnels, traceOff: st.opt.traceOff,
-		routes: make(map[*rule]*proxy.Transport), handlers: make(map[string]*served),
-		rules: s.rules, locations: s.locations, proxies: s.proxies}
+	h := &host{scope: s, settings: s.settings, tunnels: tunnels,
+		routes: make(map[*rule]http.RoundTripper), handlers: make(map[string]*served),
+		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies}
+	for _, named := range []*scope{s, main} {
+		if h.name == "" && len(named.names) > 0 {
+			h.name = named.names[0]
+		}
+	}
 	logs := s.logs
 	if s != main {
 		h.settings = main.settings.merge(s.settings)
@@ -83,10 +86,20 @@ func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ErrorLog: %w", err)
 	}
-	h.logger = logger(w, said(h.settings.logLevel, slog.LevelWarn))
+	h.log, h.logger = w, logger(w, levelOf(h.settings.logLevels))
+	h.base = &served{settings: h.settings}
+	st.hosts = append(st.hosts, h) // from now on closed with the site
+	if err := st.startClusters(h, s, st.hosts[0].pools); err != nil {
+		return nil, err
+	}
+	h.manager = h.newManager()
 	for _, r := range h.allRules() {
-		if r.target != "!" {
-			h.routes[r] = h.newTransport(r, st.opt)
+		h.mapped = h.mapped || r.params.mapped
+		if r.target == "!" {
+			continue
+		}
+		if err := h.startRule(r, st.opt); err != nil {
+			return nil, locate(r.at, err)
 		}
 	}
 	h.serve = http.HandlerFunc(h.route)
@@ -95,7 +108,14 @@ func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 		if err != nil {
 			return nil, fmt.Errorf("CustomLog: %w", err)
 		}
-		h.serve = (&proxy.AccessLog{Output: w, Format: l.format}).Wrap(h.serve)
+		h.serve = l.wrap(w, h.serve)
+	}
+	if field := h.settings.remoteHeader; field != "" {
+		trusted := h.settings.trusted
+		if len(trusted) == 0 {
+			trusted = everyone
+		}
+		h.serve = (&proxy.RemoteIP{Header: field, TrustedProxies: trusted, Logger: h.logger}).Wrap(h.serve)
 	}
 	return h, nil
 }
@@ -125,255 +145,12 @@ func inherit(main, own []*rule) []*rule {
 }
 
 func (h *host) allRules() []*rule {
-	var all []*rule
-	for _, r := range h.rules {
-		if r != nil {
-			all = append(all, r)
-		}
-	}
+	all := h.rules[:len(h.rules):len(h.rules)]
 	for _, l := range h.locations {
 		all = append(all, l.rules...)
 	}
 	return all
 }
-
-// newTransport makes what speaks to the backend of a rule.
-func (h *host) newTransport(r *rule, opt options) *proxy.Transport {
-	socket, text := cutUnix(r.target)
-	scheme, rest, _ := strings.Cut(text, "://")
-	if i := strings.IndexAny(rest, "/?$"); i >= 0 {
-		rest = rest[:i]
-	}
-	b := &backend.Backend{
-		URL: &url.URL{Scheme: strings.ToLower(scheme), Host: rest}, Socket: socket, Logger: h.logger, SourceAddr: opt.source,
-		Timeout: said(h.settings.proxyTimeout, said(h.settings.timeout, backend.DefaultTimeout)),
-	}
-	if dial := opt.dialer(); dial != nil && socket == "" {
-		b.DialContext = dial
-	}
-	t := &proxy.Transport{Backend: b}
-	r.params.apply(t, &proxy.Handler{})
-	for _, p := range h.proxies {
-		if p.covers(r.target) {
-			for _, own := range p.rules {
-				own.params.apply(t, &proxy.Handler{})
-			}
-		}
-	}
-	return t
-}
-
-// newHandler makes the handler of a rule, without its settings.
-func (r *rule) newHandler() (*proxy.Handler, error) {
-	_, text := cutUnix(r.target)
-	if r.pattern != nil {
-		return proxy.NewMatchHandler(r.pattern.String(), text)
-	}
-	u, err := url.Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	if u.Host == "" {
-		return nil, fmt.Errorf("%q names no host", r.target)
-	}
-	return &proxy.Handler{Prefix: r.path, Target: u}, nil
-}
-
-// route finds what serves a request: the rule, and the sections that apply.
-func (h *host) route(w http.ResponseWriter, r *http.Request) {
-	if h.traceOff && r.Method == http.MethodTrace {
-		http.Error(w, "405 Method Not Allowed", http.StatusMethodNotAllowed)
-		return
-	}
-	at := cleanPath(r.URL.Path)
-	var key strings.Builder
-	var status bool
-	var sections []*scope
-	var chosen *rule
-	for i, l := range h.locations {
-		if !l.contains(at) {
-			continue
-		}
-		fmt.Fprintf(&key, "l%d", i)
-		sections = append(sections, l)
-		if n := len(l.rules); n > 0 {
-			chosen = l.rules[n-1]
-		}
-		status = status || l.status
-	}
-	if chosen == nil {
-		chosen = h.pick(at)
-	}
-	if chosen != nil && chosen.target != "!" {
-		fmt.Fprintf(&key, "r%p", chosen)
-		var covering []*scope
-		to := chosen.mapped(at)
-		for i, p := range h.proxies {
-			if p.covers(to) {
-				fmt.Fprintf(&key, "p%d", i)
-				covering = append(covering, p)
-			}
-		}
-		sections = append(covering, sections...)
-	}
-	s, err := h.served(key.String(), chosen, sections)
-	switch {
-	case err != nil:
-		h.logger.Error("request cannot be served", "path", at, "error", err)
-		http.Error(w, "500 Internal Server Error", http.StatusInternalServerError)
-	case s.require != nil && !s.require.allows(r):
-		h.logger.Info("client denied by configuration", "client", r.RemoteAddr, "path", at)
-		http.Error(w, "403 Forbidden", http.StatusForbidden)
-	case status && s.handler == nil:
-		r.Context().Value(siteKey{}).(*site).status(w, r)
-	case s.handler == nil:
-		http.NotFound(w, r)
-	default:
-		s.handler.ServeHTTP(w, r)
-	}
-}
-
-// pick returns the first rule of the list that fits, "!" included.
-func (h *host) pick(at string) *rule {
-	for _, r := range h.rules {
-		if r != nil && r.fits(at) {
-			return r
-		}
-	}
-	return nil
-}
-
-func (r *rule) fits(at string) bool {
-	if r.pattern != nil {
-		return r.pattern.MatchString(at)
-	}
-	return hasPrefix(at, mergeSlashes(r.path))
-}
-
-// mapped is the URL that <Proxy> sections are compared with.
-func (r *rule) mapped(at string) string {
-	_, target := cutUnix(r.target)
-	if r.pattern == nil {
-		return target + strings.TrimPrefix(at, mergeSlashes(r.path))
-	}
-	groups := r.pattern.FindStringSubmatch(at)
-	var b strings.Builder
-	used := false
-	for i := 0; i < len(target); i++ {
-		if target[i] == '$' && i+1 < len(target) && '0' <= target[i+1] && target[i+1] <= '9' {
-			i++
-			used = true
-			if n := int(target[i] - '0'); n < len(groups) {
-				b.WriteString(groups[n])
-			}
-			continue
-		}
-		b.WriteByte(target[i])
-	}
-	if !used {
-		b.WriteString(at)
-	}
-	return b.String()
-}
-
-// contains reports whether a <Location> applies to a path.
-func (s *scope) contains(at string) bool {
-	if s.pattern != nil {
-		return s.pattern.MatchString(at)
-	}
-	return hasPrefix(at, s.path)
-}
-
-// hasPrefix compares whole segments.
-func hasPrefix(at, prefix string) bool {
-	return strings.HasPrefix(at, prefix) && (strings.HasSuffix(prefix, "/") || len(at) == len(prefix) || at[len(prefix)] == '/')
-}
-
-// cleanPath resolves dots and merges slashes.
-func cleanPath(p string) string {
-	clean := path.Clean("/" + p)
-	if clean != "/" && (strings.HasSuffix(p, "/") || strings.HasSuffix(p, "/.") || strings.HasSuffix(p, "/..")) {
-		clean += "/"
-	}
-	return clean
-}
-
-func mergeSlashes(p string) string {
-	for strings.Contains(p, "//") {
-		p = strings.ReplaceAll(p, "//", "/")
-	}
-	return p
-}
-
-// served returns what a rule does under sections; each combination is made
-// once.
-func (h *host) served(key string, r *rule, sections []*scope) (*served, error) {
-	h.mu.RLock()
-	s := h.handlers[key]
-	h.mu.RUnlock()
-	if s != nil {
-		return s, nil
-	}
-	all := h.settings
-	for _, section := range sections {
-		all = all.merge(section.settings)
-	}
-	s = &served{require: all.require}
-	if r != nil && r.target != "!" {
-		ph, err := h.newHandler(r, all)
-		if err != nil {
-			return nil, err
-		}
-		s.handler = ph
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if other := h.handlers[key]; other != nil {
-		return other, nil
-	}
-	h.handlers[key] = s
-	return s, nil
-}
-
-// newHandler makes the proxy of a rule under settings.
-func (h *host) newHandler(r *rule, s settings) (*proxy.Handler, error) {
-	ph, err := r.newHandler()
-	if err != nil {
-		return nil, err
-	}
-	ph.Mapping = r.params.pathMapping()
-	ph.RefuseEncodedSlashes = ph.Mapping == proxy.MappingDecoded
-	ph.Transport = h.routes[r]
-	ph.PreserveHost = said(s.preserveHost, false)
-	ph.Via = said(s.via, proxy.ViaOff)
-	if len(h.scope.names) > 0 {
-		ph.ServerName = h.scope.names[0]
-	}
-	ph.Forwarded = proxy.ForwardedApache
-	if !said(s.addHeaders, true) {
-		ph.Forwarded = proxy.ForwardedOff
-	}
-	ph.Reverse, ph.CookieDomains, ph.CookiePaths = s.reverse, s.cookieDomains, s.cookiePaths
-	ph.ErrorOverride = s.override
-	ph.MaxForwards = max(said(s.maxForwards, -1), 0)
-	ph.Tunnels = h.tunnels
-	ph.TunnelTimeout = said(s.proxyTimeout, said(s.timeout, time.Minute))
-	ph.Logger = h.logger
-	if r.usesWebSocket() {
-		ph.Upgrades = []string{"websocket"}
-	} else {
-		ph.Upgrades = []string{}
-	}
-	r.params.apply(&proxy.Transport{Backend: &backend.Backend{}}, ph)
-	return ph, nil
-}
-
-func (r *rule) usesWebSocket() bool {
-	_, target := cutUnix(r.target)
-	return strings.HasPrefix(target, "ws://") || strings.HasPrefix(target, "wss://")
-}
-
-type siteKey struct{}
 
 // host returns the virtual host for a request that came in on a listener.
 func (st *site) host(listen string, r *http.Request) *host {
@@ -430,10 +207,13 @@ func (st *site) retire() {
 func (st *site) close() {
 	st.once.Do(func() {
 		for _, h := range st.hosts {
-			for _, t := range h.routes {
+			for _, t := range h.direct {
 				t.CloseIdleConnections()
 				_ = t.Backend.Close()
 			}
+		}
+		for _, p := range st.pools {
+			_ = p.Close()
 		}
 		_ = st.logs.close()
 	})

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -18,7 +19,12 @@ var statusPage = template.Must(template.New("status").Parse(`<!DOCTYPE html>
 <table><tr><th>Backend<th>State<th>Elected<th>Busy<th>Waiting<th>Open<th>Idle<th>Created<th>Reused<th>Errors<th>Sent<th>Received</tr>
 {{range .Backends}}<tr><td>{{.Name}}<td>{{.State}}<td>{{.Elected}}<td>{{.Busy}}<td>{{.Waiting}}<td>{{.Open}}<td>{{.Idle}}<td>{{.Created}}<td>{{.Reused}}<td>{{.Errors}}<td>{{.Sent}}<td>{{.Received}}</tr>
 {{end}}</table>
-<h2>Tunnels</h2>
+{{range .Balancers}}<h2>balancer://{{.Name}}</h2>
+<p>Method {{.Method}}, {{.Usable}} of {{len .Members}} members usable</p>
+<table><tr><th>Member<th>Status<th>Elected<th>Busy<th>Load<th>To<th>From<th>Errors</tr>
+{{range .Members}}<tr><td>{{.Name}}<td>{{.Status}}<td>{{.Elected}}<td>{{.Busy}}<td>{{.Load}}<td>{{.Sent}}<td>{{.Received}}<td>{{.Errors}}</tr>
+{{end}}</table>
+{{end}}<h2>Tunnels</h2>
 {{if .Tunnels}}<table><tr><th>Client<th>Protocol<th>Backend<th>For<th>Sent<th>Received</tr>
 {{range .Tunnels}}<tr><td>{{.ClientAddr}}<td>{{.Protocol}}<td>{{.Target}}<td>{{.Duration}}<td>{{.Sent}}<td>{{.Received}}</tr>
 {{end}}</table>{{else}}<p>None.</p>{{end}}
@@ -39,12 +45,23 @@ func (st *site) status(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var page struct {
-		Backends []backendRow
-		Tunnels  []proxy.TunnelStats
+		Backends  []backendRow
+		Balancers []balancer.Stats // with ProxyStatus On
+		Tunnels   []proxy.TunnelStats
 	}
 	for _, h := range st.hosts {
-		for _, t := range h.routes {
+		for _, t := range h.direct {
 			page.Backends = append(page.Backends, backendRow{t.Backend.String(), t.Backend.Stats()})
+		}
+	}
+	for _, p := range st.pools {
+		for _, m := range p.Members() {
+			if b := m.Backend(); b != nil {
+				page.Backends = append(page.Backends, backendRow{b.String(), b.Stats()})
+			}
+		}
+		if said(st.hosts[0].settings.proxyStatus, false) {
+			page.Balancers = append(page.Balancers, p.Stats())
 		}
 	}
 	sort.Slice(page.Backends, func(i, j int) bool { return page.Backends[i].Name < page.Backends[j].Name })

@@ -63,8 +63,8 @@ type Backend struct {
 	// TLS configures TLS for the schemes that speak it: RootCAs for an own CA,
 	// Certificates for a client certificate, ServerName for the name sent as
 	// SNI and verified (default: the URL's host). If nil, a configuration that
-	// verifies against the system's roots. Without NextProtos, "http/1.1" is
-	// offered by ALPN, and "h2" for the scheme h2.
+	// verifies against the system's roots. Without NextProtos, "h2" is
+	// offered by ALPN for the scheme h2, and "http/1.1" for the others.
 	TLS *tls.Config
 
 	// ProxyProtocol, if not zero, announces each client to the backend by a
@@ -130,8 +130,9 @@ type Backend struct {
 	// connection's buffers. Zero means 8192 and 4096. Apache: iobuffersize.
 	ReadBufferSize, WriteBufferSize int
 
-	// Logger gets changes of state at level Warn and connections at level
-	// Debug. If nil, nothing is logged.
+	// Logger gets changes of state at level Warn, new connections at level
+	// Debug and reused ones two levels below it (Apache: trace2). If nil,
+	// nothing is logged.
 	Logger *slog.Logger
 
 	// OnStateChange, if not nil, is called after each change of state, with

@@ -9,6 +9,20 @@ import (
 	"time"
 )
 
+// Probe opens a connection as a request would, with its TLS handshake and its
+// PROXY header, and closes it. It neither looks at the state of the backend nor
+// changes it, and takes no place in the pool. Health checks use it.
+func (b *Backend) Probe(ctx context.Context) error {
+	if err := b.setup(); err != nil {
+		return err
+	}
+	c, err := b.dial(ctx, Client{})
+	if err != nil {
+		return &DialError{Address: b.address, Err: err}
+	}
+	return c.Conn.Close()
+}
+
 // dial opens a connection: connect, PROXY header, TLS. The caller holds a
 // place in the pool for it.
 func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {

@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"time"
@@ -119,6 +120,11 @@ func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
 		}
 		return nil, err
 	}
+	if c.used {
+		b.note(ctx, levelTrace2, "backend: connection reused", c)
+	} else {
+		b.note(ctx, slog.LevelDebug, "backend: connection opened", c)
+	}
 	c.trial = trial
 	b.counters.busy.Add(1)
 	return c, nil
@@ -146,6 +152,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool
 			b.tend()
 			return c, nil
 		}
+		b.note(ctx, slog.LevelDebug, "backend: idle connection not fit for use", c)
 		p.discard(b, c)
 	}
 	if b.MaxConns <= 0 || p.open < b.MaxConns {
@@ -163,6 +170,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool
 	w := &waiter{handed: make(chan *Conn, 1), client: client, fresh: fresh}
 	p.line.push(w)
 	p.mu.Unlock()
+	b.note(ctx, slog.LevelDebug, "backend: waiting for a connection", nil)
 	return b.wait(ctx, w)
 }
 

@@ -229,6 +229,40 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestSchemeH2OffersH2: without NextProtos, and nothing else.
+func TestSchemeH2OffersH2(t *testing.T) {
+	certified := httptest.NewTLSServer(http.NotFoundHandler())
+	defer certified.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(certified.Certificate())
+	for name, tc := range map[string]struct {
+		served []string
+		works  bool
+	}{
+		"speaks h2": {[]string{"h2"}, true},
+		"does not":  {[]string{"http/1.1"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: tc.served}
+			l := listen(t, "tcp", "127.0.0.1:0", func(c net.Conn) {
+				c = tls.Server(c, config)
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+			})
+			b := &Backend{URL: &url.URL{Scheme: "h2", Host: l.Addr().String()}, TLS: &tls.Config{RootCAs: roots}}
+			defer b.Close()
+			c, err := b.Get(context.Background())
+			if !tc.works {
+				require.ErrorContains(t, err, "TLS handshake")
+				require.Zero(t, b.Stats().Open)
+				return
+			}
+			require.NoError(t, err)
+			c.Release(false)
+		})
+	}
+}
+
 func TestArm(t *testing.T) {
 	b, m := inMemory()
 	defer b.Close()

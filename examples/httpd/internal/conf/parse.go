@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -29,6 +27,10 @@ type Options struct {
 
 	// HasModule says whether <IfModule name> holds. If nil, it never does.
 	HasModule func(name string) bool
+
+	// Version is that of the server, such as "2.4.71", for <IfVersion>. If
+	// empty, no condition on it holds, negated or not.
+	Version string
 
 	// Warn is told of what is odd but no error. If nil, nobody is.
 	Warn func(*Error)
@@ -69,6 +71,7 @@ func Parse(r io.Reader, name string, opt Options) ([]*Directive, error) {
 // parser holds the sections that are open, the outermost first.
 type parser struct {
 	opt     Options
+	root    string // ServerRoot, once it was given
 	open    []*Directive
 	skipped int // how many of the open sections, from the first whose condition failed
 }
@@ -151,8 +154,11 @@ func (p *parser) line(text, file string, line, depth int) error {
 	if err != nil {
 		return at("%w", err)
 	}
-	if len(words) == 0 {
-		return at("section has no name")
+	if len(words) == 0 || words[0] == "" {
+		if d.Section {
+			return at("section has no name")
+		}
+		return at("directive has no name")
 	}
 	d.Name, d.Args = words[0], words[1:]
 	if d.Section {
@@ -174,38 +180,28 @@ func (p *parser) tooDeep(at func(string, ...any) error) error {
 }
 
 // openSection enters a section; a conditional one leaves no trace but its
-// children.
+// children, which belong to the parent.
 func (p *parser) openSection(d *Directive, at func(string, ...any) error) error {
-	holds := true
-	switch {
-	case d.Is("IfDefine"), d.Is("IfModule"):
-		if len(d.Args) != 1 {
-			return at("<%s> takes one name", d.Name)
+	if conditional(d) {
+		holds, err := p.holds(d)
+		if err != nil {
+			return at("%w", err)
 		}
-		name, not := strings.CutPrefix(d.Args[0], "!")
-		if d.Is("IfDefine") {
-			_, holds = p.opt.Defines[name]
-		} else {
-			holds = p.opt.HasModule != nil && p.opt.HasModule(name)
-		}
-		holds = holds != not
-		// What stands inside belongs to the parent.
-		p.open = append(p.open, d)
 		if !holds {
 			p.skipped = 1
 		}
-	default:
+	} else {
 		parent := p.container()
 		parent.Children = append(parent.Children, d)
-		p.open = append(p.open, d)
 	}
+	p.open = append(p.open, d)
 	return p.tooDeep(at)
 }
 
 // container is the innermost open section that is not conditional.
 func (p *parser) container() *Directive {
 	for i := len(p.open) - 1; ; i-- {
-		if d := p.open[i]; i == 0 || !d.Is("IfDefine") && !d.Is("IfModule") {
+		if d := p.open[i]; i == 0 || !conditional(d) {
 			return d
 		}
 	}
@@ -242,42 +238,11 @@ func (p *parser) directive(d *Directive, depth int) error {
 	case d.Is("Include"), d.Is("IncludeOptional"):
 		return p.include(d, depth)
 	default:
+		if d.Is("ServerRoot") && len(d.Args) == 1 {
+			p.root = d.Args[0]
+		}
 		c := p.container()
 		c.Children = append(c.Children, d)
-	}
-	return nil
-}
-
-// include reads the files that a name or pattern stands for, in order.
-func (p *parser) include(d *Directive, depth int) error {
-	if len(d.Args) != 1 {
-		return d.Errorf("%s takes one name", d.Name)
-	}
-	pattern := d.Args[0]
-	if !filepath.IsAbs(pattern) {
-		pattern = filepath.Join(filepath.Dir(d.File), pattern)
-	}
-	if st, err := os.Stat(pattern); err == nil && st.IsDir() {
-		pattern = filepath.Join(pattern, "*")
-	}
-	names, err := filepath.Glob(pattern)
-	if err != nil {
-		return d.Errorf("%s: %w", d.Args[0], err)
-	}
-	if len(names) == 0 && d.Is("Include") {
-		return d.Errorf("Include: no file %s", pattern)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		f, err := os.Open(name)
-		if err != nil {
-			return d.Errorf("Include: %w", err)
-		}
-		err = p.read(f, name, depth+1)
-		_ = f.Close()
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }

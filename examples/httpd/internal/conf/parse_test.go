@@ -32,6 +32,7 @@ func testOptions() Options {
 		Defines:   map[string]string{"SET": "", "HOST": "h.test"},
 		Getenv:    func(n string) (string, bool) { return "from env", n == "ENV" },
 		HasModule: func(n string) bool { return n == "mod_proxy.c" },
+		Version:   "2.4.71",
 	}
 }
 
@@ -51,6 +52,8 @@ func TestParse(t *testing.T) {
 		"defined here":        {"Define X 1\nA ${X}\nUnDefine X\nA ${X}", `A "1"; A "${X}"`},
 		"IfDefine":            {"<IfDefine SET>\nA\n</IfDefine>\n<IfDefine !SET>\nB\n</IfDefine>\n<IfDefine NO>\nC\n</IfDefine>", `A`},
 		"IfModule":            {"<IfModule mod_proxy.c>\nA\n</IfModule>\n<IfModule !x>\nB\n</IfModule>\n<IfModule x>\n<D>\n<E>\n</E>\n</D>\nC \"\n</IfModule>\nF", `A; B; F`},
+		"IfVersion":           {"<IfVersion >= 2.4>\nA\n</IfVersion>\n<IfVersion < 2.4.71>\nB\n</IfVersion>\n<IfVersion 2.4.71>\nC\n</IfVersion>\n<IfVersion !> 2.5>\nD\n</IfVersion>\n<IfVersion ~ ^2\\.4>\nE\n</IfVersion>\n<IfVersion = /^2\\.2/>\nF\n</IfVersion>", `A; C; D; E`},
+		"IfFile":              {"<IfFile parse.go>\nA\n</IfFile>\n<IfFile !parse.go>\nB\n</IfFile>\n<IfFile none>\nC\n</IfFile>", `A`},
 		"condition in parent": {"<S>\n<IfDefine SET>\nA\n<T>\nB\n</T>\n</IfDefine>\nC\n</S>", `<S>{A; <T>{B}; C}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -68,12 +71,15 @@ func TestParseErrorsSayWhere(t *testing.T) {
 		"section open":    {"\n<A>\nB", "x.conf:2: <A> is not closed"},
 		"no bracket":      {"<A", `x.conf:1: section has no closing ">"`},
 		"no name":         {"< >", "x.conf:1: section has no name"},
+		"empty name":      {`"" A`, "x.conf:1: directive has no name"},
 		"wrong end":       {"<A>\n<B>\n</A>", "x.conf:3: </A> where </B> is expected, for line 2"},
 		"end of nothing":  {"</A>", "x.conf:1: </A> closes nothing"},
 		"NUL":             {"A \x00", "x.conf:1: NUL byte"},
 		"Define":          {"Define", "x.conf:1: Define takes a name and may take a value"},
 		"no include":      {"Include nowhere.conf", "x.conf:1: Include: no file nowhere.conf"},
 		"IfModule":        {"<IfModule>\n</IfModule>", "x.conf:1: <IfModule> takes one name"},
+		"IfVersion":       {"<IfVersion 2.x>\n</IfVersion>", `x.conf:1: "2.x" is no version`},
+		"operator":        {"<IfVersion <> 2>\n</IfVersion>", `x.conf:1: operator "<>" is not known`},
 		"too deep":        {strings.Repeat("<A>\n", 70), "x.conf:64: sections are nested too deeply"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -100,6 +106,11 @@ func TestInclude(t *testing.T) {
 	got, err := File(main, Options{})
 	require.NoError(t, err)
 	require.Equal(t, "A; C; B; A; C; B; D", show(got))
+	write("deep/1/x.conf", "X")
+	write("deep/2.conf", "Y")
+	got, err = File(write("sub/rooted.conf", "ServerRoot "+dir+"\nInclude deep\nInclude c.inc\nInclude [dx]eep/*.conf"), Options{})
+	require.NoError(t, err)
+	require.Equal(t, fmt.Sprintf("ServerRoot %q; X; Y; C; Y", dir), show(got))
 	loop := write("loop.conf", "Include loop.conf")
 	_, err = File(loop, Options{})
 	require.ErrorContains(t, err, "too deeply")

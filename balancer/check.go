@@ -1,0 +1,180 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// Check is an active health check. Checks of a member begin at once, and each
+// next one is timed from the end of the one before, so that they never overlap.
+// The counts of passes and fails in a row begin anew at the opposite result.
+// A template is just a value that several members share.
+type Check struct {
+	// Method is TCP (a connection can be opened), OPTIONS, HEAD or GET. The
+	// latter three ask for Path. With "11" behind them the connection may be
+	// kept, else it is closed after the check; HTTP/1.1 is spoken in any case.
+	// Apache: hcmethod.
+	Method string `json:"method,omitempty"`
+
+	// Func, if not nil, does the check in place of Method: for protocols of
+	// your own. Its context ends after Timeout.
+	Func func(ctx context.Context, m *Member) error `json:"-"`
+
+	// Interval is the time between checks, spread by a tenth at random. Zero
+	// means 30 s. Apache: hcinterval.
+	Interval time.Duration `json:"interval,omitempty"`
+
+	// Timeout bounds a check. Zero means 10 s.
+	Timeout time.Duration `json:"timeout,omitempty"`
+
+	// Passes and Fails are how many results in a row it takes to use the
+	// member again, and to use it no more. Zero means 1. Apache: hcpasses,
+	// hcfails.
+	Passes int `json:"passes,omitempty"`
+	Fails  int `json:"fails,omitempty"`
+
+	// Path is what HTTP checks ask for, put behind the path of the member's
+	// URL; it may have a query. Empty means "/". Apache: hcuri.
+	Path string `json:"path,omitempty"`
+
+	// Host is the Host of HTTP checks. Empty means the member's.
+	Host string `json:"host,omitempty"`
+
+	// MinStatus and MaxStatus are the statuses that pass. Zero means 200 and
+	// 399. Apache: hcexpr.
+	MinStatus int `json:"minStatus,omitempty"`
+	MaxStatus int `json:"maxStatus,omitempty"`
+
+	// Expect, if not nil, judges answers in place of the statuses. body is the
+	// beginning of the body, up to 64 KB. Apache: hcexpr with hc('body').
+	Expect func(resp *http.Response, body []byte) error `json:"-"`
+
+	// Unproven keeps a new member out of use until it has passed. Otherwise it
+	// is used from the start, until it fails.
+	Unproven bool `json:"unproven,omitempty"`
+}
+
+const (
+	defaultCheckInterval = 30 * time.Second
+	defaultCheckTimeout  = 10 * time.Second
+	maxCheckBody         = 64 << 10
+)
+
+func (c *Check) validate() error {
+	if c.Func == nil {
+		switch c.httpMethod() {
+		case "TCP", "OPTIONS", "HEAD", "GET":
+		default:
+			return fmt.Errorf("method %q: want TCP, OPTIONS, HEAD or GET", c.Method)
+		}
+	}
+	if c.Interval < 0 || c.Timeout < 0 || c.Passes < 0 || c.Fails < 0 {
+		return errors.New("a negative number")
+	}
+	if _, err := url.ParseRequestURI(c.path()); err != nil || c.path()[0] != '/' {
+		return fmt.Errorf("path %q: want /path", c.Path)
+	}
+	return nil
+}
+
+func (c *Check) httpMethod() string { return strings.TrimSuffix(strings.ToUpper(c.Method), "11") }
+
+func (c *Check) path() string {
+	if c.Path == "" {
+		return "/"
+	}
+	return c.Path
+}
+
+// run does the check once.
+func (c *Check) run(ctx context.Context, m *Member) (err error) {
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = defaultCheckTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	switch {
+	case c.Func != nil:
+		defer func() {
+			if p := recover(); p != nil { // of a user: a failure, not an end
+				err = fmt.Errorf("check panicked: %v", p)
+			}
+		}()
+		return c.Func(ctx, m)
+	case c.httpMethod() == "TCP":
+		return m.connect(ctx)
+	}
+	return c.ask(ctx, m)
+}
+
+// connect opens a connection to the member.
+func (m *Member) connect(ctx context.Context) error {
+	if m.backend != nil {
+		return m.backend.Probe(ctx)
+	}
+	port := m.base.Port()
+	if port == "" {
+		port = backend.DefaultPort(m.base.Scheme)
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(m.base.Hostname(), port))
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// ask sends a request through the member's RoundTripper.
+func (c *Check) ask(ctx context.Context, m *Member) error {
+	path, query, _ := strings.Cut(c.path(), "?")
+	u := m.base
+	u.RawQuery = query
+	u.RawPath = m.rawBase + path
+	decoded, err := url.PathUnescape(u.RawPath)
+	if err != nil {
+		return err
+	}
+	u.Path = decoded
+	r, err := http.NewRequestWithContext(ctx, c.httpMethod(), u.String(), nil)
+	if err != nil {
+		return err
+	}
+	r.Header["User-Agent"] = []string{"modproxy (health check)"}
+	if r.Host = m.config.Load().Host; c.Host != "" {
+		r.Host = c.Host
+	}
+	r.Close = !strings.HasSuffix(c.Method, "11")
+	resp, err := m.rt.RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxCheckBody))
+	if err != nil {
+		return err
+	}
+	if c.Expect != nil {
+		return c.Expect(resp, body)
+	}
+	low, high := c.MinStatus, c.MaxStatus
+	if low == 0 {
+		low = http.StatusOK
+	}
+	if high == 0 {
+		high = 399
+	}
+	if resp.StatusCode < low || resp.StatusCode > high {
+		return fmt.Errorf("status %d is not in %d to %d", resp.StatusCode, low, high)
+	}
+	return nil
+}

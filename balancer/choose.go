@@ -1,0 +1,356 @@
+package balancer
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// Why a member was chosen, besides the name of the method.
+const (
+	whySession  = "session"
+	whyRedirect = "redirect"
+)
+
+// Why members are passed over, besides their flags.
+const (
+	skipError    = "in error"
+	skipTrial    = "on trial"
+	skipCheck    = "health check failed"
+	skipFull     = "full"
+	skipTried    = "already tried"
+	skipRejected = "busy"
+)
+
+// decision is what came of choosing.
+type decision struct {
+	member  *Member
+	why     string
+	trial   bool         // this request probes the member
+	skipped []proxy.Skip // those passed over
+}
+
+// candidates lends slices for lists of members.
+var candidates = sync.Pool{New: func() any { return new([]*Member) }}
+
+// Choose returns the member that a request would be sent to, or why there is
+// none. The method's turn counts as played, but nothing else changes: for
+// tests, and to see what a configuration does.
+func (b *Balancer) Choose(r *http.Request) (*Member, error) {
+	v := b.view.Load()
+	d, err := b.choose(v, r, v.session(r), nil, false)
+	return d.member, err
+}
+
+// choose picks a member for a request: that of the session, or one by the
+// method. Members in tried are left out.
+func (b *Balancer) choose(v *view, r *http.Request, s session, tried []*Member, admit bool) (decision, error) {
+	if b.unwell.Load() == 0 && !v.limited && !v.redirects && !s.known && len(tried) == 0 {
+		for i := range v.sets {
+			if well := v.sets[i].well; len(well) > 0 {
+				if m := v.config.Method.Pick(r, well); m != nil {
+					return decision{member: m, why: v.method, skipped: v.skipped}, nil
+				}
+			}
+		}
+	}
+	c := chooser{b: b, view: v, r: r, tried: tried, admit: admit}
+	return c.choose(s)
+}
+
+// chooser chooses where the short way of choose does not do.
+type chooser struct {
+	b       *Balancer
+	view    *view
+	r       *http.Request
+	tried   []*Member // by this request
+	refused []*Member // lost a race for a trial
+	now     time.Time // zero until health was looked at
+	forced  bool      // health does not matter
+	admit   bool      // trials are taken
+}
+
+func (c *chooser) choose(s session) (decision, error) {
+	if s.known {
+		if d := c.bound(s.route); d.member != nil {
+			return d, nil
+		}
+		if c.view.config.Sticky.NoFailover {
+			return decision{skipped: c.skips(nil)}, ErrSessionMember
+		}
+	}
+	d := c.free()
+	if d.member == nil && len(c.tried) == 0 && c.recover() {
+		d = c.free()
+	}
+	if d.member == nil {
+		d.skipped = c.skips(nil)
+		if c.view.closed {
+			return d, ErrClosed
+		}
+		return d, ErrNoMember
+	}
+	if c.view.redirects && !s.known {
+		d = c.redirected(d)
+	}
+	return d, nil
+}
+
+// bound returns the member of a session, or the one it redirects to.
+func (c *chooser) bound(route string) decision {
+	why := whySession
+	for range len(c.view.members) + 1 { // redirects may lead in a circle
+		next := ""
+		for _, m := range c.view.routes[route] {
+			if c.usable(m, true) {
+				if d, ok := c.take(m, why); ok {
+					return d
+				}
+			}
+			if next == "" {
+				next = m.config.Load().Redirect
+			}
+		}
+		if next == "" {
+			break
+		}
+		route, why = next, whyRedirect
+	}
+	return decision{}
+}
+
+// redirected follows the redirect of a member chosen for a request without a
+// session.
+func (c *chooser) redirected(d decision) decision {
+	to := d.member.config.Load().Redirect
+	if to == "" {
+		return d
+	}
+	for _, m := range c.view.routes[to] {
+		if m != d.member && m.Flags()&Draining == 0 && c.usable(m, true) {
+			if e, ok := c.take(m, whyRedirect); ok {
+				if d.trial {
+					d.member.endTrial()
+				}
+				e.skipped = append(slices.Clip(d.skipped), proxy.Skip{Member: d.member.name, Why: whyRedirect})
+				return e
+			}
+		}
+	}
+	return d
+}
+
+// free chooses by the method: set by set, first among those with room, then
+// among those where requests can wait.
+func (c *chooser) free() decision {
+	lent := candidates.Get().(*[]*Member)
+	defer func() {
+		clear((*lent)[:cap(*lent)])
+		candidates.Put(lent)
+	}()
+	for _, waiting := range []bool{false, true} {
+		if waiting && !c.view.limited {
+			break
+		}
+		for i := range c.view.sets {
+			for {
+				*lent = c.offer(&c.view.sets[i], (*lent)[:0], waiting)
+				if len(*lent) == 0 {
+					break
+				}
+				m := c.view.config.Method.Pick(c.r, *lent)
+				if m == nil {
+					break
+				}
+				if d, ok := c.take(m, c.view.method); ok {
+					return d
+				}
+			}
+		}
+	}
+	return decision{}
+}
+
+// offer appends the candidates of a set to list.
+func (c *chooser) offer(s *memberSet, list []*Member, waiting bool) []*Member {
+	missing := s.off
+	for _, m := range s.ordinary {
+		if c.usable(m, waiting) {
+			list = append(list, m)
+		} else {
+			missing++
+		}
+	}
+	for _, m := range s.spares {
+		if missing == 0 {
+			break
+		}
+		if c.usable(m, waiting) {
+			list = append(list, m)
+			missing--
+		}
+	}
+	if len(list) > 0 {
+		return list
+	}
+	for _, m := range s.standbys {
+		if c.usable(m, waiting) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// usable reports whether a member can be chosen. With waiting, a full member
+// can if there is room in its line.
+func (c *chooser) usable(m *Member, waiting bool) bool { return c.skip(m, waiting) == "" }
+
+// skip returns why a member cannot be chosen, or "".
+func (c *chooser) skip(m *Member, waiting bool) string {
+	if f := m.Flags(); f&(Disabled|Stopped) != 0 {
+		return "disabled"
+	}
+	if m.removed.Load() {
+		return "removed"
+	}
+	if slices.Contains(c.tried, m) {
+		return skipTried
+	}
+	if slices.Contains(c.refused, m) {
+		return skipRejected
+	}
+	if m.unwell.Load() && !c.forced {
+		if c.now.IsZero() {
+			c.now = time.Now()
+		}
+		if why := m.health.refusal(c.now); why != "" {
+			return why
+		}
+	}
+	if c.view.limited && (m.gate.full() && !waiting || m.gate.closed()) {
+		return skipFull
+	}
+	return ""
+}
+
+// refusal is why the member's health lets nobody in, or "".
+func (h *health) refusal(now time.Time) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.admits(now):
+		return ""
+	case h.checkFailed:
+		return skipCheck
+	case h.state == StateTrial:
+		return skipTrial
+	}
+	return skipError
+}
+
+// take makes m the choice, unless another request probes it already.
+func (c *chooser) take(m *Member, why string) (decision, bool) {
+	trial := false
+	if c.admit {
+		ok := false
+		if trial, ok = m.admit(c.forced); !ok {
+			c.refused = append(c.refused, m)
+			return decision{}, false
+		}
+	}
+	return decision{member: m, why: why, trial: trial, skipped: c.skips(m)}, true
+}
+
+// skips lists the members that cannot be chosen, with the reasons.
+func (c *chooser) skips(chosen *Member) []proxy.Skip {
+	list := slices.Clip(c.view.skipped)
+	for _, m := range c.view.members {
+		if m == chosen || m.Flags()&(Disabled|Stopped|Draining) != 0 {
+			continue // among the view's
+		}
+		if why := c.skip(m, true); why != "" {
+			list = append(list, proxy.Skip{Member: m.name, Why: why})
+		}
+	}
+	return list
+}
+
+// recover clears the error state of all members if all of them are in it, or
+// failed their checks: rather a try than a refusal.
+func (c *chooser) recover() bool {
+	if c.view.config.NoForceRecovery {
+		return false
+	}
+	var sick []*Member
+	for _, m := range c.view.members {
+		if m.Flags()&(Disabled|Stopped|Draining) != 0 {
+			continue
+		}
+		if !m.unwell.Load() {
+			return false
+		}
+		sick = append(sick, m)
+	}
+	if len(sick) == 0 {
+		return false
+	}
+	c.forced, c.refused = true, nil
+	if c.admit {
+		for _, m := range sick {
+			m.MarkOK()
+		}
+	}
+	return true
+}
+
+// await is choose, waiting for a member to become usable for as long as the
+// configuration says.
+func (b *Balancer) await(ctx context.Context, v *view, r *http.Request, s session, tried []*Member) (*view, decision, error) {
+	d, err := b.choose(v, r, s, tried, true)
+	if err == nil || err == ErrClosed || v.config.Timeout <= 0 || len(tried) > 0 {
+		return v, d, err
+	}
+	b.hoping.Add(1)
+	defer b.hoping.Add(-1)
+	end := time.Now().Add(v.config.Timeout)
+	for {
+		freed := b.freed.wait()
+		v = b.view.Load()
+		if d, err = b.choose(v, r, s, tried, true); err == nil || err == ErrClosed {
+			return v, d, err
+		}
+		left := time.Until(end)
+		if left <= 0 {
+			return v, d, err
+		}
+		timer := time.NewTimer(min(left, v.nextTrial()))
+		select {
+		case <-freed:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return v, d, context.Cause(ctx)
+		}
+		timer.Stop()
+	}
+}
+
+// nextTrial returns how long it is until a member may be tried again, a minute
+// if that is not known.
+func (v *view) nextTrial() time.Duration {
+	soonest := time.Minute
+	now := time.Now()
+	for _, m := range v.members {
+		h := &m.health
+		h.mu.Lock()
+		if h.state == StateError && !h.checkFailed && m.config.Load().Flags&(Disabled|Stopped|Draining) == 0 {
+			soonest = min(soonest, max(h.due.Sub(now), time.Millisecond))
+		}
+		h.mu.Unlock()
+	}
+	return soonest
+}

@@ -1,0 +1,60 @@
+package balancer
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// Discovery finds the members of a balancer: in the DNS ([DNS], [SRV]), or
+// wherever yours are listed.
+type Discovery interface {
+	// Discover returns the members as they are now, and how long that may be
+	// believed; zero means the balancer's DiscoveryInterval. On an error, or
+	// when the list is empty, the balancer keeps the members that it has:
+	// better old ones than none.
+	Discover(ctx context.Context) (list []MemberConfig, valid time.Duration, err error)
+}
+
+const (
+	defaultDiscoveryInterval = 30 * time.Second
+	minDiscoveryInterval     = time.Second
+	discoveryTimeout         = 30 * time.Second
+)
+
+// discover asks again and again, until the balancer is closed.
+func (b *Balancer) discover(d Discovery, interval time.Duration) {
+	defer b.work.Done()
+	if interval <= 0 {
+		interval = defaultDiscoveryInterval
+	}
+	for {
+		wait := b.discoverOnce(d, interval)
+		timer := time.NewTimer(wait - wait/10 + rand.N(wait/10+1)) // never later than it is valid
+		select {
+		case <-timer.C:
+		case <-b.life.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+func (b *Balancer) discoverOnce(d Discovery, interval time.Duration) time.Duration {
+	ctx, cancel := context.WithTimeout(b.life, discoveryTimeout)
+	list, valid, err := d.Discover(ctx)
+	cancel()
+	if err == nil && len(list) > 0 {
+		err = b.Update(list)
+	}
+	if err != nil && b.life.Err() == nil {
+		if v := b.view.Load(); v.config.Logger != nil {
+			v.config.Logger.Warn("balancer: discovery", "balancer", v.config.Name, "error", err)
+		}
+		return max(interval, minDiscoveryInterval)
+	}
+	if valid <= 0 {
+		valid = interval
+	}
+	return max(valid, minDiscoveryInterval)
+}

@@ -1,0 +1,143 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// Attempt is one failed try of a request.
+type Attempt struct {
+	Member   string        // its name
+	Status   int           // the answer's, if it was one of FailOnStatus; else 0
+	Err      error         // why it failed; nil with a Status
+	Duration time.Duration // until it failed
+}
+
+// Error is why a balancer could not get a request answered. It is wrapped in a
+// [proxy.Error], which has the status for the client.
+type Error struct {
+	Balancer string
+	Attempts []Attempt    // in their order; none if no member could be chosen
+	Skipped  []proxy.Skip // members that could not be chosen
+	Err      error        // why no further member was tried; nil after the last attempt
+}
+
+// Error names each attempt and each member that was passed over.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "balancer://%s:", e.Balancer)
+	sep := " "
+	for _, a := range e.Attempts {
+		if a.Err != nil {
+			fmt.Fprintf(&b, "%s%s: %v", sep, a.Member, a.Err)
+		} else {
+			fmt.Fprintf(&b, "%s%s: status %d", sep, a.Member, a.Status)
+		}
+		sep = "; "
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, "%s%v", sep, e.Err)
+		sep = "; "
+	}
+	for _, s := range e.Skipped {
+		fmt.Fprintf(&b, "%s%s %s", sep, s.Member, s.Why)
+		sep = ", "
+	}
+	return b.String()
+}
+
+// Unwrap returns the errors of the attempts, and why no further was made.
+func (e *Error) Unwrap() []error {
+	var list []error
+	for _, a := range e.Attempts {
+		if a.Err != nil {
+			list = append(list, a.Err)
+		}
+	}
+	if e.Err != nil {
+		list = append(list, e.Err)
+	}
+	return list
+}
+
+// blame is what a failure says about the member.
+type blame int
+
+const (
+	blameless  blame = iota // nothing: the client left, or a limit was met
+	blameFault              // it failed, but may well serve the next request
+	blameDown               // it is not there
+)
+
+// clientGone reports whether the request ended because nobody wants it any
+// more.
+func clientGone(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, proxy.ErrClientGone) || errors.Is(err, context.Canceled)
+}
+
+// judge decides what err says about the member.
+func judge(ctx context.Context, err error, failOnTimeout bool) blame {
+	if clientGone(ctx, err) || isBusy(err) {
+		return blameless
+	}
+	var e *proxy.Error
+	switch {
+	case errors.As(err, &e):
+		switch e.Op {
+		case proxy.OpRequest, proxy.OpClient, proxy.OpAcquire:
+			return blameless
+		case proxy.OpDial:
+			return blameDown
+		}
+		if errors.Is(err, proxy.ErrStaleConn) {
+			return blameless
+		}
+	case notDialled(err):
+		return blameDown
+	}
+	if failOnTimeout && isTimeout(err) {
+		return blameDown
+	}
+	return blameFault
+}
+
+// isBusy reports whether a limit on requests or connections was met.
+func isBusy(err error) bool {
+	return errors.Is(err, ErrQueueFull) || errors.Is(err, ErrQueueTimeout) ||
+		errors.Is(err, proxy.ErrBusy) || errors.Is(err, backend.ErrBusy) || errors.Is(err, backend.ErrUnusable)
+}
+
+// notDialled reports whether err is of a foreign transport that could not
+// connect.
+func notDialled(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout() || proxy.StatusOf(err) == http.StatusGatewayTimeout
+}
+
+// mayResend reports whether the request may go to another member after err.
+func (v *view) mayResend(r *http.Request, err error) bool {
+	if proxy.MayResend(err) || isBusy(err) || errors.Is(err, backend.ErrClosed) {
+		return true
+	}
+	var e *proxy.Error
+	if !errors.As(err, &e) && notDialled(err) {
+		return true
+	}
+	if e != nil && (e.Op == proxy.OpRequest || e.Op == proxy.OpClient) {
+		return false
+	}
+	return v.config.RetryIdempotent && proxy.IsIdempotent(r)
+}

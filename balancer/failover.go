@@ -1,0 +1,192 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// ErrRetryBudget is returned, beside the failure, when RetryBudget allows no
+// further attempt.
+var ErrRetryBudget = errors.New("the retry budget is spent")
+
+// trail is what a request has tried in vain.
+type trail struct {
+	tried    []*Member
+	attempts []Attempt
+}
+
+// RoundTrip sends the request to a member. Its URL may be of any scheme and
+// host, such as balancer://name: they are replaced by the member's, and the
+// path is put behind the member's.
+//
+// The Request of the answer is the one that the member got. A failure is a
+// [*proxy.Error] that wraps a [*Error].
+func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
+	v := b.view.Load()
+	if v.config.RetryBudget > 0 {
+		b.budget.request(v.config.RetryBudget)
+	}
+	s := v.session(r)
+	var tr trail
+	var body *sentBody
+	var held *http.Response // of a status that another member may do better
+	for {
+		var d decision
+		var err error
+		v, d, err = b.await(r.Context(), v, r, s, tr.tried)
+		if err != nil {
+			if held != nil {
+				return held, nil
+			}
+			body.abandon(r)
+			return nil, b.failure(v, r, &tr, d, err)
+		}
+		next, err := body.again(r)
+		if err != nil {
+			d.undo()
+			if held != nil {
+				return held, nil
+			}
+			return nil, b.failure(v, r, &tr, decision{}, err)
+		}
+		body = next
+		if held != nil {
+			_ = held.Body.Close()
+			held = nil
+		}
+		x := newExchange(b, v, d, s, r, body, tr.attempts)
+		if err = x.enter(); err == errRemoved {
+			d.undo()
+			v = b.view.Load()
+			continue
+		}
+		var resp *http.Response
+		if err == nil {
+			resp, err = x.roundTrip()
+		}
+		if err == nil && !v.failsOn(resp.StatusCode) {
+			return resp, nil
+		}
+		tr.add(x, resp, err)
+		if stop := b.further(v, r, &tr, resp, err); stop != nil {
+			if resp != nil {
+				return resp, nil
+			}
+			body.abandon(r)
+			if clientGone(r.Context(), err) {
+				return nil, err
+			}
+			if stop == errEnough {
+				stop = nil
+			}
+			return nil, b.failure(v, r, &tr, decision{}, stop)
+		}
+		held = resp
+	}
+}
+
+// errEnough is why no further member is tried when the failure says it all.
+var errEnough = errors.New("no further attempt")
+
+// undo gives back what choosing took.
+func (d *decision) undo() {
+	if d.trial {
+		d.member.endTrial()
+	}
+}
+
+func (tr *trail) add(x *exchange, resp *http.Response, err error) {
+	a := Attempt{Member: x.m.name, Err: err, Duration: time.Since(x.start)}
+	if resp != nil {
+		a.Status = resp.StatusCode
+	}
+	tr.tried = append(tr.tried, x.m)
+	tr.attempts = append(tr.attempts, a)
+}
+
+// further returns nil if another member may be tried after a failure, having
+// waited for the back-off; else why not.
+func (b *Balancer) further(v *view, r *http.Request, tr *trail, resp *http.Response, err error) error {
+	ctx := r.Context()
+	if v.config.Logger != nil {
+		a := tr.attempts[len(tr.attempts)-1]
+		v.config.Logger.Log(ctx, slog.LevelInfo, "balancer: attempt failed", "balancer", v.config.Name, "member", a.Member, "status", a.Status, "error", a.Err)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case resp != nil && !proxy.IsIdempotent(r):
+		return errEnough
+	case err != nil && (clientGone(ctx, err) || !v.mayResend(r, err)):
+		return errEnough
+	case len(tr.tried) >= v.attempts:
+		return errEnough
+	case v.config.RetryBudget > 0 && !b.budget.take():
+		return ErrRetryBudget
+	}
+	if n := len(tr.tried); v.config.RetryBackoff > 0 && n > 1 {
+		pause := v.config.RetryBackoff << min(n-2, 10)
+		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// failure words why a request was not answered. The status is that of the last
+// attempt, or 503 when no member could be chosen at all.
+func (b *Balancer) failure(v *view, r *http.Request, tr *trail, d decision, cause error) error {
+	e := &proxy.Error{
+		Op: proxy.OpAcquire, Backend: "balancer://" + v.config.Name, Status: http.StatusServiceUnavailable, Resend: true,
+		Err: &Error{Balancer: v.config.Name, Attempts: tr.attempts, Skipped: d.skipped, Err: cause},
+	}
+	if ctx := r.Context(); ctx.Err() != nil {
+		e.Op, e.Status, e.Resend = proxy.OpClient, proxy.StatusClientClosedRequest, false
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			e.Op, e.Status = proxy.OpAcquire, http.StatusGatewayTimeout
+		}
+		return e
+	}
+	for _, a := range tr.attempts {
+		e.Resend = e.Resend && (proxy.MayResend(a.Err) || isBusy(a.Err) || notDialled(a.Err))
+	}
+	if n := len(tr.attempts); n > 0 {
+		last := tr.attempts[n-1].Err
+		var pe *proxy.Error
+		switch {
+		case last == nil: // a status; the answer is gone
+			e.Status = http.StatusBadGateway
+		case errors.As(last, &pe):
+			e.Op, e.Status = pe.Op, proxy.StatusOf(last)
+		case !isBusy(last) && !notDialled(last):
+			e.Op, e.Status = proxy.OpHeader, proxy.StatusOf(last)
+		}
+	}
+	if e.Status == http.StatusServiceUnavailable {
+		e.RetryAfter = max(v.nextTrial(), time.Second)
+		if isBusy(e.Err) || !v.anyInError() {
+			e.RetryAfter = time.Second
+		}
+	}
+	return e
+}
+
+// anyInError reports whether a member is in the error state.
+func (v *view) anyInError() bool {
+	for _, m := range v.members {
+		if s, _ := m.State(); s == StateError {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,23 @@
+package balancer
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestImports: a balancer carries any protocol, and so must know none but what
+// proxy itself speaks.
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	require.NoError(t, err)
+	const module = "github.com/modproxy/modproxy/"
+	allowed := map[string]bool{"proxy": true, "proxy/backend": true, "balancer": true}
+	for dep := range strings.FieldsSeq(string(out)) {
+		if rest, ok := strings.CutPrefix(dep, module); ok {
+			require.True(t, allowed[rest], "balancer must not import %s", dep)
+		}
+	}
+}

@@ -1,0 +1,174 @@
+package balancer
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// Manager watches and changes balancers while they serve: Apache's
+// balancer-manager. It answers
+//
+//	GET  …            a page, which works without script; with it, figures are live
+//	GET  …?json=1     all that the page shows, for machines
+//	GET  …?xml=1      the same in Apache's XML
+//	POST …            a change, as a form (Apache's names of fields) or as JSON
+//
+// A change needs the balancer's nonce, which the page and both formats for
+// machines carry, and must not come from another site: both guard against
+// forged requests (CSRF). Everything shown is escaped, and the page's
+// Content-Security-Policy allows no script but its own.
+//
+// Access is the embedder's: put middleware in front. As long as neither Allow
+// nor Guarded is set, the page says that it is open. Set the fields before the
+// first request.
+type Manager struct {
+	// Balancers are those that are shown. Apache shows all there are.
+	Balancers []*Balancer
+
+	// List, if not nil, returns the balancers in place of Balancers, for those
+	// that come and go.
+	List func() []*Balancer
+
+	// Allow, if not nil, decides who may see the page and make changes. Others
+	// get 403.
+	Allow func(*http.Request) bool
+
+	// Guarded says that middleware in front decides who gets here.
+	Guarded bool
+
+	// ReadOnly refuses all changes.
+	ReadOnly bool
+
+	// OnChange, if not nil, is called after each change, for example to store
+	// [Balancer.Snapshot]. Apache: BalancerPersist.
+	OnChange func(*Balancer)
+
+	// Logger gets each change, with who made it, at level Info. If nil, nothing
+	// is logged.
+	Logger *slog.Logger
+
+	once      sync.Once
+	secret    [32]byte // behind the nonces
+	crossSite http.CrossOriginProtection
+
+	mu      sync.Mutex // guards the rest
+	added   map[*Balancer]int
+	history map[*Member]*history
+}
+
+// DefaultGrowth is the default of Config.Growth.
+const DefaultGrowth = 5
+
+// Manager returns a [Manager] of this balancer alone.
+func (b *Balancer) Manager() *Manager { return &Manager{Balancers: []*Balancer{b}} }
+
+//go:embed manager.css
+var managerStyle string
+
+//go:embed manager.js
+var managerScript string
+
+// managerPolicy allows the page's own style and script, by their hashes, and
+// connections and forms to where it came from.
+var managerPolicy = "default-src 'none'; style-src " + sourceHash(managerStyle) + "; script-src " + sourceHash(managerScript) +
+	"; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+func sourceHash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+func (m *Manager) setup() {
+	m.once.Do(func() {
+		_, _ = rand.Read(m.secret[:])
+		m.added = make(map[*Balancer]int)
+		m.history = make(map[*Member]*history)
+	})
+}
+
+func (m *Manager) balancers() []*Balancer {
+	if m.List != nil {
+		return m.List()
+	}
+	return m.Balancers
+}
+
+func (m *Manager) find(name string) *Balancer {
+	name = strings.TrimPrefix(name, "balancer://")
+	for _, b := range m.balancers() {
+		if b.Name() == name {
+			return b
+		}
+	}
+	return nil
+}
+
+// nonce is what a change of b must carry. It lives as long as the Manager.
+func (m *Manager) nonce(b *Balancer) string {
+	sum := sha256.Sum256(append(m.secret[:], b.Name()...))
+	return hex.EncodeToString(sum[:16])
+}
+
+func (m *Manager) isNonce(b *Balancer, s string) bool {
+	return subtle.ConstantTimeCompare([]byte(s), []byte(m.nonce(b))) == 1
+}
+
+func (m *Manager) open() bool { return m.Allow == nil && !m.Guarded }
+
+// ServeHTTP answers as the type's comment says.
+func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m.setup()
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", managerPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "same-origin")
+	if m.Allow != nil && !m.Allow(r) {
+		http.Error(w, "forbidden", http.StatusForbidden)
+		return
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		m.show(w, r)
+	case http.MethodPost:
+		m.post(w, r)
+	default:
+		h.Set("Allow", "GET, HEAD, POST")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+	}
+}
+
+// show answers a GET.
+func (m *Manager) show(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	switch {
+	case q.Get("json") == "1" || r.Header.Get("Accept") == "application/json":
+		writeJSON(w, http.StatusOK, m.status())
+	case q.Get("xml") == "1":
+		m.writeXML(w)
+	case q.Get("live") == "1":
+		writeJSON(w, http.StatusOK, m.live())
+	default:
+		m.writePage(w, r, http.StatusOK, "")
+	}
+}
+
+// refuse answers a change that was not made, in the form that was asked in.
+func (m *Manager) refuse(w http.ResponseWriter, r *http.Request, code int, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if isJSON(r) {
+		writeJSON(w, code, map[string]string{"error": text})
+		return
+	}
+	m.writePage(w, r, code, text)
+}

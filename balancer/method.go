@@ -1,0 +1,76 @@
+package balancer
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// A Method chooses among members. It sees only those that may be chosen, and
+// never an empty list.
+//
+// Pick is called for each request, from many goroutines at once. It returns
+// one of usable; for nil, the balancer tries the next set of members. It must
+// not keep or change the slice. What it may want to know of a member is in the
+// methods of [Member]: none of the built-in methods uses anything else.
+type Method interface {
+	Pick(r *http.Request, usable []*Member) *Member
+}
+
+// An Observer is a [Method] that wants to see how requests went. Done is called
+// once for each request that was sent to a member, when its answer has ended.
+type Observer interface {
+	Method
+	Done(m *Member, o Outcome)
+}
+
+// Outcome is how one request to a member went.
+type Outcome struct {
+	Status         int           // of the answer; 0 if there was none
+	Err            error         // why it failed; nil if it did not
+	Latency        time.Duration // to the head of the answer
+	Duration       time.Duration // to its end
+	Sent, Received int64         // bytes of the bodies
+}
+
+// A Loader is a [Method] that keeps a figure for each member, Apache's
+// lbstatus, which managers show as "Load".
+type Loader interface {
+	Method
+	Load(m *Member) int64
+}
+
+// MethodByName returns a new method by Apache's word for it: byrequests,
+// bytraffic, bybusyness, heartbeat; or by ours: random2, first, leasttime, and
+// hash, which maps client addresses.
+func MethodByName(name string) (Method, error) {
+	switch strings.ToLower(name) {
+	case "byrequests", "":
+		return &ByRequests{}, nil
+	case "bytraffic":
+		return ByTraffic{}, nil
+	case "bybusyness":
+		return &ByBusyness{}, nil
+	case "heartbeat":
+		return &Weighted{}, nil
+	case "random2":
+		return Random2{}, nil
+	case "first":
+		return First{}, nil
+	case "leasttime":
+		return &LeastTime{}, nil
+	case "hash":
+		return &Hash{}, nil
+	}
+	return nil, fmt.Errorf("balancer: no method is called %q", name)
+}
+
+// MethodName returns what a method calls itself by a String method, or the
+// name of its type.
+func MethodName(m Method) string {
+	if s, ok := m.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T", m), "*")
+}

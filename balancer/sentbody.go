@@ -1,0 +1,89 @@
+package balancer
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/modproxy/modproxy/proxy"
+)
+
+var errBodyRevoked = errors.New("balancer: read on the request body of an earlier attempt")
+
+// The use of a sentBody.
+const (
+	bodyFresh int32 = iota
+	bodyTouched
+	bodyRevoked
+)
+
+// sentBody is the body of a request as one attempt sees it. It counts what is
+// sent, and as long as nobody has read from it, closing it does not close the
+// client's body, so that another attempt can have it.
+type sentBody struct {
+	r      io.ReadCloser
+	m      *Member
+	use    atomic.Int32
+	sent   atomic.Int64
+	closed atomic.Bool // while untouched
+}
+
+// again returns the body for the next attempt: for a request without one, nil.
+func (s *sentBody) again(r *http.Request) (*sentBody, error) {
+	switch {
+	case r.Body == nil || r.Body == http.NoBody:
+		return nil, nil
+	case s == nil:
+		return &sentBody{r: r.Body}, nil
+	case s.use.CompareAndSwap(bodyFresh, bodyRevoked):
+		return &sentBody{r: s.r}, nil
+	case r.GetBody == nil:
+		return nil, proxy.ErrBodySent
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	return &sentBody{r: body}, nil
+}
+
+// abandon closes the client's body when there is no further attempt.
+func (s *sentBody) abandon(r *http.Request) {
+	switch {
+	case s != nil:
+		if s.use.Load() == bodyFresh {
+			_ = s.r.Close()
+		}
+	case r.Body != nil:
+		_ = r.Body.Close()
+	}
+}
+
+// settle closes the client's body after an answer, if the transport has closed
+// it without reading.
+func (s *sentBody) settle() {
+	if s != nil && s.closed.Load() && s.use.CompareAndSwap(bodyFresh, bodyRevoked) {
+		_ = s.r.Close()
+	}
+}
+
+func (s *sentBody) Read(p []byte) (int, error) {
+	if s.use.Load() != bodyTouched && !s.use.CompareAndSwap(bodyFresh, bodyTouched) && s.use.Load() == bodyRevoked {
+		return 0, errBodyRevoked
+	}
+	n, err := s.r.Read(p)
+	if n > 0 {
+		s.sent.Add(int64(n))
+		s.m.sent.Add(int64(n))
+	}
+	return n, err
+}
+
+func (s *sentBody) Close() error {
+	if s.use.Load() == bodyFresh {
+		s.closed.Store(true)
+		return nil
+	}
+	return s.r.Close()
+}

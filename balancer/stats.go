@@ -1,0 +1,115 @@
+package balancer
+
+import "time"
+
+// Stats are the figures of a balancer at one moment, for managers and metrics.
+type Stats struct {
+	Name    string        `json:"name"`
+	Method  string        `json:"method"`
+	Usable  int           `json:"usable"`  // members that would get requests now
+	Waiting int64         `json:"waiting"` // requests waiting for a member to become usable
+	Members []MemberStats `json:"members"`
+}
+
+// MemberStats are the figures of a member at one moment. They are read one
+// after another, so that they may differ by what happened in between.
+type MemberStats struct {
+	Name     string        `json:"name"`
+	URL      string        `json:"url"`
+	Status   string        `json:"status"` // as [Member.Status]
+	Usable   bool          `json:"usable"`
+	Elected  int64         `json:"elected"`
+	Busy     int64         `json:"busy"`
+	Waiting  int           `json:"waiting"`  // in line for MaxInFlight
+	Sent     int64         `json:"sent"`     // bytes of request bodies
+	Received int64         `json:"received"` // bytes of answer bodies
+	Errors   int64         `json:"errors"`
+	Load     int64         `json:"load"`    // the method's figure, Apache's lbstatus; 0 without one
+	Factor   int           `json:"factor"`  // in hundredths, less during slow start
+	Latency  time.Duration `json:"latency"` // moving average
+
+	State State         `json:"state"`
+	Since time.Time     `json:"since,omitzero"` // when State was entered; zero if it never changed
+	Retry time.Duration `json:"retry"`          // until a trial is allowed, in the error state
+	Cause string        `json:"cause"`          // why State is not usable
+
+	CheckFailed bool      `json:"checkFailed"`
+	Checked     time.Time `json:"checked,omitzero"` // when the last check ended
+	CheckError  string    `json:"checkError"`       // of the last check
+	Checks      int64     `json:"checks"`
+	Passes      int       `json:"passes"` // in a row
+	Fails       int       `json:"fails"`  // in a row
+}
+
+// Stats returns the figures.
+func (b *Balancer) Stats() Stats {
+	v := b.view.Load()
+	s := Stats{Name: v.config.Name, Method: v.method, Waiting: b.hoping.Load(), Members: make([]MemberStats, 0, len(v.members))}
+	loader, _ := v.config.Method.(Loader)
+	for _, m := range v.members {
+		ms := m.Stats()
+		if loader != nil {
+			ms.Load = loader.Load(m)
+		}
+		if ms.Usable {
+			s.Usable++
+		}
+		s.Members = append(s.Members, ms)
+	}
+	return s
+}
+
+// Stats returns the member's figures, without those of the method.
+func (m *Member) Stats() MemberStats {
+	s := MemberStats{
+		Name: m.name, URL: m.String(), Status: m.Status(), Usable: m.Usable(),
+		Elected: m.elected.Load(), Busy: m.busy.Load(), Waiting: m.gate.waiting(),
+		Sent: m.sent.Load(), Received: m.received.Load(), Errors: m.errors.Load(),
+		Factor: m.Factor(), Latency: m.Latency(),
+	}
+	h := &m.health
+	h.mu.Lock()
+	s.State, s.Since, s.CheckFailed = h.state, h.since, h.checkFailed
+	if h.state == StateError {
+		s.Retry = max(time.Until(h.due), 0)
+	}
+	if h.state != StateUsable && h.cause != nil {
+		s.Cause = h.cause.Error()
+	}
+	h.mu.Unlock()
+	if m.b != nil {
+		m.b.checks.mu.Lock()
+		st := &m.check
+		s.Checked, s.Checks, s.Passes, s.Fails = st.last, st.total, st.passes, st.fails
+		if st.lastErr != nil {
+			s.CheckError = st.lastErr.Error()
+		}
+		m.b.checks.mu.Unlock()
+	}
+	return s
+}
+
+// Status returns the member's status in the words of Apache's manager: Init
+// and Ok or Err, and Dis, Stop, Ign, Drn, Stby, Spar, HcFl where they apply.
+func (m *Member) Status() string {
+	s := "Init"
+	f := m.Flags()
+	for i, word := range []string{"Dis", "Stop", "Ign", "Drn", "Stby", "Spar"} {
+		if f&(1<<i) != 0 {
+			s += " " + word
+		}
+	}
+	h := &m.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.checkFailed {
+		s += " HcFl"
+	}
+	switch {
+	case h.state != StateUsable:
+		s += " Err"
+	case f&(Disabled|Stopped) == 0 && !h.checkFailed:
+		s += " Ok"
+	}
+	return s
+}

@@ -1,0 +1,166 @@
+package balancer
+
+import (
+	"slices"
+
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// view is what a request sees of a balancer from beginning to end: members and
+// configuration at one moment, arranged for choosing. It is never changed.
+type view struct {
+	config    Config
+	members   []*Member
+	sets      []memberSet // by number
+	routes    map[string][]*Member
+	redirects bool         // a member has one
+	limited   bool         // a member has MaxInFlight
+	attempts  int          // members that may be tried for one request
+	skipped   []proxy.Skip // by their flags
+	method    string       // its name
+	observer  Observer     // the method, if it is one
+	failOn    [600]bool    // by status
+	closed    bool
+}
+
+// memberSet is the members of one number. Members that an administrator has
+// switched off are not in it, but counted: spares stand in for them.
+type memberSet struct {
+	ordinary, spares, standbys []*Member
+	off                        int       // ordinary members switched off
+	well                       []*Member // candidates if the health of all is good
+}
+
+// rebuild makes the view anew and wakes those who wait; b.mu is held.
+func (b *Balancer) rebuild() {
+	v := &view{config: b.config, members: slices.Clone(b.list), closed: b.closed, method: MethodName(b.config.Method)}
+	v.observer, _ = b.config.Method.(Observer)
+	for _, s := range v.config.FailOnStatus {
+		v.failOn[s] = true
+	}
+	v.routes = make(map[string][]*Member)
+	bySet := make(map[int]*memberSet)
+	var numbers []int
+	for _, m := range v.members {
+		c := m.config.Load()
+		s := bySet[c.LBSet]
+		if s == nil {
+			s = &memberSet{}
+			bySet[c.LBSet] = s
+			numbers = append(numbers, c.LBSet)
+		}
+		if why := s.place(m, c.Flags); why != "" {
+			v.skipped = append(v.skipped, proxy.Skip{Member: m.name, Why: why})
+		}
+		v.redirects = v.redirects || c.Redirect != ""
+		v.limited = v.limited || c.MaxInFlight > 0
+		if c.Route != "" && c.Flags&HotStandby == 0 {
+			v.routes[c.Route] = append(v.routes[c.Route], m)
+		}
+	}
+	for _, m := range v.members { // standbys come after the others of their route
+		if c := m.config.Load(); c.Route != "" && c.Flags&HotStandby != 0 {
+			v.routes[c.Route] = append(v.routes[c.Route], m)
+		}
+	}
+	slices.Sort(numbers)
+	for _, n := range numbers {
+		s := bySet[n]
+		s.well = slices.Concat(s.ordinary, s.spares[:min(s.off, len(s.spares))])
+		if len(s.well) == 0 {
+			s.well = s.standbys
+		}
+		v.sets = append(v.sets, *s)
+	}
+	v.attempts = v.config.MaxAttempts + 1
+	switch {
+	case v.config.MaxAttempts == 0:
+		v.attempts = max(len(v.members), 1)
+	case v.config.MaxAttempts < 0:
+		v.attempts = 1
+	}
+	b.view.Store(v)
+	b.recount()
+	b.checks.wake()
+	b.wakeHoping()
+}
+
+// failsOn reports whether a status is one of FailOnStatus.
+func (v *view) failsOn(status int) bool {
+	return uint(status) < uint(len(v.failOn)) && v.failOn[status]
+}
+
+// place puts a member where its flags say, and tells why it is switched off.
+func (s *memberSet) place(m *Member, f Flags) (why string) {
+	switch {
+	case f&Stopped != 0:
+		why = "stopped"
+	case f&Disabled != 0:
+		why = "disabled"
+	case f&Draining != 0:
+		why = "draining"
+	case f&HotSpare != 0:
+		s.spares = append(s.spares, m)
+		return ""
+	case f&HotStandby != 0:
+		s.standbys = append(s.standbys, m)
+		return ""
+	default:
+		s.ordinary = append(s.ordinary, m)
+		return ""
+	}
+	if f&(HotSpare|HotStandby) == 0 {
+		s.off++
+	}
+	return why
+}
+
+// recount counts the members whose health needs a look.
+func (b *Balancer) recount() {
+	b.countMu.Lock()
+	defer b.countMu.Unlock()
+	n := int64(0)
+	if v := b.view.Load(); v != nil {
+		for _, m := range v.members {
+			if m.unwell.Load() {
+				n++
+			}
+		}
+	}
+	b.unwell.Store(n)
+}
+
+// noticeState is told of each change of a member's state.
+func (b *Balancer) noticeState(m *Member, from, to State, cause error) {
+	b.recount()
+	if to == StateUsable {
+		b.wakeHoping()
+	}
+	v := b.view.Load()
+	if v == nil {
+		return
+	}
+	if v.config.Logger != nil {
+		v.config.Logger.Warn("balancer: member changed state", "balancer", v.config.Name, "member", m.name, "from", from.String(), "to", to.String(), "cause", cause)
+	}
+	if v.config.OnStateChange != nil {
+		v.config.OnStateChange(m, from, to, cause)
+	}
+}
+
+// noticeCheck is told when active checks change their mind about a member.
+func (b *Balancer) noticeCheck(m *Member, failed bool, cause error) {
+	b.recount()
+	if !failed {
+		b.wakeHoping()
+	}
+	if v := b.view.Load(); v != nil && v.config.Logger != nil {
+		v.config.Logger.Warn("balancer: health check", "balancer", v.config.Name, "member", m.name, "failed", failed, "cause", cause)
+	}
+}
+
+func (b *Balancer) wakeHoping() {
+	if b.hoping.Load() > 0 {
+		b.freed.wake()
+	}
+}

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"time"
+)
+
+// cpuTime needs /proc.
+func cpuTime(int) (time.Duration, error) {
+	return 0, errors.New("the CPU time of a process can be measured on Linux only")
+}

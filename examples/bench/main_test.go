@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// TestMain also is the program that the tests start as origin and proxies.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// lockedBuffer is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func TestRunOursBesideHTTPUtil(t *testing.T) {
+	var stdout, stderr lockedBuffer
+	profile := filepath.Join(t.TempDir(), "cpu")
+	code := run(t.Context(), []string{"-workload", "get1k,get10m,post1m", "-peers", "modproxy,httputil", "-load", "builtin",
+		"-time", "200ms", "-rounds", "2", "-connections", "2", "-cpuprofile", profile}, &stdout, &stderr)
+	require.Zero(t, code, stderr.String())
+	out := stdout.String()
+	require.Equal(t, 3, strings.Count(out, "its/ours"), out)
+	require.Equal(t, 3, strings.Count(out, " modproxy "), out)
+	require.Equal(t, 3, strings.Count(out, " httputil "), out)
+	require.Contains(t, out, "post1m: POST of 1 MB, 2 keep-alive connections, 2 rounds of 200ms, built-in load\n")
+	info, err := os.Stat(profile)
+	require.NoError(t, err)
+	require.NotZero(t, info.Size())
+	requireNoChildren(t)
+}
+
+// TestInterrupt ends a run while a proxy is loaded.
+func TestInterrupt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var stdout, stderr lockedBuffer
+	done := make(chan int)
+	go func() {
+		done <- run(ctx, []string{"-peers", "modproxy", "-load", "builtin", "-time", "10m", "-rounds", "100"}, &stdout, &stderr)
+	}()
+	require.Eventually(t, func() bool { return strings.Contains(stderr.String(), "round 1 of 100") }, 30*time.Second, 5*time.Millisecond)
+	cancel()
+	require.Equal(t, 1, <-done)
+	require.Contains(t, stderr.String(), context.Canceled.Error())
+	require.Empty(t, stdout.String())
+	requireNoChildren(t)
+}
+
+// TestChildEndsEarly reports what a proxy that does not come up has said.
+func TestChildEndsEarly(t *testing.T) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	_, err = startProcess(t.Context(), "broken", self, []string{"serve", "nobody"}, t.TempDir(), "127.0.0.1:1")
+	require.ErrorContains(t, err, `unknown role "nobody"`)
+	requireNoChildren(t)
+}
+
+func TestFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"-workload nothing":           `no workload "nothing"`,
+		"-time -1s":                   "-time must be",
+		"-time 11m":                   "-time must be",
+		"-rounds 0":                   "-rounds must be",
+		"-connections 5000":           "-connections must be",
+		"-connections -1":             "-connections must be",
+		"extra":                       `unexpected argument "extra"`,
+		"-load ab -time 1s":           "-load must be",
+		"-peers squid":                `no proxy "squid"`,
+		"-peers modproxy,squid,caddi": `no proxy "squid"`,
+	} {
+		var stderr lockedBuffer
+		require.NotZero(t, run(t.Context(), strings.Fields(args), io.Discard, &stderr), args)
+		require.Contains(t, stderr.String(), want, args)
+	}
+	var stderr lockedBuffer
+	require.Zero(t, run(t.Context(), []string{"-h"}, io.Discard, &stderr))
+	for _, w := range workloads {
+		require.Contains(t, stderr.String(), w.about)
+	}
+}
+
+// TestPeers sends requests through each proxy with the configuration that is
+// measured.
+func TestPeers(t *testing.T) {
+	peers := append(slices.Clone(httpFamily.peers), balancerPeer)
+	for i := range peers {
+		p := &peers[i]
+		if p.name == floorPeer.name {
+			continue
+		}
+		t.Run(p.name, func(t *testing.T) {
+			requireInstalled(t, p.find() != "", p.debian)
+			var last atomic.Pointer[http.Header]
+			inner := newOrigin()
+			origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				header := r.Header.Clone()
+				last.Store(&header)
+				inner.ServeHTTP(w, r)
+			}))
+			defer origin.Close()
+			dir, err := os.MkdirTemp("", "bench-test-*") // t.TempDir is closed to other users
+			require.NoError(t, err)
+			defer os.RemoveAll(dir)
+			require.NoError(t, os.Chmod(dir, 0o755))
+			c, err := startPeer(t.Context(), p, filepath.Join(dir, p.name), origin.Listener.Addr().String(), "")
+			require.NoError(t, err)
+			defer c.process.stop()
+			for i := range httpWorkloads {
+				w := &httpWorkloads[i]
+				worker := &loadWorker{addr: c.addr, want: w.want, request: rawRequest(w, c.addr)}
+				require.NoError(t, worker.connection(t.Context(), time.Time{}), w.name)
+				require.Equal(t, "127.0.0.1", last.Load().Get("X-Forwarded-For"), w.name)
+				require.Equal(t, c.addr, last.Load().Get("X-Forwarded-Host"), w.name)
+			}
+		})
+	}
+	requireNoChildren(t)
+}
+
+func TestWrk(t *testing.T) {
+	path, err := exec.LookPath("wrk")
+	requireInstalled(t, err == nil, "wrk")
+	origin := httptest.NewServer(newOrigin())
+	defer origin.Close()
+	for _, name := range []string{"get1k", "post1m"} {
+		chosen, err := chooseWorkloads(name)
+		require.NoError(t, err)
+		l, err := wrk(path)(t.Context(), t.TempDir(), origin.Listener.Addr().String(), chosen[0], 2, time.Millisecond)
+		require.NoError(t, err)
+		require.NoError(t, l.check())
+		require.Positive(t, l.p99)
+	}
+}
+
+// requireInstalled skips a test that needs a program, or fails it where all
+// programs should be there.
+func requireInstalled(t *testing.T, installed bool, debian string) {
+	t.Helper()
+	if installed {
+		return
+	}
+	if os.Getenv("MODPROXY_INTEROP") == "require" {
+		t.Fatalf("not installed; Debian package %s", debian)
+	}
+	t.Skipf("not installed; Debian package %s", debian)
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strconv"
+)
+
+const (
+	maxOriginBytes = 64 << 20
+	sinkAnswer     = "taken\n"
+)
+
+// newOrigin answers /bytes/N with N bytes, and takes what /sink is sent.
+func newOrigin() http.Handler {
+	mux := http.NewServeMux()
+	data := bytes.Repeat([]byte("modproxy "), maxOriginBytes/9+1)
+	mux.HandleFunc("GET /bytes/{n}", func(w http.ResponseWriter, r *http.Request) {
+		n, err := strconv.Atoi(r.PathValue("n"))
+		if err != nil || n < 0 || n > maxOriginBytes {
+			http.Error(w, "no such number of bytes", http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Header().Set("Content-Length", strconv.Itoa(n))
+		_, _ = w.Write(data[:n])
+	})
+	mux.HandleFunc("POST /sink", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = io.WriteString(w, sinkAnswer)
+	})
+	return mux
+}

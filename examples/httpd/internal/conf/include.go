@@ -1,0 +1,75 @@
+package conf
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// include reads the files that a name or pattern stands for, in order: all
+// files of a folder and of those in it, or what a pattern fits. Relative names
+// are looked for below ServerRoot, or beside the file that says Include if
+// there is none.
+func (p *parser) include(d *Directive, depth int) error {
+	if len(d.Args) != 1 {
+		return d.Errorf("%s takes one name", d.Name)
+	}
+	pattern := p.path(d)
+	names := []string{pattern}
+	if strings.ContainsAny(pattern, "*?[") {
+		var err error
+		if names, err = filepath.Glob(pattern); err != nil {
+			return d.Errorf("%s: %w", d.Args[0], err)
+		}
+		slices.Sort(names)
+	} else if _, err := os.Stat(pattern); err != nil {
+		names = nil
+	}
+	if len(names) == 0 && d.Is("Include") {
+		return d.Errorf("Include: no file %s", pattern)
+	}
+	for _, name := range names {
+		if err := p.includeName(d, name, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// includeName reads a file, or all that is in a folder.
+func (p *parser) includeName(d *Directive, name string, depth int) error {
+	if depth > maxDepth {
+		return d.Errorf("files include each other too deeply")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return d.Errorf("Include: %w", err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.IsDir() {
+		return p.read(f, name, depth)
+	}
+	entries, err := os.ReadDir(name)
+	if err != nil {
+		return d.Errorf("Include: %w", err)
+	}
+	for _, e := range entries {
+		if err := p.includeName(d, filepath.Join(name, e.Name()), depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// path returns where the file is that a directive names.
+func (p *parser) path(d *Directive) string {
+	name := d.Args[0]
+	switch {
+	case filepath.IsAbs(name):
+		return name
+	case p.root != "":
+		return filepath.Join(p.root, name)
+	}
+	return filepath.Join(filepath.Dir(d.File), name)
+}

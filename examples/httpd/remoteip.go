@@ -1,0 +1,54 @@
+package main
+
+import (
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// remoteIPDirectives are those of mod_remoteip.
+func remoteIPDirectives() []directive {
+	trust := func(_ *builder, s *scope, d *conf.Directive) error { return s.settings.trust(d.Args) }
+	list := func(b *builder, s *scope, d *conf.Directive) error {
+		text, err := os.ReadFile(b.file(d.Args[0]))
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text)) {
+			line, _, _ = strings.Cut(line, "#")
+			if err := s.settings.trust(strings.Fields(line)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	const addresses = "addresses and networks; names of hosts are not looked up"
+	return []directive{
+		{name: "RemoteIPHeader", in: anyServer, min: 1, max: 1, note: "also Forwarded (RFC 7239)", apply: func(b *builder, s *scope, d *conf.Directive) error {
+			if !httpguts.ValidHeaderFieldName(d.Args[0]) {
+				return d.Errorf("%q is no name of a field", d.Args[0])
+			}
+			s.settings.remoteHeader = http.CanonicalHeaderKey(d.Args[0])
+			return nil
+		}},
+		{name: "RemoteIPTrustedProxy", in: anyServer, min: 1, max: -1, note: addresses, apply: trust},
+		{name: "RemoteIPInternalProxy", in: anyServer, min: 1, max: -1, note: addresses, apply: trust},
+		{name: "RemoteIPTrustedProxyList", in: anyServer, min: 1, max: 1, note: addresses, apply: list},
+		{name: "RemoteIPInternalProxyList", in: anyServer, min: 1, max: 1, note: addresses, apply: list},
+	}
+}
+
+func (s *settings) trust(words []string) error {
+	prefixes, err := proxy.ParsePrefixes(words...)
+	s.trusted = append(s.trusted, prefixes...)
+	return err
+}
+
+// everyone is who is trusted when RemoteIPHeader names no proxies, as in httpd.
+var everyone = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// startRule makes what speaks to the backend of a rule, or finds its balancer.
+func (h *host) startRule(r *rule, opt options) error {
+	if isBalancer(r.text) {
+		p := h.pools[balancerName(r.text)]
+		if p == nil {
+			return fmt.Errorf("there is no balancer %s", r.text)
+		}
+		if len(p.Members()) == 0 {
+			h.logger.Warn("balancer has no members", "balancer", p.declared.name)
+		}
+		h.routes[r] = p
+		return nil
+	}
+	t, err := h.newTransport(memberTarget{r.socket, r.text, r.target, r.params}, opt)
+	if err != nil {
+		return err
+	}
+	h.routes[r] = t
+	h.direct = append(h.direct, t)
+	return nil
+}
+
+// newTransport makes what speaks to a backend.
+func (h *host) newTransport(r memberTarget, opt options) (*proxy.Transport, error) {
+	socket := r.socket
+	scheme, rest, _ := strings.Cut(r.text, "://")
+	if i := strings.IndexAny(rest, "/?$"); i >= 0 {
+		rest = rest[:i]
+	}
+	b := &backend.Backend{
+		URL: &url.URL{Scheme: strings.ToLower(scheme), Host: rest}, Socket: socket, Logger: h.logger, SourceAddr: opt.source,
+		Timeout: said(h.settings.proxyTimeout, said(h.settings.timeout, backend.DefaultTimeout)),
+	}
+	if dial := opt.dialer(); dial != nil && socket == "" {
+		b.DialContext = dial
+	}
+	t := &proxy.Transport{Backend: b}
+	r.params.apply(t, &proxy.Handler{})
+	secure := h.settings.tls
+	for _, p := range h.proxies {
+		if p.covers(r.whole) {
+			secure = secure.merge(p.settings.tls)
+			for _, own := range p.rules {
+				own.params.apply(t, &proxy.Handler{})
+			}
+		}
+	}
+	switch b.URL.Scheme {
+	case "https", "h2", "wss":
+		if !said(secure.engine, true) {
+			return nil, fmt.Errorf("%s needs SSLProxyEngine On", r.whole)
+		}
+		b.TLS = secure.config(b.URL.Hostname())
+	}
+	return t, nil
+}
+
+// newHandler makes the handler of a rule, without its settings.
+func (r *rule) newHandler() (*proxy.Handler, error) {
+	if r.pattern != nil {
+		return proxy.NewMatchHandler(r.pattern.String(), r.text)
+	}
+	u, err := url.Parse(r.text)
+	if err != nil {
+		return nil, err
+	}
+	if u.Host == "" {
+		return nil, fmt.Errorf("%q names no host", r.target)
+	}
+	return &proxy.Handler{Prefix: r.path, Target: u}, nil
+}
+
+// newHandler makes the proxy of a rule under settings.
+func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
+	ph, err := r.newHandler()
+	if err != nil {
+		return nil, err
+	}
+	ph.Mapping = r.params.pathMapping()
+	ph.Transport = h.routes[r]
+	ph.PreserveHost = said(s.preserveHost, false)
+	ph.Via = said(s.via, proxy.ViaOff)
+	ph.ServerName = h.name
+	ph.Forwarded = proxy.ForwardedApache
+	if !said(s.addHeaders, true) {
+		ph.Forwarded = proxy.ForwardedOff
+	}
+	ph.Reverse, ph.CookieDomains, ph.CookiePaths = s.reverse, s.cookieDomains, s.cookiePaths
+	ph.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) { h.fail(w, r, s, proxy.StatusOf(err)) }
+	if s.override != nil {
+		ph.ErrorOverride = &proxy.ErrorOverride{Codes: s.override.Codes, Page: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.fail(w, r, s, backendStatus(r))
+		})}
+	}
+	members, balanced := h.routes[r].(*pool)
+	if len(s.header) > 0 || balanced {
+		ph.ModifyResponse = func(resp *http.Response) error {
+			if balanced {
+				noteBalancer(resp)
+			}
+			if len(s.header) > 0 {
+				editAnswer(resp.Header, s.header, visitOf(resp.Request).client)
+			}
+			return nil
+		}
+	}
+	if keepExpect := said(s.expect, true); !keepExpect || len(s.envIf)+len(s.setEnv) > 0 {
+		ph.Rewrite = func(pr *httputil.ProxyRequest) {
+			if !keepExpect { // net/http answers 100 when the body is read
+				delete(pr.Out.Header, "Expect")
+			}
+			if _, ok := visitOf(pr.In).env["proxy-nokeepalive"]; ok {
+				pr.Out.Close = true
+			}
+		}
+	}
+	ph.MaxForwards = max(said(s.maxForwards, -1), 0)
+	ph.Tunnels = h.tunnels
+	ph.TunnelTimeout = said(s.proxyTimeout, said(s.timeout, time.Minute))
+	ph.Logger = h.logger
+	if len(s.logLevels) > len(h.settings.logLevels) {
+		ph.Logger = logger(h.log, levelOf(s.logLevels))
+	}
+	ph.Upgrades = []string{}
+	if isWebSocket(r.text) {
+		ph.Upgrades = []string{"websocket"}
+	}
+	if balanced {
+		members.applyMembers(ph)
+	}
+	r.params.apply(&proxy.Transport{Backend: unusedBackend()}, ph)
+	return ph, nil
+}
+
+// unusedBackend takes parameters that concern a handler's backend, where only
+// those of the handler are wanted.
+func unusedBackend() *backend.Backend { return &backend.Backend{} }
+
+func isWebSocket(text string) bool {
+	text = strings.ToLower(text)
+	return strings.HasPrefix(text, "ws://") || strings.HasPrefix(text, "wss://")
+}
