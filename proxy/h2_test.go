@@ -349,14 +349,14 @@ func TestHTTP2SlowUploadIsNoTimeout(t *testing.T) {
 		got, _ := io.ReadAll(r.Body)
 		_, _ = fmt.Fprintf(w, "%s", got)
 	}))
-	b.Timeout = 40 * time.Millisecond
+	b.Timeout = 300 * time.Millisecond
 	tr := &Transport{Backend: b}
 	t.Cleanup(tr.CloseIdleConnections)
 	pr, pw := io.Pipe()
 	go func() {
 		for _, s := range []string{"he", "ll", "o"} {
 			_, _ = io.WriteString(pw, s)
-			<-time.After(100 * time.Millisecond)
+			<-time.After(500 * time.Millisecond)
 		}
 		_ = pw.Close()
 	}()

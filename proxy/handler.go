@@ -273,6 +273,22 @@ func (h *Handler) setup() error {
 	return nil
 }
 
+// CloseIdleConnections closes the connections to backends that are not in use,
+// if the handler's transport can do that, as http.Client's does. Call it when
+// the handler is taken out of service.
+func (h *Handler) CloseIdleConnections() {
+	if h.Transport == nil {
+		h.own.CloseIdleConnections()
+		if h.own.Backend != nil {
+			h.own.Backend.Retire()
+		}
+		return
+	}
+	if c, ok := h.Transport.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
 // Takes reports whether a request for u is one that the handler forwards, by
 // Prefix or by its expression: whether ServeHTTP would not answer 404 to it.
 // It takes no malformed URL.
@@ -297,22 +313,6 @@ func (h *Handler) MapURL(u *url.URL) (*url.URL, bool, error) {
 		return nil, false, err
 	}
 	return &out, true, nil
-}
-
-// CloseIdleConnections closes the connections to backends that are not in use,
-// if the handler's transport can do that, as http.Client's does. Call it when
-// the handler is taken out of service.
-func (h *Handler) CloseIdleConnections() {
-	if h.Transport == nil {
-		h.own.CloseIdleConnections()
-		if h.own.Backend != nil {
-			h.own.Backend.Retire()
-		}
-		return
-	}
-	if c, ok := h.Transport.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
 }
 
 // ServeHTTP sends the request to the backend and its answer to w. It panics

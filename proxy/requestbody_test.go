@@ -353,12 +353,12 @@ func TestBodyCutByClient(t *testing.T) {
 func TestSlowUploadIsNoTimeout(t *testing.T) {
 	o := bodyOrigin(t)
 	h, b, _ := handlerFor(t, o.url())
-	b.Timeout = 40 * time.Millisecond
+	b.Timeout = 300 * time.Millisecond
 	pr, pw := io.Pipe()
 	go func() {
 		for _, s := range []string{"he", "ll", "o"} {
 			_, _ = io.WriteString(pw, s)
-			<-time.After(100 * time.Millisecond)
+			<-time.After(500 * time.Millisecond)
 		}
 		_ = pw.Close()
 	}()
