@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -119,16 +120,16 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2En
 	}
 }
 
-// take reserves a stream on an open connection: on one with a free stream, or,
-// where no more may be opened, on the one with the shortest line. The caller
-// holds the lock.
+// take reserves a stream on an open connection that has a free one. Where no
+// more connections may be opened, it returns one without: the request will wait
+// there for a stream. The caller holds the lock.
 func (p *h2Pool) take(client netip.AddrPort) (h2Entry, bool) {
 	p.conns = slices.DeleteFunc(p.conns, func(e h2Entry) bool {
 		s := e.cc.State()
 		return s.Closed || s.Closing
 	})
-	best, shortest := -1, 0
-	for i, e := range p.conns {
+	var full []h2Entry
+	for _, e := range p.conns {
 		if e.client != client {
 			continue
 		}
@@ -136,14 +137,15 @@ func (p *h2Pool) take(client netip.AddrPort) (h2Entry, bool) {
 		if s.StreamsActive+s.StreamsReserved < int(s.MaxConcurrentStreams) && s.StreamsPending == 0 && e.cc.ReserveNewRequest() {
 			return e, true
 		}
-		if best < 0 || s.StreamsPending < shortest {
-			best, shortest = i, s.StreamsPending
+		if p.full() {
+			full = append(full, e)
 		}
 	}
-	if best >= 0 && p.full() && p.conns[best].cc.ReserveNewRequest() {
-		return p.conns[best], true
+	if len(full) == 0 {
+		return h2Entry{}, false
 	}
-	return h2Entry{}, false
+	// A reservation beyond the limit would be waited for by itself.
+	return full[rand.IntN(len(full))], true
 }
 
 // full reports whether all connections that may be open are HTTP/2's.

@@ -71,6 +71,11 @@ type Transport struct {
 	// it says nothing for that long. Apache: ping.
 	Ping time.Duration
 
+	// Spool, if not nil, reads request bodies of unknown length to their end
+	// first, for backends that cannot read the chunked coding. Apache:
+	// proxy-sendcl.
+	Spool *Spool
+
 	watcher watcher
 
 	mu     sync.Mutex // guards the maps
@@ -87,6 +92,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		closeBody(r)
 		return nil, err
+	}
+	if t.Spool != nil {
+		spooled, done, err := t.Spool.Request(r)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		r = spooled
 	}
 	if speaksH2(r.URL.Scheme, b) {
 		return t.roundTripH2(b, r)
