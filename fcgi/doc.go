@@ -1,0 +1,2 @@
+// Package fcgi is the web server's side of FastCGI.
+package fcgi
