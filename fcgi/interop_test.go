@@ -238,6 +238,7 @@ func jsonInt(n int) string { b, _ := json.Marshal(n); return string(b) }
 func TestFlushesOfScriptsArriveInTime(t *testing.T) {
 	onBoth(t, fpmConfig{}, func(t *testing.T, f *phpFPM) {
 		f.script("flush.php", `<?php
+while (ob_get_level()) ob_end_flush();
 for ($i = 0; $i < 3; $i++) {
   echo "piece $i\n"; flush();
   for ($n = 0; $n < 2000 && !file_exists(__DIR__."/go$i"); $n++) { usleep(10000); clearstatcache(); }
@@ -284,7 +285,7 @@ func TestErrorOutputOfPHPIsLogged(t *testing.T) {
 // The client gets no clean end of an answer that was cut off.
 func TestChildKilledWithinTheAnswer(t *testing.T) {
 	onBoth(t, fpmConfig{}, func(t *testing.T, f *phpFPM) {
-		f.script("kill.php", `<?php header('X-A: 1'); if ($_GET['n'] > 0) { echo str_repeat('x', $_GET['n']); flush(); } posix_kill(getmypid(), SIGKILL);`)
+		f.script("kill.php", `<?php header('X-A: 1'); if ($_GET['n'] > 0) { echo str_repeat('x', $_GET['n']); flush(); } posix_kill(getmypid(), 9);`)
 		s, _ := f.front(t, f.transport(t))
 		resp, err := s.Client().Get(s.URL + "/kill.php?n=20000")
 		require.NoError(t, err)

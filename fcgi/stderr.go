@@ -15,6 +15,8 @@ type stderrLog struct {
 	left    int // bytes that are still logged
 	line    []byte
 	dropped int64
+	level   slog.Level // of the last message
+	within  bool       // it was one of PHP
 }
 
 // maxStderrLine is the length at which a line is logged though it goes on.
@@ -64,13 +66,31 @@ func (l *stderrLog) write(b []byte) {
 	}
 }
 
-// flush logs the line.
+// messageBegin is what php-fpm writes before each message. It joins those that
+// come together to one line.
+const messageBegin = "PHP message: "
+
+// flush logs the line, or the messages in it.
 func (l *stderrLog) flush() {
 	text := strings.TrimRight(string(l.line), "\r ")
 	l.line = l.line[:0]
-	if text != "" {
-		l.logger.LogAttrs(l.ctx, stderrLevel(text), "fcgi: stderr", append([]slog.Attr{slog.String("text", text)}, l.attrs...)...)
+	for more := text != ""; more; {
+		var message string
+		message, text, more = strings.Cut(text, "; "+messageBegin)
+		l.log(message)
+		if more {
+			text = messageBegin + text
+		}
 	}
+}
+
+// log logs one message. A line that begins none goes on with the one before it,
+// as a stack trace does.
+func (l *stderrLog) log(text string) {
+	if level, ok := stderrLevel(text); ok || !l.within {
+		l.level, l.within = level, ok
+	}
+	l.logger.LogAttrs(l.ctx, l.level, "fcgi: stderr", append([]slog.Attr{slog.String("text", text)}, l.attrs...)...)
 }
 
 // close logs what is left.
@@ -82,22 +102,23 @@ func (l *stderrLog) close() {
 	}
 }
 
-// stderrLevel is the level that PHP names at the begin of a message.
-func stderrLevel(text string) slog.Level {
-	text = strings.TrimPrefix(text, "PHP message: ")
-	text, isPHP := strings.CutPrefix(text, "PHP ")
+// stderrLevel is the level that PHP names at the begin of a message, and
+// whether it is a message of PHP at all.
+func stderrLevel(text string) (level slog.Level, isPHP bool) {
+	text, isMessage := strings.CutPrefix(text, messageBegin)
+	text, isPHP = strings.CutPrefix(text, "PHP ")
 	if !isPHP {
 		if strings.HasPrefix(text, "Primary script unknown") {
-			return slog.LevelError
+			return slog.LevelError, true
 		}
-		return slog.LevelWarn
+		return slog.LevelWarn, isMessage
 	}
 	kind, _, _ := strings.Cut(text, ":")
 	switch kind {
 	case "Fatal error", "Parse error", "Recoverable fatal error", "Catchable fatal error", "Core error", "Compile error":
-		return slog.LevelError
+		return slog.LevelError, true
 	case "Notice", "Deprecated", "Strict Standards":
-		return slog.LevelInfo
+		return slog.LevelInfo, true
 	}
-	return slog.LevelWarn
+	return slog.LevelWarn, true
 }
