@@ -21,7 +21,7 @@ type variablesKey struct{}
 // with this context, in place of its own of the same name. They are how
 // middleware tells an application what it has found out, such as REMOTE_USER.
 func WithVariables(ctx context.Context, vars map[string]string) context.Context {
-	if outer := variablesOf(ctx); len(outer) > 0 {
+	if outer := Variables(ctx); len(outer) > 0 {
 		all := maps.Clone(outer)
 		maps.Copy(all, vars)
 		vars = all
@@ -29,7 +29,8 @@ func WithVariables(ctx context.Context, vars map[string]string) context.Context 
 	return context.WithValue(ctx, variablesKey{}, vars)
 }
 
-func variablesOf(ctx context.Context) map[string]string {
+// Variables returns what was given to [WithVariables]. It must not be changed.
+func Variables(ctx context.Context) map[string]string {
 	vars, _ := ctx.Value(variablesKey{}).(map[string]string)
 	return vars
 }
@@ -61,7 +62,7 @@ func (t *Transport) variables(p *Params, r, client *http.Request, role Role, s *
 	if host := t.hostField(r, client); host != "" {
 		p.list = append(p.list, param{"Host", host, true})
 	}
-	if vars := variablesOf(r.Context()); len(vars) > 0 {
+	if vars := Variables(r.Context()); len(vars) > 0 {
 		for _, name := range slices.Sorted(maps.Keys(vars)) {
 			p.Set(name, vars[name])
 		}
