@@ -96,11 +96,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // sitePath returns the path of u without dot segments and empty ones, or false
-// if it could not be the name of a file.
+// if it could not be the name of a file, or leads out of the site.
 func sitePath(u *url.URL) (string, bool) {
 	p := u.Path
 	if p == "" || p[0] != '/' || hasControl(p) || filepath.Separator != '/' && strings.ContainsAny(p, `\:`) {
 		return "", false
+	}
+	depth := 0
+	for segment := range strings.SplitSeq(p, "/") {
+		switch segment {
+		case "", ".":
+		case "..":
+			if depth--; depth < 0 {
+				return "", false
+			}
+		default:
+			depth++
+		}
 	}
 	clean := path.Clean(p)
 	if clean != "/" && (strings.HasSuffix(p, "/") || strings.HasSuffix(p, "/.") || strings.HasSuffix(p, "/..")) {

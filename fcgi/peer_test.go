@@ -42,7 +42,7 @@ func transportTo(t testing.TB, addr string) *Transport {
 
 // behind serves a transport by a proxy.Handler.
 func behind(t testing.TB, tr http.RoundTripper) *httptest.Server {
-	s := httptest.NewServer(&proxy.Handler{Target: &url.URL{Scheme: "fcgi", Host: "app", Path: "/srv/"}, Prefix: "/", Transport: tr})
+	s := httptest.NewServer(behindHandler(tr))
 	t.Cleanup(s.Close)
 	return s
 }
@@ -202,4 +202,9 @@ func answering(t testing.TB, answer []byte) (*peer, *Transport) {
 			c.say(answer)
 		}
 	})
+}
+
+// behindHandler is a proxy.Handler before a transport.
+func behindHandler(tr http.RoundTripper) http.Handler {
+	return &proxy.Handler{Target: &url.URL{Scheme: "fcgi", Host: "app", Path: "/srv/"}, Prefix: "/", Transport: tr}
 }
