@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -405,4 +407,43 @@ func TestRestartUnderLoad(t *testing.T) {
 		cancel()
 		wg.Wait()
 	})
+}
+
+// Two pools of php-fpm behind a balancer: when one is gone, the other serves.
+func TestFailoverBetweenPools(t *testing.T) {
+	one, two := startPHPFPM(t, fpmConfig{}), startPHPFPM(t, fpmConfig{unix: true})
+	for _, f := range []*phpFPM{one, two} {
+		f.script("ok.php", `<?php echo basename(__DIR__);`)
+	}
+	var members []balancer.MemberConfig
+	for _, f := range []*phpFPM{one, two} {
+		tr := f.transport(t)
+		members = append(members, balancer.MemberConfig{
+			Name: f.addr, URL: "fcgi://" + f.addr, RoundTripper: tr, Backend: tr.Backend,
+		})
+		tr.Env = func(_ *http.Request, env *Params) { env.Set("SCRIPT_FILENAME", f.dir+"/ok.php") }
+	}
+	members[1].URL = "fcgi://two"
+	b, err := balancer.New(balancer.Config{Name: "php"}, members...)
+	require.NoError(t, err)
+	defer b.Close()
+	h := &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "php", Path: "/srv/"}, Prefix: "/", Transport: b}
+	s := httptest.NewServer(h)
+	defer s.Close()
+	seen := map[string]bool{}
+	for range 10 {
+		resp, body := get(t, s.Client(), s.URL+"/ok.php")
+		require.Equal(t, 200, resp.StatusCode)
+		seen[body] = true
+	}
+	require.Len(t, seen, 2)
+	one.stop()
+	for range 10 {
+		resp, body := get(t, s.Client(), s.URL+"/ok.php")
+		require.Equal(t, 200, resp.StatusCode)
+		require.Equal(t, filepath.Base(two.dir), body)
+	}
+	two.stop()
+	resp, _ := get(t, s.Client(), s.URL+"/ok.php")
+	require.Equal(t, 503, resp.StatusCode)
 }
