@@ -63,6 +63,8 @@ func (p *passage) Value(key any) any {
 	switch key {
 	case recordKey{}:
 		return &p.record
+	case clientRequestKey{}:
+		return p.in
 	case traceKey:
 		return p.hooks()
 	}

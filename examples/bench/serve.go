@@ -27,7 +27,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) int {
 
 func serveRole(ctx context.Context, args []string, stderr io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("want origin, modproxy, balancer or httputil")
+		return errors.New("want origin, php-fpm, modproxy, balancer, fcgi or httputil")
 	}
 	f := flag.NewFlagSet("bench serve "+args[0], flag.ContinueOnError)
 	f.SetOutput(stderr)
@@ -36,6 +36,9 @@ func serveRole(ctx context.Context, args []string, stderr io.Writer) error {
 	profile := f.String("cpuprofile", "", "file for a CPU profile")
 	if err := f.Parse(args[1:]); err != nil {
 		return err
+	}
+	if args[0] == "php-fpm" {
+		return runPHPFPM(*listen)
 	}
 	h, err := newRole(args[0], *to)
 	if err != nil {
@@ -69,6 +72,8 @@ func newRole(role, to string) (http.Handler, error) {
 		return proxy.NewHandler("/", to)
 	case "balancer":
 		return newBalancer(to)
+	case "fcgi":
+		return newFCGI(to)
 	case "httputil":
 		return newHTTPUtil(to, nil)
 	case "httputil-tuned":

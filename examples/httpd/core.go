@@ -41,13 +41,16 @@ func coreDirectives() []directive {
 			b.warn(d.Errorf("<Directory> is ignored: nothing is served from files"))
 			return nil
 		}},
-		{name: "SetHandler", in: inLocation, min: 1, max: 1, note: "server-status and balancer-manager", apply: func(_ *builder, s *scope, d *conf.Directive) error {
+		{name: "SetHandler", in: inLocation, min: 1, max: 1, note: "server-status, balancer-manager, and \"proxy:fcgi://…\", of which unix: and balancer: may be the target", apply: func(b *builder, s *scope, d *conf.Directive) error {
 			switch d.Args[0] {
 			case "server-status":
 				s.status = true
 			case "balancer-manager":
 				s.manager = true
 			default:
+				if to, ok := strings.CutPrefix(d.Args[0], "proxy:"); ok {
+					return b.applyProxyHandler(s, d, to)
+				}
 				return fmt.Errorf("handler %q is not supported", d.Args[0])
 			}
 			return nil

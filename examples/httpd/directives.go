@@ -36,7 +36,7 @@ type directive struct {
 // a file with a function like these.
 func table() []directive {
 	return slices.Concat(coreDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
-		headerDirectives(), envDirectives(), remoteIPDirectives(), acceptedDirectives(), refusedDirectives())
+		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
 // acceptedDirectives are those that change nothing here.
@@ -49,7 +49,7 @@ func acceptedDirectives() []directive {
 	}
 	return slices.Concat(
 		accept("modules are part of the program", "LoadModule"),
-		accept("nothing is served from files", "DocumentRoot", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
+		accept("nothing is served from files", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
 		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature"),
 		accept("names are those of the configuration, and never looked up", "HostnameLookups", "UseCanonicalName", "UseCanonicalPhysicalPort"),
 		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
@@ -85,13 +85,12 @@ func refusedDirectives() []directive {
 		refuse("the requirements of an inner section always replace the outer ones", "AuthMerging"),
 		refuse("forward proxying is not part of this program yet", "AllowCONNECT", "ProxyRemote", "ProxyRemoteMatch", "NoProxy", "ProxyBlock", "ProxyDomain"),
 		refuse("caching is not part of this program yet", "CacheEnable", "CacheDisable", "CacheRoot", "CacheQuickHandler", "CacheLock"),
-		refuse("FastCGI is not part of this program yet", "ProxyFCGIBackendType", "ProxyFCGISetEnvIf", "CGIPassAuth"),
 		refuse("FTP is not part of this program yet", "ProxyFtpDirCharset", "ProxyFtpEscapeWildcards", "ProxyFtpListOnWildcard"),
 		refuse("authentication is not part of this program yet", "AuthType", "AuthName", "AuthUserFile"),
 		refuse("the words of Apache 2.2: use Require", "Order", "Allow", "Deny", "Satisfy"),
 		refuse("variables are replaced when the file is read", "ProxyPassInterpolateEnv"),
 	)
-	for _, name := range []string{"Files", "FilesMatch", "DirectoryMatch"} {
+	for _, name := range []string{"DirectoryMatch"} {
 		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "nothing is served from files", refused: true})
 	}
 	for _, name := range []string{"Limit", "LimitExcept"} {

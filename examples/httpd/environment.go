@@ -20,7 +20,8 @@ type visit struct {
 	client *http.Request // as the backend's handler gets it
 	env    environment
 	path   string // decoded, as sections are compared with it
-	page   int    // the status whose ErrorDocument is being served; 0 for none
+	served *served
+	page   int // the status whose ErrorDocument is being served; 0 for none
 }
 
 type visitKey struct{}

@@ -111,7 +111,7 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served, at str
 	if len(s.requestHeader) > 0 {
 		r = editRequest(r, s.requestHeader)
 	}
-	v.client = r
+	v.client, v.served = r, s
 	switch {
 	case s.handler != nil:
 		s.handler.ServeHTTP(w, r)
@@ -140,7 +140,7 @@ func (h *host) pick(r *http.Request, in *url.URL, at string, mapped bool, key []
 		return nil, nil, key
 	}
 	var sections []*scope
-	var chosen *rule
+	var chosen, fallback *rule
 	for i, l := range h.locations {
 		if !l.contains(at) {
 			continue
@@ -148,7 +148,11 @@ func (h *host) pick(r *http.Request, in *url.URL, at string, mapped bool, key []
 		key = strconv.AppendInt(append(key, 'l'), int64(i), 10)
 		sections = append(sections, l)
 		if n := len(l.rules); n > 0 && l.rules[n-1].params.mapped == mapped {
-			chosen = l.rules[n-1]
+			if l.rules[n-1].fallback {
+				fallback = l.rules[n-1]
+			} else {
+				chosen = l.rules[n-1]
+			}
 		}
 	}
 	if chosen != nil {
@@ -165,7 +169,7 @@ func (h *host) pick(r *http.Request, in *url.URL, at string, mapped bool, key []
 			return ru, sections, key
 		}
 	}
-	return nil, sections, key
+	return fallback, sections, key
 }
 
 // trace logs that a rule was tried, as httpd does.
@@ -203,6 +207,9 @@ func (h *host) covering(ru *rule, in *url.URL, sections []*scope, key []byte) ([
 
 // contains reports whether a <Location> applies to a path.
 func (s *scope) contains(at string) bool {
+	if s.files {
+		return s.containsFile(at)
+	}
 	if s.pattern != nil {
 		return s.pattern.MatchString(at)
 	}

@@ -39,6 +39,7 @@ type scope struct {
 	// of sections
 	path    string // of a <Location>; or the URL of a <Proxy>
 	pattern *regexp.Regexp
+	files   bool // a <Files>: it applies to the names of files, not to paths
 	status  bool // SetHandler server-status
 	manager bool // SetHandler balancer-manager
 
@@ -73,6 +74,11 @@ type settings struct {
 	remoteHeader   string
 	trusted        []netip.Prefix // of RemoteIPHeader
 
+	documentRoot string
+	passAuth     *bool     // CGIPassAuth
+	generic      *bool     // ProxyFCGIBackendType GENERIC
+	fcgiEnv      []fcgiVar // ProxyFCGISetEnvIf
+
 	growth                                        *int
 	balancerPersist, balancerInherit, proxyStatus *bool
 }
@@ -94,6 +100,12 @@ func (s settings) merge(inner settings) settings {
 	over(&s.traceOff, inner.traceOff)
 	over(&s.expect, inner.expect)
 	over(&s.growth, inner.growth)
+	over(&s.passAuth, inner.passAuth)
+	over(&s.generic, inner.generic)
+	s.fcgiEnv = behind(s.fcgiEnv, inner.fcgiEnv)
+	if inner.documentRoot != "" {
+		s.documentRoot = inner.documentRoot
+	}
 	over(&s.balancerPersist, inner.balancerPersist)
 	over(&s.balancerInherit, inner.balancerInherit)
 	over(&s.proxyStatus, inner.proxyStatus)

@@ -35,7 +35,7 @@ func (h *host) startRule(r *rule, opt options) error {
 }
 
 // newTransport makes what speaks to a backend.
-func (h *host) newTransport(r memberTarget, opt options) (*proxy.Transport, error) {
+func (h *host) newTransport(r memberTarget, opt options) (*link, error) {
 	socket := r.socket
 	scheme, rest, _ := strings.Cut(r.text, "://")
 	if i := strings.IndexAny(rest, "/?$"); i >= 0 {
@@ -66,7 +66,22 @@ func (h *host) newTransport(r memberTarget, opt options) (*proxy.Transport, erro
 		}
 		b.TLS = secure.config(b.URL.Hostname())
 	}
-	return t, nil
+	if b.URL.Scheme == "fcgi" {
+		return h.newFCGI(t), nil
+	}
+	return &link{t, b, t.CloseIdleConnections}, nil
+}
+
+// link is what speaks to a backend.
+type link struct {
+	http.RoundTripper
+	backend   *backend.Backend
+	closeIdle func()
+}
+
+func (l *link) close() {
+	l.closeIdle()
+	_ = l.backend.Close()
 }
 
 // newHandler makes the handler of a rule, without its settings.
@@ -89,6 +104,12 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	ph, err := r.newHandler()
 	if err != nil {
 		return nil, err
+	}
+	if r.fallback {
+		if h.settings.documentRoot == "" {
+			return nil, fmt.Errorf("SetHandler %q needs a DocumentRoot", r.target)
+		}
+		ph.Target = &url.URL{Scheme: ph.Target.Scheme, Host: ph.Target.Host, Path: strings.TrimSuffix(h.settings.documentRoot, "/") + "/"}
 	}
 	ph.Mapping = r.params.pathMapping()
 	ph.Transport = h.routes[r]

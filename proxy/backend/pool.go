@@ -463,3 +463,26 @@ func (p *pool) lacksIdle(b *Backend) bool {
 	return !p.closed && !p.retired && len(p.idle) < min(b.MinIdle, or(b.MaxIdle, DefaultMaxIdle)) &&
 		(b.MaxConns <= 0 || p.open < b.MaxConns)
 }
+
+// CloseIdle closes up to n connections that are open and unused, the longest
+// idle first, and returns how many there were. It is for backends that can
+// serve only so many connections at a time, whether something comes over them
+// or not.
+func (b *Backend) CloseIdle(n int) int {
+	p := &b.pool
+	p.mu.Lock()
+	n = min(n, len(p.idle))
+	if n <= 0 {
+		p.mu.Unlock()
+		return 0
+	}
+	old := append([]*Conn(nil), p.idle[:n]...)
+	p.idle = append(p.idle[:0], p.idle[n:]...)
+	clear(p.idle[len(p.idle) : len(p.idle)+n])
+	p.open -= n
+	p.mu.Unlock()
+	for _, c := range old {
+		_ = c.Conn.Close()
+	}
+	return n
+}

@@ -30,9 +30,16 @@ func (c *Conn) Turn(p []byte) (n int, err error) {
 
 // turnStep is run twice by RawConn.Read: it writes, asks to wait for
 // readability, and is done. The poller was made ready before the write, so
-// the answer cannot be missed.
+// the answer cannot be missed. What came before that, the poller has forgotten:
+// a backend that has closed its side alone, and waits for us to close ours, would
+// never be heard of again. So the socket is looked at first.
 func (k *peeker) turnStep(fd uintptr) bool {
 	if k.written >= 0 {
+		return true
+	}
+	k.look1(fd)
+	if k.result == peekClosed {
+		k.written, k.writeErr = 0, syscall.EPIPE
 		return true
 	}
 	for {
@@ -47,6 +54,6 @@ func (k *peeker) turnStep(fd uintptr) bool {
 		default:
 			k.written, k.writeErr = 0, err
 		}
-		return k.written < len(k.out)
+		return k.written < len(k.out) || k.result == peekData
 	}
 }

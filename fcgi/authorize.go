@@ -1,0 +1,146 @@
+package fcgi
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// variablePrefix marks the fields of an authorizer's answer that are variables
+// for whoever serves the request, FastCGI 1.0 section 6.3.
+const variablePrefix = "Variable-"
+
+// Authorizer asks a FastCGI application whether a request may be served. The
+// application sees the request without its body.
+type Authorizer struct {
+	// URL names the authorizer, as in "fcgi://127.0.0.1:9000/srv/auth.php".
+	// Its query is that of the client.
+	URL *url.URL
+
+	// Transport speaks to the application. If nil, one with default fields.
+	Transport *Transport
+
+	// ErrorHandler answers a request for which the application could not be
+	// asked: it is never served. If nil, the answer is the status of
+	// [proxy.StatusOf].
+	ErrorHandler func(http.ResponseWriter, *http.Request, error)
+
+	// Logger gets those failures at level Error. If nil, nothing is logged.
+	Logger *slog.Logger
+}
+
+// Authorize lets only those requests through to next that the authorizer at
+// target answers with 200; the answer to others is the authorizer's. The
+// target is the URL of a script, such as "fcgi://127.0.0.1:9000/srv/auth.php"
+// or "unix:/run/php/php-fpm.sock|fcgi://localhost/srv/auth.php". Apache:
+// AuthnzFcgiDefineProvider.
+func Authorize(target string, next http.Handler) (http.Handler, error) {
+	b, err := backend.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.EqualFold(b.URL.Scheme, "fcgi") {
+		return nil, fmt.Errorf("fcgi: target %q: want a URL of the scheme fcgi", target)
+	}
+	at := *b.URL
+	b.IdleTTL = DefaultIdleTTL
+	a := &Authorizer{URL: &at, Transport: &Transport{Backend: b}}
+	return a.Handler(next), nil
+}
+
+// Handler returns a handler that serves with next what the authorizer allows.
+// The variables that the authorizer sets are sent to a FastCGI application
+// behind next; others get them from [Variables].
+func (a *Authorizer) Handler(next http.Handler) http.Handler {
+	t := a.Transport
+	if t == nil {
+		t = new(Transport)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		resp, err := t.roundTrip(a.question(r), RoleAuthorizer)
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		defer resp.Body.Close()
+		vars := takeVariables(resp.Header)
+		if resp.StatusCode != http.StatusOK {
+			a.refuse(w, r, resp)
+			return
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(WithVariables(r.Context(), vars)))
+	})
+}
+
+// question is the request as the authorizer gets it.
+func (a *Authorizer) question(r *http.Request) *http.Request {
+	out := r.WithContext(r.Context())
+	at := *a.URL
+	at.RawQuery = r.URL.RawQuery
+	out.URL = &at
+	out.Body, out.GetBody, out.ContentLength = http.NoBody, nil, 0
+	if out.RequestURI == "" {
+		out.RequestURI = r.URL.RequestURI()
+	}
+	return out
+}
+
+// takeVariables removes the variables from an answer's header, and returns them.
+// A header does not keep the case of letters; variables are upper case.
+func takeVariables(h http.Header) map[string]string {
+	vars := make(map[string]string)
+	for name, values := range h {
+		if v, ok := strings.CutPrefix(name, variablePrefix); ok {
+			vars[strings.ToUpper(v)] = values[0]
+			delete(h, name)
+		}
+	}
+	return vars
+}
+
+// refuse passes the authorizer's answer to the client.
+func (a *Authorizer) refuse(w http.ResponseWriter, r *http.Request, resp *http.Response) {
+	h := w.Header()
+	for name, values := range resp.Header {
+		switch name {
+		case "Connection", "Keep-Alive", "Proxy-Connection", "Trailer", "Upgrade", "Content-Length":
+		default:
+			h[name] = values
+		}
+	}
+	w.WriteHeader(resp.StatusCode)
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		a.log(r, err)
+		panic(http.ErrAbortHandler) // the client must not take a part for the whole
+	}
+}
+
+// fail answers a request for which the authorizer gave no answer.
+func (a *Authorizer) fail(w http.ResponseWriter, r *http.Request, err error) {
+	a.log(r, err)
+	if a.ErrorHandler != nil {
+		a.ErrorHandler(w, r, err)
+		return
+	}
+	status := proxy.StatusOf(err)
+	if status == proxy.StatusClientClosedRequest {
+		return
+	}
+	http.Error(w, http.StatusText(status), status)
+}
+
+func (a *Authorizer) log(r *http.Request, err error) {
+	if a.Logger != nil && proxy.StatusOf(err) != proxy.StatusClientClosedRequest {
+		a.Logger.ErrorContext(r.Context(), "fcgi: authorizer", "path", r.URL.Path, "error", err)
+	}
+}

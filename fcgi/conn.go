@@ -1,0 +1,352 @@
+package fcgi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// connState is what is kept with a connection.
+type connState struct {
+	scratch []byte
+	params  Params
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	t       *Transport
+	o       *origin
+	c       *backend.Conn
+	r       *http.Request
+	client  *http.Request // nil without one
+	role    Role
+	script  script
+	content []byte // the body, if it was read before; else that of r is sent
+	length  int64  // of the body
+
+	state   *connState
+	watch   proxy.Watch
+	hunger  *hunger     // nil on a reused connection
+	sender  *bodySender // nil unless a body is streamed
+	records records
+	stderr  *stderrLog // nil until something came
+	freed   bool
+	resp    http.Response
+	body    responseBody
+}
+
+// run sends the request and reads the header of the answer. It owns the
+// connection and the request's body from now on, whatever happens.
+func (x *exchange) run() (*http.Response, *proxy.Error) {
+	if x.state, _ = x.c.State.(*connState); x.state == nil {
+		x.state = new(connState)
+		x.c.State = x.state
+	}
+	x.records = records{r: x.c.R, stderr: x.logStderr}
+	if !x.t.watcher.Add(&x.watch, x.r.Context(), x.c) {
+		return nil, x.fail(&proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone})
+	}
+	if !x.c.Reused() && !x.c.Backend().DisableReuse {
+		x.hunger = x.o.hungry()
+	}
+	x.c.Arm(0)
+	if err := x.send(); err != nil {
+		return nil, x.fail(err)
+	}
+	head, err := x.readHead()
+	if err != nil {
+		return nil, x.fail(x.headError(err))
+	}
+	if err := x.accept(head); err != nil {
+		return nil, x.fail(&proxy.Error{Op: proxy.OpHeader, Err: err})
+	}
+	return &x.resp, nil
+}
+
+// send writes the request, and leaves a long body to a goroutine.
+func (x *exchange) send() *proxy.Error {
+	b := x.appendRequest(x.state.scratch[:0])
+	x.keepSpace(b)
+	streams := x.content == nil && x.length > 0
+	var n int
+	var err error
+	if streams {
+		n, err = x.c.Write(b)
+	} else {
+		n, err = x.c.Turn(b)
+	}
+	switch {
+	case err == nil:
+	case n == len(b):
+		return &proxy.Error{Op: proxy.OpHeader, Err: err}
+	default:
+		return &proxy.Error{Op: proxy.OpWrite, Resend: true, Err: x.stale(err)}
+	}
+	if streams {
+		x.sender = startSender(x.c, x.r.Body, x.length)
+	}
+	return nil
+}
+
+// appendRequest appends all records of the request, but for a body that is
+// streamed.
+func (x *exchange) appendRequest(b []byte) []byte {
+	p := &x.state.params
+	x.t.variables(p, x.r, x.client, x.role, &x.script, x.length)
+	b = appendBegin(b, x.role, !x.c.Backend().DisableReuse)
+	head := len(b)
+	b = append(b, zeros[:]...)
+	b = p.appendTo(b)
+	p.reset()
+	if n := len(b) - head - headLength; n <= maxAligned {
+		b = append(b, zeros[:putRecordHead(b[head:], typeParams, requestID, n)]...)
+	} else {
+		pairs := append([]byte(nil), b[head+headLength:]...)
+		b = appendStream(b[:head], typeParams, requestID, pairs)
+	}
+	b = appendRecord(b, typeParams, requestID, nil)
+	if x.content != nil || x.length <= 0 {
+		b = appendStream(b, typeStdin, requestID, x.content)
+		b = appendRecord(b, typeStdin, requestID, nil)
+	}
+	return b
+}
+
+// keepSpace keeps memory for the next request on the connection, unless it is
+// much.
+func (x *exchange) keepSpace(b []byte) {
+	const most = 32 << 10
+	if cap(b) <= most {
+		x.state.scratch = b
+	}
+}
+
+// stale marks an error of a reused connection that came before any answer.
+func (x *exchange) stale(err error) error {
+	if x.c.Reused() && !proxy.IsTimeout(err) {
+		return errors.Join(proxy.ErrStaleConn, err)
+	}
+	return err
+}
+
+// readHead collects the header of the answer, up to and with its empty line.
+func (x *exchange) readHead() ([]byte, error) {
+	line, total := or(x.t.MaxLineBytes, DefaultMaxLineBytes), or(x.t.MaxHeadBytes, DefaultMaxHeadBytes)
+	scan := headScanner{line: line, total: total}
+	head := x.state.scratch[:0]
+	for {
+		b, err := x.buffered()
+		if err != nil {
+			return nil, err
+		}
+		n, done, err := scan.scan(b)
+		head = append(head, b[:n]...)
+		x.records.discard(n)
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			x.keepSpace(head)
+			return head, nil
+		}
+	}
+}
+
+// buffered waits for content. While the application waits for the client's
+// body, its time does not run.
+func (x *exchange) buffered() ([]byte, error) {
+	for {
+		b, err := x.records.buffered()
+		if err != nil && proxy.IsTimeout(err) && x.sender.waitsForClient() && x.r.Context().Err() == nil {
+			x.c.Extend()
+			continue
+		}
+		if x.records.any && x.hunger != nil {
+			x.hunger.feed()
+		}
+		return b, err
+	}
+}
+
+// headError words why no header was read.
+func (x *exchange) headError(err error) *proxy.Error {
+	e := &proxy.Error{Op: proxy.OpHeader, Err: err}
+	switch {
+	case x.records.ended:
+		return x.refused()
+	case x.records.any:
+	case err == io.EOF:
+		e.Err = errors.New("backend closed the connection before any byte of the answer")
+		fallthrough
+	default:
+		e.Resend = !proxy.IsTimeout(err) && proxy.IsIdempotent(x.r) && !errors.Is(err, proxy.ErrMalformed)
+		e.Err = x.stale(e.Err)
+	}
+	return e
+}
+
+// refused words an END_REQUEST that came before a header.
+func (x *exchange) refused() *proxy.Error {
+	e := &proxy.Error{Op: proxy.OpHeader}
+	switch end := x.records.end; end.protocol {
+	case requestComplete:
+		e.Err = malformed("the request ended before the header did, with application status %d", end.app)
+	case overloaded:
+		e.Status, e.Resend = http.StatusServiceUnavailable, true
+		e.Err = errors.New("backend is overloaded")
+	case cantMultiplex:
+		e.Resend, e.Err = true, errors.New("backend takes the connection for busy")
+	case unknownRole:
+		e.Err = fmt.Errorf("backend does not know the role %v", x.role)
+	default:
+		e.Err = malformed("protocol status %d", end.protocol)
+	}
+	return e
+}
+
+// accept makes the answer out of its header, and decides how its body is read.
+func (x *exchange) accept(head []byte) error {
+	x.c.Succeeded()
+	resp := &x.resp
+	if err := parseHead(string(head), resp); err != nil {
+		return err
+	}
+	resp.Request = x.r
+	length := int64(-1)
+	if v := resp.Header["Content-Length"]; v != nil {
+		var err error
+		if length, err = proxy.ParseContentLength(v); err != nil {
+			return err
+		}
+		if len(v) > 1 {
+			resp.Header["Content-Length"] = v[:1]
+		}
+	}
+	bodyless := x.r.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified
+	if resp.StatusCode == http.StatusNoContent {
+		delete(resp.Header, "Content-Length")
+		length = 0
+	}
+	if resp.StatusCode == http.StatusNotModified && length < 0 {
+		length = 0
+	}
+	resp.ContentLength = length
+	x.body = responseBody{x: x, want: length, bodyless: bodyless}
+	resp.Body = &x.body
+	content, ended := x.records.rest()
+	if !ended {
+		return nil
+	}
+	if bodyless {
+		content = 0
+	} else if length >= 0 && length != int64(content) {
+		return nil // reading will tell
+	}
+	return x.takeRest(content)
+}
+
+// takeRest takes an answer that is here to its end, and gives the connection
+// back, so that no slow client holds it.
+func (x *exchange) takeRest(content int) error {
+	var whole []byte
+	if content > 0 {
+		whole = make([]byte, content)
+		if _, err := io.ReadFull(&x.records, whole); err != nil {
+			return err
+		}
+	}
+	for {
+		b, err := x.records.buffered()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		x.records.discard(len(b)) // of an answer without a body
+	}
+	if x.records.end.protocol != requestComplete {
+		return malformed("protocol status %d after the header", x.records.end.protocol)
+	}
+	if !x.release(true) {
+		return proxy.ErrClientGone
+	}
+	if !x.body.bodyless {
+		x.resp.ContentLength = int64(content)
+		if content > 0 && x.resp.Header["Content-Length"] == nil {
+			x.resp.Header["Content-Length"] = []string{strconv.Itoa(content)}
+		}
+	}
+	if content == 0 {
+		x.resp.Body = http.NoBody
+	} else {
+		x.resp.Body = &wholeBody{data: whole}
+	}
+	return nil
+}
+
+// release gives the connection back, and reports whether the exchange ended
+// before its context did.
+func (x *exchange) release(keep bool) bool {
+	if x.freed {
+		return false
+	}
+	x.freed = true
+	if x.hunger != nil {
+		x.hunger.feed()
+	}
+	alive := x.t.watcher.Remove(&x.watch)
+	if x.sender != nil {
+		if !x.sender.finished() {
+			keep = false
+			closeBody(x.r) // ends a read that may be waiting for the client
+		}
+		x.c.Disarmed()
+	} else {
+		closeBody(x.r)
+	}
+	if x.o.starving.Load() > 0 {
+		keep = false
+	}
+	if x.stderr != nil {
+		x.stderr.close()
+	}
+	if end := x.records.end; x.records.ended && end.app != 0 && x.t.Logger != nil {
+		x.t.Logger.LogAttrs(x.r.Context(), slog.LevelInfo, "fcgi: application ended with a status", slog.Uint64("status", uint64(end.app)), slog.String("script", x.script.filename))
+	}
+	if !keep || !alive {
+		x.c.Abort()
+	}
+	x.c.Release(keep && alive)
+	return alive
+}
+
+// fail ends the exchange and words its failure.
+func (x *exchange) fail(e *proxy.Error) *proxy.Error {
+	e.Backend = x.c.Backend().String()
+	cause := x.sender.clientError()
+	ctx := x.r.Context()
+	if cause != nil || e.Op == proxy.OpClient || ctx.Err() != nil {
+		x.c.Blameless()
+	}
+	alive := x.release(false)
+	switch {
+	case !alive || ctx.Err() != nil:
+		e.Resend = false
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			e.Err = context.Cause(ctx)
+		} else {
+			e.Op, e.Status, e.Err = proxy.OpClient, proxy.StatusClientClosedRequest, errors.Join(proxy.ErrClientGone, context.Cause(ctx))
+		}
+	case cause != nil:
+		return proxy.ClientBodyError(e.Backend, cause)
+	}
+	return e
+}

@@ -1,0 +1,260 @@
+package fcgi
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"strings"
+)
+
+// serveFile answers with what is there under a path that names no script.
+func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request, p string) {
+	if hidden(p) {
+		h.missing(w, r)
+		return
+	}
+	st, err := os.Stat(h.local(p))
+	switch {
+	case err != nil:
+		h.missing(w, r)
+	case st.IsDir():
+		h.serveDirectory(w, r, p)
+	case !st.Mode().IsRegular() || h.NoFiles || strings.HasSuffix(p, "/") || isSource(p, h.suffixes()):
+		h.missing(w, r)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "The method is not allowed here.", http.StatusMethodNotAllowed)
+	default:
+		h.sendFile(w, r, p)
+	}
+}
+
+func (h *Handler) sendFile(w http.ResponseWriter, r *http.Request, p string) {
+	f, err := os.Open(h.local(p))
+	if err != nil {
+		status := http.StatusNotFound
+		if os.IsPermission(err) {
+			status = http.StatusForbidden
+		}
+		http.Error(w, http.StatusText(status), status)
+		return
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		h.missing(w, r)
+		return
+	}
+	http.ServeContent(w, r, st.Name(), st.ModTime(), f)
+}
+
+// serveDirectory answers with the index of a directory. Its path must end in a
+// slash, or relative links in it would lead astray.
+func (h *Handler) serveDirectory(w http.ResponseWriter, r *http.Request, p string) {
+	names := h.Index
+	if names == nil {
+		names = []string{"index.php", "index.html"}
+	}
+	slashed := strings.TrimSuffix(p, "/") + "/"
+	for _, name := range names {
+		st, err := os.Stat(h.local(slashed + name))
+		if err != nil || !st.Mode().IsRegular() || hidden(name) {
+			continue
+		}
+		if slashed != p {
+			to := url.URL{Path: slashed, RawQuery: r.URL.RawQuery}
+			w.Header().Set("Location", to.String())
+			w.WriteHeader(http.StatusMovedPermanently)
+			return
+		}
+		if isScript(slashed+name, h.suffixes()) {
+			h.run(w, r, h.script(slashed+name, ""))
+			return
+		}
+		if !h.NoFiles {
+			h.serveFile(w, r, slashed+name)
+			return
+		}
+	}
+	h.missing(w, r)
+}
+
+// hidden reports whether a segment of the path begins with a dot.
+func hidden(p string) bool {
+	for segment := range strings.SplitSeq(p, "/") {
+		if strings.HasPrefix(segment, ".") && segment != ".well-known" {
+			return true
+		}
+	}
+	return false
+}
+
+// isSource reports whether a file is the source of a script that must not be
+// shown: by its suffix, or one of those that PHP is commonly given.
+func isSource(p string, suffixes []string) bool {
+	if isScript(p, suffixes) {
+		return true
+	}
+	ext := strings.ToLower(path.Ext(strings.TrimRight(p, "~")))
+	return strings.HasPrefix(ext, ".php") || ext == ".phtml" || ext == ".phar" || ext == ".inc"
+}
+
+// SendFile is an http.RoundTripper that answers with a file when a script asks
+// for it: by X-Accel-Redirect, with a path as in nginx, or by X-Sendfile, with
+// the name of the file. Conditions and a range of the request are met.
+// Elsewhere those fields are passed on like any other.
+type SendFile struct {
+	// Transport runs the scripts.
+	Transport http.RoundTripper
+
+	// Dirs maps prefixes of the paths in X-Accel-Redirect to directories, as in
+	// {"/protected/": "/srv/files"}; the longest that fits counts. A file in
+	// X-Sendfile must be in one of the directories. No symbolic link leads out
+	// of them.
+	Dirs map[string]string
+}
+
+// RoundTrip sends a request, and puts the file into the answer if it asks for
+// one. A file that is not there is 404, one that may not be sent 502.
+func (s *SendFile) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := s.Transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	accel, sendfile := resp.Header["X-Accel-Redirect"], resp.Header["X-Sendfile"]
+	if accel == nil && sendfile == nil {
+		return resp, nil
+	}
+	_ = resp.Body.Close()
+	delete(resp.Header, "X-Accel-Redirect")
+	delete(resp.Header, "X-Sendfile")
+	delete(resp.Header, "Content-Length")
+	dir, name, ok := s.locate(accel, sendfile)
+	if !ok {
+		return plain(resp, http.StatusBadGateway), nil
+	}
+	f, err := openIn(dir, name)
+	if err != nil {
+		return plain(resp, http.StatusNotFound), nil
+	}
+	return answerWith(resp, r, f), nil
+}
+
+// locate returns the directory and the name in it that the fields mean.
+func (s *SendFile) locate(accel, sendfile []string) (dir, name string, ok bool) {
+	longest := -1
+	if accel != nil {
+		u, err := url.Parse(accel[0])
+		if err != nil {
+			return "", "", false
+		}
+		p := path.Clean("/" + u.Path)
+		for prefix, d := range s.Dirs {
+			prefix = strings.TrimSuffix(prefix, "/") + "/"
+			if strings.HasPrefix(p, prefix) && len(prefix) > longest {
+				dir, name, longest = d, p[len(prefix):], len(prefix)
+			}
+		}
+		return dir, name, longest >= 0
+	}
+	p := path.Clean(sendfile[0])
+	for _, d := range s.Dirs {
+		under := strings.TrimSuffix(path.Clean(d), "/") + "/"
+		if strings.HasPrefix(p, under) && len(under) > longest {
+			dir, name, longest = d, p[len(under):], len(under)
+		}
+	}
+	return dir, name, longest >= 0
+}
+
+func openIn(dir, name string) (*os.File, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		_ = f.Close()
+		return nil, fs.ErrNotExist
+	}
+	return f, nil
+}
+
+// plain makes resp an answer of a status and nothing else.
+func plain(resp *http.Response, status int) *http.Response {
+	resp.Header = make(http.Header)
+	resp.StatusCode, resp.Status = status, http.StatusText(status)
+	resp.Body, resp.ContentLength = http.NoBody, 0
+	return resp
+}
+
+// answerWith puts the file into the answer: net/http says how to answer a HEAD,
+// and the body is what that would be for.
+func answerWith(resp *http.Response, r *http.Request, f *os.File) *http.Response {
+	ask := r.Clone(r.Context())
+	ask.Method = http.MethodHead
+	if strings.Contains(ask.Header.Get("Range"), ",") {
+		delete(ask.Header, "Range") // several ranges would need a body of their own
+	}
+	rec := &headRecorder{header: resp.Header, status: http.StatusOK}
+	st, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return plain(resp, http.StatusNotFound)
+	}
+	if ct := rec.header["Content-Type"]; len(ct) > 0 && strings.HasPrefix(ct[0], "text/html") {
+		delete(rec.header, "Content-Type") // PHP's default says nothing of the file
+	}
+	http.ServeContent(rec, ask, st.Name(), st.ModTime(), f)
+	if resp.StatusCode == http.StatusOK || rec.status != http.StatusOK {
+		resp.StatusCode, resp.Status = rec.status, http.StatusText(rec.status)
+	}
+	resp.ContentLength = 0
+	resp.Body = http.NoBody
+	offset, length, ok := extent(rec, st.Size())
+	if !ok || r.Method == http.MethodHead {
+		_ = f.Close()
+		return resp
+	}
+	resp.ContentLength = length
+	resp.Body = &fileBody{Reader: io.NewSectionReader(f, offset, length), Closer: f}
+	return resp
+}
+
+// headRecorder takes the head of an answer.
+type headRecorder struct {
+	header http.Header
+	status int
+}
+
+func (h *headRecorder) Header() http.Header         { return h.header }
+func (h *headRecorder) WriteHeader(status int)      { h.status = status }
+func (h *headRecorder) Write(b []byte) (int, error) { return len(b), nil }
+
+// fileBody reads a part of a file.
+type fileBody struct {
+	io.Reader
+	io.Closer
+}
+
+// extent returns which part of a file of that size an answer has.
+func extent(rec *headRecorder, size int64) (offset, length int64, ok bool) {
+	switch rec.status {
+	case http.StatusOK:
+		return 0, size, true
+	case http.StatusPartialContent:
+		var first, last, total int64
+		if n, _ := fmt.Sscanf(rec.header.Get("Content-Range"), "bytes %d-%d/%d", &first, &last, &total); n == 3 {
+			return first, last - first + 1, true
+		}
+	}
+	return 0, 0, false
+}

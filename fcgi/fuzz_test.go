@@ -1,0 +1,138 @@
+package fcgi
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// FuzzRecords reads any bytes as the records of an answer, in one piece and
+// byte by byte: both say the same, and what is foretold of the buffer is true.
+func FuzzRecords(f *testing.F) {
+	f.Add(join(stdout("A: b\r\n\r\nbody"), end(0, 0)))
+	f.Add(join(stderr("oops"), stdout("A: b\r\n\r\n"), appendRecord(nil, typeStdout, 1, nil), end(1, 2)))
+	f.Add([]byte{1, 6, 0, 1, 0, 1, 255, 0, 'x'})
+	f.Add(join(appendRecord(nil, typeUnknownType, 0, make([]byte, 8)), end(0, 0)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		read := func(r io.Reader) (content, errout []byte, end endRequest, err error) {
+			s := records{r: bufio.NewReaderSize(r, 64), stderr: func(b []byte) { errout = append(errout, b...) }}
+			buf := make([]byte, 32)
+			for {
+				have, ended := s.rest()
+				n, err := s.Read(buf)
+				if have > 0 {
+					require.NoError(t, err)
+					require.Positive(t, n)
+				} else if ended {
+					require.Error(t, err)
+				}
+				content = append(content, buf[:n]...)
+				if err != nil {
+					return content, errout, s.end, err
+				}
+			}
+		}
+		content, errout, end, err := read(bytes.NewReader(data))
+		content2, errout2, end2, err2 := read(iotest.OneByteReader(bytes.NewReader(data)))
+		require.Equal(t, content, content2)
+		require.Equal(t, errout, errout2)
+		require.Equal(t, end, end2)
+		require.Equal(t, err.Error(), err2.Error())
+		require.LessOrEqual(t, len(content)+len(errout), len(data))
+		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			require.ErrorIs(t, err, proxy.ErrMalformed)
+		}
+	})
+}
+
+// FuzzHead reads any bytes as the header of an answer, in any two pieces.
+func FuzzHead(f *testing.F) {
+	for _, s := range []string{
+		"Status: 404 Not Found\r\nContent-Type: text/html\r\n\r\nbody", "Location: /x\n\n", "\r\n", "A: b\r\r\n\r\n",
+		"Status: 99\n\n", "X-A: b\r\n folded\r\n\r\n", "A: \x00\n\n", "Status: 200 OK\nStatus: 200 OK\n\n",
+	} {
+		f.Add([]byte(s), 3)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, cut int) {
+		whole := headScanner{line: 100, total: 1000}
+		n, done, err := whole.scan(data)
+		require.LessOrEqual(t, n, len(data))
+		if cut >= 0 && cut <= len(data) {
+			pieces := headScanner{line: 100, total: 1000}
+			n2, done2, err2 := pieces.scan(data[:cut])
+			if !done2 && err2 == nil {
+				var more int
+				more, done2, err2 = pieces.scan(data[cut:])
+				n2 += more
+			}
+			require.Equal(t, n, n2)
+			require.Equal(t, done, done2)
+			require.Equal(t, err == nil, err2 == nil)
+		}
+		if err != nil {
+			require.ErrorIs(t, err, proxy.ErrMalformed)
+			return
+		}
+		if !done {
+			return
+		}
+		var resp http.Response
+		if err := parseHead(string(data[:n]), &resp); err != nil {
+			require.ErrorIs(t, err, proxy.ErrMalformed)
+			return
+		}
+		require.GreaterOrEqual(t, resp.StatusCode, 200)
+		require.LessOrEqual(t, resp.StatusCode, 999)
+		require.NotContains(t, resp.Header, "Status")
+	})
+}
+
+// FuzzParams reads any bytes as name-value pairs; what is read is written the
+// same way again.
+func FuzzParams(f *testing.F) {
+	f.Add(appendPair(appendPair(nil, "A", "b"), "LONG", string(make([]byte, 200))))
+	f.Add([]byte{128, 0, 0, 1, 1, 'a', 'b'})
+	f.Add([]byte{255, 255, 255, 255, 255, 255, 255, 255})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var again []byte
+		rest := data
+		for len(rest) > 0 {
+			name, value, more, err := parsePair(rest)
+			if err != nil {
+				return
+			}
+			again = appendPair(again, name, value)
+			n, v, left, err := parsePair(appendPair(nil, name, value))
+			require.NoError(t, err)
+			require.Empty(t, left)
+			require.Equal(t, name, n)
+			require.Equal(t, value, v)
+			require.Less(t, len(more), len(rest))
+			rest = more
+		}
+		require.LessOrEqual(t, len(again), len(data))
+	})
+}
+
+// FuzzSplitScript divides any path: the two parts make up the whole.
+func FuzzSplitScript(f *testing.F) {
+	for _, s := range []string{"/a.php/b", "/a.PHP", "/.php/x", "/upload/x.jpg/y.php", "", "/a.phps/b.php/c"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, p string) {
+		filename, info := splitScript(p, phpSuffix)
+		require.Equal(t, p, filename+info)
+		if info != "" {
+			require.Equal(t, byte('/'), info[0])
+			require.True(t, isScript(filename, phpSuffix))
+		}
+	})
+}

@@ -1,0 +1,179 @@
+package fcgi
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// Handler serves a site of scripts and of files beside them: a request for a
+// script, with what follows it in the path, goes to the FastCGI application,
+// one for any other file gets that, one for a directory its index, and all else
+// the front controller.
+//
+// A script is run only if it is a regular file below Root: "/upload/x.jpg/y.php"
+// never runs x.jpg. Files and directories whose names begin with a dot are not
+// there, but for ".well-known", and neither is the source of scripts under
+// names that SplitPath does not have, such as "x.phtml".
+type Handler struct {
+	// Root is the directory of the site. Symbolic links in it are followed.
+	Root string
+
+	// ScriptRoot is Root as the application sees it, when that runs elsewhere.
+	// Empty means Root.
+	ScriptRoot string
+
+	// Index lists the names that stand for a directory; the first that exists
+	// is taken. If nil, "index.php" and "index.html"; an empty list has none.
+	// Apache: DirectoryIndex.
+	Index []string
+
+	// FrontController is the path below Root, such as "/index.php", of the
+	// script that gets requests for what does not exist. Empty answers those
+	// with 404. Apache: FallbackResource.
+	FrontController string
+
+	// SplitPath lists the suffixes of scripts. If nil, ".php".
+	SplitPath []string
+
+	// NoFiles serves scripts alone: whoever asks for a file gets what is there
+	// for those that do not exist.
+	NoFiles bool
+
+	// Proxy passes requests on. Its Transport must lead to a [Transport], be it
+	// by way of a balancer.
+	Proxy *proxy.Handler
+}
+
+// NewHandler returns a Handler for the scripts and files in root, run by the
+// FastCGI application at target: "fcgi://127.0.0.1:9000", or
+// "unix:/run/php/php-fpm.sock|fcgi://localhost". The settings of its
+// Proxy.Transport, a [*Transport], may be changed before the first request.
+func NewHandler(target, root string) (*Handler, error) {
+	b, err := backend.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.EqualFold(b.URL.Scheme, "fcgi") {
+		return nil, fmt.Errorf("fcgi: target %q: want a URL of the scheme fcgi", target)
+	}
+	if root, err = filepath.Abs(root); err != nil {
+		return nil, err
+	}
+	if st, err := os.Stat(root); err != nil || !st.IsDir() {
+		return nil, fmt.Errorf("fcgi: root %s is no directory", root)
+	}
+	b.IdleTTL, b.ReadBufferSize = DefaultIdleTTL, readBufferSize
+	return &Handler{Root: root, Proxy: &proxy.Handler{
+		Prefix: "/", Target: &url.URL{Scheme: "fcgi", Host: b.URL.Host, Path: "/"},
+		Transport: &Transport{Backend: b},
+	}}, nil
+}
+
+// ServeHTTP serves a script, a file, or a redirection to a directory.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p, ok := sitePath(r.URL)
+	if !ok {
+		http.Error(w, "The path is malformed.", http.StatusBadRequest)
+		return
+	}
+	if s := h.find(p); s != nil {
+		h.run(w, r, s)
+		return
+	}
+	if escapesSlash(r.URL.RawPath, len(r.URL.Path)) {
+		h.missing(w, r)
+		return
+	}
+	h.serveFile(w, r, p)
+}
+
+// sitePath returns the path of u without dot segments and empty ones, or false
+// if it could not be the name of a file, or leads out of the site.
+func sitePath(u *url.URL) (string, bool) {
+	p := u.Path
+	if p == "" || p[0] != '/' || hasControl(p) || filepath.Separator != '/' && strings.ContainsAny(p, `\:`) {
+		return "", false
+	}
+	depth := 0
+	for segment := range strings.SplitSeq(p, "/") {
+		switch segment {
+		case "", ".":
+		case "..":
+			if depth--; depth < 0 {
+				return "", false
+			}
+		default:
+			depth++
+		}
+	}
+	clean := path.Clean(p)
+	if clean != "/" && (strings.HasSuffix(p, "/") || strings.HasSuffix(p, "/.") || strings.HasSuffix(p, "/..")) {
+		clean += "/"
+	}
+	return clean, true
+}
+
+func (h *Handler) suffixes() []string {
+	if h.SplitPath == nil {
+		return phpSuffix
+	}
+	return h.SplitPath
+}
+
+// find returns the script that the path names, or nil: the first part of the
+// path that ends in a suffix of scripts and is a regular file.
+func (h *Handler) find(p string) *script {
+	suffixes := h.suffixes()
+	for i := 1; i <= len(p); i++ {
+		if i < len(p) && p[i] != '/' || !isScript(p[:i], suffixes) || hidden(p[:i]) {
+			continue
+		}
+		if st, err := os.Stat(h.local(p[:i])); err == nil && st.Mode().IsRegular() {
+			return h.script(p[:i], p[i:])
+		}
+	}
+	return nil
+}
+
+// local returns the file of a path.
+func (h *Handler) local(p string) string { return filepath.Join(h.Root, filepath.FromSlash(p)) }
+
+func (h *Handler) script(name, info string) *script {
+	root := h.ScriptRoot
+	if root == "" {
+		root = filepath.ToSlash(h.Root)
+	}
+	root = strings.TrimSuffix(root, "/")
+	return &script{filename: root + name, name: name, info: info, root: root}
+}
+
+// run passes the request to the application.
+func (h *Handler) run(w http.ResponseWriter, r *http.Request, s *script) {
+	if escapesSlash(r.URL.RawPath, len(s.name)) {
+		http.NotFound(w, r)
+		return
+	}
+	if h.Proxy == nil {
+		http.Error(w, "No application is configured.", http.StatusInternalServerError)
+		return
+	}
+	h.Proxy.ServeHTTP(w, r.WithContext(withScript(r.Context(), s)))
+}
+
+// missing answers a request for what does not exist.
+func (h *Handler) missing(w http.ResponseWriter, r *http.Request) {
+	if h.FrontController == "" {
+		http.NotFound(w, r)
+		return
+	}
+	name := path.Clean("/" + h.FrontController)
+	h.Proxy.ServeHTTP(w, r.WithContext(withScript(r.Context(), h.script(name, ""))))
+}

@@ -1,0 +1,302 @@
+package fcgi
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// Defaults of the fields of a [Transport], and of the backends it makes.
+const (
+	DefaultMaxLineBytes   = 16 << 10
+	DefaultMaxHeadBytes   = 256 << 10
+	DefaultMaxStderrBytes = 64 << 10
+	DefaultIdleTTL        = 5 * time.Second
+)
+
+// BackendType says how an application wants its script named. Apache:
+// ProxyFCGIBackendType.
+type BackendType int
+
+const (
+	// BackendFPM names the script by its path: SCRIPT_FILENAME=/srv/a.php.
+	BackendFPM BackendType = iota
+	// BackendGeneric names it by its URL, as Apache does for applications that
+	// it does not know: SCRIPT_FILENAME=proxy:fcgi://host:port/srv/a.php.
+	BackendGeneric
+)
+
+// Transport sends requests to FastCGI applications. It is an
+// http.RoundTripper: the URL "fcgi://127.0.0.1:9000/srv/www/a.php/x?q=1" runs
+// /srv/www/a.php with PATH_INFO=/x and QUERY_STRING=q=1 at the application that
+// listens at 127.0.0.1:9000. Behind a [proxy.Handler] the application is told
+// of the client's request; elsewhere of the one that is sent.
+//
+// Each failure is a [*proxy.Error], and requests are sent again by the rules of
+// [proxy.Transport]. The zero value is ready for use.
+type Transport struct {
+	// Backend is where all requests go, whatever host their URL names: for a
+	// unix-domain socket, what backend.Parse makes of
+	// "unix:/run/php/php-fpm.sock|fcgi://localhost". If nil, each host gets a
+	// Backend of its own on first use. Each child of php-fpm serves one
+	// connection, be it idle, so MaxConns should not exceed pm.max_children.
+	Backend *backend.Backend
+
+	// NewBackend makes the Backend of a host when Backend is nil. If nil, one
+	// with an IdleTTL of 5 s and a read buffer of 32 KiB.
+	NewBackend func(u *url.URL) *backend.Backend
+
+	// Type says how scripts are named. Zero means [BackendFPM]. Apache:
+	// ProxyFCGIBackendType.
+	Type BackendType
+
+	// Root is DOCUMENT_ROOT, and what SCRIPT_NAME is relative to. Empty means
+	// the part of the script's path before the client's path, if the two end
+	// alike.
+	Root string
+
+	// SplitPath lists the suffixes of scripts: what follows the first path
+	// segment that ends in one is PATH_INFO. If nil, ".php"; an empty list
+	// splits nothing.
+	SplitPath []string
+
+	// ServerName is SERVER_NAME. Empty means the client's Host.
+	ServerName string
+
+	// ServerSoftware is SERVER_SOFTWARE. Empty means "modproxy".
+	ServerSoftware string
+
+	// HideAuthorization keeps the client's Authorization field from the
+	// application, as Apache does unless CGIPassAuth is on.
+	HideAuthorization bool
+
+	// Env, if not nil, may change the variables of each request before they
+	// are sent. Apache: ProxyFCGISetEnvIf.
+	Env func(r *http.Request, env *Params)
+
+	// Spool says how a request body of unknown length, which FastCGI
+	// applications cannot read, is read first; with All set, how every body
+	// is. Until then no connection is taken.
+	Spool proxy.Spool
+
+	// MaxLineBytes limits one line of an answer's header. Zero means 16384.
+	MaxLineBytes int
+
+	// MaxHeadBytes limits the header of an answer. Zero means 262144.
+	MaxHeadBytes int
+
+	// MaxStderrBytes limits what is logged of a request's error output. Zero
+	// means 65536; negative logs nothing.
+	MaxStderrBytes int
+
+	// Logger gets the error output of applications, line by line: at the level
+	// that PHP names in it, or else at level Warn. If nil, it is dropped.
+	Logger *slog.Logger
+
+	watcher proxy.Watcher
+
+	mu     sync.Mutex         // guards the rest
+	given  *origin            // that of Backend
+	own    map[string]*origin // by host
+	enough int                // length of own at which it is looked through
+}
+
+// RoundTrip sends a request and returns the answer when its header is in.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.roundTrip(r, RoleResponder)
+}
+
+func (t *Transport) roundTrip(r *http.Request, role Role) (*http.Response, error) {
+	client := proxy.ClientRequest(r.Context())
+	o, s, err := t.target(r, client)
+	if err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	sent, content, done, err := t.body(r)
+	if err != nil {
+		return nil, err
+	}
+	if done != nil {
+		defer done()
+	}
+	length := sent.ContentLength
+	if content != nil {
+		length = int64(len(content))
+	}
+	record := proxy.RecordFrom(r.Context())
+	c, err := o.b.Get(r.Context())
+	for {
+		if err != nil {
+			closeBody(sent)
+			return nil, proxy.AcquireError(r.Context(), o.b, err)
+		}
+		record.Attempt(o.b.String(), c.Reused())
+		x := &exchange{t: t, o: o, c: c, r: sent, client: client, role: role, script: s, content: content, length: length}
+		resp, xerr := x.run()
+		if xerr == nil {
+			record.Answered()
+			resp.Request = r
+			return resp, nil
+		}
+		again := proxy.ResendRequest(sent, xerr)
+		if again == nil {
+			return nil, xerr
+		}
+		sent = again
+		c, err = o.b.GetFresh(r.Context())
+	}
+}
+
+// target returns where r goes, and what is run there.
+func (t *Transport) target(r, client *http.Request) (*origin, script, error) {
+	o, err := t.originFor(r.URL)
+	if err != nil {
+		return nil, script{}, err
+	}
+	if err := checkRequest(r); err != nil {
+		return nil, script{}, err
+	}
+	s, err := t.script(r, client)
+	return o, s, err
+}
+
+// atOnce is the length of bodies up to which they are read before a connection
+// is taken, and then sent in one piece with the request.
+const atOnce = 16 << 10
+
+// body prepares the body of r: a short one is read into content, one of
+// unknown length is spooled. It is closed on failure.
+func (t *Transport) body(r *http.Request) (sent *http.Request, content []byte, done func(), err error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return r, nil, nil, nil
+	}
+	if r.ContentLength <= 0 || t.Spool.All && r.ContentLength > atOnce {
+		sent, done, err = t.Spool.Request(r)
+		return sent, nil, done, err
+	}
+	if r.ContentLength > atOnce {
+		return r, nil, nil, nil
+	}
+	content = make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, content); err != nil {
+		closeBody(r)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, nil, nil, proxy.ClientBodyError("", err)
+	}
+	closeBody(r)
+	out := *r
+	out.Body, out.GetBody = http.NoBody, nil
+	return &out, content, nil, nil
+}
+
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+}
+
+func (t *Transport) splitPath() []string {
+	if t.SplitPath == nil {
+		return phpSuffix
+	}
+	return t.SplitPath
+}
+
+var phpSuffix = []string{".php"}
+
+// originFor returns the backend that serves u.
+func (t *Transport) originFor(u *url.URL) (*origin, error) {
+	if u == nil {
+		return nil, badRequest("request has no URL")
+	}
+	if !strings.EqualFold(u.Scheme, "fcgi") {
+		return nil, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusInternalServerError, Err: fmt.Errorf("scheme %q is not spoken here", u.Scheme)}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.Backend != nil {
+		if t.given == nil {
+			t.given = &origin{b: t.Backend}
+		}
+		return t.given, nil
+	}
+	if u.Host == "" {
+		return nil, badRequest("request URL names no host")
+	}
+	if o := t.own[u.Host]; o != nil {
+		return o, nil
+	}
+	if t.own == nil {
+		t.own = make(map[string]*origin)
+	}
+	t.forget()
+	o := &origin{b: t.newBackend(&url.URL{Scheme: "fcgi", Host: u.Host})}
+	t.own[u.Host] = o
+	return o, nil
+}
+
+func (t *Transport) newBackend(u *url.URL) *backend.Backend {
+	if t.NewBackend != nil {
+		return t.NewBackend(u)
+	}
+	return &backend.Backend{URL: u, IdleTTL: DefaultIdleTTL, ReadBufferSize: readBufferSize}
+}
+
+// readBufferSize holds several of the records of 8 KiB that php-fpm writes.
+const readBufferSize = 32 << 10
+
+// fewOrigins is how many backends are remembered without asking whether they
+// are still of use.
+const fewOrigins = 256
+
+// forget drops the backends that have no connection when there are twice as
+// many as were of use the last time. The caller holds the lock.
+func (t *Transport) forget() {
+	if len(t.own) < max(t.enough, fewOrigins) {
+		return
+	}
+	now := time.Now()
+	for host, o := range t.own {
+		if s := o.b.Stats(); s.Open == 0 && s.Waiting == 0 && s.Flags == 0 && o.b.Usable(now) {
+			delete(t.own, host)
+		}
+	}
+	t.enough = 2 * len(t.own)
+}
+
+// CloseIdleConnections closes the connections that the transport opened and
+// that are not in use. A Backend given to it is left as it is.
+func (t *Transport) CloseIdleConnections() {
+	t.mu.Lock()
+	own := t.own
+	t.own = nil
+	t.mu.Unlock()
+	for _, o := range own {
+		o.b.Retire() // a request may have it in hand
+	}
+}
+
+// or returns v, or def if v is zero.
+func or[T int | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+// logsStderr reports whether error output is wanted.
+func (t *Transport) logsStderr(ctx context.Context) bool {
+	return t.Logger != nil && t.MaxStderrBytes >= 0 && t.Logger.Enabled(ctx, slog.LevelError)
+}

@@ -1,0 +1,255 @@
+package fcgi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy"
+)
+
+type variablesKey struct{}
+
+// WithVariables adds variables to those that a [Transport] sends for requests
+// with this context, in place of its own of the same name. They are how
+// middleware tells an application what it has found out, such as REMOTE_USER.
+func WithVariables(ctx context.Context, vars map[string]string) context.Context {
+	if outer := Variables(ctx); len(outer) > 0 {
+		all := maps.Clone(outer)
+		maps.Copy(all, vars)
+		vars = all
+	}
+	return context.WithValue(ctx, variablesKey{}, vars)
+}
+
+// Variables returns what was given to [WithVariables]. It must not be changed.
+func Variables(ctx context.Context) map[string]string {
+	vars, _ := ctx.Value(variablesKey{}).(map[string]string)
+	return vars
+}
+
+// variables fills p with what the application is told of a request whose body
+// has length bytes.
+func (t *Transport) variables(p *Params, r, client *http.Request, role Role, s *script, length int64) {
+	front := client
+	if front == nil {
+		front = r
+	}
+	p.add("GATEWAY_INTERFACE", "CGI/1.1")
+	p.add("SERVER_SOFTWARE", t.software())
+	p.add("FCGI_ROLE", role.String())
+	p.add("REQUEST_METHOD", method(r))
+	p.add("SERVER_PROTOCOL", protocol(front))
+	p.add("REQUEST_URI", requestURI(front))
+	p.add("QUERY_STRING", r.URL.RawQuery)
+	t.addScript(p, r, role, s)
+	t.addServer(p, r, front)
+	addPeer(p, r)
+	if v := r.Header["Content-Type"]; len(v) > 0 && role == RoleResponder {
+		p.add("CONTENT_TYPE", v[0])
+	}
+	if length > 0 && role == RoleResponder {
+		p.add("CONTENT_LENGTH", strconv.FormatInt(length, 10))
+	}
+	p.fields(r.Header, !t.HideAuthorization)
+	if host := t.hostField(r, client); host != "" {
+		p.list = append(p.list, param{"Host", host, true})
+	}
+	if vars := Variables(r.Context()); len(vars) > 0 {
+		for _, name := range slices.Sorted(maps.Keys(vars)) {
+			p.Set(name, vars[name])
+		}
+	}
+	if t.Env != nil {
+		t.Env(r, p)
+	}
+}
+
+func method(r *http.Request) string {
+	if r.Method == "" {
+		return http.MethodGet
+	}
+	return r.Method
+}
+
+func protocol(r *http.Request) string {
+	if r.Proto == "" {
+		return "HTTP/1.1"
+	}
+	return r.Proto
+}
+
+// requestURI is the target as the client sent it, without scheme and host.
+func requestURI(r *http.Request) string {
+	if uri := r.RequestURI; uri != "" && uri[0] == '/' {
+		return uri
+	}
+	return r.URL.RequestURI()
+}
+
+func (t *Transport) software() string {
+	if t.ServerSoftware != "" {
+		return t.ServerSoftware
+	}
+	return "modproxy"
+}
+
+// addScript adds what is run. An authorizer is told of no script and of no
+// path below one, FastCGI 1.0 section 6.3.
+func (t *Transport) addScript(p *Params, r *http.Request, role Role, s *script) {
+	filename := s.filename
+	if t.Type == BackendGeneric {
+		filename = "proxy:fcgi://" + r.URL.Host + filename
+	}
+	p.add("SCRIPT_FILENAME", filename)
+	if role == RoleResponder {
+		p.add("SCRIPT_NAME", s.name)
+		if s.info != "" {
+			p.add("PATH_INFO", s.info)
+			if s.root != "" {
+				p.add("PATH_TRANSLATED", s.root+s.info)
+			}
+		}
+	}
+	if s.root != "" {
+		p.add("DOCUMENT_ROOT", s.root)
+		p.add("CONTEXT_DOCUMENT_ROOT", s.root)
+	}
+}
+
+// hostField is the Host that the application sees: one that was set for it, or
+// else the client's.
+func (t *Transport) hostField(r, client *http.Request) string {
+	switch {
+	case r.Host != "":
+		return r.Host
+	case client != nil:
+		return client.Host
+	}
+	return r.URL.Host
+}
+
+// addServer adds where the client came to.
+func (t *Transport) addServer(p *Params, r, front *http.Request) {
+	scheme, port := "http", "80"
+	if front.TLS != nil {
+		scheme, port = "https", "443"
+	}
+	host := front.Host
+	if host == "" {
+		host = r.URL.Host
+	}
+	name := host
+	if h, pt, err := net.SplitHostPort(host); err == nil {
+		name = h
+		if pt != "" {
+			port = pt
+		}
+	}
+	if n := len(name); n > 2 && name[0] == '[' && name[n-1] == ']' {
+		name = name[1 : n-1]
+	}
+	if t.ServerName != "" {
+		name = t.ServerName
+	}
+	p.add("REQUEST_SCHEME", scheme)
+	p.add("SERVER_NAME", name)
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		if at, pt, err := net.SplitHostPort(a.String()); err == nil {
+			p.add("SERVER_ADDR", at)
+			port = pt
+		}
+	}
+	p.add("SERVER_PORT", port)
+	if state := front.TLS; state != nil {
+		addTLS(p, state)
+	}
+}
+
+// addTLS adds the facts that applications ask for, under mod_ssl's names.
+func addTLS(p *Params, state *tls.ConnectionState) {
+	p.add("HTTPS", "on")
+	p.add("SSL_PROTOCOL", sslProtocol(state.Version))
+	p.add("SSL_CIPHER", tls.CipherSuiteName(state.CipherSuite))
+	p.addSome("SSL_TLS_SNI", state.ServerName)
+	if state.DidResume {
+		p.add("SSL_SESSION_RESUMED", "Resumed")
+	} else {
+		p.add("SSL_SESSION_RESUMED", "Initial")
+	}
+	if len(state.PeerCertificates) == 0 {
+		p.add("SSL_CLIENT_VERIFY", "NONE")
+		return
+	}
+	verify := "GENEROUS"
+	if len(state.VerifiedChains) > 0 {
+		verify = "SUCCESS"
+	}
+	own := state.PeerCertificates[0]
+	p.add("SSL_CLIENT_VERIFY", verify)
+	p.add("SSL_CLIENT_S_DN", own.Subject.String())
+	p.add("SSL_CLIENT_I_DN", own.Issuer.String())
+	p.add("SSL_CLIENT_M_SERIAL", own.SerialNumber.Text(16))
+}
+
+// sslProtocol is mod_ssl's name of a version.
+func sslProtocol(version uint16) string {
+	switch version {
+	case tls.VersionTLS10:
+		return "TLSv1"
+	case tls.VersionTLS11:
+		return "TLSv1.1"
+	case tls.VersionTLS12:
+		return "TLSv1.2"
+	case tls.VersionTLS13:
+		return "TLSv1.3"
+	}
+	return tls.VersionName(version)
+}
+
+// addPeer adds who asks. A request of this process itself has no address; it
+// comes from here.
+func addPeer(p *Params, r *http.Request) {
+	host, port, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host, port = r.RemoteAddr, ""
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	p.add("REMOTE_ADDR", host)
+	p.addSome("REMOTE_PORT", port)
+}
+
+// checkRequest refuses what no variable may hold. Requests that came in through
+// net/http never have it.
+func checkRequest(r *http.Request) error {
+	if r.Method != "" && !httpguts.ValidHeaderFieldName(r.Method) {
+		return badRequest("method is no token")
+	}
+	if hasControl(r.URL.RawQuery) || hasControl(r.Host) {
+		return badRequest("query or host has control bytes")
+	}
+	for name, values := range r.Header {
+		if !httpguts.ValidHeaderFieldName(name) {
+			return badRequest("name of a field is no token")
+		}
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldValue(v) {
+				return badRequest("value of a field has control bytes")
+			}
+		}
+	}
+	return nil
+}
+
+func badRequest(text string) error {
+	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadRequest, Err: errors.New(text)}
+}

@@ -1,0 +1,59 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// What a transport of another protocol needs beside a backend.Backend, so that
+// it behaves as [Transport] does.
+
+// Watcher breaks exchanges off when their contexts end. One serves all the
+// exchanges of a transport, at less than the cost of a context.AfterFunc for
+// each. The zero value is ready for use.
+type Watcher struct{ w watcher }
+
+// Watch is one exchange's place in a [Watcher]. It must not be copied while it
+// is watched.
+type Watch struct{ w watched }
+
+// Add begins to watch over an exchange: when ctx ends, c is aborted, at the
+// latest some 20 ms after. It reports false, and watches nothing, if the
+// context has ended already.
+func (w *Watcher) Add(e *Watch, ctx context.Context, c *backend.Conn) bool {
+	return w.w.add(&e.w, ctx, c)
+}
+
+// Remove ends the watch, and reports whether the context had not ended. Only
+// then is the connection fit for reuse.
+func (w *Watcher) Remove(e *Watch) bool { return w.w.remove(&e.w) }
+
+// AcquireError words the failure of a backend's Get: its phase, and the status
+// that goes with it. Nothing was sent, so the request may be sent elsewhere.
+func AcquireError(ctx context.Context, b *backend.Backend, err error) *Error {
+	return getError(ctx, b, err)
+}
+
+// ClientBodyError words why the body of a request could not be read from the
+// client, as opposed to a failure of the backend.
+func ClientBodyError(backend string, err error) *Error { return clientBodyError(backend, err) }
+
+// ResendRequest returns the request to send again, over a fresh connection,
+// after a stale one ([ErrStaleConn]), with its body anew if it has one; or nil
+// if it may not or cannot be sent again.
+func ResendRequest(r *http.Request, err *Error) *http.Request { return resend(r, err) }
+
+// IsTimeout reports whether err is a deadline of a socket or a context.
+func IsTimeout(err error) bool { return isTimeout(err) }
+
+// ClientRequest returns the request of the client that a [Handler] is serving,
+// given the context of the request that it sends; nil if ctx is no such
+// context. It must not be changed, nor its body read.
+func ClientRequest(ctx context.Context) *http.Request {
+	r, _ := ctx.Value(clientRequestKey{}).(*http.Request)
+	return r
+}
+
+type clientRequestKey struct{}
