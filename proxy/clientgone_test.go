@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -137,6 +138,18 @@ func TestRecordIsLogged(t *testing.T) {
 	require.Positive(t, facts["duration"].Duration())
 	require.Positive(t, facts["connected"].Duration())
 	require.Contains(t, facts["error"].String(), "backend closed an idle connection before any byte of the answer")
+}
+
+// TestRefusedRequestsAreNoErrors: a client cannot fill the log of errors.
+func TestRefusedRequestsAreNoErrors(t *testing.T) {
+	spy := &logSpy{}
+	h := &Handler{Target: &url.URL{Scheme: "http", Host: "127.0.0.1:1", Path: "/"}, Prefix: "/app/", Logger: slog.New(spy)}
+	resp, err := client(t).Get(frontOf(t, h).URL + "/elsewhere")
+	require.NoError(t, err)
+	_ = resp.Body.Close()
+	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+	level, _ := spy.done(t)
+	require.Equal(t, slog.LevelInfo, level)
 }
 
 // TestHTTP10ClientSeesTheCut: without a length and without chunks, a clean end

@@ -168,8 +168,8 @@ type Handler struct {
 	// happened to it. The Record must not be kept.
 	OnRecord func(r *http.Request, rec *Record)
 
-	// Logger gets failures at level Error, clients that left at level Debug,
-	// each request at [LevelTrace1], interim answers at [LevelTrace2], and what
+	// Logger gets failures at level Error, requests that are refused (4xx) at
+	// Info, clients that left at Debug, each request at [LevelTrace1], interim answers at [LevelTrace2], and what
 	// the backend answered at [LevelTrace3] and [LevelTrace4]. If nil, nothing
 	// is logged.
 	Logger *slog.Logger

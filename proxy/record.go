@@ -153,6 +153,8 @@ func (p *passage) report() {
 	case rec.Err == nil:
 	case rec.Status == StatusClientClosedRequest:
 		level = slog.LevelDebug
+	case rec.Status >= 400 && rec.Status < 500 && rec.BackendStatus == 0:
+		level = slog.LevelInfo // of the client's making: it must not fill the log
 	default:
 		level = slog.LevelError
 	}
