@@ -169,9 +169,9 @@ type Handler struct {
 	OnRecord func(r *http.Request, rec *Record)
 
 	// Logger gets failures at level Error, requests that are refused (4xx) at
-	// Info, clients that left at Debug, each request at [LevelTrace1], interim answers at [LevelTrace2], and what
-	// the backend answered at [LevelTrace3] and [LevelTrace4]. If nil, nothing
-	// is logged.
+	// Info, clients that left at Debug, each request at [LevelTrace1], interim
+	// answers at [LevelTrace2], and what the backend answered at [LevelTrace3]
+	// and [LevelTrace4]. If nil, nothing is logged.
 	Logger *slog.Logger
 
 	once     sync.Once
