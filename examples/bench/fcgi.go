@@ -1,13 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/modproxy/modproxy/fcgi"
@@ -28,12 +29,12 @@ var fcgiWorkloads = []workload{
 }
 
 // fpmChildren are enough for the idle connections of every proxy.
-const fpmChildren = 64
+const fpmChildren = 128
 
 var fpmPrograms = []string{"php-fpm", "php-fpm8.4", "php-fpm8.3", "php-fpm8.2", "php-fpm8.1"}
 
-// runPHPFPM becomes php-fpm, which serves the scripts in the working directory.
-func runPHPFPM(listen string) error {
+// runPHPFPM runs php-fpm, for the scripts in the working directory.
+func runPHPFPM(ctx context.Context, listen string) error {
 	program := (&peer{programs: fpmPrograms}).find()
 	if program == "" {
 		return errors.New("php-fpm is not installed (Debian: php-fpm)")
@@ -60,7 +61,9 @@ func runPHPFPM(listen string) error {
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(program, []string{program, "-F", "-y", path}, os.Environ())
+	cmd := exec.CommandContext(ctx, program, "-F", "-y", path)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
 }
 
 func make1K() []byte {
@@ -95,7 +98,7 @@ func newFCGI(to string) (http.Handler, error) {
 }
 
 var apacheFCGIPeer = peer{name: "apache", programs: apachePeer.programs, debian: apachePeer.debian, command: func(j job) ([]string, error) {
-	return apacheCommand(j, []string{"proxy", "proxy_fcgi"}, fmt.Sprintf("DocumentRoot %[2]s\nProxyPass / fcgi://%[1]s%[2]s/ enablereuse=on max=30\n", j.origin, j.scripts()))
+	return apacheCommand(j, []string{"proxy", "proxy_fcgi"}, fmt.Sprintf("DocumentRoot %[2]s\nProxyPass / fcgi://%[1]s%[2]s/ enablereuse=on max=16\n", j.origin, j.scripts()))
 }}
 
 var nginxFCGIPeer = peer{name: "nginx", programs: nginxPeer.programs, debian: nginxPeer.debian, command: func(j job) ([]string, error) {
@@ -110,7 +113,7 @@ var nginxFCGIPeer = peer{name: "nginx", programs: nginxPeer.programs, debian: ng
 	}
 	return nginxCommand(j, fmt.Sprintf(`upstream origin {
   server %s;
-  keepalive 24;
+  keepalive 16;
   keepalive_requests 1000000000;
 }
 server {

@@ -38,7 +38,7 @@ func serveRole(ctx context.Context, args []string, stderr io.Writer) error {
 		return err
 	}
 	if args[0] == "php-fpm" {
-		return runPHPFPM(*listen)
+		return runPHPFPM(ctx, *listen)
 	}
 	h, err := newRole(args[0], *to)
 	if err != nil {
