@@ -258,7 +258,10 @@ func (b *responseBody) writeSome(w io.Writer) (int64, error) {
 		}
 		c.Arm(0) // a slow client may have used the time up
 	}
-	if b.chunk == 0 && !b.advance() {
+	if b.chunk == 0 || b.none { // one packet only: what follows may be long in coming
+		if err := b.packet(); err != nil {
+			b.fail(unexpected(err))
+		}
 		return 0, nil
 	}
 	have := min(c.R.Buffered(), b.chunk)
