@@ -323,7 +323,7 @@ func appendTLS(b []byte, s *tls.ConnectionState) []byte {
 		}
 	}
 	if s.CipherSuite != 0 {
-		name := tls.CipherSuiteName(s.CipherSuite)
+		name := cipherName(s.CipherSuite)
 		b = appendAttribute(b, attrSSLCipher, name)
 		if bits := keySize(name); bits != 0 {
 			b = append(b, attrSSLKeySize)
@@ -331,6 +331,28 @@ func appendTLS(b []byte, s *tls.ConnectionState) []byte {
 		}
 	}
 	return appendNamed(b, nameSSLProtocol, protocolName(s.Version))
+}
+
+// cipherName is tls.CipherSuiteName, which makes a list of all ciphers, for
+// those in use.
+func cipherName(id uint16) string {
+	switch id {
+	case tls.TLS_AES_128_GCM_SHA256:
+		return "TLS_AES_128_GCM_SHA256"
+	case tls.TLS_AES_256_GCM_SHA384:
+		return "TLS_AES_256_GCM_SHA384"
+	case tls.TLS_CHACHA20_POLY1305_SHA256:
+		return "TLS_CHACHA20_POLY1305_SHA256"
+	case tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:
+		return "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+	case tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384:
+		return "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
+	case tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256:
+		return "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
+	case tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384:
+		return "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+	}
+	return tls.CipherSuiteName(id)
 }
 
 // keySize returns the bits of the key of a cipher, as httpd's
