@@ -140,17 +140,17 @@ func (st *site) startCluster(h *host, s *scope, c *cluster) (*pool, error) {
 		if err != nil {
 			return nil, err
 		}
-		mc.RoundTripper, mc.Backend = t, t.Backend
-		return func() {
-			t.CloseIdleConnections()
-			_ = t.Backend.Close()
-		}, nil
+		mc.RoundTripper, mc.Backend = t.RoundTripper, t.backend
+		return t.close, nil
 	}
 	var members []balancer.MemberConfig
 	for _, m := range c.members {
 		mc := m.config
 		var err error
 		if mc.Check, err = m.check.build(h, st); err != nil {
+			return nil, locate(m.at, err)
+		}
+		if err := pingCheck(&mc); err != nil {
 			return nil, locate(m.at, err)
 		}
 		members = append(members, mc)

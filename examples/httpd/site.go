@@ -37,7 +37,7 @@ type host struct {
 	proxies   []*scope
 	mapped    bool // some rule has mapping=
 	routes    map[*rule]http.RoundTripper
-	direct    []*proxy.Transport // of rules that lead to no balancer
+	direct    []*link // of rules that lead to no balancer
 	pools     map[string]*pool   // its balancers, and those it inherits
 	manager   *balancer.Manager
 	tunnels   *proxy.Tunnels
@@ -208,8 +208,7 @@ func (st *site) close() {
 	st.once.Do(func() {
 		for _, h := range st.hosts {
 			for _, t := range h.direct {
-				t.CloseIdleConnections()
-				_ = t.Backend.Close()
+				t.close()
 			}
 		}
 		for _, p := range st.pools {

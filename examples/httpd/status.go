@@ -51,7 +51,7 @@ func (st *site) status(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, h := range st.hosts {
 		for _, t := range h.direct {
-			page.Backends = append(page.Backends, backendRow{t.Backend.String(), t.Backend.Stats()})
+			page.Backends = append(page.Backends, backendRow{t.backend.String(), t.backend.Stats()})
 		}
 	}
 	for _, p := range st.pools {

@@ -35,7 +35,7 @@ func (h *host) startRule(r *rule, opt options) error {
 }
 
 // newTransport makes what speaks to a backend.
-func (h *host) newTransport(r memberTarget, opt options) (*proxy.Transport, error) {
+func (h *host) newTransport(r memberTarget, opt options) (*link, error) {
 	socket := r.socket
 	scheme, rest, _ := strings.Cut(r.text, "://")
 	if i := strings.IndexAny(rest, "/?$"); i >= 0 {
@@ -66,7 +66,22 @@ func (h *host) newTransport(r memberTarget, opt options) (*proxy.Transport, erro
 		}
 		b.TLS = secure.config(b.URL.Hostname())
 	}
-	return t, nil
+	if b.URL.Scheme == "ajp" {
+		return h.newAJP(t, r), nil
+	}
+	return &link{t, b, t.CloseIdleConnections}, nil
+}
+
+// link is what speaks to a backend.
+type link struct {
+	http.RoundTripper
+	backend   *backend.Backend
+	closeIdle func()
+}
+
+func (l *link) close() {
+	l.closeIdle()
+	_ = l.backend.Close()
 }
 
 // newHandler makes the handler of a rule, without its settings.
@@ -96,7 +111,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	ph.Via = said(s.via, proxy.ViaOff)
 	ph.ServerName = h.name
 	ph.Forwarded = proxy.ForwardedApache
-	if !said(s.addHeaders, true) {
+	if !said(s.addHeaders, true) || r.speaksAJP() || balancedAJP(h.routes[r]) {
 		ph.Forwarded = proxy.ForwardedOff
 	}
 	ph.Reverse, ph.CookieDomains, ph.CookiePaths = s.reverse, s.cookieDomains, s.cookiePaths
