@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/pprof"
 
+	"github.com/modproxy/modproxy/ajp"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -27,7 +28,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) int {
 
 func serveRole(ctx context.Context, args []string, stderr io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("want origin, modproxy, balancer or httputil")
+		return errors.New("want origin, modproxy, balancer, httputil, ajporigin or ajp")
 	}
 	f := flag.NewFlagSet("bench serve "+args[0], flag.ContinueOnError)
 	f.SetOutput(stderr)
@@ -36,6 +37,9 @@ func serveRole(ctx context.Context, args []string, stderr io.Writer) error {
 	profile := f.String("cpuprofile", "", "file for a CPU profile")
 	if err := f.Parse(args[1:]); err != nil {
 		return err
+	}
+	if args[0] == "ajporigin" {
+		return serveAJP(ctx, *listen)
 	}
 	h, err := newRole(args[0], *to)
 	if err != nil {
@@ -71,6 +75,8 @@ func newRole(role, to string) (http.Handler, error) {
 		return newBalancer(to)
 	case "httputil":
 		return newHTTPUtil(to)
+	case "ajp":
+		return ajp.NewHandler("/", to)
 	}
 	return nil, fmt.Errorf("unknown role %q", role)
 }

@@ -37,8 +37,8 @@ type host struct {
 	proxies   []*scope
 	mapped    bool // some rule has mapping=
 	routes    map[*rule]http.RoundTripper
-	direct    []*link // of rules that lead to no balancer
-	pools     map[string]*pool   // its balancers, and those it inherits
+	direct    []*link          // of rules that lead to no balancer
+	pools     map[string]*pool // its balancers, and those it inherits
 	manager   *balancer.Manager
 	tunnels   *proxy.Tunnels
 	name      string // ServerName
