@@ -260,3 +260,58 @@ func TestTomcatKilled(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, proxy.StatusOf(err))
 	require.True(t, proxy.MayResend(err))
 }
+
+// TestTomcatSeesWhatItSeesBehindHTTPD asks the same through httpd and through
+// our proxy.
+func TestTomcatSeesWhatItSeesBehindHTTPD(t *testing.T) {
+	url := startTomcat(t, &tomcat{secret: "s3cret", route: "n"})
+	theirs := startHTTPD(t, "ProxyPass / "+url+"/ secret=s3cret\n")
+	h, err := NewHandler("/", url)
+	require.NoError(t, err)
+	tr := h.Transport.(*Transport)
+	tr.Secret = "s3cret"
+	t.Cleanup(func() { _ = tr.Backend.Close() })
+	ours := httptest.NewServer(h)
+	t.Cleanup(ours.Close)
+	client := ours.Client()
+	for name, edit := range map[string]func(*http.Request){
+		"plain":       func(*http.Request) {},
+		"query":       func(r *http.Request) { r.URL.RawQuery = "a=b%2F&c;d=%zz" },
+		"parameters":  func(r *http.Request) { r.URL.Opaque = "/env.jsp;x=1;jsessionid=7" },
+		"fields":      func(r *http.Request) { r.Header["X-A"] = []string{"1", "2"}; r.Header.Set("X-Empty", "") },
+		"cookies":     func(r *http.Request) { r.Header.Set("Cookie", "a=b; c=d") },
+		"forwarded":   func(r *http.Request) { r.Header.Set("X-Forwarded-For", "1.2.3.4") },
+		"post":        func(r *http.Request) { setBody(r, strings.NewReader("a=b"), 3) },
+		"empty post":  func(r *http.Request) { r.Method = "POST" },
+		"chunks":      func(r *http.Request) { setBody(r, io.MultiReader(strings.NewReader(strings.Repeat("x", 20000))), -1) },
+		"basic auth":  func(r *http.Request) { r.SetBasicAuth("ann", "pw") },
+		"IPv6 host":   func(r *http.Request) { r.Host = "[2001:db8::1]:8080" },
+		"strange":     func(r *http.Request) { r.Host = "example.com" },
+		"conditional": func(r *http.Request) { r.Header.Set("If-None-Match", `"x"`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var seen [2]map[string]string
+			for i, front := range []string{theirs, ours.URL} {
+				r, err := http.NewRequest("GET", front+"/env.jsp", nil)
+				require.NoError(t, err)
+				r.Host = "www.example.com:8080"
+				edit(r)
+				resp, err := client.Do(r)
+				seen[i] = pageFacts(t, resp, err)
+				require.NotEmpty(t, seen[i]["port"])
+				delete(seen[i], "port") // the client's own
+				delete(seen[i], "attr.AJP_REMOTE_PORT")
+				if host := seen[i]["header.host"]; !strings.Contains(strings.Trim(host, "[]"), ":") {
+					// httpd tells the port that it listens at
+					seen[i]["server"] = strings.TrimSuffix(seen[i]["server"], front[strings.LastIndex(front, ":"):])
+					seen[i]["server"] = strings.TrimSuffix(seen[i]["server"], ":80")
+				}
+			}
+			require.Equal(t, seen[0], seen[1])
+		})
+	}
+}
+
+func setBody(r *http.Request, body io.Reader, length int64) {
+	r.Method, r.Body, r.ContentLength = "POST", io.NopCloser(body), length
+}
