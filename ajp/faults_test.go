@@ -611,3 +611,40 @@ func TestHandlersContextEndsWithTheClient(t *testing.T) {
 	require.ErrorIs(t, err, proxy.ErrClientGone)
 	<-ended
 }
+
+// TestCPingKeepsItsConnection has the connection it used go stale once.
+func TestCPingKeepsItsConnection(t *testing.T) {
+	url := startContainer(t, func(n int, c net.Conn) {
+		for i := 0; takePacket(c) != nil && (n > 1 || i < 3); i++ {
+			_, _ = c.Write(cpong)
+		}
+	})
+	b := newBackend(t, url)
+	for range 8 {
+		require.NoError(t, CPing(context.Background(), b))
+		require.EqualValues(t, 1, b.Stats().Open)
+	}
+}
+
+// TestReadingAfterTheHandlerHoldsNobodyUp has a goroutine that still waits for
+// the body when its handler has returned.
+func TestReadingAfterTheHandlerHoldsNobodyUp(t *testing.T) {
+	ended := make(chan error, 1)
+	url := startServer(t, &Server{ReadTimeout: time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reading := make(chan struct{})
+		go func() {
+			close(reading)
+			_, err := r.Body.Read(make([]byte, 1))
+			ended <- err
+		}()
+		<-reading
+		w.WriteHeader(http.StatusForbidden)
+	})})
+	pr, pw := io.Pipe()
+	defer pw.Close()
+	resp, err := (&Transport{Backend: newBackend(t, url)}).RoundTrip(httptest.NewRequest("POST", url+"/", pr))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusForbidden, resp.StatusCode)
+	require.Error(t, <-ended)
+}

@@ -45,28 +45,39 @@ func ping(c *backend.Conn, wait time.Duration) error {
 //		return ajp.CPing(ctx, m.Backend())
 //	}}
 func CPing(ctx context.Context, b *backend.Backend) error {
-	c, err := b.GetFresh(ctx)
+	c, err := b.Get(ctx)
 	if err != nil {
 		return proxy.AcquireError(ctx, b, err)
 	}
-	wait := c.Timeout()
-	if end, ok := ctx.Deadline(); ok {
-		if left := time.Until(end); wait < 0 || left < wait {
-			wait = left
-		}
+	reused := c.Reused()
+	if err = cpingOver(ctx, c); err == nil || !reused || ctx.Err() != nil {
+		return err
 	}
+	if c, err = b.GetFresh(ctx); err != nil { // that one connection is dead says little
+		return proxy.AcquireError(ctx, b, err)
+	}
+	return cpingOver(ctx, c)
+}
+
+// cpingOver pings over c and releases it.
+func cpingOver(ctx context.Context, c *backend.Conn) error {
+	wait := c.Timeout()
 	if wait < 0 {
 		wait = time.Hour
 	}
+	if end, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(end))
+	}
 	stop := context.AfterFunc(ctx, c.Abort)
-	err = ping(c, wait)
+	err := ping(c, wait)
 	alive := stop()
 	if err == nil && alive {
 		c.Succeeded()
 	}
+	name := c.Backend().String()
 	c.Release(err == nil && alive)
 	if err != nil {
-		return &proxy.Error{Op: proxy.OpHeader, Backend: b.String(), Status: http.StatusServiceUnavailable, Resend: true, Err: err}
+		return &proxy.Error{Op: proxy.OpHeader, Backend: name, Status: http.StatusServiceUnavailable, Resend: true, Err: err}
 	}
 	return nil
 }

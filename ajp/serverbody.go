@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // serverBody is the body of a request at a [Server]. What the proxy does not
@@ -12,13 +13,14 @@ import (
 type serverBody struct {
 	c *serverConn
 
-	mu      sync.Mutex // guards the rest: handlers may close while they read
-	left    int64      // of the announced length; negative if none was
-	data    int        // bytes of the current packet that are to be read
-	unasked bool       // a packet is going to come without being asked for
-	closed  atomic.Bool
-	over    bool  // the handler has returned
-	err     error // what Read returns from now on
+	mu       sync.Mutex // guards the rest: handlers may close while they read
+	left     int64      // of the announced length; negative if none was
+	data     int        // bytes of the current packet that are to be read
+	unasked  bool       // a packet is going to come without being asked for
+	closed   atomic.Bool
+	retiring atomic.Bool // the handler has returned, and waits for mu
+	over     bool        // the handler has returned
+	err      error       // what Read returns from now on
 }
 
 var (
@@ -85,6 +87,9 @@ func (b *serverBody) next() {
 	}
 	b.unasked = false
 	c.limitRead(timeout(c.s.ReadTimeout))
+	if b.retiring.Load() && !b.over {
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // see retire
+	}
 	length, err := c.readHead()
 	switch {
 	case err != nil:
@@ -139,7 +144,12 @@ func (b *serverBody) Close() error {
 // retire is called when the handler has returned. It reports whether all of
 // the body is off the connection; what is here of it is taken off.
 func (b *serverBody) retire() (clean bool) {
-	b.mu.Lock()
+	b.retiring.Store(true)
+	if !b.mu.TryLock() { // a goroutine of the handler's still reads: it must not hold up the answer
+		b.c.limited.Store(true)
+		_ = b.c.nc.SetReadDeadline(time.Unix(1, 0))
+		b.mu.Lock()
+	}
 	defer b.mu.Unlock()
 	b.over = true
 	if b.err == nil && b.unasked && b.c.r.Buffered() >= bodyHead {

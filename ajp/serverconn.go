@@ -43,8 +43,8 @@ type serverConn struct {
 	base  context.Context
 	state atomic.Int32
 
-	limited  bool   // a read deadline is set
-	certText string // the last certificate of a client, and what it was parsed to
+	limited  atomic.Bool // a read deadline is set
+	certText string      // the last certificate of a client, and what it was parsed to
 	cert     *x509.Certificate
 
 	out     []byte // packets to be written; held by the goroutine that has mu
@@ -118,10 +118,9 @@ func (c *serverConn) serve() {
 // none.
 func (c *serverConn) limitRead(d time.Duration) {
 	if d > 0 {
-		c.limited = true
+		c.limited.Store(true)
 		_ = c.nc.SetReadDeadline(time.Now().Add(d))
-	} else if c.limited {
-		c.limited = false
+	} else if c.limited.Swap(false) {
 		_ = c.nc.SetReadDeadline(time.Time{})
 	}
 }

@@ -215,7 +215,7 @@ func (w *response) FlushError() error {
 // SetReadDeadline is for an http.ResponseController. It lasts until the next
 // packet of the body is waited for.
 func (w *response) SetReadDeadline(t time.Time) error {
-	w.c.limited = true
+	w.c.limited.Store(true)
 	return w.c.nc.SetReadDeadline(t)
 }
 
