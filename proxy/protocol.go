@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net/http"
+	"net/http/httptrace"
 
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -57,3 +58,16 @@ func ClientRequest(ctx context.Context) *http.Request {
 }
 
 type clientRequestKey struct{}
+
+// TraceOf returns the hooks of an httptrace.ClientTrace that the embedder has
+// set, or nil. Those that a [Handler] sets for interim answers only are found
+// by httptrace.ContextClientTrace when one comes.
+func TraceOf(r *http.Request) *httptrace.ClientTrace {
+	return traceOf(r, RecordFrom(r.Context()))
+}
+
+// GotConn tells the record and the hooks of r, as [TraceOf] returns them, that
+// it has a connection.
+func GotConn(r *http.Request, trace *httptrace.ClientTrace, c *backend.Conn) {
+	gotConn(RecordFrom(r.Context()), trace, c.Backend(), c.Conn, c.Reused())
+}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime/pprof"
 
+	"github.com/modproxy/modproxy/ajp"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -27,7 +28,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) int {
 
 func serveRole(ctx context.Context, args []string, stderr io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("want origin, php-fpm, modproxy, balancer, fcgi or httputil")
+		return errors.New("want a role, such as origin or modproxy")
 	}
 	f := flag.NewFlagSet("bench serve "+args[0], flag.ContinueOnError)
 	f.SetOutput(stderr)
@@ -37,8 +38,11 @@ func serveRole(ctx context.Context, args []string, stderr io.Writer) error {
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
-	if args[0] == "php-fpm" {
+	switch args[0] {
+	case "php-fpm":
 		return runPHPFPM(ctx, *listen)
+	case "ajporigin":
+		return serveAJP(ctx, *listen)
 	}
 	h, err := newRole(args[0], *to)
 	if err != nil {
@@ -78,6 +82,8 @@ func newRole(role, to string) (http.Handler, error) {
 		return newHTTPUtil(to, nil)
 	case "httputil-tuned":
 		return newHTTPUtil(to, &http.Transport{MaxIdleConnsPerHost: maxConnections, DisableCompression: true})
+	case "ajp":
+		return ajp.NewHandler("/", to)
 	}
 	return nil, fmt.Errorf("unknown role %q", role)
 }

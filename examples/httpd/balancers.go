@@ -150,6 +150,9 @@ func (st *site) startCluster(h *host, s *scope, c *cluster) (*pool, error) {
 		if mc.Check, err = m.check.build(h, st); err != nil {
 			return nil, locate(m.at, err)
 		}
+		if err := pingCheck(&mc); err != nil {
+			return nil, locate(m.at, err)
+		}
 		members = append(members, mc)
 	}
 	b, err := balancer.New(config, members...)

@@ -90,9 +90,9 @@ func (p *checkParams) set(key, value string) (known bool, err error) {
 		switch method {
 		case "NONE":
 			method = ""
-		case "TCP", "OPTIONS", "HEAD", "GET", "OPTIONS11", "HEAD11", "GET11":
+		case "TCP", "OPTIONS", "HEAD", "GET", "OPTIONS11", "HEAD11", "GET11", "CPING":
 		default:
-			return true, fmt.Errorf("hcmethod=%s is not supported: TCP, OPTIONS, HEAD and GET are", value)
+			return true, fmt.Errorf("hcmethod=%s is not supported: TCP, OPTIONS, HEAD, GET and CPING are", value)
 		}
 		step = func(c *checkParams) { c.check.Method = method }
 	case "hcinterval":

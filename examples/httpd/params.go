@@ -15,12 +15,18 @@ import (
 type params struct {
 	steps   []func(t *proxy.Transport, h *proxy.Handler)
 	nocanon bool
+	secret  string // of AJP
 	mapping proxy.Mapping
 	mapped  bool // mapping= was given
 }
 
 // merge adds what a later ProxySet says.
-func (p *params) merge(later params) { p.steps = append(p.steps, later.steps...) }
+func (p *params) merge(later params) {
+	p.steps = append(p.steps, later.steps...)
+	if later.secret != "" {
+		p.secret = later.secret
+	}
+}
 
 // apply sets the parameters on what serves a rule.
 func (p *params) apply(t *proxy.Transport, h *proxy.Handler) {
@@ -125,8 +131,11 @@ func (p *params) set(word string) error {
 		return number(0, func(b *backend.Backend, n int) { b.ReadBufferSize = n })
 	case "receivebuffersize", "flushpackets", "flushwait", "flusher":
 		return nil // the system's buffers and pauses of the backend decide
-	case "loadfactor", "lbset", "route", "redirect", "status", "hcmethod", "hcpasses", "hcfails", "hcinterval", "hcuri", "hctemplate", "hcexpr", "secret":
+	case "loadfactor", "lbset", "route", "redirect", "status", "hcmethod", "hcpasses", "hcfails", "hcinterval", "hcuri", "hctemplate", "hcexpr":
 		return fmt.Errorf("parameter %s belongs to members of balancers, or to other protocols", key)
+	case "secret":
+		p.secret = value // without meaning for other protocols, as in httpd
+		return nil
 	case "ping":
 		d, err := duration(value, time.Second)
 		if err != nil || d < time.Millisecond {

@@ -66,8 +66,11 @@ func (h *host) newTransport(r memberTarget, opt options) (*link, error) {
 		}
 		b.TLS = secure.config(b.URL.Hostname())
 	}
-	if b.URL.Scheme == "fcgi" {
+	switch b.URL.Scheme {
+	case "fcgi":
 		return h.newFCGI(t), nil
+	case "ajp":
+		return h.newAJP(t, r), nil
 	}
 	return &link{t, b, t.CloseIdleConnections}, nil
 }
@@ -117,7 +120,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	ph.Via = said(s.via, proxy.ViaOff)
 	ph.ServerName = h.name
 	ph.Forwarded = proxy.ForwardedApache
-	if !said(s.addHeaders, true) {
+	if !said(s.addHeaders, true) || r.speaksAJP() || balancedAJP(h.routes[r]) {
 		ph.Forwarded = proxy.ForwardedOff
 	}
 	ph.Reverse, ph.CookieDomains, ph.CookiePaths = s.reverse, s.cookieDomains, s.cookiePaths

@@ -1,0 +1,310 @@
+package ajp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// connState is what is kept with a connection: the memory for packets.
+type connState struct{ out []byte }
+
+// exchange is one request and its answer over a connection.
+type exchange struct {
+	t      *Transport
+	c      *backend.Conn
+	r      *http.Request
+	trace  *httptrace.ClientTrace
+	state  *connState
+	watch  proxy.Watch
+	feeder *feeder // nil without a request body
+	size   int     // of packets
+	first  bool    // a byte of the answer has come
+	owned  bool    // somebody closes the request's body
+	freed  bool    // the connection was given back
+	resp   http.Response
+	body   responseBody
+}
+
+// exchange sends r over c and reads the head of the answer. It owns c and the
+// body of r from now on, whatever happens; only a first try whose ping is not
+// answered leaves the body alone.
+func (t *Transport) exchange(c *backend.Conn, r *http.Request, trace *httptrace.ClientTrace, first bool) (*http.Response, *proxy.Error) {
+	x := &exchange{t: t, c: c, r: r, trace: trace, size: packetSize(t.PacketSize)}
+	if x.state, _ = c.State.(*connState); x.state == nil {
+		x.state = new(connState)
+		c.State = x.state
+	}
+	if !t.watcher.Add(&x.watch, r.Context(), c) {
+		return nil, x.fail(&proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone})
+	}
+	if t.Ping > 0 {
+		if err := ping(c, t.Ping); err != nil {
+			x.owned = first
+			return nil, x.fail(&proxy.Error{Op: proxy.OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: err})
+		}
+	}
+	c.Arm(0)
+	if err := x.send(); err != nil {
+		return nil, x.fail(err)
+	}
+	if err := x.head(); err != nil {
+		return nil, x.fail(err)
+	}
+	return &x.resp, nil
+}
+
+// send writes the request, and leaves its body to a goroutine.
+func (x *exchange) send() *proxy.Error {
+	kind := bodyKindOf(x.r)
+	f := x.t.facts(x.c, x.r)
+	var perr *proxy.Error
+	x.state.out, perr = appendForwardRequest(x.state.out[:0], x.r, kind, &f, x.size)
+	if perr != nil {
+		return perr
+	}
+	write := x.c.Write
+	if kind == bodyNone {
+		closeBody(x.r)
+		x.owned = true
+		write = x.c.Turn
+	}
+	if n, err := write(x.state.out); err != nil {
+		if n == len(x.state.out) {
+			return &proxy.Error{Op: proxy.OpHeader, Err: err}
+		}
+		return &proxy.Error{Op: proxy.OpWrite, Resend: true, Err: x.stale(err)}
+	}
+	if x.trace != nil && x.trace.WroteRequest != nil {
+		x.trace.WroteRequest(httptrace.WroteRequestInfo{})
+	}
+	if kind != bodyNone {
+		x.owned = true
+		x.feeder = startFeeder(x.c, x.r, kind, x.size)
+	}
+	return nil
+}
+
+// stale marks an error of a reused connection that came before any answer.
+func (x *exchange) stale(err error) error {
+	if x.c.Reused() && !proxy.IsTimeout(err) {
+		return errors.Join(proxy.ErrStaleConn, err)
+	}
+	return err
+}
+
+// next looks at the next packet, after it has answered those that ask for more
+// of the request's body.
+func (x *exchange) next() (kind byte, length int, err error) {
+	for {
+		kind, length, err = peekPacket(x.c.R, x.size)
+		if err != nil {
+			if proxy.IsTimeout(err) && x.feeder.waitsForClient() {
+				x.c.Extend() // it is not the container that is slow
+				continue
+			}
+			return 0, 0, err
+		}
+		x.first = true
+		if kind != typeGetBodyChunk {
+			return kind, length, nil
+		}
+		ask, err := x.c.R.Peek(headSize + length)
+		if err != nil {
+			return 0, 0, unexpected(err)
+		}
+		want := getInt(ask[headSize+1:])
+		_, _ = x.c.R.Discard(headSize + length)
+		if err := x.feed(want); err != nil {
+			return 0, 0, err
+		}
+	}
+}
+
+// feed answers a GET_BODY_CHUNK.
+func (x *exchange) feed(want int) error {
+	if want == 0 {
+		return malformed("asked for none of the body")
+	}
+	x.c.Arm(0)
+	if x.feeder.takes(want) {
+		return nil
+	}
+	if x.feeder.overrun() {
+		return malformed("asked for more of the body before the last part has come")
+	}
+	_, err := x.c.Write(emptyPacket)
+	return err
+}
+
+// head reads heads of answers up to the final one.
+func (x *exchange) head() *proxy.Error {
+	limit := x.t.MaxInterim
+	if limit == 0 {
+		limit = defaultMaxInterim
+	}
+	for interim := 0; ; interim++ {
+		h, err := x.readHead()
+		if err != nil {
+			return err
+		}
+		if h.status >= 200 {
+			return x.accept(h)
+		}
+		if h.status == http.StatusSwitchingProtocols {
+			return &proxy.Error{Op: proxy.OpHeader, Err: malformed("switch of protocols, which AJP has not")}
+		}
+		if interim >= limit {
+			return &proxy.Error{Op: proxy.OpHeader, Err: malformed("more than %d interim answers", max(limit, 0))}
+		}
+		if err := x.interim(h); err != nil {
+			return err
+		}
+	}
+}
+
+// readHead reads one SEND_HEADERS packet.
+func (x *exchange) readHead() (*answerHead, *proxy.Error) {
+	before := x.first
+	kind, length, err := x.next()
+	if err != nil {
+		if x.first {
+			return nil, &proxy.Error{Op: proxy.OpHeader, Err: unexpected(err)}
+		}
+		if err == io.EOF {
+			err = errors.New("container closed the connection before any byte of the answer")
+		}
+		again := !proxy.IsTimeout(err) && !errors.Is(err, proxy.ErrMalformed) && proxy.IsIdempotent(x.r)
+		return nil, &proxy.Error{Op: proxy.OpHeader, Resend: again, Err: x.stale(err)}
+	}
+	if !before && x.trace != nil && x.trace.GotFirstResponseByte != nil {
+		x.trace.GotFirstResponseByte()
+	}
+	if kind != typeSendHeaders {
+		return nil, &proxy.Error{Op: proxy.OpHeader, Err: malformed("packet of type %d before the head of the answer", kind)}
+	}
+	text, err := payload(x.c.R, length)
+	if err != nil {
+		return nil, &proxy.Error{Op: proxy.OpHeader, Err: err}
+	}
+	h := new(answerHead)
+	if err := parseSendHeaders(text, h); err != nil {
+		return nil, &proxy.Error{Op: proxy.OpHeader, Err: err}
+	}
+	return h, nil
+}
+
+// interim passes an interim answer on.
+func (x *exchange) interim(h *answerHead) *proxy.Error {
+	trace := x.traced()
+	if trace == nil {
+		return nil
+	}
+	if h.status == http.StatusContinue && trace.Got100Continue != nil {
+		trace.Got100Continue()
+	}
+	if trace.Got1xxResponse != nil {
+		if err := trace.Got1xxResponse(h.status, textproto.MIMEHeader(h.header)); err != nil {
+			return &proxy.Error{Op: proxy.OpClient, Err: err}
+		}
+	}
+	x.c.Arm(0)
+	return nil
+}
+
+// accept makes the response of the final head.
+func (x *exchange) accept(h *answerHead) *proxy.Error {
+	length, err := h.contentLength()
+	if err != nil {
+		return &proxy.Error{Op: proxy.OpHeader, Err: err}
+	}
+	x.c.Succeeded()
+	// These speak of a connection of HTTP; AJP frames the body by packets.
+	delete(h.header, "Connection")
+	delete(h.header, "Keep-Alive")
+	delete(h.header, "Transfer-Encoding")
+	x.resp = http.Response{
+		Status: h.statusLine(), StatusCode: h.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: h.header, ContentLength: length, Request: x.r,
+	}
+	b := &x.body
+	b.x, b.left = x, length
+	switch {
+	case h.status == http.StatusNoContent:
+		delete(h.header, "Content-Length")
+		x.resp.ContentLength = 0
+		b.none = true
+	case h.status == http.StatusNotModified:
+		b.none = true
+		x.resp.ContentLength = max(length, 0)
+	case x.r.Method == http.MethodHead:
+		b.none = true
+	}
+	x.resp.Body = b
+	if (b.none || length == 0) && b.settle() {
+		x.resp.Body = http.NoBody
+		if b.ended != io.EOF {
+			return &proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone}
+		}
+	}
+	return nil
+}
+
+// release gives the connection back, and reports whether the exchange ended
+// before its context did.
+func (x *exchange) release(keep bool) bool {
+	if x.freed {
+		return false
+	}
+	x.freed = true
+	alive := x.t.watcher.Remove(&x.watch)
+	if x.feeder != nil {
+		if !x.feeder.finished() {
+			keep = false
+			closeBody(x.r) // ends a read that may be waiting for the client
+		}
+		x.feeder.stop()
+		x.c.Disarmed()
+	}
+	if !keep || !alive {
+		x.c.Abort()
+	}
+	x.c.Release(keep && alive)
+	return alive
+}
+
+// fail ends the exchange and words its failure.
+func (x *exchange) fail(e *proxy.Error) *proxy.Error {
+	e.Backend = x.c.Backend().String()
+	if !x.owned {
+		closeBody(x.r)
+	}
+	cause := x.feeder.clientError()
+	ctx := x.r.Context()
+	if cause != nil || e.Op == proxy.OpClient || e.Op == proxy.OpRequest || ctx.Err() != nil {
+		x.c.Blameless()
+	}
+	alive := x.release(false)
+	if !alive || ctx.Err() != nil {
+		if x.owned && x.feeder == nil {
+			closeBody(x.r) // there will be no second try
+		}
+		e.Resend = false
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			e.Status, e.Err = http.StatusGatewayTimeout, context.Cause(ctx)
+		} else {
+			e.Op, e.Status, e.Err = proxy.OpClient, proxy.StatusClientClosedRequest, errors.Join(proxy.ErrClientGone, context.Cause(ctx))
+		}
+		return e
+	}
+	if cause != nil {
+		return proxy.ClientBodyError(e.Backend, cause)
+	}
+	return e
+}

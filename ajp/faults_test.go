@@ -1,0 +1,650 @@
+package ajp
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// startContainer answers each connection by f, and returns the URL.
+func startContainer(t *testing.T, f func(n int, c net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 1; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				f(n, c)
+			}()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-done
+	})
+	return "ajp://" + l.Addr().String()
+}
+
+// takePacket reads one packet of the proxy.
+func takePacket(c net.Conn) []byte {
+	head := make([]byte, headSize)
+	if _, err := io.ReadFull(c, head); err != nil {
+		return nil
+	}
+	b := make([]byte, getInt(head[2:]))
+	if _, err := io.ReadFull(c, b); err != nil {
+		return nil
+	}
+	return b
+}
+
+func packets(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+
+// What containers say.
+func sendHeaders(status int, h http.Header) []byte {
+	b, _ := appendSendHeaders(nil, status, h, MaxPacketSize)
+	return b
+}
+
+var endResponse = []byte{0x41, 0x42, 0, 2, typeEndResponse, 1}
+
+// TestEachSplit sends an answer in two pieces, split at each byte.
+func TestEachSplit(t *testing.T) {
+	whole := packets(sendHeaders(103, nil), sendHeaders(200, http.Header{"X-A": {"1", "2"}, "Content-Length": {"8"}}),
+		appendChunk(nil, []byte("hell")), appendChunk(nil, nil), appendAsk(nil, 9), appendChunk(nil, []byte("o, w")), endResponse)
+	for _, piece := range []int{1, 2, 3, 5, 7, 1000} {
+		for at := range len(whole) {
+			b := &backend.Backend{URL: &url.URL{Scheme: "ajp", Host: "h"}, DialContext: func(context.Context, string, string) (net.Conn, error) {
+				return &split{scripted: scripted{says: whole, piece: piece}, at: at}, nil
+			}}
+			tr := &Transport{Backend: b}
+			resp, err := tr.RoundTrip(httptest.NewRequest("GET", "ajp://h/", nil))
+			require.NoError(t, err, "at %d", at)
+			require.Equal(t, []string{"1", "2"}, resp.Header["X-A"])
+			var got bytes.Buffer
+			if piece%2 == 0 {
+				_, err = got.ReadFrom(struct{ io.Reader }{resp.Body})
+			} else {
+				_, err = resp.Body.(io.WriterTo).WriteTo(&got)
+			}
+			require.NoError(t, err, "at %d", at)
+			require.Equal(t, "hello, w", got.String(), "at %d", at)
+			require.NoError(t, resp.Body.Close())
+			require.NoError(t, b.Close())
+		}
+	}
+}
+
+// split ends a read at a place of the script.
+type split struct {
+	scripted
+	at int
+}
+
+func (s *split) Read(p []byte) (int, error) {
+	if s.at > 0 && len(p) > s.at {
+		p = p[:s.at]
+	}
+	n, err := s.scripted.Read(p)
+	s.at -= n
+	return n, err
+}
+
+// TestEveryCut ends an answer at each byte.
+func TestEveryCut(t *testing.T) {
+	for _, length := range []http.Header{nil, {"Content-Length": {"8"}}} {
+		whole := packets(sendHeaders(200, length), appendChunk(nil, []byte("hello, w")), endResponse)
+		for at := range len(whole) {
+			tr := newScripted(t, whole[:at], 1000)
+			resp, err := tr.RoundTrip(httptest.NewRequest("GET", "ajp://h/", nil))
+			if err == nil {
+				_, err = io.Copy(io.Discard, resp.Body)
+				require.NoError(t, resp.Body.Close())
+			}
+			require.Error(t, err, "cut at %d", at)
+			require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err))
+		}
+	}
+}
+
+// TestEveryLengthLiedAbout changes each length of an answer.
+func TestEveryLengthLiedAbout(t *testing.T) {
+	head := func(edit func([]byte)) []byte {
+		b := sendHeaders(200, http.Header{"X-A": {"abc"}})
+		edit(b)
+		return b
+	}
+	chunk := func(edit func([]byte)) []byte {
+		b := packets(sendHeaders(200, nil), appendChunk(nil, []byte("hello")))
+		edit(b[len(sendHeaders(200, nil)):])
+		return append(b, endResponse...)
+	}
+	for name, says := range map[string][]byte{
+		"magic":                 head(func(b []byte) { b[0] = 'X' }),
+		"packet too long":       head(func(b []byte) { putInt(b[2:], 8189) }),
+		"packet too short":      head(func(b []byte) { b[3]-- }),
+		"packet longer":         append(head(func(b []byte) { b[3]++ }), 0),
+		"packet empty":          {0x41, 0x42, 0, 0, 4},
+		"type":                  head(func(b []byte) { b[4] = 99 }),
+		"status":                head(func(b []byte) { putInt(b[5:], 99) }),
+		"status of four digits": head(func(b []byte) { putInt(b[5:], 1000) }),
+		"reason":                head(func(b []byte) { putInt(b[7:], 200) }),
+		"number of fields":      head(func(b []byte) { b[13]++ }),
+		"fewer fields":          head(func(b []byte) { b[13]-- }),
+		"most fields":           head(func(b []byte) { putInt(b[12:], 0xffff) }),
+		"name":                  head(func(b []byte) { b[15]++ }),
+		"null name":             head(func(b []byte) { putInt(b[14:], nullString) }),
+		"code of a name":        head(func(b []byte) { putInt(b[14:], 0xa0ff) }),
+		"value":                 head(func(b []byte) { b[21]++ }),
+		"control byte in value": head(func(b []byte) { b[22] = '\n' }),
+		"blank in name":         head(func(b []byte) { b[16] = ' ' }),
+		"body before head":      packets(appendChunk(nil, []byte("x")), endResponse),
+		"end before head":       endResponse,
+		"pong before head":      cpong,
+		"two heads":             packets(head(func([]byte) {}), head(func([]byte) {}), endResponse),
+		"chunk too long":        chunk(func(b []byte) { b[6] += 2 }),
+		"chunk too short":       chunk(func(b []byte) { b[6] -= 2 }),
+		"packet of chunk":       chunk(func(b []byte) { b[3]++ }),
+		"chunk of 64 KB":        chunk(func(b []byte) { putInt(b[5:], 0xffff) }),
+		"end of three bytes":    packets(sendHeaders(200, nil), []byte{0x41, 0x42, 0, 3, 5, 1, 1}),
+		"ask for none":          packets(sendHeaders(200, nil), appendAsk(nil, 0), endResponse),
+		"body too long":         packets(sendHeaders(200, http.Header{"Content-Length": {"4"}}), appendChunk(nil, []byte("hello")), endResponse),
+		"body too short":        packets(sendHeaders(200, http.Header{"Content-Length": {"6"}}), appendChunk(nil, []byte("hello")), endResponse),
+		"lengths in conflict":   packets(sendHeaders(200, http.Header{"Content-Length": {"4", "5"}}), appendChunk(nil, []byte("hell")), endResponse),
+		"length is no number":   packets(sendHeaders(200, http.Header{"Content-Length": {"+4"}}), appendChunk(nil, []byte("hell")), endResponse),
+		"switch of protocols":   packets(sendHeaders(101, nil), endResponse),
+		"interim without end":   bytes.Repeat(sendHeaders(103, nil), 11),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, bulk := range []bool{false, true} {
+				tr := newScripted(t, says, 1000)
+				resp, err := tr.RoundTrip(httptest.NewRequest("GET", "ajp://h/", nil))
+				if err == nil {
+					if wt := resp.Body.(io.WriterTo); bulk {
+						_, err = wt.WriteTo(io.Discard)
+					} else {
+						_, err = io.ReadAll(resp.Body)
+					}
+					require.NoError(t, resp.Body.Close())
+				}
+				require.Error(t, err)
+				require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err))
+				require.Zero(t, tr.Backend.Stats().Open, "such a connection is not used again")
+			}
+		})
+	}
+}
+
+func TestHeadTooLargeForAPacket(t *testing.T) {
+	url := startServer(t, &Server{Handler: echo})
+	tr := &Transport{Backend: newBackend(t, url)}
+	for _, n := range []int{8188, 70000} {
+		r := httptest.NewRequest("GET", url+"/", nil)
+		r.Header.Set("X-Long", strings.Repeat("l", n))
+		_, err := tr.RoundTrip(r)
+		require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, proxy.StatusOf(err), "%v", err)
+		require.ErrorContains(t, err, "8192")
+		require.False(t, proxy.MayResend(err))
+	}
+}
+
+func TestRequestsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
+	url := startServer(t, &Server{Handler: echo})
+	tr := &Transport{Backend: newBackend(t, url)}
+	for name, edit := range map[string]func(*http.Request){
+		"method":         func(r *http.Request) { r.Method = "G T" },
+		"path":           func(r *http.Request) { r.URL.Opaque = "/a b" },
+		"query":          func(r *http.Request) { r.URL.RawQuery = "a\nb" },
+		"host":           func(r *http.Request) { r.Host = "a b" },
+		"name":           func(r *http.Request) { r.Header["A b"] = []string{"x"} },
+		"value":          func(r *http.Request) { r.Header["A"] = []string{"x\r\ny"} },
+		"length":         func(r *http.Request) { r.Header["content-length"] = []string{"5"} },
+		"transfer":       func(r *http.Request) { r.Header["TRANSFER-ENCODING"] = []string{"chunked"} },
+		"another scheme": func(r *http.Request) { r.URL.Scheme = "http" },
+	} {
+		r := httptest.NewRequest("GET", url+"/", nil)
+		edit(r)
+		_, err := tr.RoundTrip(r)
+		require.Error(t, err, name)
+		want := http.StatusBadRequest
+		if name == "another scheme" {
+			want = http.StatusInternalServerError
+		}
+		require.Equal(t, want, proxy.StatusOf(err), name)
+	}
+}
+
+func TestStaleConnections(t *testing.T) {
+	url := startContainer(t, func(n int, c net.Conn) {
+		if takePacket(c) == nil {
+			return
+		}
+		_, _ = c.Write(packets(sendHeaders(200, nil), endResponse))
+		if n == 1 {
+			takePacket(c) // and close over the next
+		}
+	})
+	b := newBackend(t, url)
+	tr := &Transport{Backend: b}
+	for range 2 {
+		resp, err := tr.RoundTrip(httptest.NewRequest("GET", url+"/", nil))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+	}
+	require.EqualValues(t, 1, b.Stats().Reused)
+}
+
+// TestStaleConnectionIsNoPlaceForAPost has a container that took the request
+// and closed: it may have acted on it.
+func TestStaleConnectionIsNoPlaceForAPost(t *testing.T) {
+	url := startContainer(t, func(n int, c net.Conn) {
+		takePacket(c)
+		_, _ = c.Write(packets(sendHeaders(200, nil), endResponse))
+		takePacket(c)
+	})
+	tr := &Transport{Backend: newBackend(t, url)}
+	resp, err := tr.RoundTrip(httptest.NewRequest("GET", url+"/", nil))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	_, err = tr.RoundTrip(httptest.NewRequest("POST", url+"/", nil))
+	require.ErrorIs(t, err, proxy.ErrStaleConn)
+	require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err))
+	require.False(t, proxy.MayResend(err))
+}
+
+func TestNoPong(t *testing.T) {
+	silent := make(chan struct{})
+	t.Cleanup(func() { close(silent) })
+	asked := make(chan int, 10)
+	url := startContainer(t, func(n int, c net.Conn) {
+		takePacket(c)
+		asked <- n
+		<-silent
+	})
+	tr := &Transport{Backend: newBackend(t, url), Ping: 50 * time.Millisecond}
+	body := &closeCounter{Reader: strings.NewReader("body")}
+	r := httptest.NewRequest("POST", url+"/", body)
+	_, err := tr.RoundTrip(r)
+	require.ErrorIs(t, err, errNoPong)
+	require.Equal(t, http.StatusServiceUnavailable, proxy.StatusOf(err))
+	require.True(t, proxy.MayResend(err))
+	require.Equal(t, 1, <-asked)
+	require.Equal(t, 2, <-asked)
+	require.Empty(t, asked)
+	require.Positive(t, body.closed)
+
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, CPing(ctx, tr.Backend), errNoPong)
+}
+
+type closeCounter struct {
+	io.Reader
+	closed int
+}
+
+func (c *closeCounter) Close() error {
+	c.closed++
+	return nil
+}
+
+// TestNoPongOnOneConnection has the second answer.
+func TestNoPongOnOneConnection(t *testing.T) {
+	silent := make(chan struct{})
+	t.Cleanup(func() { close(silent) })
+	url := startContainer(t, func(n int, c net.Conn) {
+		takePacket(c)
+		if n == 1 {
+			<-silent
+			return
+		}
+		_, _ = c.Write(cpong)
+		takePacket(c)
+		body := takePacket(c)
+		_, _ = c.Write(packets(sendHeaders(200, http.Header{"X-Body": {string(body[2:])}}), endResponse))
+		takePacket(c)
+	})
+	tr := &Transport{Backend: newBackend(t, url), Ping: 200 * time.Millisecond}
+	resp, err := tr.RoundTrip(httptest.NewRequest("POST", url+"/", strings.NewReader("body")))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, "body", resp.Header.Get("X-Body"))
+}
+
+func TestTimeout(t *testing.T) {
+	silent := make(chan struct{})
+	t.Cleanup(func() { close(silent) })
+	url := startContainer(t, func(_ int, c net.Conn) {
+		takePacket(c)
+		<-silent
+	})
+	b := newBackend(t, url)
+	b.Timeout = 50 * time.Millisecond
+	tr := &Transport{Backend: b}
+	_, err := tr.RoundTrip(httptest.NewRequest("GET", url+"/", nil))
+	require.Equal(t, http.StatusGatewayTimeout, proxy.StatusOf(err))
+	require.False(t, proxy.MayResend(err))
+
+	b.Timeout = time.Hour
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err = (&Transport{Backend: b}).RoundTrip(httptest.NewRequest("GET", url+"/", nil).WithContext(ctx))
+	require.Equal(t, http.StatusGatewayTimeout, proxy.StatusOf(err))
+
+	ctx, stop := context.WithCancel(context.Background())
+	time.AfterFunc(50*time.Millisecond, stop)
+	_, err = (&Transport{Backend: b}).RoundTrip(httptest.NewRequest("GET", url+"/", nil).WithContext(ctx))
+	require.Equal(t, proxy.StatusClientClosedRequest, proxy.StatusOf(err))
+	require.ErrorIs(t, err, proxy.ErrClientGone)
+}
+
+// TestSlowClientIsNoTimeout has an upload that pauses for longer than the
+// container may.
+func TestSlowClientIsNoTimeout(t *testing.T) {
+	url := startServer(t, &Server{Handler: echo})
+	b := newBackend(t, url)
+	b.Timeout = 50 * time.Millisecond
+	pr, pw := io.Pipe()
+	time.AfterFunc(250*time.Millisecond, func() {
+		_, _ = io.WriteString(pw, "late")
+		_ = pw.Close()
+	})
+	resp, err := (&Transport{Backend: b}).RoundTrip(httptest.NewRequest("POST", url+"/", pr))
+	require.NoError(t, err)
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, "late", string(text))
+	require.NoError(t, resp.Body.Close())
+}
+
+func TestClientsBodyBreaks(t *testing.T) {
+	handled := make(chan error, 1)
+	url := startServer(t, &Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		handled <- err
+	})})
+	tr := &Transport{Backend: newBackend(t, url)}
+	r := httptest.NewRequest("POST", url+"/", io.MultiReader(strings.NewReader("part"), broken{}))
+	r.ContentLength = 100
+	_, err := tr.RoundTrip(r)
+	require.Equal(t, http.StatusBadRequest, proxy.StatusOf(err))
+	require.ErrorIs(t, err, errBroken)
+	require.Error(t, <-handled, "the container must not take a part for the whole")
+
+	r = httptest.NewRequest("POST", url+"/", strings.NewReader("part"))
+	r.ContentLength = 100
+	_, err = tr.RoundTrip(r)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Error(t, <-handled)
+}
+
+var errBroken = errors.New("client broke")
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, errBroken }
+
+// TestCutBodyCutsTheClient has a proxy before a container that ends in the
+// middle.
+func TestCutBodyCutsTheClient(t *testing.T) {
+	url := startContainer(t, func(_ int, c net.Conn) {
+		takePacket(c)
+		_, _ = c.Write(packets(sendHeaders(200, nil), appendChunk(nil, []byte("part"))))
+	})
+	h, err := NewHandler("/", url)
+	require.NoError(t, err)
+	h.Transport = newTransport(t, &Transport{})
+	front := httptest.NewServer(h)
+	t.Cleanup(front.Close)
+	resp, err := front.Client().Get(front.URL)
+	if err == nil {
+		_, err = io.ReadAll(resp.Body)
+		require.NoError(t, resp.Body.Close())
+	}
+	require.Error(t, err)
+}
+
+func TestServerRefusesWhatItCannotRead(t *testing.T) {
+	url := startServer(t, &Server{Handler: echo})
+	addr := strings.TrimPrefix(url, "ajp://")
+	good := func(edit func(r *http.Request)) []byte {
+		r := httptest.NewRequest("GET", "ajp://h/", nil)
+		r.Body = nil
+		edit(r)
+		b, err := appendForwardRequest(nil, r, bodyNone, &facts{host: "h", remoteAddr: "1.2.3.4:5"}, DefaultPacketSize)
+		require.Nil(t, err)
+		return b
+	}
+	plain := good(func(*http.Request) {})
+	lied := func(at int, by byte) []byte {
+		b := bytes.Clone(plain)
+		b[at] += by
+		return b
+	}
+	for name, says := range map[string][]byte{
+		"magic":        append([]byte("GET / HTTP/1.1\r\n"), plain...),
+		"too long":     {0x12, 0x34, 0xff, 0xff, 2},
+		"no type":      {0x12, 0x34, 0, 0},
+		"shutdown":     {0x12, 0x34, 0, 1, typeShutdown},
+		"ping":         {0x12, 0x34, 0, 1, typePing},
+		"length":       lied(3, 0xff),
+		"method":       lied(5, 50),
+		"protocol":     lied(7, 1),
+		"string":       lied(7, 200),
+		"end":          lied(len(plain)-1, 0x80),
+		"field number": lied(0x22, 9),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := net.Dial("tcp", addr)
+			require.NoError(t, err)
+			defer c.Close()
+			_, err = c.Write(says)
+			require.NoError(t, err)
+			require.NoError(t, c.(*net.TCPConn).CloseWrite())
+			_ = c.SetReadDeadline(time.Now().Add(patience))
+			got, _ := io.ReadAll(c) // it may end by a reset
+			require.Empty(t, got)
+		})
+	}
+	for name, fields := range map[string][2]string{
+		"both":     {"Content-Length", "5"},
+		"coding":   {"Transfer-Encoding", "gzip"},
+		"negative": {"Content-Length", "-5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := appendHead(nil)
+			b = append(b, typeForwardRequest, 4)
+			for _, s := range []string{"HTTP/1.1", "/", "1.2.3.4", "", "h"} {
+				b = appendString(b, s)
+			}
+			b = append(b, 0, 80, 0)
+			n := 1
+			at := len(b)
+			b = appendInt(b, 1)
+			b = appendString(appendString(b, fields[0]), fields[1])
+			if name == "both" {
+				n++
+				b = appendString(appendString(b, "Transfer-Encoding"), "chunked")
+			}
+			putInt(b[at:], n)
+			b = append(b, attrEnd)
+			putHead(b, toContainer, len(b)-headSize)
+			c, err := net.Dial("tcp", addr)
+			require.NoError(t, err)
+			defer c.Close()
+			_, err = c.Write(b)
+			require.NoError(t, err)
+			_ = c.SetReadDeadline(time.Now().Add(patience))
+			r := bufio.NewReader(c)
+			kind, length, err := peekPacket(r, DefaultPacketSize)
+			require.NoError(t, err)
+			require.EqualValues(t, typeSendHeaders, kind)
+			text, err := payload(r, length)
+			require.NoError(t, err)
+			var h answerHead
+			require.NoError(t, parseSendHeaders(text, &h))
+			require.Equal(t, http.StatusBadRequest, h.status)
+		})
+	}
+}
+
+// TestServerTakesPacketsInAnyPieces sends a request and its body byte by byte.
+func TestServerTakesPacketsInAnyPieces(t *testing.T) {
+	url := startServer(t, &Server{Handler: echo})
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return slowWriter{c}, err
+	}
+	b := newBackend(t, url)
+	b.DialContext = dial
+	resp, err := (&Transport{Backend: b}).RoundTrip(httptest.NewRequest("POST", url+"/", strings.NewReader("hello, world")))
+	require.NoError(t, err)
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, "hello, world", string(text))
+	require.NoError(t, resp.Body.Close())
+}
+
+type slowWriter struct{ net.Conn }
+
+func (s slowWriter) Write(p []byte) (int, error) {
+	for i := range p {
+		if _, err := s.Conn.Write(p[i : i+1]); err != nil {
+			return i, err
+		}
+	}
+	return len(p), nil
+}
+
+func TestServeWantsASecretOnOpenAddresses(t *testing.T) {
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	require.NoError(t, err)
+	require.ErrorIs(t, Serve(l, echo), ErrNoSecret)
+	for _, s := range []*Server{{Secret: "s"}, {OpenToAll: true}} {
+		l, err := net.Listen("tcp", "0.0.0.0:0")
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(l) }()
+		require.Eventually(t, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.listeners) == 1
+		}, patience, time.Millisecond)
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-done, ErrServerClosed)
+	}
+}
+
+func TestShutdownLetsRequestsFinish(t *testing.T) {
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(begun)
+			<-goOn
+		}
+		fmt.Fprint(w, "done")
+	})}
+	url := startServer(t, s)
+	b := newBackend(t, url)
+	tr := &Transport{Backend: b}
+	resp, err := tr.RoundTrip(httptest.NewRequest("GET", url+"/", nil)) // leaves an idle connection
+	require.NoError(t, err)
+	_, err = io.Copy(io.Discard, resp.Body)
+	require.NoError(t, err)
+	answered := make(chan string, 1)
+	go func() {
+		resp, err := tr.RoundTrip(httptest.NewRequest("GET", url+"/slow", nil))
+		if err != nil {
+			answered <- err.Error()
+			return
+		}
+		text, _ := io.ReadAll(resp.Body)
+		answered <- string(text)
+	}()
+	<-begun
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, s.Shutdown(ctx), context.Canceled)
+	close(goOn)
+	require.NoError(t, s.Shutdown(context.Background()))
+	require.Equal(t, "done", <-answered)
+	require.Zero(t, b.Stats().Open)
+}
+
+func TestHandlersContextEndsWithTheClient(t *testing.T) {
+	begun, ended := make(chan struct{}), make(chan struct{})
+	url := startServer(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		close(begun)
+		<-r.Context().Done()
+		close(ended)
+	})})
+	tr := &Transport{Backend: newBackend(t, url)}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-begun
+		cancel()
+	}()
+	_, err := tr.RoundTrip(httptest.NewRequest("POST", url+"/", strings.NewReader("x")).WithContext(ctx))
+	require.ErrorIs(t, err, proxy.ErrClientGone)
+	<-ended
+}
+
+// TestCPingKeepsItsConnection has the connection it used go stale once.
+func TestCPingKeepsItsConnection(t *testing.T) {
+	url := startContainer(t, func(n int, c net.Conn) {
+		for i := 0; takePacket(c) != nil && (n > 1 || i < 3); i++ {
+			_, _ = c.Write(cpong)
+		}
+	})
+	b := newBackend(t, url)
+	for range 8 {
+		require.NoError(t, CPing(context.Background(), b))
+		require.EqualValues(t, 1, b.Stats().Open)
+	}
+}
+
+// TestReadingAfterTheHandlerHoldsNobodyUp has a goroutine that still waits for
+// the body when its handler has returned.
+func TestReadingAfterTheHandlerHoldsNobodyUp(t *testing.T) {
+	ended := make(chan error, 1)
+	url := startServer(t, &Server{ReadTimeout: time.Hour, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		reading := make(chan struct{})
+		go func() {
+			close(reading)
+			_, err := r.Body.Read(make([]byte, 1))
+			ended <- err
+		}()
+		<-reading
+		w.WriteHeader(http.StatusForbidden)
+	})})
+	pr, pw := io.Pipe()
+	defer pw.Close()
+	resp, err := (&Transport{Backend: newBackend(t, url)}).RoundTrip(httptest.NewRequest("POST", url+"/", pr))
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusForbidden, resp.StatusCode)
+	require.Error(t, <-ended)
+}

@@ -1,0 +1,83 @@
+package ajp
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// errNoPong is the cause when a container does not answer a CPING.
+var errNoPong = errors.New("no CPONG came")
+
+// cping is the packet that asks whether the container is alive.
+var cping = []byte{0x12, 0x34, 0, 1, typeCPing}
+
+// cpong is the answer to it.
+var cpong = []byte{0x41, 0x42, 0, 1, typeCPong}
+
+// ping sends a CPING over an idle connection and waits for the CPONG.
+func ping(c *backend.Conn, wait time.Duration) error {
+	_ = c.SetDeadline(time.Now().Add(wait))
+	defer c.Disarmed()
+	if _, err := c.Turn(cping); err != nil {
+		return errors.Join(errNoPong, err)
+	}
+	got, err := c.R.Peek(len(cpong))
+	if err != nil {
+		return errors.Join(errNoPong, err)
+	}
+	if string(got) != string(cpong) {
+		return errors.Join(errNoPong, malformed("answer to a CPING is no CPONG"))
+	}
+	_, _ = c.R.Discard(len(cpong))
+	return nil
+}
+
+// CPing asks a container whether it is alive, over a pooled connection or a new
+// one, within the context's deadline or else the backend's Timeout. It is the
+// health check of Apache's hcmethod=CPING:
+//
+//	balancer.Check{Func: func(ctx context.Context, m *balancer.Member) error {
+//		return ajp.CPing(ctx, m.Backend())
+//	}}
+func CPing(ctx context.Context, b *backend.Backend) error {
+	c, err := b.Get(ctx)
+	if err != nil {
+		return proxy.AcquireError(ctx, b, err)
+	}
+	reused := c.Reused()
+	if err = cpingOver(ctx, c); err == nil || !reused || ctx.Err() != nil {
+		return err
+	}
+	if c, err = b.GetFresh(ctx); err != nil { // that one connection is dead says little
+		return proxy.AcquireError(ctx, b, err)
+	}
+	return cpingOver(ctx, c)
+}
+
+// cpingOver pings over c and releases it.
+func cpingOver(ctx context.Context, c *backend.Conn) error {
+	wait := c.Timeout()
+	if wait < 0 {
+		wait = time.Hour
+	}
+	if end, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(end))
+	}
+	stop := context.AfterFunc(ctx, c.Abort)
+	err := ping(c, wait)
+	alive := stop()
+	if err == nil && alive {
+		c.Succeeded()
+	}
+	name := c.Backend().String()
+	c.Release(err == nil && alive)
+	if err != nil {
+		return &proxy.Error{Op: proxy.OpHeader, Backend: name, Status: http.StatusServiceUnavailable, Resend: true, Err: err}
+	}
+	return nil
+}

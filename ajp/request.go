@@ -1,0 +1,397 @@
+package ajp
+
+import (
+	"crypto/tls"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// bodyKind is how the body of a request is sent.
+type bodyKind int
+
+const (
+	bodyNone    bodyKind = iota
+	bodyLength           // its first packet goes unasked
+	bodyChunked          // of unknown length: each packet only when asked for
+)
+
+func bodyKindOf(r *http.Request) bodyKind {
+	switch {
+	case r.Body == nil || r.Body == http.NoBody:
+		return bodyNone
+	case r.ContentLength > 0:
+		return bodyLength
+	}
+	return bodyChunked
+}
+
+// facts are what a container is told beside the request's line and fields.
+type facts struct {
+	host       string // for Host, and for server_name and server_port
+	remoteAddr string // host:port of the client
+	localAddr  string // IP at which the client's connection arrived; empty if unknown
+	remoteUser string
+	authType   string
+	route      string
+	secret     string
+	tls        *tls.ConnectionState
+	named      []Attribute
+}
+
+// badRequest is the refusal of a request that could be read in two ways.
+func badRequest(format string, args ...any) *proxy.Error {
+	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
+}
+
+// tooLarge is the refusal of a request whose head does not fit a packet.
+func tooLarge(size int) *proxy.Error {
+	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusRequestHeaderFieldsTooLarge,
+		Err: fmt.Errorf("head of the request does not fit an AJP packet of %d bytes", size)}
+}
+
+// appendForwardRequest appends the packet that forwards r, or refuses r. The
+// packet is at most size bytes long.
+func appendForwardRequest(b []byte, r *http.Request, kind bodyKind, f *facts, size int) ([]byte, *proxy.Error) {
+	method := r.Method
+	if method != "" && !isToken(method) {
+		return b, badRequest("method is no token")
+	}
+	uri, query, err := target(r)
+	if err != nil {
+		return b, err
+	}
+	if tooLong(uri, query, f.host, method) {
+		return b, tooLarge(size)
+	}
+	start := len(b)
+	b = appendHead(b)
+	code := methodCode(method)
+	b = append(b, typeForwardRequest, code)
+	b = appendString(b, protocol(r))
+	b = appendString(b, uri)
+	b = appendString(b, hostOf(f.remoteAddr))
+	b = appendInt(b, nullString) // remote_host: nobody looks names up
+	server, port := serverOf(f.host, f.tls != nil)
+	b = appendString(b, server)
+	b = appendInt(b, port)
+	b = append(b, boolean(f.tls != nil))
+	if b, err = appendFields(b, r, kind, f.host, start+size); err != nil {
+		if err.Status == http.StatusRequestHeaderFieldsTooLarge {
+			err = tooLarge(size)
+		}
+		return b, err
+	}
+	if b, err = appendAttributes(b, f, query, method, code); err != nil {
+		return b, err
+	}
+	b = append(b, attrEnd)
+	if n := len(b) - start; n > size {
+		return b, tooLarge(size)
+	}
+	putHead(b[start:], toContainer, len(b)-start-headSize)
+	return b, nil
+}
+
+func boolean(v bool) byte {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+// protocol is that of the client; it is only told.
+func protocol(r *http.Request) string {
+	if strings.HasPrefix(r.Proto, "HTTP/") && isToken(r.Proto[5:]) {
+		return r.Proto
+	}
+	return "HTTP/1.1"
+}
+
+// tooLong reports whether a string cannot be written at all.
+func tooLong(strings ...string) bool {
+	for _, s := range strings {
+		if len(s) > maxString {
+			return true
+		}
+	}
+	return false
+}
+
+// target returns the raw path and the raw query.
+func target(r *http.Request) (uri, query string, err *proxy.Error) {
+	uri, query = r.URL.EscapedPath(), r.URL.RawQuery
+	if o := r.URL.Opaque; o != "" {
+		uri = o
+		if rest, ok := strings.CutPrefix(o, "//"); ok { // an authority, which is the backend's
+			if i := strings.IndexByte(rest, '/'); i >= 0 {
+				uri = rest[i:]
+			} else {
+				uri = "/"
+			}
+		}
+		if path, q, ok := strings.Cut(uri, "?"); ok && query == "" {
+			uri, query = path, q
+		}
+	}
+	if hasBlankOrControl(uri) || hasBlankOrControl(query) {
+		return "", "", badRequest("target has blanks or control bytes")
+	}
+	if uri == "" || uri[0] != '/' && uri != "*" {
+		uri = "/" + uri
+	}
+	return uri, query, nil
+}
+
+// hostOf returns the host of host:port.
+func hostOf(addr string) string {
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		return host
+	}
+	return addr
+}
+
+func portOf(addr string) string {
+	if _, port, err := net.SplitHostPort(addr); err == nil {
+		return port
+	}
+	return ""
+}
+
+// serverOf returns the name and port in a Host field, as mod_proxy_ajp tells
+// them with UseCanonicalName Off.
+func serverOf(host string, secure bool) (name string, port int) {
+	port = 80
+	if secure {
+		port = 443
+	}
+	name = host
+	colon := strings.LastIndexByte(host, ':')
+	if colon >= 0 && strings.IndexByte(host[colon:], ']') < 0 {
+		name = host[:colon]
+		if n, err := strconv.ParseUint(host[colon+1:], 10, 16); err == nil {
+			port = int(n)
+		}
+	}
+	return name, port
+}
+
+// appendFields appends the number of fields and the fields, of which none may
+// begin at or beyond the limit.
+func appendFields(b []byte, r *http.Request, kind bodyKind, host string, limit int) ([]byte, *proxy.Error) {
+	at := len(b)
+	b = appendInt(b, 0)
+	n := 1
+	if !validValue(host) || hasBlankOrControl(host) {
+		return b, badRequest("host has bytes that a host must not have")
+	}
+	b = appendInt(b, codeHost)
+	b = appendString(b, host)
+	for name, values := range r.Header {
+		switch name {
+		case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Upgrade":
+			continue // ours to say, or of the client's connection
+		case "User-Agent":
+			if len(values) == 1 && values[0] == "" {
+				continue // how net/http says: send none
+			}
+		}
+		code := requestNameCode(name)
+		if code == 0 {
+			if !isToken(name) {
+				return b, badRequest("field name is no token")
+			}
+			if framesInDisguise(name) {
+				return b, badRequest("field %s is not in canonical form", name)
+			}
+			if len(name) >= nameCode {
+				return b, tooLarge(limit)
+			}
+		}
+		for _, v := range values {
+			if len(v) > maxString || len(b) > limit {
+				return b, tooLarge(limit)
+			}
+			if !validValue(v) {
+				return b, badRequest("value of field %s has control bytes", name)
+			}
+			if code != 0 {
+				b = appendInt(b, code)
+			} else {
+				b = appendString(b, name)
+			}
+			b = appendString(b, v)
+			n++
+		}
+	}
+	switch {
+	case kind == bodyLength:
+		b = appendLength(b, r.ContentLength)
+		n++
+	case kind == bodyChunked:
+		b = appendString(b, "Transfer-Encoding")
+		b = appendString(b, "chunked")
+		n++
+	case r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch:
+		b = appendLength(b, 0)
+		n++
+	}
+	putInt(b[at:], n)
+	return b, nil
+}
+
+// appendLength appends a Content-Length.
+func appendLength(b []byte, n int64) []byte {
+	b = appendInt(b, codeContentLength)
+	at := len(b)
+	b = appendInt(b, 0)
+	b = strconv.AppendInt(b, n, 10)
+	putInt(b[at:], len(b)-at-2)
+	return append(b, 0)
+}
+
+// appendAttributes appends all attributes, without their end. The secret comes
+// first, so that a container can refuse at once.
+func appendAttributes(b []byte, f *facts, query, method string, code byte) ([]byte, *proxy.Error) {
+	if tooLong(f.secret, f.remoteUser, f.authType, f.route) {
+		return b, badAttribute(errTooLong)
+	}
+	b = appendAttribute(b, attrSecret, f.secret)
+	b = appendAttribute(b, attrRemoteUser, f.remoteUser)
+	b = appendAttribute(b, attrAuthType, f.authType)
+	b = appendAttribute(b, attrQueryString, query)
+	b = appendAttribute(b, attrRoute, f.route)
+	if code == methodStored {
+		b = appendAttribute(b, attrStoredMethod, method)
+	}
+	b = appendNamed(b, nameRemotePort, portOf(f.remoteAddr))
+	b = appendNamed(b, nameLocalAddr, f.localAddr)
+	if f.tls != nil {
+		b = appendTLS(b, f.tls)
+	}
+	for _, a := range f.named {
+		switch {
+		case a.Name == "":
+			return b, badAttribute(errors.New("attribute without a name"))
+		case tooLong(a.Name, a.Value):
+			return b, badAttribute(errTooLong)
+		case strings.IndexByte(a.Name, 0) >= 0 || strings.IndexByte(a.Value, 0) >= 0:
+			return b, badAttribute(errors.New("attribute with a NUL"))
+		}
+		b = append(b, attrNamed)
+		b = appendString(b, a.Name)
+		b = appendString(b, a.Value)
+	}
+	return b, nil
+}
+
+// badAttribute is the error for attributes that the embedder's code has given.
+func badAttribute(err error) *proxy.Error {
+	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusInternalServerError, Err: err}
+}
+
+// appendAttribute appends an attribute unless it is empty.
+func appendAttribute(b []byte, code byte, v string) []byte {
+	if v == "" {
+		return b
+	}
+	return appendString(append(b, code), v)
+}
+
+func appendNamed(b []byte, name, v string) []byte {
+	if v == "" {
+		return b
+	}
+	b = appendString(append(b, attrNamed), name)
+	return appendString(b, v)
+}
+
+// appendTLS appends the facts of the client's TLS connection.
+func appendTLS(b []byte, s *tls.ConnectionState) []byte {
+	if len(s.PeerCertificates) > 0 {
+		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.PeerCertificates[0].Raw})
+		if len(text) <= maxString {
+			b = append(b, attrSSLCert)
+			b = appendInt(b, len(text))
+			b = append(append(b, text...), 0)
+		}
+	}
+	if s.CipherSuite != 0 {
+		name := cipherName(s.CipherSuite)
+		b = appendAttribute(b, attrSSLCipher, name)
+		if bits := keySize(name); bits != 0 {
+			b = append(b, attrSSLKeySize)
+			b = appendInt(b, bits)
+		}
+	}
+	return appendNamed(b, nameSSLProtocol, protocolName(s.Version))
+}
+
+// cipherName is tls.CipherSuiteName, which makes a list of all ciphers, for
+// those in use.
+func cipherName(id uint16) string {
+	switch id {
+	case tls.TLS_AES_128_GCM_SHA256:
+		return "TLS_AES_128_GCM_SHA256"
+	case tls.TLS_AES_256_GCM_SHA384:
+		return "TLS_AES_256_GCM_SHA384"
+	case tls.TLS_CHACHA20_POLY1305_SHA256:
+		return "TLS_CHACHA20_POLY1305_SHA256"
+	case tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:
+		return "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+	case tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384:
+		return "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
+	case tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256:
+		return "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
+	case tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384:
+		return "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+	}
+	return tls.CipherSuiteName(id)
+}
+
+// keySize returns the bits of the key of a cipher, as httpd's
+// SSL_CIPHER_USEKEYSIZE; 0 if the name does not tell.
+func keySize(cipher string) int {
+	switch {
+	case strings.Contains(cipher, "AES_256"), strings.Contains(cipher, "CHACHA20"), strings.Contains(cipher, "AES256"):
+		return 256
+	case strings.Contains(cipher, "AES_128"), strings.Contains(cipher, "RC4_128"), strings.Contains(cipher, "AES128"):
+		return 128
+	case strings.Contains(cipher, "3DES"):
+		return 168
+	}
+	return 0
+}
+
+// protocolName returns the name that httpd gives a version of TLS in
+// SSL_PROTOCOL, or "".
+func protocolName(version uint16) string {
+	switch version {
+	case tls.VersionTLS10:
+		return "TLSv1"
+	case tls.VersionTLS11:
+		return "TLSv1.1"
+	case tls.VersionTLS12:
+		return "TLSv1.2"
+	case tls.VersionTLS13:
+		return "TLSv1.3"
+	}
+	return ""
+}
+
+// protocolVersion is the inverse of protocolName; 0 for a name it does not
+// know.
+func protocolVersion(name string) uint16 {
+	for v := uint16(tls.VersionTLS10); v <= tls.VersionTLS13; v++ {
+		if protocolName(v) == name {
+			return v
+		}
+	}
+	return 0
+}

@@ -1,0 +1,313 @@
+package ajp
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// forwardRequest is what a FORWARD_REQUEST packet says.
+type forwardRequest struct {
+	method, protocol, uri  string
+	remoteAddr, serverName string
+	serverPort             int
+	secure                 bool
+	header                 http.Header
+	query                  string
+	hasQuery               bool
+	secret                 string
+	sslCert                string
+	user                   User
+	attributes             Attributes
+}
+
+// parseForwardRequest reads the payload of a FORWARD_REQUEST packet, behind
+// its type, and refuses what could be read in two ways.
+func parseForwardRequest(text string, fr *forwardRequest) error {
+	d := decoder{s: text}
+	code := d.byte()
+	fr.protocol, _ = d.string()
+	fr.uri, _ = d.string()
+	fr.remoteAddr, _ = d.string()
+	_, _ = d.string() // remote_host
+	fr.serverName, _ = d.string()
+	fr.serverPort = d.int()
+	fr.secure = d.byte() != 0
+	if code >= 1 && int(code) <= len(methods) {
+		fr.method = methods[code-1]
+	} else if code != methodStored {
+		d.fail(malformed("unknown code of a method"))
+	}
+	if err := parseRequestFields(&d, fr); err != nil {
+		return err
+	}
+	for d.err == nil {
+		if fr.attribute(&d, d.byte()) {
+			break
+		}
+	}
+	switch {
+	case d.err != nil:
+		return d.err
+	case d.s != "":
+		return malformed("bytes behind the attributes")
+	case !isToken(fr.method):
+		return malformed("method is no token")
+	}
+	return nil
+}
+
+func parseRequestFields(d *decoder, fr *forwardRequest) error {
+	n := d.int()
+	if n > len(d.s)/3 {
+		d.fail(errShort)
+	}
+	if d.err != nil {
+		return d.err
+	}
+	f := newFields(n)
+	for range n {
+		name := d.name(requestNames[:])
+		value, _ := d.string()
+		switch {
+		case d.err != nil:
+			return d.err
+		case !isToken(name):
+			return malformed("field name is no token")
+		case !validValue(value):
+			return malformed("value of a field has control bytes")
+		}
+		f.add(name, strings.Trim(value, " \t"))
+	}
+	fr.header = f.h
+	return nil
+}
+
+// attribute takes one attribute, and reports whether it was their end.
+func (fr *forwardRequest) attribute(d *decoder, code byte) (end bool) {
+	a := &fr.attributes
+	switch code {
+	case attrEnd:
+		return true
+	case attrContext, attrServletPath:
+		_, _ = d.string()
+	case attrRemoteUser:
+		fr.user.Name, _ = d.string()
+	case attrAuthType:
+		fr.user.Auth, _ = d.string()
+	case attrQueryString:
+		fr.query, fr.hasQuery = d.string()
+	case attrRoute:
+		a.Route, _ = d.string()
+	case attrSSLCert:
+		fr.sslCert, _ = d.string()
+	case attrSSLCipher:
+		a.SSLCipher, _ = d.string()
+	case attrSSLSession:
+		a.SSLSession, _ = d.string()
+	case attrSSLKeySize:
+		a.SSLKeySize = d.int()
+	case attrSecret:
+		fr.secret, _ = d.string()
+	case attrStoredMethod:
+		fr.method, _ = d.string()
+	case attrNamed:
+		name, ok := d.string()
+		value, _ := d.string()
+		if !ok || name == "" {
+			d.fail(malformed("attribute without a name"))
+		}
+		fr.named(name, value)
+	default:
+		if d.err == nil { // its length is unknown
+			d.fail(malformed("attribute of unknown code"))
+		}
+	}
+	return d.err != nil
+}
+
+func (fr *forwardRequest) named(name, value string) {
+	a := &fr.attributes
+	switch name {
+	case nameRemotePort:
+		a.RemotePort = value
+	case nameLocalAddr:
+		a.LocalAddr = value
+	case nameSSLProtocol:
+		a.SSLProtocol = value
+	default:
+		a.Named = append(a.Named, Attribute{name, value})
+	}
+}
+
+// admit checks what a request must and must not bring along.
+func (s *Server) admit(fr *forwardRequest) (status int, why string) {
+	if s.Secret != "" {
+		got, want := sha256.Sum256([]byte(fr.secret)), sha256.Sum256([]byte(s.Secret))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			return http.StatusForbidden, "wrong secret"
+		}
+	}
+	for _, a := range fr.attributes.Named {
+		if a.Name == "JK_LB_ACTIVATION" { // of mod_jk, with each request
+			continue
+		}
+		if s.AllowAttribute == nil || !s.AllowAttribute(a.Name) {
+			return http.StatusForbidden, "named attribute that is not allowed"
+		}
+	}
+	return 0, ""
+}
+
+// newRequest makes the request for the handler.
+func (c *serverConn) newRequest(ctx context.Context, fr *forwardRequest) (*http.Request, error) {
+	ctx = context.WithValue(ctx, attributesKey{}, &fr.attributes)
+	if fr.user != (User{}) {
+		ctx = WithUser(ctx, fr.user)
+	}
+	if ip := net.ParseIP(fr.attributes.LocalAddr); ip != nil {
+		ctx = context.WithValue(ctx, http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: ip, Port: fr.serverPort}))
+	}
+	uri := fr.uri
+	if fr.hasQuery && fr.query != "" {
+		uri += "?" + fr.query
+	}
+	if hasBlankOrControl(uri) {
+		return nil, malformed("target has blanks or control bytes")
+	}
+	u, err := url.ParseRequestURI(uri)
+	if err != nil {
+		return nil, fmt.Errorf("target: %w", err)
+	}
+	if u.Scheme != "" || u.Host != "" || fr.uri[0] != '/' && fr.uri != "*" {
+		return nil, malformed("target is no path")
+	}
+	major, minor, ok := http.ParseHTTPVersion(fr.protocol)
+	if !ok {
+		return nil, malformed("protocol is no version of HTTP")
+	}
+	header := fr.header
+	r := (&http.Request{
+		Method: fr.method, URL: u, Proto: fr.protocol, ProtoMajor: major, ProtoMinor: minor, Header: header,
+		Host: fr.host(), RequestURI: uri, RemoteAddr: c.remoteAddr(fr), Body: http.NoBody,
+	}).WithContext(ctx)
+	delete(header, "Host")
+	if fr.secure {
+		r.TLS = c.tlsState(fr)
+	}
+	return r, c.frame(r)
+}
+
+// host is that of the Host field, or else what the proxy calls the server.
+func (fr *forwardRequest) host() string {
+	if v := fr.header["Host"]; len(v) > 0 {
+		return v[0]
+	}
+	if fr.serverPort == 0 || fr.serverPort == 80 && !fr.secure || fr.serverPort == 443 && fr.secure {
+		return fr.serverName
+	}
+	return net.JoinHostPort(strings.Trim(fr.serverName, "[]"), strconv.Itoa(fr.serverPort))
+}
+
+func (c *serverConn) remoteAddr(fr *forwardRequest) string {
+	if fr.remoteAddr == "" {
+		return c.nc.RemoteAddr().String()
+	}
+	port := fr.attributes.RemotePort
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		port = "0"
+	}
+	return net.JoinHostPort(fr.remoteAddr, port)
+}
+
+// frame finds out how the body comes. A request that could be read in two ways
+// is refused.
+func (c *serverConn) frame(r *http.Request) error {
+	h := r.Header
+	te, chunked := h["Transfer-Encoding"]
+	_, sized := h["Content-Length"]
+	switch {
+	case chunked && sized:
+		return malformed("Content-Length beside Transfer-Encoding")
+	case chunked && (len(te) != 1 || !strings.EqualFold(te[0], "chunked")):
+		return malformed("transfer coding other than chunked")
+	case chunked:
+		delete(h, "Transfer-Encoding")
+		r.TransferEncoding = []string{"chunked"}
+		r.ContentLength = -1
+		r.Body = &serverBody{c: c, left: -1}
+	case sized:
+		head := answerHead{header: h}
+		n, err := head.contentLength()
+		if err != nil {
+			return err
+		}
+		r.ContentLength = n
+		if n > 0 {
+			r.Body = &serverBody{c: c, left: n, unasked: true}
+		}
+	}
+	return nil
+}
+
+// tlsState makes the state of the client's TLS connection from what the proxy
+// tells of it.
+func (c *serverConn) tlsState(fr *forwardRequest) *tls.ConnectionState {
+	a := &fr.attributes
+	s := &tls.ConnectionState{
+		HandshakeComplete: true, ServerName: strings.Trim(fr.serverName, "[]"),
+		Version: protocolVersion(a.SSLProtocol), CipherSuite: c.s.cipherSuite(a.SSLCipher),
+	}
+	if fr.sslCert != "" {
+		if fr.sslCert != c.certText {
+			c.certText, c.cert = fr.sslCert, nil
+			if block, _ := pem.Decode([]byte(fr.sslCert)); block != nil {
+				c.cert, _ = x509.ParseCertificate(block.Bytes)
+			}
+		}
+		if c.cert != nil {
+			s.PeerCertificates = []*x509.Certificate{c.cert}
+		}
+	}
+	return s
+}
+
+// cipherSuite finds a cipher by its name, that of the RFCs or that of OpenSSL;
+// 0 for one that it does not know.
+func (s *Server) cipherSuite(name string) uint16 {
+	s.suites.Do(func() {
+		s.ciphers = make(map[string]uint16)
+		for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+			s.ciphers[suite.Name] = suite.ID
+			s.ciphers[openSSLName(suite.Name)] = suite.ID
+		}
+	})
+	return s.ciphers[name]
+}
+
+// openSSLName turns TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 into
+// ECDHE-RSA-AES128-GCM-SHA256.
+func openSSLName(name string) string {
+	exchange, cipher, ok := strings.Cut(strings.TrimPrefix(name, "TLS_"), "_WITH_")
+	if !ok {
+		return name // of TLS 1.3, which OpenSSL names alike
+	}
+	cipher = strings.TrimSuffix(strings.Replace(cipher, "AES_", "AES", 1), "_CBC_SHA")
+	if strings.HasPrefix(cipher, "AES") && !strings.Contains(cipher, "_") {
+		cipher += "_SHA"
+	}
+	cipher = strings.Replace(strings.Replace(cipher, "_CBC_", "_", 1), "CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305", 1)
+	if exchange != "RSA" {
+		cipher = exchange + "_" + cipher
+	}
+	return strings.ReplaceAll(cipher, "_", "-")
+}

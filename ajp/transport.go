@@ -1,0 +1,169 @@
+package ajp
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// Transport speaks AJP13 to a servlet container such as Tomcat. It is an
+// http.RoundTripper for URLs of the scheme ajp, whose port is 8009 unless they
+// name one. It follows no redirect and keeps no cookie.
+//
+// The container is told the client's view: the Host, the client's address,
+// TLS facts from the request's TLS and the user from [WithUser]. Under a
+// [proxy.Handler] these are the client's own; a bare http.Client speaks for
+// itself.
+//
+// Each failure is a [*proxy.Error]. A request is sent again by itself once, on
+// a fresh connection, when a reused connection turned out to be closed before
+// a byte of the answer came and the request is idempotent and has no body, or
+// one that GetBody returns anew. The zero value is ready for use.
+type Transport struct {
+	// Backend is where all requests go, whatever host their URL names. If nil,
+	// each host gets a Backend of its own on first use.
+	Backend *backend.Backend
+
+	// NewBackend makes the Backend of a host when Backend is nil. If nil, a
+	// Backend with default fields.
+	NewBackend func(u *url.URL) *backend.Backend
+
+	// Secret is what the container wants to see, by Tomcat's secret. Empty
+	// sends none. Apache: secret.
+	Secret string
+
+	// Ping, if positive, sends a CPING over a connection before each request,
+	// and waits that long for the CPONG. Without one, another connection is
+	// opened and asked; without one there, the request fails with status 503,
+	// safe to send again. Apache: ping.
+	Ping time.Duration
+
+	// PacketSize is the most that a packet may have, either way, in bytes with
+	// its head. It must be what the container has: Tomcat's packetSize. Zero
+	// means 8192; the limits are 8192 and 65536. A request whose head does not
+	// fit is refused with status 431. Apache: iobuffersize, ProxyIOBufferSize.
+	PacketSize int
+
+	// Route is told to the container as jvm_route; empty tells none. mod_jk
+	// sends it, mod_proxy_ajp does not.
+	Route string
+
+	// Attributes, if not nil, returns named attributes to send with a request,
+	// beside those that Apache sends: AJP_REMOTE_PORT, AJP_LOCAL_ADDR and, with
+	// TLS, AJP_SSL_PROTOCOL. Never take names or values from a client
+	// unchecked: containers trust them (CVE-2020-1938). Apache: variables of
+	// the environment named AJP_….
+	Attributes func(r *http.Request) []Attribute
+
+	// MaxInterim limits the interim (1xx) answers before the final one. Zero
+	// means 9; negative allows none.
+	MaxInterim int
+
+	backends proxy.Backends
+	watcher  proxy.Watcher
+}
+
+// defaultMaxInterim is the one of proxy.Transport.
+const defaultMaxInterim = proxy.DefaultMaxInterim
+
+// RoundTrip sends a request and returns the answer when its head is in.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	b, err := t.backends.For(r.URL, t.Backend, t.NewBackend, "ajp")
+	if err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	trace := proxy.TraceOf(r)
+	c, err := b.Get(r.Context())
+	for first := true; ; first = false {
+		if err != nil {
+			closeBody(r)
+			return nil, proxy.AcquireError(r.Context(), b, err)
+		}
+		proxy.GotConn(r, trace, c)
+		resp, xerr := t.exchange(c, r, trace, first)
+		if xerr == nil {
+			proxy.RecordFrom(r.Context()).Answered()
+			return resp, nil
+		}
+		again := r
+		if !errors.Is(xerr.Err, errNoPong) || !first { // else nothing was sent, and the body is untouched
+			if again = proxy.ResendRequest(r, xerr); again == nil || !first {
+				return nil, xerr
+			}
+		}
+		r = again
+		c, err = b.GetFresh(r.Context())
+	}
+}
+
+// CloseIdleConnections closes the connections that the transport opened and
+// that are not in use. A Backend given to it is left as it is.
+func (t *Transport) CloseIdleConnections() { t.backends.Retire() }
+
+// facts collects what the container is told of r.
+func (t *Transport) facts(c *backend.Conn, r *http.Request) facts {
+	ctx := r.Context()
+	u := UserFrom(ctx)
+	f := facts{remoteAddr: r.RemoteAddr, remoteUser: u.Name, authType: u.Auth, route: t.Route, secret: t.Secret, tls: r.TLS}
+	if f.host = r.Host; f.host == "" {
+		// Like mod_proxy_ajp: a servlet makes its URLs from the client's Host.
+		if in := proxy.ClientRequest(ctx); in != nil {
+			f.host = in.Host
+		}
+	}
+	if f.host == "" {
+		f.host = r.URL.Host
+	}
+	if a, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr); ok {
+		f.localAddr = hostOf(a.String())
+	}
+	if f.remoteAddr == "" { // the client is this program
+		if a := c.LocalAddr(); a != nil && a.Network() == "tcp" {
+			f.remoteAddr = a.String()
+		} else {
+			f.remoteAddr = "127.0.0.1"
+		}
+	}
+	if t.Attributes != nil {
+		f.named = t.Attributes(r)
+	}
+	return f
+}
+
+// NewHandler returns the reverse proxy of a path to a container, as Apache's
+// "ProxyPass path ajp://host:8009/…" does: the fields of forwarding are left
+// to the attributes of AJP.
+func NewHandler(path, target string) (*proxy.Handler, error) {
+	h, err := proxy.NewHandler(path, target)
+	if err != nil {
+		return nil, err
+	}
+	b, err := backend.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	h.Transport = &Transport{Backend: b}
+	h.Forwarded = proxy.ForwardedOff
+	return h, nil
+}
+
+// traced returns the hooks for interim answers.
+func (x *exchange) traced() *httptrace.ClientTrace {
+	if x.trace == nil {
+		x.trace = httptrace.ContextClientTrace(x.r.Context())
+	}
+	return x.trace
+}
+
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+}

@@ -1,0 +1,89 @@
+// Command tomcat is a reverse proxy to two Tomcats by AJP: sessions stay with
+// the Tomcat that has them, by the jvmRoute in their name, and a Tomcat that
+// does not answer a CPING gets no requests.
+//
+//	go run ./examples/tomcat -secret s3cret node1=127.0.0.1:8009 node2=127.0.0.1:8010
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/modproxy/modproxy/ajp"
+	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:8080", "address to listen on")
+	secret := flag.String("secret", "", "secret of the connectors")
+	flag.Parse()
+	nodes := flag.Args()
+	if len(nodes) == 0 {
+		nodes = []string{"node1=127.0.0.1:8009"}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := serve(ctx, *listen, *secret, nodes); err != nil {
+		slog.Error("cannot serve", "error", err)
+		os.Exit(1)
+	}
+}
+
+func serve(ctx context.Context, listen, secret string, nodes []string) error {
+	var members []balancer.MemberConfig
+	for _, node := range nodes {
+		route, addr, ok := strings.Cut(node, "=")
+		if !ok {
+			return fmt.Errorf("%q: want jvmRoute=host:port", node)
+		}
+		b, err := backend.Parse("ajp://" + addr)
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		members = append(members, balancer.MemberConfig{ // BalancerMember ajp://addr route=… secret=… ping=2 hcmethod=CPING
+			Name: route, URL: "ajp://" + addr, Route: route, Backend: b,
+			RoundTripper: &ajp.Transport{Backend: b, Secret: secret, Ping: 2 * time.Second},
+			Check: &balancer.Check{Interval: time.Second, Func: func(ctx context.Context, m *balancer.Member) error {
+				return ajp.CPing(ctx, m.Backend())
+			}},
+		})
+	}
+	tomcats, err := balancer.New(balancer.Config{ // stickysession=JSESSIONID|jsessionid
+		Name: "tomcats", Sticky: balancer.Sticky{Cookie: "JSESSIONID", Param: "jsessionid"}, Logger: slog.Default(),
+	}, members...)
+	if err != nil {
+		return err
+	}
+	defer tomcats.Close()
+	h, err := proxy.NewHandler("/", "balancer://tomcats/")
+	if err != nil {
+		return err
+	}
+	h.Transport = tomcats
+	h.Forwarded = proxy.ForwardedOff // AJP tells the client's address by itself
+	server := &http.Server{Addr: listen, Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		stopped <- server.Shutdown(grace)
+	}()
+	slog.Info("listening", "url", "http://"+listen+"/", "tomcats", nodes)
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}

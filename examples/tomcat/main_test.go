@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/internal/tomcat"
+)
+
+// TestServe has two Tomcats, of which the one with the session is killed.
+func TestServe(t *testing.T) {
+	const session = "/examples/servlets/servlet/SessionExample"
+	nodes := map[string]*tomcat.Tomcat{
+		"node1": tomcat.Start(t, tomcat.Options{Route: "node1", Secret: "s3cret"}),
+		"node2": tomcat.Start(t, tomcat.Options{Route: "node2", Secret: "s3cret"}),
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	require.NoError(t, l.Close())
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- serve(ctx, addr, "s3cret", []string{"node1=" + nodes["node1"].Addr, "node2=" + nodes["node2"].Addr})
+	}()
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	client := &http.Client{Jar: jar, Transport: &http.Transport{}}
+	get := func(query string) (string, error) {
+		resp, err := client.Get("http://" + addr + session + query)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		require.Equal(t, http.StatusOK, resp.StatusCode, "%s", b)
+		return string(b), err
+	}
+	require.Eventually(t, func() bool {
+		_, err := get("?dataname=fruit&datavalue=kumquat")
+		return err == nil
+	}, 30*time.Second, 10*time.Millisecond)
+	for range 4 {
+		text, err := get("")
+		require.NoError(t, err)
+		require.Contains(t, text, "kumquat")
+	}
+	req, err := http.NewRequest("GET", "http://"+addr+session, nil)
+	require.NoError(t, err)
+	var node string
+	for _, c := range jar.Cookies(req.URL) {
+		_, node, _ = strings.Cut(c.Value, ".")
+	}
+	require.Contains(t, nodes, node)
+	nodes[node].Kill()
+	text, err := get("")
+	require.NoError(t, err)
+	require.NotContains(t, text, "kumquat", "the other Tomcat knows nothing of it")
+	client.CloseIdleConnections()
+	stop()
+	require.NoError(t, <-done)
+}
+
+func TestServeRefusesBadNodes(t *testing.T) {
+	require.Error(t, serve(context.Background(), "127.0.0.1:0", "", []string{"127.0.0.1:8009"}))
+}
