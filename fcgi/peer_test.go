@@ -208,3 +208,10 @@ func answering(t testing.TB, answer []byte) (*peer, *Transport) {
 func behindHandler(tr http.RoundTripper) http.Handler {
 	return &proxy.Handler{Target: &url.URL{Scheme: "fcgi", Host: "app", Path: "/srv/"}, Prefix: "/", Transport: tr}
 }
+
+// serverOf serves a handler, and returns its URL.
+func serverOf(t testing.TB, h http.Handler) string {
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
