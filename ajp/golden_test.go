@@ -78,7 +78,7 @@ func TestSendHeadersOfTomcat(t *testing.T) {
 	var h answerHead
 	require.NoError(t, parseSendHeaders(string(b[headSize+1:]), &h))
 	require.Equal(t, "404 Not Found", h.statusLine())
-	require.Equal(t, http.Header{"Content-Type": {"text/html;charset=utf-8"}, "Content-Language": {"en"}, "Content-Length": {"682"}}, h.header)
+	require.Equal(t, http.Header{"Content-Type": {"text/html;charset=utf-8"}, "Content-Language": {"en"}, "Content-Length": {"768"}}, h.header)
 }
 
 func TestSmallPackets(t *testing.T) {
