@@ -126,8 +126,9 @@ func TestPeers(t *testing.T) {
 			var last atomic.Pointer[http.Header]
 			inner := newOrigin()
 			origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				header := r.Header.Clone()
-				last.Store(&header)
+				if header := r.Header.Clone(); r.Method != http.MethodHead { // a balancer's check
+					last.Store(&header)
+				}
 				inner.ServeHTTP(w, r)
 			}))
 			defer origin.Close()
