@@ -326,7 +326,7 @@ func TestNoPongOnOneConnection(t *testing.T) {
 		_, _ = c.Write(packets(sendHeaders(200, http.Header{"X-Body": {string(body[2:])}}), endResponse))
 		takePacket(c)
 	})
-	tr := &Transport{Backend: newBackend(t, url), Ping: 200 * time.Millisecond}
+	tr := &Transport{Backend: newBackend(t, url), Ping: 2 * time.Second}
 	resp, err := tr.RoundTrip(httptest.NewRequest("POST", url+"/", strings.NewReader("body")))
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())

@@ -46,7 +46,7 @@ func TestServerBehindHTTPD(t *testing.T) {
 		close(gone)
 	})
 	url := startServer(t, &Server{Handler: mux, Secret: "s3cret", AllowAttribute: func(name string) bool { return name == "ORG" }})
-	front := startHTTPD(t, "SetEnv AJP_ORG acme\nProxyPass / "+url+"/ secret=s3cret ping=5\n")
+	front := startHTTPD(t, "SetEnv AJP_ORG acme\nProxyPass / "+url+"/ secret=s3cret ping=30\n")
 	client := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
 	get := func(method, path string, body io.Reader) (*http.Response, string) {

@@ -91,7 +91,7 @@ func TestAJPParameters(t *testing.T) {
 SetEnvIf Request_URI ^/app/env AJP_ORG=acme
 ProxyPass /silent/ ajp://silent.test/ ping=100ms
 ProxyPass /wrong/ ajp://wrong.test/ secret=wrong
-ProxyPass /app/ ajp://ajp.test/app/ secret=s3cret ping=5 iobuffersize=16384
+ProxyPass /app/ ajp://ajp.test/app/ secret=s3cret ping=30 iobuffersize=16384
 ProxyPassReverse /app/ ajp://ajp.test/app/
 <Proxy balancer://mixed>
     BalancerMember ajp://ajp.test secret=s3cret
@@ -140,8 +140,8 @@ func TestBalancerOfTomcats(t *testing.T) {
 	two := tomcat.Start(t, tomcat.Options{Route: "node2", Pages: pages})
 	p := start(t, `
 <Proxy balancer://tomcats>
-    BalancerMember ajp://one.test route=node1 ping=5 hcmethod=CPING hcinterval=100ms hcfails=1
-    BalancerMember ajp://two.test route=node2 ping=5 hcmethod=CPING hcinterval=100ms hcfails=1
+    BalancerMember ajp://one.test route=node1 ping=30 hcmethod=CPING hcinterval=100ms hcfails=1
+    BalancerMember ajp://two.test route=node2 ping=30 hcmethod=CPING hcinterval=100ms hcfails=1
     ProxySet stickysession=JSESSIONID|jsessionid
 </Proxy>
 ProxyPass / balancer://tomcats/

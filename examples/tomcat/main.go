@@ -52,9 +52,9 @@ func serve(ctx context.Context, listen, secret string, nodes []string) error {
 			return err
 		}
 		defer b.Close()
-		members = append(members, balancer.MemberConfig{ // BalancerMember ajp://addr route=… secret=… ping=2 hcmethod=CPING
+		members = append(members, balancer.MemberConfig{ // BalancerMember ajp://addr route=… secret=… ping=20 hcmethod=CPING
 			Name: route, URL: "ajp://" + addr, Route: route, Backend: b,
-			RoundTripper: &ajp.Transport{Backend: b, Secret: secret, Ping: 2 * time.Second},
+			RoundTripper: &ajp.Transport{Backend: b, Secret: secret, Ping: 20 * time.Second},
 			Check: &balancer.Check{Interval: time.Second, Func: func(ctx context.Context, m *balancer.Member) error {
 				return ajp.CPing(ctx, m.Backend())
 			}},
