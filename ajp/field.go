@@ -5,34 +5,6 @@ import (
 	"strings"
 )
 
-// isToken reports whether s is a token of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	if s == "" {
-		return false
-	}
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' {
-			continue
-		}
-		if strings.IndexByte("!#$%&'*+.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// validValue reports whether s may be the value of a field: no control byte
-// but the tab.
-func validValue(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
 // hasBlankOrControl reports whether s has bytes that a target must not have.
 func hasBlankOrControl(s string) bool {
 	for i := 0; i < len(s); i++ {
@@ -41,20 +13,6 @@ func hasBlankOrControl(s string) bool {
 		}
 	}
 	return false
-}
-
-// canonicalName is textproto.CanonicalMIMEHeaderKey for a token; what is
-// canonical already costs nothing.
-func canonicalName(name string) string {
-	upper := true
-	for i := 0; i < len(name); i++ {
-		c := name[i]
-		if upper && 'a' <= c && c <= 'z' || !upper && 'A' <= c && c <= 'Z' {
-			return textproto.CanonicalMIMEHeaderKey(name)
-		}
-		upper = c == '-'
-	}
-	return name
 }
 
 // framesInDisguise reports whether name, which is not in canonical form, means
@@ -87,7 +45,7 @@ func newFields(n int) fields {
 }
 
 func (f *fields) add(name, value string) {
-	name = canonicalName(name)
+	name = textproto.CanonicalMIMEHeaderKey(name)
 	if have, ok := f.h[name]; ok {
 		f.h[name] = append(have, value)
 		return

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -60,7 +62,7 @@ func tooLarge(size int) *proxy.Error {
 // packet is at most size bytes long.
 func appendForwardRequest(b []byte, r *http.Request, kind bodyKind, f *facts, size int) ([]byte, *proxy.Error) {
 	method := r.Method
-	if method != "" && !isToken(method) {
+	if method != "" && !httpguts.ValidHeaderFieldName(method) {
 		return b, badRequest("method is no token")
 	}
 	uri, query, err := target(r)
@@ -108,7 +110,7 @@ func boolean(v bool) byte {
 
 // protocol is that of the client; it is only told.
 func protocol(r *http.Request) string {
-	if strings.HasPrefix(r.Proto, "HTTP/") && isToken(r.Proto[5:]) {
+	if strings.HasPrefix(r.Proto, "HTTP/") && httpguts.ValidHeaderFieldName(r.Proto[5:]) {
 		return r.Proto
 	}
 	return "HTTP/1.1"
@@ -188,7 +190,7 @@ func appendFields(b []byte, r *http.Request, kind bodyKind, host string, limit i
 	at := len(b)
 	b = appendInt(b, 0)
 	n := 1
-	if !validValue(host) || hasBlankOrControl(host) {
+	if !httpguts.ValidHeaderFieldValue(host) || hasBlankOrControl(host) {
 		return b, badRequest("host has bytes that a host must not have")
 	}
 	b = appendInt(b, codeHost)
@@ -204,7 +206,7 @@ func appendFields(b []byte, r *http.Request, kind bodyKind, host string, limit i
 		}
 		code := requestNameCode(name)
 		if code == 0 {
-			if !isToken(name) {
+			if !httpguts.ValidHeaderFieldName(name) {
 				return b, badRequest("field name is no token")
 			}
 			if framesInDisguise(name) {
@@ -218,7 +220,7 @@ func appendFields(b []byte, r *http.Request, kind bodyKind, host string, limit i
 			if len(v) > maxString || len(b) > limit {
 				return b, tooLarge(limit)
 			}
-			if !validValue(v) {
+			if !httpguts.ValidHeaderFieldValue(v) {
 				return b, badRequest("value of field %s has control bytes", name)
 			}
 			if code != 0 {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // answerHead is what a SEND_HEADERS packet says.
@@ -26,7 +28,7 @@ func parseSendHeaders(payload string, h *answerHead) error {
 	if h.status < 100 || h.status > 999 {
 		return malformed("status is not three digits")
 	}
-	if !validValue(h.reason) {
+	if !httpguts.ValidHeaderFieldValue(h.reason) {
 		return malformed("reason has control bytes")
 	}
 	if n > len(d.s)/3 { // none is shorter
@@ -39,9 +41,9 @@ func parseSendHeaders(payload string, h *answerHead) error {
 		switch {
 		case d.err != nil:
 			return d.err
-		case !isToken(name):
+		case !httpguts.ValidHeaderFieldName(name):
 			return malformed("field name is no token")
-		case !validValue(value):
+		case !httpguts.ValidHeaderFieldValue(value):
 			return malformed("value of a field has control bytes")
 		}
 		f.add(name, strings.Trim(value, " \t"))

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // forwardRequest is what a FORWARD_REQUEST packet says.
@@ -60,7 +62,7 @@ func parseForwardRequest(text string, fr *forwardRequest) error {
 		return d.err
 	case d.s != "":
 		return malformed("bytes behind the attributes")
-	case !isToken(fr.method):
+	case !httpguts.ValidHeaderFieldName(fr.method):
 		return malformed("method is no token")
 	}
 	return nil
@@ -81,9 +83,9 @@ func parseRequestFields(d *decoder, fr *forwardRequest) error {
 		switch {
 		case d.err != nil:
 			return d.err
-		case !isToken(name):
+		case !httpguts.ValidHeaderFieldName(name):
 			return malformed("field name is no token")
-		case !validValue(value):
+		case !httpguts.ValidHeaderFieldValue(value):
 			return malformed("value of a field has control bytes")
 		}
 		f.add(name, strings.Trim(value, " \t"))

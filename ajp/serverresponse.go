@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // heldSize is how much of an answer is held back to see whether that is all of
@@ -277,7 +279,7 @@ func appendSendHeaders(b []byte, status int, h http.Header, size int) (_ []byte,
 			continue // of a connection of HTTP
 		}
 		code := responseNameCode(name)
-		if code == 0 && (!isToken(name) || len(name) >= nameCode) {
+		if code == 0 && (!httpguts.ValidHeaderFieldName(name) || len(name) >= nameCode) {
 			continue
 		}
 		for _, v := range values {
@@ -289,7 +291,7 @@ func appendSendHeaders(b []byte, status int, h http.Header, size int) (_ []byte,
 			} else {
 				b = appendString(b, name)
 			}
-			if !validValue(v) {
+			if !httpguts.ValidHeaderFieldValue(v) {
 				v = strings.Map(blankControls, v)
 			}
 			b = appendString(b, v)

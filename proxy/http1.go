@@ -330,7 +330,7 @@ func announcedTrailer(values []string) http.Header {
 	for _, v := range values {
 		for name := range strings.SplitSeq(v, ",") {
 			if name = trimBlank(name); isToken(name) && !forbiddenTrailer(name) {
-				h[canonicalName(name)] = nil
+				h[textproto.CanonicalMIMEHeaderKey(name)] = nil
 			}
 		}
 	}

@@ -146,7 +146,7 @@ func parseFields(s string, room []string) (http.Header, error) {
 		if !validValue(value) {
 			return nil, malformed("value of a field has control bytes")
 		}
-		name = canonicalName(name)
+		name = textproto.CanonicalMIMEHeaderKey(name)
 		if have, ok := h[name]; ok {
 			h[name] = append(have, value)
 			continue
@@ -156,20 +156,6 @@ func parseFields(s string, room []string) (http.Header, error) {
 		h[name] = values[n-1 : n : n]
 	}
 	return h, nil
-}
-
-// canonicalName is textproto.CanonicalMIMEHeaderKey for a token; what is
-// canonical already costs nothing.
-func canonicalName(name string) string {
-	upper := true
-	for i := 0; i < len(name); i++ {
-		c := name[i]
-		if upper && 'a' <= c && c <= 'z' || !upper && 'A' <= c && c <= 'Z' {
-			return textproto.CanonicalMIMEHeaderKey(name)
-		}
-		upper = c == '-'
-	}
-	return name
 }
 
 func trimBlank(s string) string {

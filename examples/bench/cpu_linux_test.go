@@ -35,9 +35,7 @@ func TestParseStat(t *testing.T) {
 // ended and a part is still at work.
 func TestCPUTimeCountsChildren(t *testing.T) {
 	sh, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("no sh")
-	}
+	requireInstalled(t, err == nil, "dash")
 	cmd := exec.Command(sh, "-c", `sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done'; sh -c 'while :; do :; done'; :`)
 	cmd.SysProcAttr = ownGroup()
 	require.NoError(t, cmd.Start())

@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestForwardedFields(t *testing.T) {
+	sent := http.Header{"X-Forwarded-For": {"9.9.9.9"}, "X-Forwarded-Host": {"evil"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"for=9.9.9.9"}}
+	for name, tc := range map[string]struct {
+		set  func(h *Handler)
+		want http.Header
+	}{
+		"auto replaces": {func(*Handler) {}, http.Header{
+			"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"}}},
+		"trusted peer is added to": {func(h *Handler) { h.TrustedProxies, _ = prefixes("127.0.0.0/8") }, http.Header{
+			"X-Forwarded-For": {"9.9.9.9, 127.0.0.1"}, "X-Forwarded-Host": {"evil"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"for=9.9.9.9"}}},
+		"other peers are not": {func(h *Handler) { h.TrustedProxies, _ = prefixes("10.0.0.0/8") }, http.Header{
+			"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"}}},
+		"append": {func(h *Handler) { h.Forwarded = ForwardedAppend }, http.Header{
+			"X-Forwarded-For": {"9.9.9.9, 127.0.0.1"}, "X-Forwarded-Host": {"evil"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"for=9.9.9.9"}}},
+		"apache": {func(h *Handler) { h.Forwarded = ForwardedApache; h.ServerName = "proxy.test" }, http.Header{
+			"X-Forwarded-For": {"9.9.9.9, 127.0.0.1"}, "X-Forwarded-Host": {"evil, front.test"}, "X-Forwarded-Server": {"proxy.test"},
+			"X-Forwarded-Proto": {"https"}, "Forwarded": {"for=9.9.9.9"}}},
+		"off": {func(h *Handler) { h.Forwarded = ForwardedOff }, sent},
+		"RFC 7239": {func(h *Handler) { h.ForwardedField = true }, http.Header{
+			"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"},
+			"Forwarded": {"for=127.0.0.1;proto=http;host=front.test"}}},
+		"rewrite removes": {func(h *Handler) { h.Rewrite = func(*httputil.ProxyRequest) {} }, http.Header{}},
+		"rewrite sets":    {func(h *Handler) { h.Rewrite = func(r *httputil.ProxyRequest) { r.SetXForwarded() } }, http.Header{"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"}}},
+		"set, then rewrite": {func(h *Handler) {
+			h.Forwarded = ForwardedSet
+			h.Rewrite = func(r *httputil.ProxyRequest) { r.Out.Header.Del("X-Forwarded-Host") }
+		}, http.Header{"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Proto": {"http"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := echoOrigin(t)
+			h, _, _ := handlerFor(t, o.url())
+			tc.set(h)
+			front := frontOf(t, h)
+			req, _ := http.NewRequest("GET", front.URL, nil)
+			req.Host = "front.test"
+			req.Header = sent.Clone()
+			resp, err := client(t).Do(req)
+			require.NoError(t, err)
+			r := seen(t, body(t, resp))
+			delete(r.Header, "User-Agent")
+			require.Equal(t, tc.want, r.Header)
+			require.Equal(t, "9.9.9.9", sent.Get("X-Forwarded-For"))
+		})
+	}
+}
+
+func TestVia(t *testing.T) {
+	for name, tc := range map[string]struct {
+		mode           ViaMode
+		proto          string
+		request, reply string
+	}{
+		"off":   {ViaOff, "1.1", "1.0 prev", "1.1 back"},
+		"on":    {ViaOn, "1.0", "1.0 prev, 1.0 front.test", "1.1 back, 1.0 front.test"},
+		"full":  {ViaFull, "1.1", "1.0 prev, 1.1 front.test (modproxy)", "1.1 back, 1.1 front.test (modproxy)"},
+		"block": {ViaBlock, "1.1", "", "1.1 back"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(t, func(c *originConn, _ int) {
+				if r, _, ok := c.request(); ok {
+					c.say("HTTP/1.1 200 OK\r\nVia: 1.1 back\r\nGot: " + r.Header.Get("Via") + "\r\nContent-Length: 0\r\n\r\n")
+				}
+			})
+			h, _, _ := handlerFor(t, o.url())
+			h.Via, h.ServerName = tc.mode, "front.test"
+			got := exchangeRaw(t, frontOf(t, h).Listener.Addr().String(), "GET / HTTP/"+tc.proto+"\r\nHost: x:99\r\nVia: 1.0 prev\r\nConnection: close\r\n\r\n")
+			require.Contains(t, got, "\r\nVia: "+tc.reply+"\r\n")
+			require.Contains(t, got, "\r\nGot: "+tc.request+"\r\n")
+		})
+	}
+}
+
+func TestLoopIsRefused(t *testing.T) {
+	o := answering(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	h, _, rec := handlerFor(t, o.url())
+	h.ServerName = "front.test"
+	req, _ := http.NewRequest("GET", frontOf(t, h).URL, nil)
+	req.Header.Set("Via", "1.1 a, 1.1 FRONT.test (x), 1.1 b")
+	resp, err := client(t).Do(req)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusLoopDetected, resp.StatusCode)
+	_ = resp.Body.Close()
+	require.ErrorIs(t, rec.last(t).Err, ErrLoop)
+	require.Zero(t, o.connections())
+}
+
+func TestMaxForwards(t *testing.T) {
+	o := echoOrigin(t)
+	for name, tc := range map[string]struct {
+		method, field string
+		limit         int
+		status        int
+		forwarded     string // "-": not forwarded
+	}{
+		"none":              {"GET", "", 0, 200, ""},
+		"added":             {"GET", "", 3, 200, "3"},
+		"counted down":      {"GET", "5", 0, 200, "4"},
+		"field wins":        {"GET", "5", 3, 200, "4"},
+		"zero and GET":      {"GET", "0", 0, 200, "0"},
+		"zero and OPTIONS":  {"OPTIONS", "0", 0, 200, "-"},
+		"zero and TRACE":    {"TRACE", "0", 0, 200, "-"},
+		"negative":          {"GET", "-1", 0, 400, "-"},
+		"no number":         {"GET", "x", 0, 400, "-"},
+		"too large":         {"GET", "99999999999999999999", 0, 400, "-"},
+		"TRACE one further": {"TRACE", "1", 0, 200, "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, b, _ := handlerFor(t, o.url())
+			h.MaxForwards = tc.limit
+			req, _ := http.NewRequest(tc.method, frontOf(t, h).URL+"/t", nil)
+			if tc.field != "" {
+				req.Header.Set("Max-Forwards", tc.field)
+			}
+			req.Header.Set("Cookie", "secret")
+			resp, err := client(t).Do(req)
+			require.NoError(t, err)
+			text := body(t, resp)
+			require.Equal(t, tc.status, resp.StatusCode)
+			if tc.forwarded == "-" {
+				require.Zero(t, b.Stats().Elected)
+				if tc.method == "TRACE" {
+					require.Equal(t, "message/http", resp.Header.Get("Content-Type"))
+					require.True(t, strings.HasPrefix(text, "TRACE /t HTTP/1.1\r\n"), text)
+					require.NotContains(t, text, "secret")
+				}
+				return
+			}
+			require.Equal(t, tc.forwarded, seen(t, text).Header.Get("Max-Forwards"))
+		})
+	}
+}
