@@ -312,7 +312,7 @@ func (x *exchange) release(keep bool) bool {
 	} else {
 		closeBody(x.r)
 	}
-	if x.o.starving.Load() > 0 {
+	if keep && x.o.take() {
 		keep = false
 	}
 	if x.stderr != nil {
