@@ -3,14 +3,22 @@ package ajp
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math/big"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -46,7 +54,9 @@ func TestTomcat(t *testing.T) {
 	})
 	front := httptest.NewServer(withUser)
 	t.Cleanup(front.Close)
-	secure := httptest.NewTLSServer(withUser)
+	secure := httptest.NewUnstartedServer(withUser)
+	secure.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	client := front.Client()
 
@@ -78,6 +88,20 @@ func TestTomcat(t *testing.T) {
 		require.Equal(t, "true", m["secure"])
 		require.Contains(t, m["attr.jakarta.servlet.request.cipher_suite"], "TLS_")
 		require.Contains(t, []string{"128", "256"}, m["attr.jakarta.servlet.request.key_size"])
+	})
+	t.Run("sees the client's certificate", func(t *testing.T) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		require.NoError(t, err)
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Ann"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		require.NoError(t, err)
+		transport := secure.Client().Transport.(*http.Transport).Clone()
+		transport.TLSClientConfig.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
+		t.Cleanup(transport.CloseIdleConnections)
+		resp, err := (&http.Client{Transport: transport}).Get(secure.URL + "/env.jsp")
+		require.Equal(t, "CN=Ann", pageFacts(t, resp, err)["certificate"])
+		resp, err = secure.Client().Get(secure.URL + "/env.jsp")
+		require.NotContains(t, pageFacts(t, resp, err), "certificate")
 	})
 	t.Run("takes named attributes that fit", func(t *testing.T) {
 		one := &Transport{Backend: tr.Backend, Secret: secret, Attributes: func(*http.Request) []Attribute { return []Attribute{{"org.tomcat.x", "y"}} }}

@@ -192,6 +192,7 @@ m.put("local", request.getLocalAddr()); m.put("user", String.valueOf(request.get
 for (String n : java.util.Collections.list(request.getHeaderNames())) m.put("header." + n.toLowerCase(), java.util.Collections.list(request.getHeaders(n)).toString());
 for (String n : java.util.Collections.list(request.getAttributeNames())) m.put("attr." + n, String.valueOf(request.getAttribute(n)));
 for (String n : "jakarta.servlet.request.cipher_suite jakarta.servlet.request.key_size AJP_SSL_PROTOCOL AJP_REMOTE_PORT org.tomcat.x".split(" ")) if (request.getAttribute(n) != null) m.put("attr." + n, String.valueOf(request.getAttribute(n)));
+java.security.cert.X509Certificate[] c = (java.security.cert.X509Certificate[]) request.getAttribute("jakarta.servlet.request.X509Certificate"); if (c != null) m.put("certificate", c[0].getSubjectX500Principal().getName());
 long total = 0; java.util.zip.CRC32 crc = new java.util.zip.CRC32(); byte[] b = new byte[8192]; int k;
 java.io.InputStream in = request.getInputStream(); while ((k = in.read(b)) > 0) { total += k; crc.update(b, 0, k); }
 m.put("body.length", "" + total); m.put("body.crc32", Long.toHexString(crc.getValue()));
