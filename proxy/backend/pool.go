@@ -89,13 +89,30 @@ func (l *line) pop() *waiter {
 // MaxConns it waits in line for AcquireTimeout and as long as ctx allows. It
 // fails with [ErrBusy], [ErrUnusable], [ErrClosed], the context's error, or a
 // [*DialError]; a failed dial puts the backend into the error state.
-func (b *Backend) Get(ctx context.Context) (*Conn, error) { return b.get(ctx, false) }
+func (b *Backend) Get(ctx context.Context) (*Conn, error) { return b.get(ctx, reuse) }
+
+// GetTurn is Get for those who begin with [Conn.Turn] and then, if it has sent
+// nothing, go on with GetFresh. Turn looks at the connection itself, so one that
+// was in use a moment ago is not looked at before.
+func (b *Backend) GetTurn(ctx context.Context) (*Conn, error) { return b.get(ctx, reuseUnseen) }
 
 // GetFresh is Get without the idle connections: for a second try after a
 // reused connection turned out to be closed.
-func (b *Backend) GetFresh(ctx context.Context) (*Conn, error) { return b.get(ctx, true) }
+func (b *Backend) GetFresh(ctx context.Context) (*Conn, error) { return b.get(ctx, dialAnew) }
 
-func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
+// choice says which connections will do.
+type choice int
+
+const (
+	reuse       choice = iota // an idle one that is open, or a new one
+	reuseUnseen               // the same, but one that was just used may be closed
+	dialAnew                  // a new one
+)
+
+// justUsed is how long ago a connection was used whose state is left to Turn.
+const justUsed = time.Second
+
+func (b *Backend) get(ctx context.Context, which choice) (*Conn, error) {
 	if err := b.setup(); err != nil {
 		return nil, err
 	}
@@ -110,7 +127,10 @@ func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
 	b.counters.elected.Add(1)
 	// A trial opens a connection of its own: that an old one is still open says
 	// little, and that it is not, nothing.
-	c, err := b.acquire(ctx, client.Source, fresh || trial)
+	if trial {
+		which = dialAnew
+	}
+	c, err := b.acquire(ctx, client.Source, which)
 	if c == nil && err == nil {
 		c, err = b.open(ctx, client)
 	}
@@ -131,7 +151,7 @@ func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
 }
 
 // acquire returns an idle connection, or nil for the permission to dial.
-func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool) (*Conn, error) {
+func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, which choice) (*Conn, error) {
 	p := &b.pool
 	for {
 		p.mu.Lock()
@@ -140,14 +160,14 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool
 			return nil, ErrClosed
 		}
 		var c *Conn
-		if !fresh {
+		if which != dialAnew {
 			c = p.take(client, b.ProxyProtocol != 0)
 		}
 		if c == nil {
 			break
 		}
 		p.mu.Unlock()
-		if b.fit(c) {
+		if b.fit(c, which == reuseUnseen) {
 			b.counters.reused.Add(1)
 			b.tend()
 			return c, nil
@@ -167,7 +187,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool
 		_ = c.Conn.Close()
 		return nil, nil
 	}
-	w := &waiter{handed: make(chan *Conn, 1), client: client, fresh: fresh}
+	w := &waiter{handed: make(chan *Conn, 1), client: client, fresh: which == dialAnew}
 	p.line.push(w)
 	p.mu.Unlock()
 	b.note(ctx, slog.LevelDebug, "backend: waiting for a connection", nil)
@@ -216,7 +236,7 @@ func (b *Backend) wait(ctx context.Context, w *waiter) (*Conn, error) {
 // accept turns a connection that was handed over and has since been closed
 // into the permission to dial.
 func (b *Backend) accept(c *Conn) (*Conn, error) {
-	if c != nil && !b.fit(c) {
+	if c != nil && !b.fit(c, false) {
 		_ = c.Conn.Close()
 		c = nil
 	}
@@ -226,12 +246,14 @@ func (b *Backend) accept(c *Conn) (*Conn, error) {
 	return c, nil
 }
 
-// fit reports whether an idle connection may still be used.
-func (b *Backend) fit(c *Conn) bool {
-	if limit := b.idleLimit(c); limit > 0 && time.Since(b.epoch)-c.since >= limit {
+// fit reports whether an idle connection may still be used. Whether one that
+// turns and was just used is open, Turn will tell.
+func (b *Backend) fit(c *Conn, turns bool) bool {
+	idle := time.Since(b.epoch) - c.since
+	if limit := b.idleLimit(c); limit > 0 && idle >= limit {
 		return false
 	}
-	return !b.resolved.gone(c) && c.alive()
+	return !b.resolved.gone(c) && (turns && idle < justUsed && c.looks() || c.alive())
 }
 
 // idleLimit is how long c may be idle; 0 means for ever.
@@ -383,7 +405,7 @@ func (p *pool) sweep(b *Backend) {
 	next := maxSweep
 	now := time.Since(b.epoch)
 	for _, c := range p.idle {
-		if !b.fit(c) {
+		if !b.fit(c, false) {
 			dead = append(dead, c)
 			continue
 		}
