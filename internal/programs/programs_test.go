@@ -92,7 +92,7 @@ func TestServeTriesAgain(t *testing.T) {
 	tries := 0
 	p := Serve(t, func(addr string) *exec.Cmd {
 		if tries++; tries == 1 {
-			addr = "127.0.0.1:no port"
+			addr = "192.0.2.1:1"
 		}
 		return greeter(t, addr)
 	})

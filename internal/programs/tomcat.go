@@ -23,7 +23,7 @@ type TomcatOptions struct {
 }
 
 // Tomcat runs Tomcat with an AJP connector and nothing else. It has Debian's
-// example applications under /examples.
+// example applications under /examples, and listens when they are there.
 func Tomcat(t testing.TB, o TomcatOptions) *Program {
 	t.Helper()
 	java := Find(t, "default-jre-headless", "java")
@@ -55,7 +55,7 @@ func Tomcat(t testing.TB, o TomcatOptions) *Program {
 		_, port, err := net.SplitHostPort(addr)
 		require.NoError(t, err)
 		write(t, base, "conf/server.xml", fmt.Sprintf(`<Server port="-1"><Service name="Catalina">
-<Connector protocol="AJP/1.3" address="127.0.0.1" port="%s" packetSize="%d" tomcatAuthentication="false" %s/>
+<Connector protocol="AJP/1.3" address="127.0.0.1" port="%s" bindOnInit="false" packetSize="%d" tomcatAuthentication="false" %s/>
 <Engine name="Catalina" defaultHost="localhost" jvmRoute="%s"><Host name="localhost" appBase="webapps" autoDeploy="false">
 <Context path="/examples" docBase="%s-examples/examples"><Resources allowLinking="true"/></Context>
 </Host></Engine></Service></Server>`, port, cmp.Or(o.PacketSize, 8192), access, cmp.Or(o.Route, "node1"), tomcatHome))
