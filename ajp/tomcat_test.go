@@ -3,7 +3,7 @@ package ajp
 import (
 	"testing"
 
-	"github.com/modproxy/modproxy/internal/programs"
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // startTomcat runs the real Tomcat with pages for these tests, and returns its

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/internal/programs"
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // phpFPM is a running php-fpm.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/internal/programs"
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // logOf serves one request through an AccessLog, a second and a half long, and

@@ -12,13 +12,11 @@ const module = "github.com/modproxy/modproxy/"
 
 // floors are the packages of the library from the ground up. An import only
 // ever points down, and packages of one floor do not know each other, so that
-// each can be used, and understood, without its neighbours. What is internal
-// helps tests, and so is above all that is not an example.
+// each can be used, and understood, without its neighbours.
 var floors = [][]string{
 	{"proxy/backend"},
 	{"proxy"},
 	{"balancer", "fcgi", "ajp", "wstunnel", "connect", "ftpproxy", "cache"},
-	{"internal"},
 	{"examples"},
 }
 
@@ -103,8 +101,8 @@ func TestForbiddenImports(t *testing.T) {
 		{"proxy/backend", module + "proxy", true},
 		{"proxy", module + "balancer", true},
 		{"fcgi", module + "ajp", true},
-		{"fcgi", module + "internal/programs", true},
-		{"examples/internal/browser", module + "internal/programs", false},
+		{"fcgi", module + "examples/programs", true},
+		{"examples/internal/browser", module + "examples/programs", false},
 		{"elsewhere", module + "proxy", true},
 		{"proxy", "github.com/jlaffaye/ftp", true},
 		{"ftpproxy", "github.com/jlaffaye/ftp", false},

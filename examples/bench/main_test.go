@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/modproxy/modproxy/internal/programs"
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // TestMain also is the program that the tests start as origin and proxies.

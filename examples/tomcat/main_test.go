@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/internal/programs"
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // TestServe has two Tomcats, of which the one with the session is killed.

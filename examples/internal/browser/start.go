@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/modproxy/modproxy/internal/programs"
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // Browser is a running Chromium with one window. It belongs to its test; its
