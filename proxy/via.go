@@ -12,7 +12,8 @@ import (
 type ViaMode int
 
 const (
-	ViaOff   ViaMode = iota // leaves Via as it is
+	ViaAuto  ViaMode = iota // ViaOff in a Handler, ViaOn in a Forward
+	ViaOff                  // leaves Via as it is
 	ViaOn                   // adds this proxy
 	ViaFull                 // adds this proxy with a comment that names the software
 	ViaBlock                // removes Via from requests and leaves it in answers
