@@ -48,6 +48,10 @@ func (p *passage) viaElement() string {
 	return element
 }
 
+// ViaNames reports whether name is among those of the proxies that a message
+// has passed, by its Via field.
+func ViaNames(h http.Header, name string) bool { return viaNames(h["Via"], name) }
+
 // viaNames reports whether name is among the received-by parts of a Via field.
 func viaNames(values []string, name string) bool {
 	for _, v := range values {
