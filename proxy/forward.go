@@ -285,8 +285,8 @@ func CloseRefusedConnect(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// CloseIdleConnections closes the connections that the Forward opened and that
-// are not in use.
+// CloseIdleConnections closes the connections that the Forward and its Remotes
+// opened and that are not in use.
 func (f *Forward) CloseIdleConnections() {
 	if f.Validate() != nil {
 		return
@@ -294,5 +294,8 @@ func (f *Forward) CloseIdleConnections() {
 	f.direct.CloseIdleConnections()
 	for i := range f.remotes {
 		f.remotes[i].own.CloseIdleConnections()
+		if c, ok := f.remotes[i].Transport.(interface{ CloseIdleConnections() }); ok {
+			c.CloseIdleConnections()
+		}
 	}
 }
