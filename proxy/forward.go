@@ -282,6 +282,7 @@ func (f *Forward) refuse(w http.ResponseWriter, r *http.Request, err error) {
 func CloseRefusedConnect(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // or net/http would wait for the content first
 	}
 }
 
