@@ -84,7 +84,8 @@ type Handler struct {
 	// ErrorHandler answers requests that get no tunnel. The fields of a
 	// challenge are set already. If nil, the answer of another proxy is passed
 	// on as it is ([RefusedError]), and others are the status of [StatusOf] with
-	// a plain sentence.
+	// a plain sentence. It must answer: without one, net/http says 200, which
+	// would be a tunnel.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
 	// Logger gets the end of each tunnel at level Info, with the bytes of each
@@ -224,17 +225,13 @@ func (t *opening) dial() (err error) {
 	if dial == nil {
 		dial = h.Destinations.DialContext
 	}
-	ctx := context.WithValue(t.r.Context(), viaKey{}, t.via())
-	if timeout := or(h.DialTimeout, DefaultDialTimeout); timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
-		defer cancel()
-	}
-	t.back, err = dial(ctx, "tcp", t.address())
+	ctx, cancel := t.patience()
+	defer cancel()
+	t.back, err = dial(context.WithValue(ctx, viaKey{}, t.via()), "tcp", t.address())
 	if err == nil {
 		return nil
 	}
-	if errors.Is(t.r.Context().Err(), context.Canceled) {
+	if t.r.ProtoMajor != 1 && errors.Is(t.r.Context().Err(), context.Canceled) {
 		return &proxy.Error{Op: proxy.OpClient, Backend: t.address(), Status: proxy.StatusClientClosedRequest, Err: errors.Join(proxy.ErrClientGone, err)}
 	}
 	var e *proxy.Error
@@ -242,6 +239,26 @@ func (t *opening) dial() (err error) {
 		return err
 	}
 	return &proxy.Error{Op: proxy.OpDial, Backend: t.address(), Err: err}
+}
+
+// patience is the context of the dial. Over HTTP/1 it does not end with the
+// request's: net/http takes a client that has sent all it wants to send, and
+// half-closed its connection, for one that has left.
+func (t *opening) patience() (context.Context, context.CancelFunc) {
+	ctx, cancel := t.r.Context(), context.CancelFunc(func() {})
+	if t.r.ProtoMajor == 1 {
+		deadline, limited := ctx.Deadline()
+		ctx = context.WithoutCancel(ctx)
+		if limited {
+			ctx, cancel = context.WithDeadline(ctx, deadline)
+		}
+	}
+	if timeout := or(t.h.DialTimeout, DefaultDialTimeout); timeout > 0 {
+		outer := cancel
+		inner, stop := context.WithTimeout(ctx, timeout)
+		return inner, func() { stop(); outer() }
+	}
+	return ctx, cancel
 }
 
 // via is what a Dialer tells the next proxy of those before it.
@@ -258,7 +275,7 @@ func (t *opening) fail(err error) {
 	status := StatusOf(err)
 	t.logRefusal(status, err)
 	if status == proxy.StatusClientClosedRequest {
-		return
+		panic(http.ErrAbortHandler) // or net/http would answer 200, which would be a tunnel
 	}
 	proxy.CloseRefusedConnect(t.w, t.r)
 	var e *proxy.Error

@@ -47,7 +47,7 @@ func (t *opening) joinStream() error {
 	t.w.WriteHeader(http.StatusOK)
 	if err := s.rc.Flush(); err != nil {
 		t.giveUp()
-		return nil // nobody is left to be told
+		panic(http.ErrAbortHandler) // nobody is left to be told
 	}
 	ended := make(chan error, 1)
 	t.start(s, nil, ended)
