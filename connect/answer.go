@@ -20,7 +20,7 @@ type RefusedError struct {
 	StatusCode int
 	Header     http.Header
 	Body       []byte // the beginning, at most 64 KiB
-	Truncated  bool   // there was more
+	Truncated  bool   // there was more, or it broke off
 }
 
 // Error names the status.
@@ -89,12 +89,11 @@ func refusal(head []byte, r *bufio.Reader) error {
 	if err != nil {
 		return fmt.Errorf("%w: of the parent proxy: %w", proxy.ErrMalformed, err)
 	}
-	defer resp.Body.Close()
+	// The body is not closed: that would read it to its end.
 	e := &RefusedError{StatusCode: resp.StatusCode, Header: resp.Header}
-	e.Body, _ = io.ReadAll(io.LimitReader(resp.Body, maxRefusal)) // what there is will do
-	if len(e.Body) == maxRefusal {
-		n, _ := resp.Body.Read(make([]byte, 1))
-		e.Truncated = n > 0
+	e.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxRefusal+1))
+	if e.Truncated = err != nil || len(e.Body) > maxRefusal; e.Truncated {
+		e.Body = e.Body[:min(len(e.Body), maxRefusal)]
 	}
 	return e
 }

@@ -64,6 +64,9 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	c, err := d.dial(ctx, network, address)
 	if err != nil {
 		e := &proxy.Error{Op: proxy.OpDial, Err: err}
+		if errors.As(err, new(*proxy.Error)) { // of the address, or of the Dialer before this one
+			return nil, err
+		}
 		if d.Proxy != nil {
 			e.Backend = d.Proxy.Scheme + "://" + d.Proxy.Host
 		}

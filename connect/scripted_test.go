@@ -150,6 +150,20 @@ func tunnelTo(t testing.TB, proxyAddress string) (*net.TCPConn, *bufio.Reader) {
 	return c, r
 }
 
+// taken returns how many places among the limits are taken.
+func taken(h *Handler) int {
+	h.limits.mu.Lock()
+	defer h.limits.mu.Unlock()
+	sum := 0
+	for _, n := range h.limits.clients {
+		sum += n
+	}
+	if sum != h.limits.open {
+		panic("limits do not add up")
+	}
+	return sum
+}
+
 // openFiles returns the number of descriptors of this process, or -1.
 func openFiles() int {
 	list, err := os.ReadDir("/proc/self/fd")
