@@ -39,7 +39,7 @@ type Handler struct {
 	Ports []proxy.PortRange
 
 	// Destinations says where clients may go. If nil, everywhere but to private
-	// addresses.
+	// addresses; behind a proxy.Forward, where that has let them go.
 	Destinations *proxy.Destinations
 
 	// DialContext opens the connection to "host:port". If nil, that of
@@ -189,7 +189,8 @@ func (t *opening) check() (err error) {
 	if t.r.Method != http.MethodConnect {
 		return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {"CONNECT"}}, Err: errors.New("not a CONNECT request")}
 	}
-	if h.Clients != nil || !proxy.Admitted(t.r.Context()) {
+	behind := proxy.Admitted(t.r.Context())
+	if h.Clients != nil || !behind {
 		admitted, err := h.Clients.Admit(t.r)
 		if err != nil {
 			return err
@@ -206,8 +207,10 @@ func (t *opening) check() (err error) {
 	if !proxy.ContainsPort(ports, t.port) {
 		return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusForbidden, Err: fmt.Errorf("%w: port %d is not one for tunnels", proxy.ErrForbidden, t.port)}
 	}
-	if err := h.Destinations.Check(t.host, t.port); err != nil {
-		return err
+	if h.Destinations != nil || !behind {
+		if err := h.Destinations.Check(t.host, t.port); err != nil {
+			return err
+		}
 	}
 	if proxy.ViaNames(t.r.Header, h.name) {
 		return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusLoopDetected, Err: proxy.ErrLoop}
