@@ -287,18 +287,18 @@ func TestForwardRemotes(t *testing.T) {
 		f.NoProxy = []string{".direct.test", "127.0.0.0/30", "exact.test."}
 	})
 	for url, want := range map[string]string{
-		"ftp://far.test/x":              "by-scheme ftp://far.test/x",
-		"http://far.prefix.test/xyz":    "by-prefix http://far.prefix.test/xyz",
-		"http://far.prefix.test/y":      "rest http://far.prefix.test/y",
-		"http://far.regex.test/":        "by-regex ",
-		"http://8.8.4.4/?regex":         "rest ",
-		"http://far.socks.test/y":       "GET /y\nHost: far.socks.test\n",
-		"http://unknown.invalid/":       "rest ",           // the other proxy may know it
-		"http://far.direct.test/":       "GET /\n",         // directly
-		"http://exact.test/":            "GET /\n",         // directly
-		"http://far.exact.test/":        "rest ",           // not exactly
-		"http://a.test/":                "GET /\nHost: a.", // resolves into a network of NoProxy
-		"http://127.0.0.2/":             "GET /\n",
+		"ftp://far.test/x":           "by-scheme ftp://far.test/x",
+		"http://far.prefix.test/xyz": "by-prefix http://far.prefix.test/xyz",
+		"http://far.prefix.test/y":   "rest http://far.prefix.test/y",
+		"http://far.regex.test/":     "by-regex ",
+		"http://8.8.4.4/?regex":      "rest ",
+		"http://far.socks.test/y":    "GET /y\nHost: far.socks.test\n",
+		"http://unknown.invalid/":    "rest ",           // the other proxy may know it
+		"http://far.direct.test/":    "GET /\n",         // directly
+		"http://exact.test/":         "GET /\n",         // directly
+		"http://far.exact.test/":     "rest ",           // not exactly
+		"http://a.test/":             "GET /\nHost: a.", // resolves into a network of NoProxy
+		"http://127.0.0.2/":          "GET /\n",
 	} {
 		require.Contains(t, exchangeRaw(t, at, once("GET "+url+" HTTP/1.1\r\nHost: x\r\n")), want, url)
 	}
