@@ -31,8 +31,9 @@ import (
 // refuses: by default to no private address. Credentials for this proxy go no
 // further, and no field tells the origin who the client is.
 //
-// Over HTTP/2 net/http does not tell a request for an origin from one for this
-// server. Without Next, all are taken for the former.
+// Over HTTP/2 net/http tells neither the scheme of a request, nor one for an
+// origin from one for this server. Without Next, all but CONNECT are taken for
+// requests of http origins: for others, clients use CONNECT.
 //
 // Set the fields before the first request and leave them alone afterwards.
 // Apache: ProxyRequests On.

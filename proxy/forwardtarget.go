@@ -13,7 +13,7 @@ func (f *Forward) forwarded(r *http.Request) (*http.Request, error) {
 	switch {
 	case u.Scheme == "" && r.ProtoMajor >= 2 && f.Next == nil && r.Host != "" && strings.HasPrefix(u.Path, "/"):
 		absolute := *u
-		absolute.Scheme, absolute.Host = scheme(r), r.Host
+		absolute.Scheme, absolute.Host = "http", r.Host
 		u = &absolute
 	case u.Scheme == "":
 		return nil, nil
