@@ -102,8 +102,9 @@ func refusal(head []byte, r *bufio.Reader) error {
 // is: who is asked for credentials is the client.
 var hopByHop = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length"}
 
-// answer passes the refusal on as it is.
-func (e *RefusedError) answer(w http.ResponseWriter) {
+// Answer passes the refusal on as it is. It panics with http.ErrAbortHandler
+// when there is no whole body to pass on.
+func (e *RefusedError) Answer(w http.ResponseWriter) {
 	h := w.Header()
 	for name, values := range e.Header {
 		if !slices.Contains(hopByHop, name) && !httpguts.HeaderValuesContainsToken(e.Header["Connection"], name) {

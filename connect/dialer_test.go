@@ -332,7 +332,7 @@ func FuzzParentAnswer(f *testing.F) {
 				w := httptest.NewRecorder()
 				func() {
 					defer func() { _ = recover() }() // of a truncated one
-					refused.answer(w)
+					refused.Answer(w)
 				}()
 			}
 			return

@@ -292,7 +292,7 @@ func (t *opening) fail(err error) {
 	case t.h.ErrorHandler != nil:
 		t.h.ErrorHandler(t.w, t.r, err)
 	case errors.As(err, &refused):
-		refused.answer(t.w)
+		refused.Answer(t.w)
 	default:
 		h := t.w.Header()
 		text := fmt.Sprintf("%d %s\n", status, http.StatusText(status))

@@ -75,8 +75,10 @@ func (a *BasicAuth) CheckOrigin(r *http.Request) (user string, err error) {
 	return a.check(r, "Authorization", http.StatusUnauthorized, "Www-Authenticate")
 }
 
-// checkProxy is CheckOrigin for a proxy: RFC 9110 section 11.7.
-func (a *BasicAuth) checkProxy(r *http.Request) (user string, err error) {
+// CheckProxy returns the user whose credentials are in Proxy-Authorization. The
+// error is a [*Error] with status 407 and the fields of its answer. [Clients]
+// calls it.
+func (a *BasicAuth) CheckProxy(r *http.Request) (user string, err error) {
 	return a.check(r, "Proxy-Authorization", http.StatusProxyAuthRequired, "Proxy-Authenticate")
 }
 

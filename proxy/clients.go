@@ -50,7 +50,7 @@ func (c *Clients) Admit(r *http.Request) (*http.Request, error) {
 	a := admission{client: r}
 	if c.Auth != nil {
 		var err error
-		if a.user, err = c.Auth.checkProxy(r); err != nil {
+		if a.user, err = c.Auth.CheckProxy(r); err != nil {
 			return nil, err
 		}
 	}

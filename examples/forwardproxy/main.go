@@ -64,8 +64,7 @@ func serve(ctx context.Context, o options) error {
 	if err := errors.Join(err, perr, f.Validate()); err != nil {
 		return err
 	}
-	handler := (&proxy.AccessLog{Output: os.Stdout}).Wrap(f)
-	server := &http.Server{Addr: o.listen, Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	server := &http.Server{Addr: o.listen, Handler: (&proxy.AccessLog{Output: os.Stdout}).Wrap(f), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	context.AfterFunc(ctx, func() { _ = server.Shutdown(ctx) }) // closes the listener, and does not wait
 	slog.Info("listening", "address", o.listen)
 	if o.cert != "" {
