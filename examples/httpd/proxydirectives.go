@@ -50,13 +50,6 @@ func proxyDirectives() []directive {
 		}},
 		{name: "ProxyPreserveHost", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.preserveHost })},
 		{name: "ProxyAddHeaders", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.addHeaders })},
-		{name: "ProxyRequests", in: anyServer, min: 1, max: 1, note: "Off alone: forward proxying is not part of this program yet", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
-			on, err := onOff(d)
-			if err == nil && on {
-				return d.Errorf("ProxyRequests On is not supported: forward proxying is not part of this program yet")
-			}
-			return err
-		}},
 		{name: "ProxyVia", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			mode, ok := map[string]proxy.ViaMode{"off": proxy.ViaOff, "on": proxy.ViaOn, "full": proxy.ViaFull, "block": proxy.ViaBlock}[strings.ToLower(d.Args[0])]
 			if !ok {

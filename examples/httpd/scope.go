@@ -79,6 +79,9 @@ type settings struct {
 	generic      *bool     // ProxyFCGIBackendType GENERIC
 	fcgiEnv      []fcgiVar // ProxyFCGISetEnvIf
 
+	auth    authSettings
+	forward forwardSettings
+
 	growth                                        *int
 	balancerPersist, balancerInherit, proxyStatus *bool
 }
@@ -100,6 +103,7 @@ func (s settings) merge(inner settings) settings {
 	over(&s.traceOff, inner.traceOff)
 	over(&s.expect, inner.expect)
 	over(&s.growth, inner.growth)
+	s.auth, s.forward = s.auth.merge(inner.auth), s.forward.merge(inner.forward)
 	over(&s.passAuth, inner.passAuth)
 	over(&s.generic, inner.generic)
 	s.fcgiEnv = behind(s.fcgiEnv, inner.fcgiEnv)
@@ -149,8 +153,9 @@ type builder struct {
 	opt     options
 	main    *scope
 	vhosts  []*scope
-	rules   int               // how many ProxyPass there are
-	formats map[string]string // LogFormat nicknames
+	rules   int                        // how many ProxyPass there are
+	formats map[string]string          // LogFormat nicknames
+	users   map[string]*proxy.Htpasswd // by the name of the file
 	warn    func(err error)
 }
 
@@ -171,6 +176,9 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 		return nil, err
 	}
 	if err := b.checkClusters(); err != nil {
+		return nil, err
+	}
+	if err := b.checkForward(); err != nil {
 		return nil, err
 	}
 	if len(b.main.listen) == 0 {
