@@ -46,6 +46,7 @@ type line struct {
 type waiter struct {
 	handed     chan *Conn // of capacity 1
 	client     netip.AddrPort
+	owner      string
 	fresh      bool
 	prev, next *waiter
 	queued     bool
@@ -89,13 +90,26 @@ func (l *line) pop() *waiter {
 // MaxConns it waits in line for AcquireTimeout and as long as ctx allows. It
 // fails with [ErrBusy], [ErrUnusable], [ErrClosed], the context's error, or a
 // [*DialError]; a failed dial puts the backend into the error state.
-func (b *Backend) Get(ctx context.Context) (*Conn, error) { return b.get(ctx, false) }
+func (b *Backend) Get(ctx context.Context) (*Conn, error) { return b.get(ctx, "", false) }
 
 // GetFresh is Get without the idle connections: for a second try after a
 // reused connection turned out to be closed.
-func (b *Backend) GetFresh(ctx context.Context) (*Conn, error) { return b.get(ctx, true) }
+func (b *Backend) GetFresh(ctx context.Context) (*Conn, error) { return b.get(ctx, "", true) }
 
-func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
+// GetFor is Get for protocols in which somebody logs in on a connection: those
+// that were opened for one owner never serve another. At MaxConns idle ones of
+// others make room, and so do the longest idle at MaxIdle. MinIdle opens
+// connections for nobody, which serve Get alone.
+func (b *Backend) GetFor(ctx context.Context, owner string) (*Conn, error) {
+	return b.get(ctx, owner, false)
+}
+
+// GetFreshFor is GetFor without the idle connections, as GetFresh is.
+func (b *Backend) GetFreshFor(ctx context.Context, owner string) (*Conn, error) {
+	return b.get(ctx, owner, true)
+}
+
+func (b *Backend) get(ctx context.Context, owner string, fresh bool) (*Conn, error) {
 	if err := b.setup(); err != nil {
 		return nil, err
 	}
@@ -110,9 +124,11 @@ func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
 	b.counters.elected.Add(1)
 	// A trial opens a connection of its own: that an old one is still open says
 	// little, and that it is not, nothing.
-	c, err := b.acquire(ctx, client.Source, fresh || trial)
+	c, err := b.acquire(ctx, client.Source, owner, fresh || trial)
 	if c == nil && err == nil {
-		c, err = b.open(ctx, client)
+		if c, err = b.open(ctx, client); err == nil {
+			c.owner = owner
+		}
 	}
 	if err != nil {
 		if trial {
@@ -131,7 +147,7 @@ func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
 }
 
 // acquire returns an idle connection, or nil for the permission to dial.
-func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool) (*Conn, error) {
+func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, owner string, fresh bool) (*Conn, error) {
 	p := &b.pool
 	for {
 		p.mu.Lock()
@@ -141,7 +157,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool
 		}
 		var c *Conn
 		if !fresh {
-			c = p.take(client, b.ProxyProtocol != 0)
+			c = p.take(client, owner, b.ProxyProtocol != 0)
 		}
 		if c == nil {
 			break
@@ -167,7 +183,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool
 		_ = c.Conn.Close()
 		return nil, nil
 	}
-	w := &waiter{handed: make(chan *Conn, 1), client: client, fresh: fresh}
+	w := &waiter{handed: make(chan *Conn, 1), client: client, owner: owner, fresh: fresh}
 	p.line.push(w)
 	p.mu.Unlock()
 	b.note(ctx, slog.LevelDebug, "backend: waiting for a connection", nil)
@@ -260,13 +276,11 @@ func (b *Backend) open(ctx context.Context, client Client) (*Conn, error) {
 	return nil, err
 }
 
-// take returns the idle connection used last that serves this client.
-func (p *pool) take(client netip.AddrPort, bound bool) *Conn {
+// take returns the idle connection used last that serves this client and owner.
+func (p *pool) take(client netip.AddrPort, owner string, bound bool) *Conn {
 	i := len(p.idle) - 1
-	if bound {
-		for i >= 0 && p.idle[i].client != client {
-			i--
-		}
+	for i >= 0 && (p.idle[i].owner != owner || bound && p.idle[i].client != client) {
+		i--
 	}
 	if i < 0 {
 		return nil
@@ -289,7 +303,7 @@ func (p *pool) put(b *Backend, c *Conn) {
 	p.mu.Lock()
 	if w := p.line.pop(); w != nil {
 		p.mu.Unlock()
-		if w.fresh || b.ProxyProtocol != 0 && w.client != c.client {
+		if w.fresh || w.owner != c.owner || b.ProxyProtocol != 0 && w.client != c.client {
 			_ = c.Conn.Close()
 			c = nil
 		}
@@ -298,6 +312,13 @@ func (p *pool) put(b *Backend, c *Conn) {
 	}
 	if p.closed || p.retired || len(p.idle) >= or(b.MaxIdle, DefaultMaxIdle) {
 		p.open--
+		if c.owner != "" && !p.closed && !p.retired && len(p.idle) > 0 {
+			// Or those who came once would keep all who come often waiting.
+			oldest := p.idle[0]
+			p.remove(0)
+			p.idle = append(p.idle, c)
+			c = oldest
+		}
 		p.mu.Unlock()
 		_ = c.Conn.Close()
 		return
