@@ -26,6 +26,7 @@ func TestSheetOfRealServers(t *testing.T) {
 		"vsftpd": startVsftpd, "proftpd": startProftpd, "pure-ftpd": startPureFTPd,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // one of them sleeps after each login that it refuses
 			s := server{root: plant(t)}
 			s.addr = start(t, daemon{root: s.root})
 			s.auth = start(t, daemon{root: s.root, login: true})

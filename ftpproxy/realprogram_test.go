@@ -33,7 +33,7 @@ func found(t *testing.T, program, debianPackage string) string {
 	t.Helper()
 	for _, dir := range []string{unpacked(), ""} {
 		for _, bin := range []string{"/usr/sbin/", "/usr/bin/"} {
-			if path, err := exec.LookPath(dir + bin + program); err == nil {
+			if path, err := exec.LookPath(filepath.Join("/", dir, bin, program)); err == nil {
 				return path
 			}
 		}
@@ -161,7 +161,7 @@ background=NO
 anonymous_enable=YES
 local_enable=NO
 anon_root=%s
-ftp_username=nobody
+ftp_username=daemon
 write_enable=YES
 anon_upload_enable=YES
 anon_other_write_enable=YES
@@ -171,6 +171,9 @@ secure_chroot_dir=DIR/empty
 seccomp_sandbox=NO
 connect_from_port_20=NO
 utf8_filesystem=YES
+ascii_download_enable=YES
+ascii_upload_enable=YES
+delay_failed_login=0
 `, port, d.root)
 	if d.login {
 		// Without an account on this machine: who is anonymous needs one of
@@ -186,6 +189,14 @@ utf8_filesystem=YES
 	addr := "127.0.0.1:" + port
 	start(t, addr, withLibraries(exec.Command(program, file)))
 	return addr
+}
+
+// hashed returns the entry of a password file.
+func hashed(t *testing.T, password string) string {
+	t.Helper()
+	hash, err := exec.Command(found(t, "openssl", "openssl"), "passwd", "-6", password).Output()
+	require.NoError(t, err)
+	return strings.TrimSpace(string(hash))
 }
 
 // startProftpd runs proftpd, and returns its address.
@@ -228,11 +239,9 @@ DefaultRoot ~
 	} else {
 		text += "<Anonymous " + d.root + ">\nUser anonymous\nGroup nogroup\nRequireValidShell off\n</Anonymous>\n"
 	}
-	hash, err := exec.Command(found(t, "openssl", "openssl"), "passwd", "-6", testPassword).Output()
-	require.NoError(t, err)
 	nobody := lookup(t, "nobody")
 	file, dir := configuration(t, "proftpd.conf", text+d.more)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "passwd"), []byte(fmt.Sprintf("%s:%s:%d:%d::%s:/bin/false\n", name, strings.TrimSpace(string(hash)), nobody[0], nobody[1], d.root)), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "passwd"), []byte(fmt.Sprintf("%s:%s:%d:%d::%s:/bin/false\n", name, hashed(t, testPassword), nobody[0], nobody[1], d.root)), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "group"), []byte(fmt.Sprintf("nogroup:*:%d:\n", nobody[1])), 0o600))
 	addr := "127.0.0.1:" + port
 	start(t, addr, withLibraries(exec.Command(program, "-n", "-q", "-c", file)))
@@ -251,9 +260,10 @@ func startPureFTPd(t *testing.T, d daemon) string {
 		name, password = testUser, testPassword
 	}
 	nobody := lookup(t, "nobody")
-	add := withLibraries(exec.Command(admin, "useradd", name, "-f", dir+"/passwd", "-m", "-F", dir+"/db", "-u", fmt.Sprint(nobody[0]), "-g", fmt.Sprint(nobody[1]), "-D", d.root))
-	add.Stdin = strings.NewReader(password + "\n" + password + "\n")
-	out, err := add.CombinedOutput()
+	// Written by hand: pure-pw makes hashes that take seconds.
+	line := fmt.Sprintf("%s:%s:%d:%d::%s/./::::::::::::\n", name, hashed(t, password), nobody[0], nobody[1], d.root)
+	require.NoError(t, os.WriteFile(dir+"/passwd", []byte(line), 0o600))
+	out, err := withLibraries(exec.Command(admin, "mkdb", dir+"/db", "-f", dir+"/passwd")).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	port := freePort(t)
 	args := []string{"-S", "127.0.0.1," + port, "-H", "-4", "-E", "-A", "-D", "-u", "1", "-g", dir + "/pid", "-l", "puredb:" + dir + "/db"}

@@ -3,9 +3,11 @@ package ftpproxy
 import (
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jlaffaye/ftp"
 
@@ -35,6 +37,8 @@ type session struct {
 	mu      sync.Mutex // guards the rest
 	data    *dataConn  // the last one; may be closed
 	aborted bool
+	storing io.Closer   // the client's body, while it is stored
+	last    *time.Timer // ends what follows an aborted upload
 }
 
 // begin binds the session to an exchange: when ctx ends, both connections are
@@ -50,18 +54,43 @@ func (s *session) finish() bool {
 	alive := s.end()
 	s.closeData()
 	s.ctx, s.end = nil, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last != nil {
+		s.last.Stop()
+	}
 	return alive
 }
 
-// abort breaks off whatever goes on, from any goroutine.
+// abort breaks off whatever goes on, from any goroutine. The control connection
+// of an upload is left for a moment, so that what was stored can be taken away
+// again.
 func (s *session) abort() {
-	s.c.Abort()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.aborted = true
+	if s.data != nil && s.storing != nil {
+		s.data.reset()
+		s.last = time.AfterFunc(shutLimit, s.c.Abort)
+		go s.storing.Close() // which may wait for a read to end
+		return
+	}
+	s.c.Abort()
 	if s.data != nil {
 		s.data.abort()
 	}
+}
+
+// store calls f, which stores body.
+func (s *session) store(body io.Closer, f func() error) error {
+	s.mu.Lock()
+	s.storing = body
+	s.mu.Unlock()
+	err := f()
+	s.mu.Lock()
+	s.storing = nil
+	s.mu.Unlock()
+	return err
 }
 
 // adopt makes d the data connection, unless the session was aborted.

@@ -31,7 +31,11 @@ func (x *exchange) put() (*http.Response, *proxy.Error) {
 		return nil, x.failed(phasePath, err)
 	}
 	body := &upload{x: x, r: x.r.Body}
-	if err := x.s.ftp.Stor(guard(x.at.file()), body); err != nil {
+	if body.r == nil {
+		body.r = http.NoBody
+	}
+	err := x.s.store(body.r, func() error { return x.s.ftp.Stor(guard(x.at.file()), body) })
+	if err != nil {
 		return x.notStored(body, err)
 	}
 	if found {
@@ -44,7 +48,7 @@ func (x *exchange) put() (*http.Response, *proxy.Error) {
 // is taken away again: half a file must not pass for one.
 func (x *exchange) notStored(body *upload, err error) (*http.Response, *proxy.Error) {
 	ctl := x.s.ctl
-	if body.begun && ctl.failure == nil && ctl.clean() && x.ctx.Err() == nil {
+	if body.begun && ctl.failure == nil && ctl.clean() {
 		code, verb := ctl.code, ctl.verb
 		_ = x.s.ftp.Delete(guard(x.at.file()))
 		ctl.code, ctl.verb = code, verb
@@ -66,7 +70,7 @@ func (x *exchange) notStored(body *upload, err error) (*http.Response, *proxy.Er
 // upload is the body of a request on its way to the server.
 type upload struct {
 	x     *exchange
-	r     io.Reader
+	r     io.ReadCloser
 	begun bool
 	err   error // of the client's
 }
@@ -75,9 +79,6 @@ type upload struct {
 // takes its regular end for the end of the file.
 func (u *upload) Read(p []byte) (int, error) {
 	u.begun = true
-	if u.r == nil {
-		return 0, io.EOF
-	}
 	n, err := u.r.Read(p)
 	if err != nil && err != io.EOF {
 		u.err = err
