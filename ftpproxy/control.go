@@ -165,20 +165,27 @@ func (c *control) note(text string) error {
 	default:
 		c.lines = append(c.lines, strings.TrimPrefix(text, fmt.Sprintf("%d-", c.code)))
 	}
-	if !c.open {
-		c.remember()
+	if c.open {
+		return nil
 	}
-	return nil
+	return c.remember()
 }
 
-// remember keeps what later commands need of a reply.
-func (c *control) remember() {
+// remember keeps what later commands need of a reply, and refuses one at which
+// the library would panic.
+func (c *control) remember() error {
+	all := strings.Join(c.lines, "\n")
 	switch {
+	case c.verb == "PASV" && strings.LastIndexByte(all, ')') < strings.IndexByte(all, '('):
+		return malformed("reply to PASV")
+	case c.verb == "PWD" && c.code == 257 && strings.Count(all, `"`) == 1:
+		return malformed("reply to PWD")
 	case c.verb == "FEAT" && c.code == 211:
 		c.features = parseFeatures(c.lines)
 	case c.code == 230 && (c.verb == "USER" || c.verb == "PASS"):
 		c.welcome = append([]string(nil), c.lines...)
 	}
+	return nil
 }
 
 // parseReplyLine reads "220 text" or "220-text"; a line of three digits is

@@ -107,9 +107,8 @@ func (x *exchange) delete() (*http.Response, *proxy.Error) {
 	if err == nil {
 		return say(x.r, http.StatusNoContent, http.Header{}), nil
 	}
-	at := phasePath
-	if found {
-		at = phaseStore // it is there: 550 is a refusal
+	if found && x.refusedBy(err, 550, 551, 553) {
+		return say(x.r, http.StatusForbidden, http.Header{}), nil // it is there
 	}
-	return x.refusedPath(at, err)
+	return x.refusedPath(phasePath, err)
 }
