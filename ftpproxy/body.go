@@ -70,6 +70,11 @@ type fileBody struct {
 // here.
 const shutLimit = 10 * time.Second
 
+// leaveLimit is how long it may take to say something to our leaving early: by
+// a reset, since some servers give up the control connection, too, when a TLS
+// connection for data ends well but early. The client waits meanwhile.
+const leaveLimit = time.Second
+
 // Read returns io.EOF at the end of a complete body, and a [*proxy.Error] with
 // OpBody, or OpClient if the request was cancelled, when it is cut short. The
 // last bytes are handed out when the server has said that all is well.
@@ -129,8 +134,11 @@ func (b *fileBody) finish(op proxy.Op) *proxy.Error {
 		return b.x.complete(op)
 	}
 	s.ctl.wait = shutLimit
+	if !b.toEnd {
+		s.ctl.wait = leaveLimit
+	}
 	if t := s.c.Timeout(); t > 0 {
-		s.ctl.wait = min(t, shutLimit)
+		s.ctl.wait = min(t, s.ctl.wait)
 	}
 	longer := false
 	if b.toEnd {
@@ -138,6 +146,9 @@ func (b *fileBody) finish(op proxy.Op) *proxy.Error {
 		var one [1]byte
 		n, _ := s.data.Conn.Read(one[:])
 		longer = n > 0
+	}
+	if !b.toEnd {
+		s.data.reset()
 	}
 	s.closeData()
 	if err := s.ctl.reply(); err != nil {

@@ -22,6 +22,7 @@ type dataConn struct {
 	control  *backend.Conn // for its limit and its counters
 	deadline time.Time
 	lent     bool // the library must neither read nor close it
+	wrote    bool // a file is sent, not got
 	shut     atomic.Bool
 }
 
@@ -38,6 +39,7 @@ func (d *dataConn) Read(p []byte) (int, error) {
 
 // Write sends a part of a file.
 func (d *dataConn) Write(p []byte) (int, error) {
+	d.wrote = true
 	d.arm(d.control.Timeout())
 	n, err := d.Conn.Write(p)
 	d.control.Count(int64(n), 0)
@@ -49,12 +51,30 @@ func (d *dataConn) Close() error {
 	if d.lent || d.shut.Swap(true) {
 		return nil
 	}
+	if tc, ok := d.Conn.(*tls.Conn); ok && d.wrote {
+		d.endStored(tc)
+	}
 	return d.Conn.Close()
+}
+
+// endStored waits until the server has seen the end of a file. It may have sent
+// a ticket, and whoever closes a connection of which something is unread resets
+// it: the server would take the file for one that is cut short.
+func (d *dataConn) endStored(tc *tls.Conn) {
+	d.arm(shutLimit)
+	if tc.CloseWrite() != nil {
+		return
+	}
+	if half, ok := d.raw.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_, _ = io.Copy(io.Discard, d.raw)
 }
 
 // Handshake is asked for by the library when it sends an empty file.
 func (d *dataConn) Handshake() error {
 	if tc, ok := d.Conn.(*tls.Conn); ok {
+		d.wrote = true
 		d.arm(d.control.Timeout())
 		return tc.Handshake()
 	}

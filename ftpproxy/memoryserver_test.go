@@ -35,7 +35,9 @@ func startInProcess(t *testing.T, d *inProcess) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	d.settings.Listener = l
+	if d.settings.Listener = l; d.settings.TLSRequired == ftpserver.ImplicitEncryption {
+		d.settings.Listener = tls.NewListener(l, d.tls)
+	}
 	d.settings.ActiveTransferPortNon20 = true
 	s := ftpserver.NewFtpServer(d)
 	require.NoError(t, s.Listen())

@@ -181,7 +181,7 @@ delay_failed_login=0
 		text += "secure_email_list_enable=YES\nemail_password_file=DIR/passwords\n"
 	}
 	if d.cert != "" {
-		text += "ssl_enable=YES\nallow_anon_ssl=YES\nrsa_cert_file=" + d.cert + "\nssl_tlsv1=YES\n"
+		text += "ssl_enable=YES\nallow_anon_ssl=YES\nrsa_cert_file=" + d.cert + "\nssl_tlsv1=YES\nssl_ciphers=HIGH\nforce_anon_logins_ssl=YES\nforce_anon_data_ssl=YES\n"
 	}
 	file, dir := configuration(t, "vsftpd.conf", text+d.more)
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "empty"), 0o755))
@@ -231,7 +231,7 @@ DefaultRoot ~
 		if _, err := os.Stat(module); err != nil {
 			missing(t, "mod_tls of proftpd", "proftpd-mod-crypto")
 		}
-		text = "LoadModule " + module + "\n" + text + "TLSEngine on\nTLSRequired on\nTLSRSACertificateFile " + d.cert + "\nTLSRSACertificateKeyFile " + d.cert + "\n"
+		text = "ModulePath " + filepath.Dir(module) + "\nLoadModule mod_tls.c\n" + text + "TLSEngine on\nTLSRequired on\nTLSRSACertificateFile " + d.cert + "\nTLSRSACertificateKeyFile " + d.cert + "\n"
 	}
 	name := "anonymous"
 	if d.login {

@@ -88,6 +88,10 @@ func (s *scripted) accept() {
 
 func (c *scriptedConn) serve() {
 	c.run("greeting", "", func() { c.say("220 hello") })
+	c.serveCommands()
+}
+
+func (c *scriptedConn) serveCommands() {
 	r := bufio.NewReader(c.Conn)
 	for {
 		line, err := r.ReadString('\n')

@@ -141,8 +141,8 @@ func testFiles(t *testing.T, f *front) {
 
 	a = f.get("/ftp/big.bin")
 	require.Equal(t, 200, a.status)
-	require.Equal(t, int64(len(big)), a.length)
-	require.True(t, a.body == string(big), "the bytes of a long file")
+	require.Equal(t, int64(len(bulk)), a.length)
+	require.True(t, a.body == string(bulk), "the bytes of a long file")
 	require.Equal(t, "application/octet-stream", a.header.Get("Content-Type"))
 
 	head := f.do("HEAD", "/ftp/hello.txt", nil)
@@ -222,10 +222,10 @@ func testRanges(t *testing.T, f *front) {
 	require.Equal(t, 416, a.status)
 
 	// Leaving a long file early costs the server nothing of what follows.
-	for _, r := range [][2]int{{1 << 20, 1<<20 + 9}, {100, 200_000}, {0, 0}, {len(big) - 100_000, len(big) - 1}} {
+	for _, r := range [][2]int{{1 << 20, 1<<20 + 9}, {100, 200_000}, {0, 0}, {len(bulk) - 100_000, len(bulk) - 1}} {
 		a := f.get("/ftp/big.bin", fmt.Sprintf("Range: bytes=%d-%d", r[0], r[1]))
 		require.Equal(t, 206, a.status)
-		require.True(t, a.body == string(big[r[0]:r[1]+1]), "bytes %d-%d", r[0], r[1])
+		require.True(t, a.body == string(bulk[r[0]:r[1]+1]), "bytes %d-%d", r[0], r[1])
 		require.Equal(t, "hello, world\n", f.get("/ftp/hello.txt").body)
 	}
 }
@@ -387,10 +387,10 @@ func testUploads(t *testing.T, s server) {
 	require.Equal(t, 412, f.do("PUT", "/ftp/upload/other.txt", strings.NewReader("third"), "If-Match: *").status)
 	require.Equal(t, "second one", f.get("/ftp/upload/new%20%C3%BC.txt").body)
 
-	require.Equal(t, 201, f.do("PUT", "/ftp/upload/big.bin", io.MultiReader(strings.NewReader(string(big)))).status, "a body of unknown length")
+	require.Equal(t, 201, f.do("PUT", "/ftp/upload/big.bin", io.MultiReader(strings.NewReader(string(bulk)))).status, "a body of unknown length")
 	stored, err := os.ReadFile(filepath.Join(s.root, "upload/big.bin"))
 	require.NoError(t, err)
-	require.True(t, string(stored) == string(big))
+	require.True(t, string(stored) == string(bulk))
 	require.Equal(t, 201, f.do("PUT", "/ftp/upload/empty", nil).status)
 	require.Equal(t, 400, f.do("PUT", "/ftp/upload/part", strings.NewReader("x"), "Content-Range: bytes 0-0/9").status)
 	require.Equal(t, 405, f.do("PUT", "/ftp/upload/", strings.NewReader("x")).status)
@@ -412,7 +412,7 @@ func testUploads(t *testing.T, s server) {
 func testHalfUpload(t *testing.T, s server, f *front) {
 	pr, pw := io.Pipe()
 	go func() {
-		_, _ = pw.Write(big[:200_000])
+		_, _ = pw.Write(bulk[:200_000])
 		pw.CloseWithError(io.ErrUnexpectedEOF)
 	}()
 	r, err := http.NewRequest("PUT", f.URL+"/ftp/upload/half.bin", pr)

@@ -13,14 +13,14 @@ import (
 // written is when the files of a tree were changed last.
 var written = time.Date(2024, 3, 2, 3, 4, 5, 0, time.UTC)
 
-// big is longer than what is read before an answer, and than one splice.
-var big = bytes.Repeat([]byte("0123456789abcdef"), 5<<20/16+1)
+// bulk is longer than what is read before an answer, and than one splice.
+var bulk = bytes.Repeat([]byte("0123456789abcdef"), 5<<20/16+1)
 
 // tree is what the servers of tests have, by name; directories have a nil text.
 var tree = map[string][]byte{
 	"hello.txt":            []byte("hello, world\n"),
 	"empty.txt":            {},
-	"big.bin":              big,
+	"big.bin":              bulk,
 	"index.html":           []byte("<p>hello</p>\n"),
 	"a b & <c>.txt":        []byte("odd\n"),
 	"p%20c.txt":            []byte("percent\n"),
