@@ -673,3 +673,22 @@ func TestUploadBrokenOff(t *testing.T) {
 type failing struct{ err error }
 
 func (f *failing) Read([]byte) (int, error) { return 0, f.err }
+
+// TestClientLeavesUpload: what was stored is taken away by a control connection
+// that outlives the client.
+func TestClientLeavesUpload(t *testing.T) {
+	s := startScripted(t)
+	rt := s.transport(patience)
+	rt.AllowPut = true
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	pr, pw := io.Pipe()
+	go func() {
+		_, _ = pw.Write(make([]byte, 100_000))
+		leave()
+	}()
+	_, _, err := ask(ctx, rt, "PUT", "/g", pr)
+	require.ErrorIs(t, err, proxy.ErrClientGone)
+	require.Contains(t, s.heard(), "DELE g")
+	require.EqualValues(t, 0, rt.Backend.Stats().Open)
+}

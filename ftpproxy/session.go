@@ -81,16 +81,12 @@ func (s *session) abort() {
 	}
 }
 
-// store calls f, which stores body.
-func (s *session) store(body io.Closer, f func() error) error {
+// stores tells what body a transfer that has begun is fed from; nil for the end
+// of that.
+func (s *session) stores(body io.Closer) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.storing = body
-	s.mu.Unlock()
-	err := f()
-	s.mu.Lock()
-	s.storing = nil
-	s.mu.Unlock()
-	return err
 }
 
 // adopt makes d the data connection, unless the session was aborted.

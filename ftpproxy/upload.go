@@ -34,7 +34,8 @@ func (x *exchange) put() (*http.Response, *proxy.Error) {
 	if body.r == nil {
 		body.r = http.NoBody
 	}
-	err := x.s.store(body.r, func() error { return x.s.ftp.Stor(guard(x.at.file()), body) })
+	err := x.s.ftp.Stor(guard(x.at.file()), body)
+	x.s.stores(nil)
 	if err != nil {
 		return x.notStored(body, err)
 	}
@@ -78,7 +79,10 @@ type upload struct {
 // Read breaks the data connection off if the client does, since the server
 // takes its regular end for the end of the file.
 func (u *upload) Read(p []byte) (int, error) {
-	u.begun = true
+	if !u.begun {
+		u.begun = true
+		u.x.s.stores(u.r)
+	}
 	n, err := u.r.Read(p)
 	if err != nil && err != io.EOF {
 		u.err = err
