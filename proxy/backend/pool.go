@@ -46,6 +46,7 @@ type line struct {
 type waiter struct {
 	handed     chan *Conn // of capacity 1
 	client     netip.AddrPort
+	owner      string
 	fresh      bool
 	prev, next *waiter
 	queued     bool
@@ -89,16 +90,29 @@ func (l *line) pop() *waiter {
 // MaxConns it waits in line for AcquireTimeout and as long as ctx allows. It
 // fails with [ErrBusy], [ErrUnusable], [ErrClosed], the context's error, or a
 // [*DialError]; a failed dial puts the backend into the error state.
-func (b *Backend) Get(ctx context.Context) (*Conn, error) { return b.get(ctx, reuse) }
+func (b *Backend) Get(ctx context.Context) (*Conn, error) { return b.get(ctx, "", reuse) }
 
 // GetTurn is Get for those who begin with [Conn.Turn] and then, if it has sent
 // nothing, go on with GetFresh. Turn looks at the connection itself, so one that
 // was in use a moment ago is not looked at before.
-func (b *Backend) GetTurn(ctx context.Context) (*Conn, error) { return b.get(ctx, reuseUnseen) }
+func (b *Backend) GetTurn(ctx context.Context) (*Conn, error) { return b.get(ctx, "", reuseUnseen) }
 
 // GetFresh is Get without the idle connections: for a second try after a
 // reused connection turned out to be closed.
-func (b *Backend) GetFresh(ctx context.Context) (*Conn, error) { return b.get(ctx, dialAnew) }
+func (b *Backend) GetFresh(ctx context.Context) (*Conn, error) { return b.get(ctx, "", dialAnew) }
+
+// GetFor is Get for protocols in which somebody logs in on a connection: those
+// that were opened for one owner never serve another. At MaxConns idle ones of
+// others make room, and so do the longest idle at MaxIdle. MinIdle opens
+// connections for nobody, which serve Get alone.
+func (b *Backend) GetFor(ctx context.Context, owner string) (*Conn, error) {
+	return b.get(ctx, owner, reuse)
+}
+
+// GetFreshFor is GetFor without the idle connections, as GetFresh is.
+func (b *Backend) GetFreshFor(ctx context.Context, owner string) (*Conn, error) {
+	return b.get(ctx, owner, dialAnew)
+}
 
 // choice says which connections will do.
 type choice int
@@ -112,7 +126,7 @@ const (
 // justUsed is how long ago a connection was used whose state is left to Turn.
 const justUsed = time.Second
 
-func (b *Backend) get(ctx context.Context, which choice) (*Conn, error) {
+func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, error) {
 	if err := b.setup(); err != nil {
 		return nil, err
 	}
@@ -130,9 +144,11 @@ func (b *Backend) get(ctx context.Context, which choice) (*Conn, error) {
 	if trial {
 		which = dialAnew
 	}
-	c, err := b.acquire(ctx, client.Source, which)
+	c, err := b.acquire(ctx, client.Source, owner, which)
 	if c == nil && err == nil {
-		c, err = b.open(ctx, client)
+		if c, err = b.open(ctx, client); err == nil {
+			c.owner = owner
+		}
 	}
 	if err != nil {
 		if trial {
@@ -151,7 +167,7 @@ func (b *Backend) get(ctx context.Context, which choice) (*Conn, error) {
 }
 
 // acquire returns an idle connection, or nil for the permission to dial.
-func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, which choice) (*Conn, error) {
+func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, owner string, which choice) (*Conn, error) {
 	p := &b.pool
 	for {
 		p.mu.Lock()
@@ -161,7 +177,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, which choi
 		}
 		var c *Conn
 		if which != dialAnew {
-			c = p.take(client, b.ProxyProtocol != 0)
+			c = p.take(client, owner, b.ProxyProtocol != 0)
 		}
 		if c == nil {
 			break
@@ -187,7 +203,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, which choi
 		_ = c.Conn.Close()
 		return nil, nil
 	}
-	w := &waiter{handed: make(chan *Conn, 1), client: client, fresh: which == dialAnew}
+	w := &waiter{handed: make(chan *Conn, 1), client: client, owner: owner, fresh: which == dialAnew}
 	p.line.push(w)
 	p.mu.Unlock()
 	b.note(ctx, slog.LevelDebug, "backend: waiting for a connection", nil)
@@ -282,13 +298,11 @@ func (b *Backend) open(ctx context.Context, client Client) (*Conn, error) {
 	return nil, err
 }
 
-// take returns the idle connection used last that serves this client.
-func (p *pool) take(client netip.AddrPort, bound bool) *Conn {
+// take returns the idle connection used last that serves this client and owner.
+func (p *pool) take(client netip.AddrPort, owner string, bound bool) *Conn {
 	i := len(p.idle) - 1
-	if bound {
-		for i >= 0 && p.idle[i].client != client {
-			i--
-		}
+	for i >= 0 && (p.idle[i].owner != owner || bound && p.idle[i].client != client) {
+		i--
 	}
 	if i < 0 {
 		return nil
@@ -311,7 +325,7 @@ func (p *pool) put(b *Backend, c *Conn) {
 	p.mu.Lock()
 	if w := p.line.pop(); w != nil {
 		p.mu.Unlock()
-		if w.fresh || b.ProxyProtocol != 0 && w.client != c.client {
+		if w.fresh || w.owner != c.owner || b.ProxyProtocol != 0 && w.client != c.client {
 			_ = c.Conn.Close()
 			c = nil
 		}
@@ -320,6 +334,13 @@ func (p *pool) put(b *Backend, c *Conn) {
 	}
 	if p.closed || p.retired || len(p.idle) >= or(b.MaxIdle, DefaultMaxIdle) {
 		p.open--
+		if c.owner != "" && !p.closed && !p.retired && len(p.idle) > 0 {
+			// Or those who came once would keep all who come often waiting.
+			oldest := p.idle[0]
+			p.remove(0)
+			p.idle = append(p.idle, c)
+			c = oldest
+		}
 		p.mu.Unlock()
 		_ = c.Conn.Close()
 		return
