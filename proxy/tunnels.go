@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // Causes with which tunnels end, for errors.Is.
@@ -28,6 +30,7 @@ var (
 type Tunnels struct {
 	mu      sync.Mutex // guards the rest
 	running map[*relay]struct{}
+	past    backend.Counts // of tunnels that are over; Elected of all
 	closing bool
 	idle    chan struct{} // closed when closing and none runs
 }
@@ -67,12 +70,14 @@ type Tunnel struct {
 
 // TunnelStats is what moved through a tunnel.
 type TunnelStats struct {
-	Protocol, Target, ClientAddr string
-	Started                      time.Time
-	Duration                     time.Duration
-	Sent                         int64 // bytes to the backend
-	Received                     int64 // bytes from the backend
-	Err                          error // why it ended; nil after a clean end of both sides
+	Protocol   string        `json:"protocol"`
+	Target     string        `json:"target"`
+	ClientAddr string        `json:"client"`
+	Started    time.Time     `json:"started"`
+	Duration   time.Duration `json:"duration"`
+	Sent       int64         `json:"sent"`     // bytes to the backend
+	Received   int64         `json:"received"` // bytes from the backend
+	Err        error         `json:"-"`        // why it ended; nil after a clean end of both sides
 }
 
 // Start joins the two ends and returns at once. After Shutdown it closes them
@@ -90,6 +95,7 @@ func (t *Tunnels) Start(tn Tunnel) error {
 		t.running = make(map[*relay]struct{})
 	}
 	t.running[r] = struct{}{}
+	t.past.Elected++
 	t.mu.Unlock()
 	r.start()
 	return nil
@@ -99,6 +105,7 @@ func (t *Tunnels) done(r *relay) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.running, r)
+	t.passed(r.stats())
 	if t.closing && len(t.running) == 0 {
 		close(t.idle)
 	}

@@ -307,7 +307,7 @@ func TestForwardMistakes(t *testing.T) {
 	} {
 		file := filepath.Join(t.TempDir(), "x.conf")
 		require.NoError(t, os.WriteFile(file, []byte("Listen 80\n"+config), 0o600))
-		var stderr output
+		var stderr strings.Builder
 		require.Equal(t, 1, run([]string{"-f", file, "-t"}, io.Discard, &stderr, nil, nil), config)
 		require.Contains(t, stderr.String(), want, config)
 	}

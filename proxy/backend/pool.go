@@ -139,6 +139,10 @@ func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, e
 		client = ClientOf(ctx)
 	}
 	b.counters.elected.Add(1)
+	var begun time.Duration
+	if b.MaxConns > 0 { // else nobody waits
+		begun = time.Since(b.epoch)
+	}
 	// A trial opens a connection of its own: that an old one is still open says
 	// little, and that it is not, nothing.
 	if trial {
@@ -155,6 +159,9 @@ func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, e
 			b.endTrial()
 		}
 		return nil, err
+	}
+	if c.opening > 0 && b.MaxConns > 0 {
+		c.waited = c.born - begun
 	}
 	if c.used {
 		b.note(ctx, levelTrace2, "backend: connection reused", c)
@@ -213,6 +220,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, owner stri
 // wait stands in line until w is handed something, or gives up its place.
 func (b *Backend) wait(ctx context.Context, w *waiter) (*Conn, error) {
 	b.counters.waited.Add(1)
+	begun := time.Since(b.epoch)
 	var expired <-chan time.Time
 	if b.AcquireTimeout > 0 {
 		t := time.NewTimer(b.AcquireTimeout)
@@ -225,7 +233,11 @@ func (b *Backend) wait(ctx context.Context, w *waiter) (*Conn, error) {
 		if !open {
 			return nil, ErrClosed
 		}
-		return b.accept(c)
+		c, err := b.accept(c)
+		if c != nil {
+			c.waited = time.Since(b.epoch) - begun
+		}
+		return c, err
 	case <-expired:
 		err = ErrBusy
 	case <-ctx.Done():
@@ -286,6 +298,7 @@ func (b *Backend) open(ctx context.Context, client Client) (*Conn, error) {
 	c, err := b.dial(ctx, client)
 	if err == nil {
 		b.counters.created.Add(1)
+		c.opening = max(time.Since(b.epoch)-c.born, 1)
 		b.tend()
 		return c, nil
 	}
@@ -322,6 +335,7 @@ func (p *pool) remove(i int) {
 // put hands c to the first in line, or keeps it idle.
 func (p *pool) put(b *Backend, c *Conn) {
 	c.since, c.pooled = time.Since(b.epoch), true
+	c.waited, c.opening = 0, 0
 	p.mu.Lock()
 	if w := p.line.pop(); w != nil {
 		p.mu.Unlock()
