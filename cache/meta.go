@@ -1,0 +1,43 @@
+// Package cache is an RFC 9111 shared cache.
+package cache
+
+import (
+	"net/http"
+	"time"
+)
+
+// Meta is what a cache knows of a stored response, apart from the body.
+type Meta struct {
+	// Key is the cache key: method and URI, RFC 9111 section 2.
+	Key string
+
+	// Status, Header and Trailer are those of the response, without what
+	// belongs to a connection.
+	Status          int
+	Header, Trailer http.Header
+
+	// Vary holds the fields of the request that the response's Vary names, as
+	// they were sent; a name without values was not there. RFC 9111 section 4.1.
+	Vary http.Header
+
+	// RequestTime and ResponseTime are when the request was sent and the
+	// response came. RFC 9111 section 4.2.3.
+	RequestTime, ResponseTime time.Time
+
+	// Length is the length of the complete body; -1 while it is not known.
+	// Parts are the ranges of it that are stored, in order and not touching
+	// each other; none means all of it. RFC 9111 section 3.3.
+	Length int64
+	Parts  []Part
+
+	// Tags are surrogate keys, by which many responses can be purged at once.
+	Tags []string
+
+	// Invalid means that it may not be used without validation: it was purged
+	// softly or invalidated. RFC 9111 section 4.4.
+	Invalid bool
+}
+
+// Part is a range of a body, as offsets: Start is in it, End is not. The bytes
+// of all parts are stored one after the other.
+type Part struct{ Start, End int64 }
