@@ -2,13 +2,18 @@
 package cache
 
 import (
+	"maps"
 	"net/http"
+	"slices"
+	"sync/atomic"
 	"time"
 )
 
 // Meta is what a cache knows of a stored response, apart from the body.
 type Meta struct {
-	// Key is the cache key: method and URI, RFC 9111 section 2.
+	// Key is the cache key, RFC 9111 section 2: the URI, as in
+	// "http://example.org/path?query". The method is left out, since answers to
+	// GET alone are stored.
 	Key string
 
 	// Status, Header and Trailer are those of the response, without what
@@ -36,7 +41,26 @@ type Meta struct {
 	// Invalid means that it may not be used without validation: it was purged
 	// softly or invalidated. RFC 9111 section 4.4.
 	Invalid bool
+
+	// facts are what the cache has worked out from the rest, so that a hit need
+	// not parse.
+	facts atomic.Pointer[facts]
 }
+
+// Clone returns a copy that may be changed. Maps and slices have their own
+// memory; the values of a field are shared.
+func (m *Meta) Clone() *Meta {
+	return &Meta{
+		Key: m.Key, Status: m.Status,
+		Header: maps.Clone(m.Header), Trailer: maps.Clone(m.Trailer), Vary: maps.Clone(m.Vary),
+		RequestTime: m.RequestTime, ResponseTime: m.ResponseTime,
+		Length: m.Length, Parts: slices.Clone(m.Parts), Tags: slices.Clone(m.Tags),
+		Invalid: m.Invalid,
+	}
+}
+
+// facts are filled in by the engine.
+type facts struct{}
 
 // Part is a range of a body, as offsets: Start is in it, End is not. The bytes
 // of all parts are stored one after the other.
