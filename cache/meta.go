@@ -35,6 +35,11 @@ type Meta struct {
 	Length int64
 	Parts  []Part
 
+	// TTL is the freshness lifetime that the cache's own rules gave the
+	// response, in place of the one that it tells itself; nil means that they
+	// did not.
+	TTL *time.Duration
+
 	// Tags are surrogate keys, by which many responses can be purged at once.
 	Tags []string
 
@@ -54,7 +59,7 @@ func (m *Meta) Clone() *Meta {
 		Key: m.Key, Status: m.Status,
 		Header: maps.Clone(m.Header), Trailer: maps.Clone(m.Trailer), Vary: maps.Clone(m.Vary),
 		RequestTime: m.RequestTime, ResponseTime: m.ResponseTime,
-		Length: m.Length, Parts: slices.Clone(m.Parts), Tags: slices.Clone(m.Tags),
+		Length: m.Length, Parts: slices.Clone(m.Parts), TTL: m.TTL, Tags: slices.Clone(m.Tags),
 		Invalid: m.Invalid,
 	}
 }
