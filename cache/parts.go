@@ -1,0 +1,135 @@
+package cache
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// parseContentRange reads the Content-Range of a 206; length is -1 where the
+// sender did not know it. RFC 9110 section 14.4.
+func parseContentRange(h http.Header) (p Part, length int64, ok bool) {
+	lines := h["Content-Range"]
+	if len(lines) != 1 {
+		return Part{}, 0, false
+	}
+	unit, rest, found := strings.Cut(strings.Trim(lines[0], " \t"), " ")
+	if !found || !strings.EqualFold(unit, "bytes") {
+		return Part{}, 0, false
+	}
+	span, total, found := strings.Cut(rest, "/")
+	if !found {
+		return Part{}, 0, false
+	}
+	first, last, found := strings.Cut(span, "-")
+	if !found {
+		return Part{}, 0, false
+	}
+	start, ok1 := parsePosition(first)
+	end, ok2 := parsePosition(last)
+	length = -1
+	ok3 := true
+	if total != "*" {
+		length, ok3 = parsePosition(total)
+	}
+	if !ok1 || !ok2 || !ok3 || end < start || end == 1<<63-1 || length >= 0 && end >= length {
+		return Part{}, 0, false
+	}
+	return Part{start, end + 1}, length, true
+}
+
+// storablePart tells whether a 206 may be stored: one range, and a strong
+// validator by which it can be told to belong to others. RFC 9111 section 3.3
+// and 3.4.
+func storablePart(h http.Header) refusal {
+	if _, _, ok := parseContentRange(h); !ok {
+		return "partial content without one readable Content-Range"
+	}
+	if !strongETag(oneETag(h["Etag"])) {
+		return "partial content without a strong validator"
+	}
+	return ""
+}
+
+// combinable reports whether a 206 belongs to the same representation as a
+// stored response, whole or partial, so that its bytes may be added and its
+// fields taken: RFC 9111 section 3.4, RFC 9110 section 15.3.7.3.
+func combinable(f *facts, m *Meta, h http.Header) bool {
+	_, length, ok := parseContentRange(h)
+	if !ok || !strongEqual(oneETag(h["Etag"]), f.etag) || f.status != http.StatusOK && f.status != http.StatusPartialContent {
+		return false
+	}
+	return length < 0 || m.Length < 0 || length == m.Length
+}
+
+// coverage returns the parts of a body that are stored.
+func (m *Meta) coverage() []Part {
+	if len(m.Parts) == 0 && m.Length >= 0 {
+		return []Part{{0, m.Length}}
+	}
+	return m.Parts
+}
+
+// covered reports whether all of p is among the parts.
+func covered(parts []Part, p Part) bool {
+	for _, q := range parts {
+		if q.Start <= p.Start && p.End <= q.End {
+			return true
+		}
+	}
+	return false
+}
+
+// offsetOf is where in the stored bytes the byte at pos of the body is; -1 if
+// it is not stored.
+func offsetOf(parts []Part, pos int64) int64 {
+	var before int64
+	for _, q := range parts {
+		if q.Start <= pos && pos < q.End {
+			return before + pos - q.Start
+		}
+		before += q.End - q.Start
+	}
+	return -1
+}
+
+// addPart returns the parts with one more, in order and not touching.
+func addPart(parts []Part, p Part) []Part {
+	all := append(slices.Clone(parts), p)
+	slices.SortFunc(all, func(a, b Part) int {
+		switch {
+		case a.Start < b.Start:
+			return -1
+		case a.Start > b.Start:
+			return 1
+		}
+		return 0
+	})
+	joined := all[:1]
+	for _, q := range all[1:] {
+		if last := &joined[len(joined)-1]; q.Start <= last.End {
+			last.End = max(last.End, q.End)
+		} else {
+			joined = append(joined, q)
+		}
+	}
+	return joined
+}
+
+// missing returns what of p is not among the parts.
+func missing(parts []Part, p Part) (gaps []Part) {
+	at := p.Start
+	for _, q := range parts {
+		if q.End <= at || q.Start >= p.End {
+			continue
+		}
+		if q.Start > at {
+			gaps = append(gaps, Part{at, q.Start})
+		}
+		at = q.End
+	}
+	if at < p.End {
+		gaps = append(gaps, Part{at, p.End})
+	}
+	return gaps
+}
