@@ -28,6 +28,9 @@ func readFacts(m *Meta, p *policy) *facts {
 	f := &facts{status: m.Status, invalid: m.Invalid, received: m.ResponseTime}
 	f.directives = parseResponseDirectives(m.Header, p.targets)
 	f.freshness = p.lifetimeOf(&f.directives, m.Status, m.Header, m.ResponseTime)
+	if m.TTL != nil {
+		f.freshness = freshness{*m.TTL, lifeOverride}
+	}
 	f.initialAge = initialAge(m.Header, m.RequestTime, m.ResponseTime)
 	f.date = m.ResponseTime
 	if t, ok := oneDate(m.Header["Date"], m.ResponseTime); ok {

@@ -18,6 +18,7 @@ const (
 	lifeExpires                         // Expires
 	lifeHeuristic                       // Last-Modified
 	lifeDefault                         // the cache's own default
+	lifeOverride                        // Meta.TTL
 )
 
 // freshness is for how long a response is fresh: RFC 9111 section 4.2.1.

@@ -47,9 +47,9 @@ type Meta struct {
 	// softly or invalidated. RFC 9111 section 4.4.
 	Invalid bool
 
-	// facts are what the cache has worked out from the rest, so that a hit need
-	// not parse.
-	facts atomic.Pointer[facts]
+	// worked is what a cache has read from the rest, so that a hit need not
+	// parse.
+	worked atomic.Pointer[workedFacts]
 }
 
 // Clone returns a copy that may be changed. Maps and slices have their own
@@ -64,8 +64,21 @@ func (m *Meta) Clone() *Meta {
 	}
 }
 
-// facts are filled in by the engine.
-type facts struct{}
+// workedFacts are facts by the rules of one policy.
+type workedFacts struct {
+	policy *policy
+	facts  *facts
+}
+
+// factsBy returns the facts by the rules of p, which must not change any more.
+func (m *Meta) factsBy(p *policy) *facts {
+	if w := m.worked.Load(); w != nil && w.policy == p {
+		return w.facts
+	}
+	f := readFacts(m, p)
+	m.worked.Store(&workedFacts{p, f})
+	return f
+}
 
 // Part is a range of a body, as offsets: Start is in it, End is not. The bytes
 // of all parts are stored one after the other.
