@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"io"
 )
 
@@ -93,3 +94,7 @@ type ReaderAtCloser interface {
 	io.ReaderAt
 	io.Closer
 }
+
+// ErrTooLarge is what a Writer returns, or wraps, when a body is larger than
+// the store ever keeps. It is no failure: the answer is passed on unstored.
+var ErrTooLarge = errors.New("cache: body is larger than the store keeps")
