@@ -209,7 +209,7 @@ func (d *responseDirectives) take(name string, arg argument) {
 	case strings.EqualFold(name, "must-understand"):
 		d.mustUnderstand = d.mustUnderstand || arg.kind == argNone
 	case strings.EqualFold(name, "immutable"):
-		d.immutable = d.immutable || arg.kind == argNone
+		d.immutable = true // RFC 8246 section 2: arguments mean nothing
 	}
 }
 

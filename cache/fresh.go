@@ -1,8 +1,6 @@
 package cache
 
-import (
-	"time"
-)
+import "time"
 
 // facts is what the rules need of a stored response, read once from its Meta
 // and kept beside it, so that no hit parses a header.
@@ -14,8 +12,9 @@ type facts struct {
 	received   time.Time     // Meta.ResponseTime
 	date       time.Time     // Date, or received where there is none
 
-	lastModified time.Time // zero: none, or none that can be read
-	etag         string    // the whole tag as it was sent; "" without a valid one
+	lastModified     time.Time // zero: none, or none that can be read
+	lastModifiedText string    // as it was sent; "" with none that can be read
+	etag             string    // the whole tag as it was sent; "" without a valid one
 
 	vary []string // nominated fields in canonical form, sorted, each once
 
@@ -33,7 +32,9 @@ func readFacts(m *Meta, p *policy) *facts {
 	if t, ok := oneDate(m.Header["Date"], m.ResponseTime); ok {
 		f.date = t
 	}
-	f.lastModified, _ = oneDate(m.Header["Last-Modified"], m.ResponseTime)
+	if t, ok := oneDate(m.Header["Last-Modified"], m.ResponseTime); ok {
+		f.lastModified, f.lastModifiedText = t, m.Header["Last-Modified"][0]
+	}
 	f.etag = oneETag(m.Header["Etag"])
 	f.vary, _ = nominated(m.Header["Vary"])
 	return f
@@ -107,7 +108,7 @@ func (f *facts) weigh(req *requestDirectives, age, ttl time.Duration, p *policy)
 		tooOld = want < 0 || req.maxAge.duration() == 0
 	}
 	freshEnough := ttl > 0 && !tooOld
-	if req.minFresh.given() && (!req.minFresh.valid() || want < req.minFresh.duration()) {
+	if req.minFresh.given() && (!req.minFresh.valid() || ttl < req.minFresh.duration()) {
 		return mustValidate, "min-fresh in the request"
 	}
 	if freshEnough {
@@ -153,18 +154,28 @@ func (p *policy) mayAnswerError(f *facts, req *requestDirectives, now time.Time)
 	}
 	age, known := f.age(now)
 	staleness := age - f.lifetime
-	if window := f.directives.staleIfError; window.valid() {
-		if f.mayBeStaleFor(p) && known && staleness <= window.duration() {
-			return true
-		}
-		// The origin has said how long, and that is over.
-		return false
+	within := func(window deltaSeconds) bool {
+		return window.valid() && known && staleness <= window.duration()
+	}
+	if within(f.directives.staleIfError) && f.mayBeStaleFor(p) {
+		return true
 	}
 	if !f.mayBeStale() {
 		return false
 	}
-	if req.staleIfError.valid() && known && staleness <= req.staleIfError.duration() {
-		return true
+	// Who says how long does not take longer.
+	if f.directives.staleIfError.valid() || req.staleIfError.valid() {
+		return within(req.staleIfError)
 	}
 	return p.staleOnError
+}
+
+// isServerError reports whether a status is one that stale-if-error and
+// CacheStaleOnError are for. RFC 5861 section 4.
+func isServerError(status int) bool {
+	switch status {
+	case 500, 502, 503, 504:
+		return true
+	}
+	return false
 }

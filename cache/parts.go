@@ -31,6 +31,7 @@ func parseContentRange(h http.Header) (p Part, length int64, ok bool) {
 	ok3 := true
 	if total != "*" {
 		length, ok3 = parsePosition(total)
+		ok3 = ok3 && length != 1<<63-1
 	}
 	if !ok1 || !ok2 || !ok3 || end < start || end == 1<<63-1 || length >= 0 && end >= length {
 		return Part{}, 0, false
@@ -38,15 +39,12 @@ func parseContentRange(h http.Header) (p Part, length int64, ok bool) {
 	return Part{start, end + 1}, length, true
 }
 
-// storablePart tells whether a 206 may be stored: one range, and a strong
-// validator by which it can be told to belong to others. RFC 9111 section 3.3
-// and 3.4.
+// storablePart tells whether a 206 may be stored: it has to tell which bytes it
+// holds. Without a strong validator it can be used, but not added to. RFC 9111
+// section 3.3.
 func storablePart(h http.Header) refusal {
 	if _, _, ok := parseContentRange(h); !ok {
 		return "partial content without one readable Content-Range"
-	}
-	if !strongETag(oneETag(h["Etag"])) {
-		return "partial content without a strong validator"
 	}
 	return ""
 }
@@ -68,6 +66,32 @@ func (m *Meta) coverage() []Part {
 		return []Part{{0, m.Length}}
 	}
 	return m.Parts
+}
+
+// storedRanges turns ranges into parts of a stored body, as resolve does. ok is
+// false when some byte of them is not stored: then the origin has to be asked.
+// Where the length is not known, that is what every range without both ends is.
+func (m *Meta) storedRanges(specs []rangeSpec) (parts []Part, whole, ok bool) {
+	length := m.Length
+	if length < 0 {
+		for _, r := range specs {
+			if r.first < 0 || r.last < 0 || r.last == 1<<63-1 {
+				return nil, false, false
+			}
+			length = max(length, r.last+1)
+		}
+	}
+	parts, whole = resolve(specs, length)
+	have := m.coverage()
+	for _, p := range parts {
+		if !covered(have, p) {
+			return nil, false, false
+		}
+	}
+	if whole && !covered(have, Part{0, length}) {
+		whole = false
+	}
+	return parts, whole, true
 }
 
 // covered reports whether all of p is among the parts.
