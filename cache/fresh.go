@@ -27,6 +27,9 @@ func readFacts(m *Meta, p *policy) *facts {
 	f := &facts{status: m.Status, invalid: m.Invalid, received: m.ResponseTime}
 	f.directives = parseResponseDirectives(m.Header, p.targets)
 	f.freshness = p.lifetimeOf(&f.directives, m.Status, m.Header, m.ResponseTime)
+	if m.TTL != nil {
+		f.freshness = freshness{*m.TTL, lifeOverride}
+	}
 	f.initialAge = initialAge(m.Header, m.RequestTime, m.ResponseTime)
 	f.date = m.ResponseTime
 	if t, ok := oneDate(m.Header["Date"], m.ResponseTime); ok {
@@ -120,10 +123,19 @@ func (f *facts) weigh(req *requestDirectives, age, ttl time.Duration, p *policy)
 	if tooOld {
 		return mustValidate, "max-age in the request"
 	}
-	if w := f.directives.staleWhileRevalidate; w.valid() && f.mayBeStaleFor(p) && -ttl <= w.duration() {
+	if w := p.staleWindow(f.directives.staleWhileRevalidate, p.staleWhileRevalidate); w > 0 && f.mayBeStaleFor(p) && -ttl <= w {
 		return useWhileRevalidating, ""
 	}
 	return mustValidate, "stale"
+}
+
+// staleWindow is how long a response may be used after it became stale: what it
+// tells, or else what the cache adds.
+func (p *policy) staleWindow(told deltaSeconds, added time.Duration) time.Duration {
+	if told.given() {
+		return told.duration()
+	}
+	return added
 }
 
 // takesStale reports whether max-stale covers that much staleness.
@@ -154,18 +166,18 @@ func (p *policy) mayAnswerError(f *facts, req *requestDirectives, now time.Time)
 	}
 	age, known := f.age(now)
 	staleness := age - f.lifetime
-	within := func(window deltaSeconds) bool {
-		return window.valid() && known && staleness <= window.duration()
-	}
-	if within(f.directives.staleIfError) && f.mayBeStaleFor(p) {
+	told := f.directives.staleIfError
+	if window := p.staleWindow(told, p.staleIfError); window > 0 && known && staleness <= window && f.mayBeStaleFor(p) {
 		return true
 	}
-	if !f.mayBeStale() {
+	switch {
+	case !f.mayBeStale():
 		return false
-	}
-	// Who says how long does not take longer.
-	if f.directives.staleIfError.valid() || req.staleIfError.valid() {
-		return within(req.staleIfError)
+	case req.staleIfError.valid() && known && staleness <= req.staleIfError.duration():
+		return true
+	case told.given() || req.staleIfError.given():
+		// Who says how long does not take longer.
+		return false
 	}
 	return p.staleOnError
 }

@@ -48,7 +48,7 @@ func latest(offered []*facts, fits func(*facts) bool) []int {
 // that fits, has told what is new: RFC 9111 sections 3.2 and 4.3.4.
 func (p *policy) freshened(m *Meta, h http.Header, requested, received time.Time) *Meta {
 	d := parseResponseDirectives(h, p.targets)
-	n := *m
+	n := m.Clone()
 	n.RequestTime, n.ResponseTime, n.Invalid = requested, received, false
 	n.Header = make(http.Header, len(m.Header)+len(h))
 	for name, values := range m.Header {
@@ -63,7 +63,7 @@ func (p *policy) freshened(m *Meta, h http.Header, requested, received time.Time
 		n.Header[name] = values
 	}
 	addDate(n.Header, received)
-	return &n
+	return n
 }
 
 // boundToBody names the fields that the stored bytes depend on. They stay as

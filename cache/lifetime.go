@@ -18,7 +18,7 @@ const (
 	lifeExpires                         // Expires
 	lifeHeuristic                       // Last-Modified
 	lifeDefault                         // the cache's own default
-	lifeOverride                        // policy.override
+	lifeOverride                        // Meta.TTL
 )
 
 // freshness is for how long a response is fresh: RFC 9111 section 4.2.1.
@@ -34,11 +34,6 @@ func (l freshness) explicit() bool {
 
 // lifetimeOf is RFC 9111 sections 4.2.1 and 4.2.2, within the policy's limits.
 func (p *policy) lifetimeOf(d *responseDirectives, status int, h http.Header, received time.Time) freshness {
-	if p.override != nil {
-		if lifetime, ok := p.override(status, h); ok {
-			return freshness{lifetime, lifeOverride}
-		}
-	}
 	l := explicitLifetime(d, h, received)
 	if l.source == lifeNone {
 		l = p.heuristicLifetime(d, status, h, received)

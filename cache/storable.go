@@ -37,8 +37,9 @@ type policy struct {
 	lastModifiedFactor float64       // CacheLastModifiedFactor; 0: 0.1, negative: no heuristic
 	heuristicMax       time.Duration // largest lifetime by Last-Modified; 0: 24 hours
 
-	// override, where it answers, tells the lifetime in place of the response.
-	override func(status int, h http.Header) (time.Duration, bool)
+	// staleWhileRevalidate and staleIfError are windows for responses that tell
+	// none.
+	staleWhileRevalidate, staleIfError time.Duration
 
 	// targets are the targeted fields that this cache obeys, the most wanted
 	// first, in canonical form. RFC 9213 section 2.2.
@@ -68,6 +69,17 @@ type exchange struct {
 	response responseDirectives
 
 	requestTime, responseTime time.Time
+
+	// ttl is the lifetime that the cache's owner gives it; nil for none.
+	ttl *time.Duration
+}
+
+// freshness is for how long the response would be fresh.
+func (x *exchange) freshness(p *policy) freshness {
+	if x.ttl != nil {
+		return freshness{*x.ttl, lifeOverride}
+	}
+	return p.lifetimeOf(&x.response, x.status, x.header, x.responseTime)
 }
 
 // storable tells whether the response may be stored: RFC 9111 section 3.
@@ -129,7 +141,7 @@ func (p *policy) postIsGet(x *exchange) bool {
 	}
 	u, err := x.target.Parse(x.header["Content-Location"][0])
 	return err == nil && sameOrigin(u, x.target) && u.EscapedPath() == x.target.EscapedPath() && u.RawQuery == x.target.RawQuery &&
-		p.lifetimeOf(&x.response, x.status, x.header, x.responseTime).explicit()
+		x.freshness(p).explicit()
 }
 
 // validFields reports whether a header can be written out and read back as it
@@ -151,11 +163,11 @@ func validFields(h http.Header) bool {
 // worthKeeping tells whether a response that may be stored can ever be used.
 func (p *policy) worthKeeping(x *exchange) refusal {
 	d := &x.response
-	explicit := d.public || d.maxAge.given() || d.sMaxAge.given() || len(x.header["Expires"]) > 0 && d.target == ""
+	explicit := x.ttl != nil || d.public || d.maxAge.given() || d.sMaxAge.given() || len(x.header["Expires"]) > 0 && d.target == ""
 	if !explicit && !heuristicStatus(x.status) && !(d.private && p.storePrivate) {
 		return "the status is not cacheable without an explicit lifetime"
 	}
-	life := p.lifetimeOf(d, x.status, x.header, x.responseTime)
+	life := x.freshness(p)
 	if p.queryNeedsExpiry && x.target != nil && x.target.RawQuery != "" && !life.explicit() {
 		return "query without an explicit lifetime"
 	}
@@ -167,7 +179,7 @@ func (p *policy) worthKeeping(x *exchange) refusal {
 		return "no-cache without a validator"
 	case life.source == lifeNone, life.source == lifeDefault && !p.ignoreNoLastMod:
 		return "neither a lifetime nor a validator"
-	case p.storeExpired || d.staleIfError.valid() || d.staleWhileRevalidate.valid():
+	case p.storeExpired || p.staleWindow(d.staleIfError, p.staleIfError) > 0 || p.staleWindow(d.staleWhileRevalidate, p.staleWhileRevalidate) > 0:
 		return ""
 	case life.source == lifeBroken:
 		return "a broken lifetime and no validator"
