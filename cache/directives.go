@@ -49,11 +49,11 @@ func (d *deltaSeconds) set(arg argument) {
 	n, ok := parseDelta(arg.text)
 	switch {
 	case !ok || arg.kind == argNone || arg.kind == argBroken:
-		d.state = deltaBroken
+		*d = deltaSeconds{state: deltaBroken}
 	case d.state == deltaAbsent:
 		*d = deltaSeconds{n, deltaValid}
-	case d.state == deltaValid && d.n != n:
-		d.state = deltaBroken
+	case d.n != n:
+		*d = deltaSeconds{state: deltaBroken}
 	}
 }
 

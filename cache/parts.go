@@ -3,7 +3,9 @@ package cache
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // parseContentRange reads the Content-Range of a 206; length is -1 where the
@@ -58,6 +60,26 @@ func combinable(f *facts, m *Meta, h http.Header) bool {
 		return false
 	}
 	return length < 0 || m.Length < 0 || length == m.Length
+}
+
+// combined returns the metadata of a stored response to which the part of a 206
+// was added that is combinable with it: RFC 9111 section 3.4. With the last part
+// that was missing it becomes a complete 200.
+func (p *policy) combined(m *Meta, h http.Header, requested, received time.Time) *Meta {
+	n := p.freshened(m, h, requested, received)
+	part, length, _ := parseContentRange(h)
+	if n.Length < 0 {
+		n.Length = length
+	}
+	n.Parts = addPart(m.coverage(), part)
+	delete(n.Header, "Content-Range")
+	delete(n.Header, "Content-Length")
+	if n.Length >= 0 && covered(n.Parts, Part{0, n.Length}) {
+		n.Parts = nil
+		n.Status = http.StatusOK
+		n.Header["Content-Length"] = []string{strconv.FormatInt(n.Length, 10)}
+	}
+	return n
 }
 
 // coverage returns the parts of a body that are stored.

@@ -105,7 +105,7 @@ func (p *policy) storable(x *exchange) refusal {
 		return "a header field that is not valid"
 	case variesOnAll(x.header["Vary"]):
 		return "Vary: * never matches"
-	case p.authorized(x):
+	case authorized(x.requestHeader, d):
 		return "Authorization in the request, without public, must-revalidate or s-maxage"
 	case len(x.header["Set-Cookie"]) > 0 && !p.cookieIsPublic(d):
 		return "Set-Cookie without public or s-maxage"
@@ -120,9 +120,8 @@ func (p *policy) storable(x *exchange) refusal {
 
 // authorized reports whether a response is for the one who showed credentials
 // and nobody else: RFC 9111 section 3.5.
-func (p *policy) authorized(x *exchange) bool {
-	d := &x.response
-	return len(x.requestHeader["Authorization"]) > 0 && !d.public && !d.mustRevalidate && !d.sMaxAge.valid()
+func authorized(request http.Header, d *responseDirectives) bool {
+	return len(request["Authorization"]) > 0 && !d.public && !d.mustRevalidate && !d.sMaxAge.valid()
 }
 
 // cookieIsPublic reports whether a response with Set-Cookie may go to everybody:
