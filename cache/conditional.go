@@ -74,7 +74,7 @@ func (f *facts) dateIsStrong() bool {
 
 // setValidation makes a request's conditions those that validate the stored
 // responses that are offered, in place of the client's: RFC 9111 section 4.3.1.
-func setValidation(h http.Header, offered []*facts, lastModified string) {
+func setValidation(h http.Header, offered []*facts) {
 	dropConditions(h)
 	var tags []string
 	for _, f := range offered {
@@ -85,8 +85,8 @@ func setValidation(h http.Header, offered []*facts, lastModified string) {
 	if len(tags) > 0 {
 		h["If-None-Match"] = []string{strings.Join(tags, ", ")}
 	}
-	if len(offered) == 1 && !offered[0].lastModified.IsZero() && lastModified != "" {
-		h["If-Modified-Since"] = []string{lastModified}
+	if len(offered) == 1 && offered[0].lastModifiedText != "" {
+		h["If-Modified-Since"] = []string{offered[0].lastModifiedText}
 	}
 }
 

@@ -49,11 +49,11 @@ func (d *deltaSeconds) set(arg argument) {
 	n, ok := parseDelta(arg.text)
 	switch {
 	case !ok || arg.kind == argNone || arg.kind == argBroken:
-		d.state = deltaBroken
+		*d = deltaSeconds{state: deltaBroken}
 	case d.state == deltaAbsent:
 		*d = deltaSeconds{n, deltaValid}
-	case d.state == deltaValid && d.n != n:
-		d.state = deltaBroken
+	case d.n != n:
+		*d = deltaSeconds{state: deltaBroken}
 	}
 }
 
@@ -209,7 +209,7 @@ func (d *responseDirectives) take(name string, arg argument) {
 	case strings.EqualFold(name, "must-understand"):
 		d.mustUnderstand = d.mustUnderstand || arg.kind == argNone
 	case strings.EqualFold(name, "immutable"):
-		d.immutable = d.immutable || arg.kind == argNone
+		d.immutable = true // RFC 8246 section 2: arguments mean nothing
 	}
 }
 

@@ -1,8 +1,6 @@
 package cache
 
-import (
-	"time"
-)
+import "time"
 
 // facts is what the rules need of a stored response, read once from its Meta
 // and kept beside it, so that no hit parses a header.
@@ -14,8 +12,9 @@ type facts struct {
 	received   time.Time     // Meta.ResponseTime
 	date       time.Time     // Date, or received where there is none
 
-	lastModified time.Time // zero: none, or none that can be read
-	etag         string    // the whole tag as it was sent; "" without a valid one
+	lastModified     time.Time // zero: none, or none that can be read
+	lastModifiedText string    // as it was sent; "" with none that can be read
+	etag             string    // the whole tag as it was sent; "" without a valid one
 
 	vary []string // nominated fields in canonical form, sorted, each once
 
@@ -36,7 +35,9 @@ func readFacts(m *Meta, p *policy) *facts {
 	if t, ok := oneDate(m.Header["Date"], m.ResponseTime); ok {
 		f.date = t
 	}
-	f.lastModified, _ = oneDate(m.Header["Last-Modified"], m.ResponseTime)
+	if t, ok := oneDate(m.Header["Last-Modified"], m.ResponseTime); ok {
+		f.lastModified, f.lastModifiedText = t, m.Header["Last-Modified"][0]
+	}
 	f.etag = oneETag(m.Header["Etag"])
 	f.vary, _ = nominated(m.Header["Vary"])
 	return f
@@ -110,7 +111,7 @@ func (f *facts) weigh(req *requestDirectives, age, ttl time.Duration, p *policy)
 		tooOld = want < 0 || req.maxAge.duration() == 0
 	}
 	freshEnough := ttl > 0 && !tooOld
-	if req.minFresh.given() && (!req.minFresh.valid() || want < req.minFresh.duration()) {
+	if req.minFresh.given() && (!req.minFresh.valid() || ttl < req.minFresh.duration()) {
 		return mustValidate, "min-fresh in the request"
 	}
 	if freshEnough {
@@ -122,10 +123,19 @@ func (f *facts) weigh(req *requestDirectives, age, ttl time.Duration, p *policy)
 	if tooOld {
 		return mustValidate, "max-age in the request"
 	}
-	if w := f.directives.staleWhileRevalidate; w.valid() && f.mayBeStaleFor(p) && -ttl <= w.duration() {
+	if w := p.staleWindow(f.directives.staleWhileRevalidate, p.staleWhileRevalidate); w > 0 && f.mayBeStaleFor(p) && -ttl <= w {
 		return useWhileRevalidating, ""
 	}
 	return mustValidate, "stale"
+}
+
+// staleWindow is how long a response may be used after it became stale: what it
+// tells, or else what the cache adds.
+func (p *policy) staleWindow(told deltaSeconds, added time.Duration) time.Duration {
+	if told.given() {
+		return told.duration()
+	}
+	return added
 }
 
 // takesStale reports whether max-stale covers that much staleness.
@@ -156,18 +166,28 @@ func (p *policy) mayAnswerError(f *facts, req *requestDirectives, now time.Time)
 	}
 	age, known := f.age(now)
 	staleness := age - f.lifetime
-	if window := f.directives.staleIfError; window.valid() {
-		if f.mayBeStaleFor(p) && known && staleness <= window.duration() {
-			return true
-		}
-		// The origin has said how long, and that is over.
-		return false
-	}
-	if !f.mayBeStale() {
-		return false
-	}
-	if req.staleIfError.valid() && known && staleness <= req.staleIfError.duration() {
+	told := f.directives.staleIfError
+	if window := p.staleWindow(told, p.staleIfError); window > 0 && known && staleness <= window && f.mayBeStaleFor(p) {
 		return true
 	}
+	switch {
+	case !f.mayBeStale():
+		return false
+	case req.staleIfError.valid() && known && staleness <= req.staleIfError.duration():
+		return true
+	case told.given() || req.staleIfError.given():
+		// Who says how long does not take longer.
+		return false
+	}
 	return p.staleOnError
+}
+
+// isServerError reports whether a status is one that stale-if-error and
+// CacheStaleOnError are for. RFC 5861 section 4.
+func isServerError(status int) bool {
+	switch status {
+	case 500, 502, 503, 504:
+		return true
+	}
+	return false
 }

@@ -47,31 +47,69 @@ func latest(offered []*facts, fits func(*facts) bool) []int {
 // freshened returns the metadata of a stored response after a 304, or a HEAD
 // that fits, has told what is new: RFC 9111 sections 3.2 and 4.3.4.
 func (p *policy) freshened(m *Meta, h http.Header, requested, received time.Time) *Meta {
-	d := parseResponseDirectives(h, p.targets)
+	d := p.directivesAfter(m.Header, h)
 	n := m.Clone()
 	n.RequestTime, n.ResponseTime, n.Invalid = requested, received, false
-	n.Header = make(http.Header, len(m.Header)+len(h))
-	for name, values := range m.Header {
-		n.Header[name] = values
-	}
 	// An Age of the old response says nothing of the new one.
 	delete(n.Header, "Age")
 	for name, values := range h {
-		if p.keeps(name, h, &d) && !describesBody(name) {
-			n.Header[name] = values
+		if !p.keeps(name, h, &d) || boundToBody(name) || name == "Set-Cookie" && !p.cookieIsPublic(&d) {
+			continue
 		}
+		n.Header[name] = values
 	}
+	addDate(n.Header, received)
 	return n
 }
 
-// describesBody names the fields that tell how the stored bytes are to be read.
-// They stay as they were when the bytes came: RFC 9111 section 3.2.
-func describesBody(name string) bool {
+// boundToBody names the fields that the stored bytes depend on. They stay as
+// they were when the bytes came: RFC 9111 section 3.2.
+func boundToBody(name string) bool {
 	switch name {
-	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Type":
+	case "Content-Length", "Content-Encoding", "Content-Range":
 		return true
 	}
 	return false
+}
+
+// directivesAfter are the directives of a stored header once the fields of h
+// have taken their places in it.
+func (p *policy) directivesAfter(stored, h http.Header) responseDirectives {
+	merged := http.Header{"Cache-Control": stored["Cache-Control"]}
+	if v, ok := h["Cache-Control"]; ok {
+		merged["Cache-Control"] = v
+	}
+	for _, name := range p.targets {
+		if v, ok := h[name]; ok {
+			merged[name] = v
+		} else if v, ok := stored[name]; ok {
+			merged[name] = v
+		}
+	}
+	return parseResponseDirectives(merged, p.targets)
+}
+
+// mayFreshen tells whether what a 304, or a response to HEAD, says may be stored
+// at all. If not, it is good for the one who asked, and the stored response stays
+// as it was; if it says that nothing of it may be stored any more, gone is true
+// and the stored response has to go. RFC 9111 sections 3, 3.5 and 5.2.2.
+func (p *policy) mayFreshen(m *Meta, x *exchange) (why refusal, gone bool) {
+	d := p.directivesAfter(m.Header, x.header)
+	switch {
+	case x.request.noStore && !p.ignoreCacheControl:
+		return "no-store in the request", false
+	case !validFields(x.header):
+		return "a header field that is not valid", false
+	case d.noStore && !(d.mustUnderstand && understood(m.Status)) && !p.storeNoStore:
+		return "no-store in the response", true
+	case d.private && !p.storePrivate:
+		return "private in the response", true
+	case variesOnAll(x.header["Vary"]):
+		return "Vary: * never matches", true
+	case authorized(x.requestHeader, &d):
+		return "Authorization in the request, without public, must-revalidate or s-maxage", false
+	}
+	return "", false
 }
 
 // headVerdict is what a response to HEAD does to a stored response to GET.
@@ -90,7 +128,7 @@ func byHead(f *facts, m *Meta, status int, h http.Header, now time.Time) headVer
 		return headNothing
 	}
 	if lines := h["Etag"]; len(lines) > 0 {
-		if tag := oneETag(lines); f.etag == "" || !weakEqual(tag, f.etag) {
+		if tag := oneETag(lines); tag == "" || tag != f.etag {
 			return headInvalidates
 		}
 	}

@@ -25,7 +25,7 @@ func parseDate(s string, now time.Time) (time.Time, bool) {
 // parseIMFFixdate reads "Sun, 06 Nov 1994 08:49:37 GMT".
 func parseIMFFixdate(s string) (time.Time, bool) {
 	if len(s) != 29 || !foldIn(s[:3], shortDays) || s[4] != ' ' || s[7] != ' ' || s[11] != ' ' || s[16] != ' ' ||
-		!strings.EqualFold(s[25:], " GMT") {
+		!sameFold(s[25:], " GMT") {
 		return time.Time{}, false
 	}
 	year, ok := digits(s[12:16])
@@ -39,7 +39,7 @@ func parseIMFFixdate(s string) (time.Time, bool) {
 func parseRFC850Date(s string, comma int, now time.Time) (time.Time, bool) {
 	day, s := s[:comma], s[comma+1:]
 	if len(s) != 23 || !foldIn(day, longDays) || s[0] != ' ' || s[3] != '-' || s[7] != '-' || s[10] != ' ' ||
-		!strings.EqualFold(s[19:], " GMT") {
+		!sameFold(s[19:], " GMT") {
 		return time.Time{}, false
 	}
 	year, ok := digits(s[8:10])
@@ -112,16 +112,22 @@ const (
 	months    = "JanFebMarAprMayJunJulAugSepOctNovDec"
 )
 
-var longDays = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
+const longDays = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
 
 // foldIndex is the place of a name of three letters in a row of such names.
 func foldIndex(s, names string) int {
 	for i := 0; i < len(names); i += 3 {
-		if strings.EqualFold(s, names[i:i+3]) {
+		if sameFold(s, names[i:i+3]) {
 			return i / 3
 		}
 	}
 	return -1
+}
+
+// sameFold compares without regard to case, in ASCII alone: strings.EqualFold
+// takes the long s of "ſunday" for an s.
+func sameFold(a, b string) bool {
+	return len(a) == len(b) && strings.EqualFold(a, b)
 }
 
 // foldIn reports whether s is one of the names.
@@ -132,7 +138,7 @@ func foldIn(s, names string) bool {
 	for more := true; more; {
 		var one string
 		one, names, more = strings.Cut(names, " ")
-		if strings.EqualFold(s, one) {
+		if sameFold(s, one) {
 			return true
 		}
 	}

@@ -29,7 +29,7 @@ type freshness struct {
 
 // explicit reports whether the origin told the lifetime.
 func (l freshness) explicit() bool {
-	return l.source == lifeSMaxAge || l.source == lifeMaxAge || l.source == lifeExpires
+	return l.source == lifeSMaxAge || l.source == lifeMaxAge || l.source == lifeExpires || l.source == lifeOverride
 }
 
 // lifetimeOf is RFC 9111 sections 4.2.1 and 4.2.2, within the policy's limits.

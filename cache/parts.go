@@ -3,7 +3,9 @@ package cache
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // parseContentRange reads the Content-Range of a 206; length is -1 where the
@@ -31,6 +33,7 @@ func parseContentRange(h http.Header) (p Part, length int64, ok bool) {
 	ok3 := true
 	if total != "*" {
 		length, ok3 = parsePosition(total)
+		ok3 = ok3 && length != 1<<63-1
 	}
 	if !ok1 || !ok2 || !ok3 || end < start || end == 1<<63-1 || length >= 0 && end >= length {
 		return Part{}, 0, false
@@ -38,15 +41,12 @@ func parseContentRange(h http.Header) (p Part, length int64, ok bool) {
 	return Part{start, end + 1}, length, true
 }
 
-// storablePart tells whether a 206 may be stored: one range, and a strong
-// validator by which it can be told to belong to others. RFC 9111 section 3.3
-// and 3.4.
+// storablePart tells whether a 206 may be stored: it has to tell which bytes it
+// holds. Without a strong validator it can be used, but not added to. RFC 9111
+// section 3.3.
 func storablePart(h http.Header) refusal {
 	if _, _, ok := parseContentRange(h); !ok {
 		return "partial content without one readable Content-Range"
-	}
-	if !strongETag(oneETag(h["Etag"])) {
-		return "partial content without a strong validator"
 	}
 	return ""
 }
@@ -62,12 +62,58 @@ func combinable(f *facts, m *Meta, h http.Header) bool {
 	return length < 0 || m.Length < 0 || length == m.Length
 }
 
+// combined returns the metadata of a stored response to which the part of a 206
+// was added that is combinable with it: RFC 9111 section 3.4. With the last part
+// that was missing it becomes a complete 200.
+func (p *policy) combined(m *Meta, h http.Header, requested, received time.Time) *Meta {
+	n := p.freshened(m, h, requested, received)
+	part, length, _ := parseContentRange(h)
+	if n.Length < 0 {
+		n.Length = length
+	}
+	n.Parts = addPart(m.coverage(), part)
+	delete(n.Header, "Content-Range")
+	delete(n.Header, "Content-Length")
+	if n.Length >= 0 && covered(n.Parts, Part{0, n.Length}) {
+		n.Parts = nil
+		n.Status = http.StatusOK
+		n.Header["Content-Length"] = []string{strconv.FormatInt(n.Length, 10)}
+	}
+	return n
+}
+
 // coverage returns the parts of a body that are stored.
 func (m *Meta) coverage() []Part {
 	if len(m.Parts) == 0 && m.Length >= 0 {
 		return []Part{{0, m.Length}}
 	}
 	return m.Parts
+}
+
+// storedRanges turns ranges into parts of a stored body, as resolve does. ok is
+// false when some byte of them is not stored: then the origin has to be asked.
+// Where the length is not known, that is what every range without both ends is.
+func (m *Meta) storedRanges(specs []rangeSpec) (parts []Part, whole, ok bool) {
+	length := m.Length
+	if length < 0 {
+		for _, r := range specs {
+			if r.first < 0 || r.last < 0 || r.last == 1<<63-1 {
+				return nil, false, false
+			}
+			length = max(length, r.last+1)
+		}
+	}
+	parts, whole = resolve(specs, length)
+	have := m.coverage()
+	for _, p := range parts {
+		if !covered(have, p) {
+			return nil, false, false
+		}
+	}
+	if whole && !covered(have, Part{0, length}) {
+		whole = false
+	}
+	return parts, whole, true
 }
 
 // covered reports whether all of p is among the parts.

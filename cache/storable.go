@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"net/url"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -36,6 +37,10 @@ type policy struct {
 	lastModifiedFactor float64       // CacheLastModifiedFactor; 0: 0.1, negative: no heuristic
 	heuristicMax       time.Duration // largest lifetime by Last-Modified; 0: 24 hours
 
+	// staleWhileRevalidate and staleIfError are windows for responses that tell
+	// none.
+	staleWhileRevalidate, staleIfError time.Duration
+
 	// targets are the targeted fields that this cache obeys, the most wanted
 	// first, in canonical form. RFC 9213 section 2.2.
 	targets []string
@@ -55,7 +60,7 @@ type refusal string
 // exchange is a request and its response as the rules of storing see them.
 type exchange struct {
 	method        string
-	query         bool // the URL has a query
+	target        *url.URL // nil: without a query, and no response to POST is stored
 	requestHeader http.Header
 	request       requestDirectives
 
@@ -64,13 +69,24 @@ type exchange struct {
 	response responseDirectives
 
 	requestTime, responseTime time.Time
+
+	// ttl is the lifetime that the cache's owner gives it; nil for none.
+	ttl *time.Duration
+}
+
+// freshness is for how long the response would be fresh.
+func (x *exchange) freshness(p *policy) freshness {
+	if x.ttl != nil {
+		return freshness{*x.ttl, lifeOverride}
+	}
+	return p.lifetimeOf(&x.response, x.status, x.header, x.responseTime)
 }
 
 // storable tells whether the response may be stored: RFC 9111 section 3.
 func (p *policy) storable(x *exchange) refusal {
 	d := &x.response
 	switch {
-	case x.method != http.MethodGet:
+	case x.method != http.MethodGet && !p.postIsGet(x):
 		return "only responses to GET are stored"
 	case x.status < 200 || x.status > 599:
 		return "the status is not a final one"
@@ -85,11 +101,13 @@ func (p *policy) storable(x *exchange) refusal {
 		return "no-store in the response"
 	case d.private && !p.storePrivate:
 		return "private in the response"
+	case !validFields(x.header):
+		return "a header field that is not valid"
 	case variesOnAll(x.header["Vary"]):
 		return "Vary: * never matches"
-	case len(x.requestHeader["Authorization"]) > 0 && !d.public && !d.mustRevalidate && !d.sMaxAge.valid():
+	case authorized(x.requestHeader, d):
 		return "Authorization in the request, without public, must-revalidate or s-maxage"
-	case len(x.header["Set-Cookie"]) > 0 && !p.storeSetCookie && !p.cookieIsPublic(d):
+	case len(x.header["Set-Cookie"]) > 0 && !p.cookieIsPublic(d):
 		return "Set-Cookie without public or s-maxage"
 	}
 	if x.status == http.StatusPartialContent {
@@ -100,33 +118,67 @@ func (p *policy) storable(x *exchange) refusal {
 	return p.worthKeeping(x)
 }
 
-// cookieIsPublic reports whether a response says of itself that anybody may
-// have it, by public, s-maxage, or a targeted field, or is a cookie-free one by private="Set-Cookie".
+// authorized reports whether a response is for the one who showed credentials
+// and nobody else: RFC 9111 section 3.5.
+func authorized(request http.Header, d *responseDirectives) bool {
+	return len(request["Authorization"]) > 0 && !d.public && !d.mustRevalidate && !d.sMaxAge.valid()
+}
+
+// cookieIsPublic reports whether a response with Set-Cookie may go to everybody:
+// it says so by public, s-maxage or a targeted field, or its cookie is left out.
 func (p *policy) cookieIsPublic(d *responseDirectives) bool {
-	return d.public || d.sMaxAge.valid() || d.target != "" && d.maxAge.valid() ||
+	return p.storeSetCookie || d.public || d.sMaxAge.valid() || d.target != "" && d.maxAge.valid() ||
 		holds(d.privateFields, "Set-Cookie") || holds(d.noCacheFields, "Set-Cookie") || holds(p.ignoreHeaders, "Set-Cookie")
+}
+
+// postIsGet reports whether a response to POST is one that a GET of the same URI
+// would have: it says so by Content-Location, and tells its lifetime. RFC 9110
+// section 9.3.3.
+func (p *policy) postIsGet(x *exchange) bool {
+	if x.method != http.MethodPost || x.status != http.StatusOK || x.target == nil || len(x.header["Content-Location"]) != 1 {
+		return false
+	}
+	u, err := x.target.Parse(x.header["Content-Location"][0])
+	return err == nil && sameOrigin(u, x.target) && u.EscapedPath() == x.target.EscapedPath() && u.RawQuery == x.target.RawQuery &&
+		x.freshness(p).explicit()
+}
+
+// validFields reports whether a header can be written out and read back as it
+// is: names are tokens, and nothing in a value ends it.
+func validFields(h http.Header) bool {
+	for name, values := range h {
+		if !httpguts.ValidHeaderFieldName(name) {
+			return false
+		}
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldValue(v) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // worthKeeping tells whether a response that may be stored can ever be used.
 func (p *policy) worthKeeping(x *exchange) refusal {
 	d := &x.response
-	explicit := d.public || d.maxAge.given() || d.sMaxAge.given() || len(x.header["Expires"]) > 0 && d.target == ""
+	explicit := x.ttl != nil || d.public || d.maxAge.given() || d.sMaxAge.given() || len(x.header["Expires"]) > 0 && d.target == ""
 	if !explicit && !heuristicStatus(x.status) && !(d.private && p.storePrivate) {
 		return "the status is not cacheable without an explicit lifetime"
 	}
-	life := p.lifetimeOf(d, x.status, x.header, x.responseTime)
-	if p.queryNeedsExpiry && x.query && !life.explicit() {
+	life := x.freshness(p)
+	if p.queryNeedsExpiry && x.target != nil && x.target.RawQuery != "" && !life.explicit() {
 		return "query without an explicit lifetime"
 	}
-	if hasValidator(x.header) || p.ignoreNoLastMod && !d.noCache {
+	if hasValidator(x.header, x.responseTime) {
 		return ""
 	}
 	switch {
 	case d.noCache:
 		return "no-cache without a validator"
-	case life.source == lifeNone:
+	case life.source == lifeNone, life.source == lifeDefault && !p.ignoreNoLastMod:
 		return "neither a lifetime nor a validator"
-	case p.storeExpired || d.staleIfError.valid() || d.staleWhileRevalidate.valid():
+	case p.storeExpired || p.staleWindow(d.staleIfError, p.staleIfError) > 0 || p.staleWindow(d.staleWhileRevalidate, p.staleWhileRevalidate) > 0:
 		return ""
 	case life.source == lifeBroken:
 		return "a broken lifetime and no validator"
@@ -138,8 +190,9 @@ func (p *policy) worthKeeping(x *exchange) refusal {
 }
 
 // hasValidator reports whether the response can be validated later.
-func hasValidator(h http.Header) bool {
-	return len(h["Etag"]) > 0 || len(h["Last-Modified"]) > 0
+func hasValidator(h http.Header, now time.Time) bool {
+	_, dated := oneDate(h["Last-Modified"], now)
+	return dated || oneETag(h["Etag"]) != ""
 }
 
 // understood reports whether the meaning of a status is known here. RFC 9111
@@ -185,6 +238,14 @@ func perConnection(name string) bool {
 		return true
 	}
 	return false
+}
+
+// addDate gives a header that has no Date the time when it came: RFC 9110
+// section 6.6.1.
+func addDate(h http.Header, received time.Time) {
+	if len(h["Date"]) == 0 {
+		h["Date"] = []string{received.UTC().Format(http.TimeFormat)}
+	}
 }
 
 func holds(names []string, name string) bool {

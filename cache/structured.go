@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"strconv"
 	"strings"
 )
 
@@ -34,33 +35,37 @@ func parseTargeted(lines []string) (d responseDirectives, ok bool) {
 		}
 	}
 	for key, item := range members {
-		d.takeTargeted(key, item)
+		if !d.takeTargeted(key, item) {
+			return responseDirectives{}, false
+		}
 	}
 	return d, true
 }
 
-// takeTargeted takes one member of the right type; others do not count.
-func (d *responseDirectives) takeTargeted(key string, item sfItem) {
-	switch item.kind {
-	case sfInteger:
-		if item.n >= 0 {
-			n := deltaSeconds{uint32(min(item.n, maxDelta)), deltaValid}
-			switch key {
-			case "max-age":
-				d.maxAge = n
-			case "s-maxage":
-				d.sMaxAge = n
-			case "stale-while-revalidate":
-				d.staleWhileRevalidate = n
-			case "stale-if-error":
-				d.staleIfError = n
-			}
+// takeTargeted takes one member. It reports whether a directive that is known
+// here has the type that it must have; if not, nothing of the field is believed.
+func (d *responseDirectives) takeTargeted(key string, item sfItem) bool {
+	switch key {
+	case "max-age", "s-maxage", "stale-while-revalidate", "stale-if-error":
+		if item.kind != sfInteger {
+			return false
 		}
-	case sfTrue:
-		d.take(key, argument{})
-	case sfString:
-		if key == "no-cache" || key == "private" {
+		// One below zero is a number, but none of seconds: broken, thus stale.
+		d.take(key, argument{text: strconv.FormatInt(item.n, 10), kind: argToken})
+	case "no-cache", "private":
+		if item.kind == sfString {
 			d.take(key, argument{text: item.text, kind: argQuoted})
+			return true
+		}
+		fallthrough
+	case "no-store", "no-transform", "must-revalidate", "proxy-revalidate", "must-understand", "public", "immutable":
+		switch item.kind {
+		case sfTrue:
+			d.take(key, argument{})
+		case sfFalse:
+		default:
+			return false
 		}
 	}
+	return true
 }

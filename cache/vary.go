@@ -114,12 +114,34 @@ func normalValue(name string, lines []string) string {
 				if b.Len() > 0 {
 					b.WriteByte(',')
 				}
-				b.WriteString(one)
+				writeMember(&b, name, one)
 			}
 			line = strings.TrimPrefix(line[n:], ",")
 		}
 	}
 	return b.String()
+}
+
+// writeMember writes one member of a list. Languages and codings have no case,
+// and blanks around a weight mean nothing.
+func writeMember(b *strings.Builder, name, one string) {
+	switch name {
+	case "Accept-Language", "Accept-Encoding":
+		for i := 0; i < len(one); i++ {
+			if c := one[i]; !isBlank(c) {
+				b.WriteByte(lower(c))
+			}
+		}
+	default:
+		b.WriteString(one)
+	}
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c |= 0x20
+	}
+	return c
 }
 
 // memberLength is the length of the first member of a list: up to a comma
