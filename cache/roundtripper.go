@@ -221,8 +221,7 @@ func (v *visit) answerResponse(f *flight) (resp *http.Response, err error, again
 	res.forwardedStatus = f.status
 	switch f.outcome {
 	case outcomeStored:
-		c.counters.misses.Add(1)
-		res.Outcome, res.Stored = OutcomeMiss, true
+		v.countStored(f)
 		own := f.meta.Clone()
 		own.Header = f.header
 		return v.streamResponse(f, own, f.own), nil, false
