@@ -265,12 +265,12 @@ func (l *lookup) why() string {
 	return "not in the cache"
 }
 
-// dismiss notes that the leader's client has left. It is false if its writer is
-// in use, so that it has to stay.
+// dismiss notes that the leader's client has left. It is false if the answer is
+// the leader's already, so that it has to stay.
 func (f *flight) dismiss() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.directing {
+	if f.directing || f.lent {
 		f.cancel()
 		return false
 	}
