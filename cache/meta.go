@@ -2,13 +2,18 @@
 package cache
 
 import (
+	"maps"
 	"net/http"
+	"slices"
+	"sync/atomic"
 	"time"
 )
 
 // Meta is what a cache knows of a stored response, apart from the body.
 type Meta struct {
-	// Key is the cache key: method and URI, RFC 9111 section 2.
+	// Key is the cache key, RFC 9111 section 2: the URI, as in
+	// "http://example.org/path?query". The method is left out, since answers to
+	// GET alone are stored.
 	Key string
 
 	// Status, Header and Trailer are those of the response, without what
@@ -30,12 +35,49 @@ type Meta struct {
 	Length int64
 	Parts  []Part
 
+	// TTL is the freshness lifetime that the cache's own rules gave the
+	// response, in place of the one that it tells itself; nil means that they
+	// did not.
+	TTL *time.Duration
+
 	// Tags are surrogate keys, by which many responses can be purged at once.
 	Tags []string
 
 	// Invalid means that it may not be used without validation: it was purged
 	// softly or invalidated. RFC 9111 section 4.4.
 	Invalid bool
+
+	// worked is what a cache has read from the rest, so that a hit need not
+	// parse.
+	worked atomic.Pointer[workedFacts]
+}
+
+// Clone returns a copy that may be changed. Maps and slices have their own
+// memory; the values of a field are shared.
+func (m *Meta) Clone() *Meta {
+	return &Meta{
+		Key: m.Key, Status: m.Status,
+		Header: maps.Clone(m.Header), Trailer: maps.Clone(m.Trailer), Vary: maps.Clone(m.Vary),
+		RequestTime: m.RequestTime, ResponseTime: m.ResponseTime,
+		Length: m.Length, Parts: slices.Clone(m.Parts), TTL: m.TTL, Tags: slices.Clone(m.Tags),
+		Invalid: m.Invalid,
+	}
+}
+
+// workedFacts are facts by the rules of one policy.
+type workedFacts struct {
+	policy *policy
+	facts  *facts
+}
+
+// factsBy returns the facts by the rules of p, which must not change any more.
+func (m *Meta) factsBy(p *policy) *facts {
+	if w := m.worked.Load(); w != nil && w.policy == p {
+		return w.facts
+	}
+	f := readFacts(m, p)
+	m.worked.Store(&workedFacts{p, f})
+	return f
 }
 
 // Part is a range of a body, as offsets: Start is in it, End is not. The bytes

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"io"
 )
 
@@ -10,7 +11,8 @@ import (
 // affair, not the store's. Methods may be called by any goroutine at any time.
 type Store interface {
 	// Get returns what is stored under key, the newest first, and nothing at
-	// all if there is nothing. It compares whole keys.
+	// all if there is nothing. It compares whole keys. Nobody may change the
+	// slice, so that it may be the store's own.
 	Get(ctx context.Context, key string) ([]Entry, error)
 
 	// Create begins to store a response. Nobody sees it before Commit.
@@ -27,6 +29,26 @@ type Store interface {
 	// Walk calls f with each stored response until it returns false. What is
 	// stored meanwhile may be left out.
 	Walk(ctx context.Context, f func(Entry) bool) error
+}
+
+// Tagged is a Store that finds responses by surrogate key without a walk.
+type Tagged interface {
+	// Tagged returns what has tag among its Tags.
+	Tagged(ctx context.Context, tag string) ([]Entry, error)
+}
+
+// Measured is a Store that knows its figures.
+type Measured interface {
+	Stats() StoreStats
+}
+
+// StoreStats are the figures of a store at one moment.
+type StoreStats struct {
+	Entries   int64 `json:"entries"`
+	Bytes     int64 `json:"bytes"`     // of bodies and metadata
+	MaxBytes  int64 `json:"maxBytes"`  // 0 if there is no limit
+	Evictions int64 `json:"evictions"` // responses taken out to make room
+	Errors    int64 `json:"errors"`    // operations that failed
 }
 
 // Entry is one stored response.
@@ -72,3 +94,7 @@ type ReaderAtCloser interface {
 	io.ReaderAt
 	io.Closer
 }
+
+// ErrTooLarge is what a Writer returns, or wraps, when a body is larger than
+// the store ever keeps. It is no failure: the answer is passed on unstored.
+var ErrTooLarge = errors.New("cache: body is larger than the store keeps")
