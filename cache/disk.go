@@ -262,70 +262,48 @@ func (d *Disk) Get(ctx context.Context, key string) ([]Entry, error) {
 	}
 	s := d.shard(h)
 	s.mu.Lock()
-	n := s.variants(h)
-	if n == 0 {
+	head, ok := s.heads[h]
+	if !ok {
 		s.mu.Unlock()
 		return nil, nil
 	}
-	entries := make([]Entry, 0, n)
-	var cold []diskName
-	for at := s.heads[h]; at != none; at = s.records[at].next {
-		name := s.records[at].name
+	if r := &s.records[head]; r.next == none {
+		// Of several, the one that is opened is the one that is used.
+		touch := s.touch(head, time.Now())
+		name := r.name
 		e := s.hot.byID[name.id]
-		if e == nil {
-			// Its place is kept.
-			cold = append(cold, name)
-			entries = append(entries, nil)
-			continue
+		if e != nil {
+			s.hot.use(e)
 		}
-		s.hot.use(e)
-		if e.meta.Key == key {
+		s.mu.Unlock()
+		if touch {
+			d.touch(name)
+		}
+		if e == nil {
+			e = d.entry(name, true)
+		}
+		if e == nil || e.meta.Key != key {
+			return nil, nil
+		}
+		return e.self[:], nil
+	}
+	names := s.variants(head)
+	s.mu.Unlock()
+	entries := make([]Entry, 0, len(names))
+	for _, n := range names {
+		if e := d.entry(n, true); e != nil && e.meta.Key == key {
 			entries = append(entries, e)
 		}
 	}
-	touch := false
-	var first diskName
-	if n == 1 {
-		// Of several, the one that is opened is the one that is used.
-		first = s.records[s.heads[h]].name
-		touch = s.touch(s.heads[h], time.Now())
-	}
-	s.mu.Unlock()
-	if touch {
-		d.touch(first)
-	}
-	if len(cold) == 0 {
-		return entries, nil
-	}
-	return d.fill(entries, cold, key), nil
+	return entries, nil
 }
 
-// fill puts entries that are not hot in their places.
-func (d *Disk) fill(entries []Entry, cold []diskName, key string) []Entry {
-	found := entries[:0]
-	for _, e := range entries {
-		if e == nil {
-			name := cold[0]
-			cold = cold[1:]
-			read := d.entry(name, true)
-			if read == nil || read.meta.Key != key {
-				continue
-			}
-			e = read
-		}
-		found = append(found, e)
+// variants returns the names of a record and those after it.
+func (s *diskShard) variants(at int32) (names []diskName) {
+	for ; at != none; at = s.records[at].next {
+		names = append(names, s.records[at].name)
 	}
-	return found
-}
-
-// variants is the number of records of a hash.
-func (s *diskShard) variants(h diskHash) (n int) {
-	at, ok := s.heads[h]
-	for ok && at != none {
-		n++
-		at = s.records[at].next
-	}
-	return n
+	return names
 }
 
 // touch notes that a record is used, and reports whether that should be noted
@@ -374,7 +352,7 @@ func (d *Disk) Update(ctx context.Context, entry Entry, meta *Meta) error {
 	if err != nil {
 		return err
 	}
-	d.swap(&diskEntry{disk: d, name: e.name, meta: meta, body: e.body, cost: entryCost(size)}, size, 0)
+	d.swap(newEntry(d, e.name, meta, e.body, size), size, 0)
 	return nil
 }
 

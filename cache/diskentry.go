@@ -25,6 +25,8 @@ type diskEntry struct {
 	body *diskBody
 	cost int // about how much memory the metadata takes
 
+	self [1]Entry // what Get returns when there is no other
+
 	up, down *diskEntry // neighbours among the hot; guarded by the shard's lock
 }
 
@@ -44,6 +46,13 @@ type seenBlocks struct {
 	stamp fileStamp
 	bits  []uint64
 	left  int
+}
+
+// newEntry returns an entry whose metadata takes size bytes on the disk.
+func newEntry(d *Disk, n diskName, meta *Meta, body *diskBody, size int) *diskEntry {
+	e := &diskEntry{disk: d, name: n, meta: meta, body: body, cost: entryCost(size)}
+	e.self[0] = e
+	return e
 }
 
 func (e *diskEntry) Meta() *Meta { return e.meta }

@@ -136,6 +136,9 @@ func (d *Disk) entry(n diskName, keep bool) *diskEntry {
 		if at != none {
 			changes = s.records[at].changes
 		}
+		if e != nil && keep {
+			s.hot.use(e)
+		}
 		s.mu.Unlock()
 		switch {
 		case at == none:
@@ -209,5 +212,5 @@ func (d *Disk) readEntry(n diskName) (*diskEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &diskEntry{disk: d, name: n, meta: meta, body: &diskBody{bodySums: body}, cost: entryCost(size)}, nil
+	return newEntry(d, n, meta, &diskBody{bodySums: body}, size), nil
 }

@@ -12,10 +12,6 @@ import (
 	"sync/atomic"
 )
 
-// ErrTooLarge is returned, wrapped, for a body that is larger than all that a
-// store may hold.
-var ErrTooLarge = errors.New("cache: larger than the store")
-
 // diskWriter stores one response. The file of its body is locked until Commit
 // or Abort, so that nobody takes it for one whose writer died.
 type diskWriter struct {
@@ -188,7 +184,7 @@ func (w *diskWriter) commit(meta *Meta, old []Entry) error {
 		return err
 	}
 	w.release()
-	e := &diskEntry{disk: d, name: w.name, meta: meta, body: &diskBody{bodySums: w.body}, cost: entryCost(size)}
+	e := newEntry(d, w.name, meta, &diskBody{bodySums: w.body}, size)
 	d.swap(e, size, w.name.old)
 	if w.name.old != 0 {
 		d.unlink(replaced.name)

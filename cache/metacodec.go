@@ -21,7 +21,10 @@ var ErrDamaged = errors.New("cache: stored data is damaged")
 const metaVersion = "mpm\x01"
 
 // Flags of encoded metadata.
-const flagInvalid = 1
+const (
+	flagInvalid = 1 << iota
+	flagTTL
+)
 
 // castagnoli is the polynomial that processors compute.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -39,20 +42,26 @@ func (m *Meta) AppendBinary(b []byte) ([]byte, error) {
 	if m.Invalid {
 		flags |= flagInvalid
 	}
+	if m.TTL != nil {
+		flags |= flagTTL
+	}
 	b = binary.AppendUvarint(b, flags)
-	b = appendString(b, m.Key)
+	b = encodeString(b, m.Key)
 	b = binary.AppendVarint(b, int64(m.Status))
-	b = appendTime(b, m.RequestTime)
-	b = appendTime(b, m.ResponseTime)
+	b = encodeTime(b, m.RequestTime)
+	b = encodeTime(b, m.ResponseTime)
 	b = binary.AppendVarint(b, m.Length)
 	b = binary.AppendUvarint(b, uint64(len(m.Parts)))
 	for _, p := range m.Parts {
 		b = binary.AppendVarint(b, p.Start)
 		b = binary.AppendVarint(b, p.End)
 	}
-	b = appendStrings(b, m.Tags)
+	if m.TTL != nil {
+		b = binary.AppendVarint(b, int64(*m.TTL))
+	}
+	b = encodeStrings(b, m.Tags)
 	for _, h := range []http.Header{m.Header, m.Trailer, m.Vary} {
-		b = appendHeader(b, h)
+		b = encodeHeader(b, h)
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli)), nil
 }
@@ -60,26 +69,26 @@ func (m *Meta) AppendBinary(b []byte) ([]byte, error) {
 // MarshalBinary returns the encoded metadata; see AppendBinary.
 func (m *Meta) MarshalBinary() ([]byte, error) { return m.AppendBinary(nil) }
 
-func appendString(b []byte, s string) []byte {
+func encodeString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-func appendStrings(b []byte, list []string) []byte {
+func encodeStrings(b []byte, list []string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	for _, s := range list {
-		b = appendString(b, s)
+		b = encodeString(b, s)
 	}
 	return b
 }
 
-func appendTime(b []byte, t time.Time) []byte {
+func encodeTime(b []byte, t time.Time) []byte {
 	return binary.AppendUvarint(binary.AppendVarint(b, t.Unix()), uint64(t.Nanosecond()))
 }
 
-func appendHeader(b []byte, h http.Header) []byte {
+func encodeHeader(b []byte, h http.Header) []byte {
 	b = binary.AppendUvarint(b, uint64(len(h)))
 	for _, name := range slices.Sorted(maps.Keys(h)) {
-		b = appendStrings(appendString(b, name), h[name])
+		b = encodeStrings(encodeString(b, name), h[name])
 	}
 	return b
 }
@@ -99,7 +108,7 @@ func (m *Meta) UnmarshalBinary(data []byte) error {
 	var n Meta
 	flags := d.uvarint()
 	n.Invalid = flags&flagInvalid != 0
-	if flags&^flagInvalid != 0 {
+	if flags&^(flagInvalid|flagTTL) != 0 {
 		d.fail("flags")
 	}
 	n.Key = d.string()
@@ -113,6 +122,10 @@ func (m *Meta) UnmarshalBinary(data []byte) error {
 			n.Parts[i] = Part{d.varint(), d.varint()}
 		}
 	}
+	if flags&flagTTL != 0 {
+		ttl := time.Duration(d.varint())
+		n.TTL = &ttl
+	}
 	n.Tags = d.strings()
 	n.Header, n.Trailer, n.Vary = d.header(), d.header(), d.header()
 	if d.left != "" {
@@ -121,7 +134,10 @@ func (m *Meta) UnmarshalBinary(data []byte) error {
 	if d.wrong != "" {
 		return fmt.Errorf("%w: %s in metadata", ErrDamaged, d.wrong)
 	}
-	*m = n
+	m.Key, m.Status, m.Header, m.Trailer, m.Vary = n.Key, n.Status, n.Header, n.Trailer, n.Vary
+	m.RequestTime, m.ResponseTime = n.RequestTime, n.ResponseTime
+	m.Length, m.Parts, m.TTL, m.Tags, m.Invalid = n.Length, n.Parts, n.TTL, n.Tags, n.Invalid
+	m.worked.Store(nil)
 	return nil
 }
 
