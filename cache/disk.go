@@ -71,7 +71,9 @@ type Disk struct {
 	// negative, none. Apache CacheDirLevels. DirLength is the number of
 	// characters, hexadecimal digits, of their names; if zero, 2. Apache
 	// CacheDirLength. Their product is at most 20. What was stored with other
-	// values is removed.
+	// values is removed. Up to 65536 directories, as many as the defaults make,
+	// stay when they become empty; making them is most of the cost of the first
+	// responses. DirLength 1 is as good for up to some 100,000 responses.
 	DirLevels, DirLength int
 
 	// MaxBytes limits the room that files take, each rounded up to 4 KiB; if
@@ -260,12 +262,27 @@ func (d *Disk) Get(ctx context.Context, key string) ([]Entry, error) {
 	if err := d.load(ctx, h); err != nil {
 		return nil, err
 	}
+	for range getTries - 1 {
+		if entries, complete := d.get(h, key); complete {
+			return entries, nil
+		}
+	}
+	entries, _ := d.get(h, key)
+	return entries, nil
+}
+
+// getTries is how often Get looks again when what it found was replaced before
+// it was read.
+const getTries = 20
+
+// get is complete unless an entry was removed between finding and reading it.
+func (d *Disk) get(h diskHash, key string) (entries []Entry, complete bool) {
 	s := d.shard(h)
 	s.mu.Lock()
 	head, ok := s.heads[h]
 	if !ok {
 		s.mu.Unlock()
-		return nil, nil
+		return nil, true
 	}
 	if r := &s.records[head]; r.next == none {
 		// Of several, the one that is opened is the one that is used.
@@ -282,20 +299,28 @@ func (d *Disk) Get(ctx context.Context, key string) ([]Entry, error) {
 		if e == nil {
 			e = d.entry(name, true)
 		}
-		if e == nil || e.meta.Key != key {
-			return nil, nil
+		switch {
+		case e == nil:
+			return nil, d.known(name)
+		case e.meta.Key != key:
+			return nil, true
 		}
-		return e.self[:], nil
+		return e.self[:], true
 	}
 	names := s.variants(head)
 	s.mu.Unlock()
-	entries := make([]Entry, 0, len(names))
+	entries = make([]Entry, 0, len(names))
+	complete = true
 	for _, n := range names {
-		if e := d.entry(n, true); e != nil && e.meta.Key == key {
+		e := d.entry(n, true)
+		switch {
+		case e == nil:
+			complete = complete && d.known(n)
+		case e.meta.Key == key:
 			entries = append(entries, e)
 		}
 	}
-	return entries, nil
+	return entries, complete
 }
 
 // variants returns the names of a record and those after it.

@@ -92,8 +92,16 @@ func (d *Disk) remove(path string) error {
 	return &fs.PathError{Op: "remove", Path: path, Err: err}
 }
 
+// manyDirs is the number of digits from which on a layout has so many
+// directories that empty ones are removed. Making one again costs many times
+// what a file costs.
+const manyDirs = 5
+
 // removeDirs removes the directories of a hash that have become empty.
 func (d *Disk) removeDirs(h diskHash) {
+	if d.layout.levels*d.layout.length < manyDirs {
+		return
+	}
 	dir := d.layout.dir(h)
 	for range d.layout.levels {
 		if d.try("remove", dir) != nil || syscall.Rmdir(dir) != nil {
