@@ -117,6 +117,8 @@ type Disk struct {
 	count   atomic.Int64   // records
 	lastID  atomic.Uint64
 	faults  diskFaults
+	evicted atomic.Int64
+	errors  atomic.Int64
 
 	scanned atomic.Bool   // all leaves are loaded
 	ready   chan struct{} // closed then, or at Close
@@ -422,6 +424,19 @@ func (d *Disk) Walk(ctx context.Context, f func(Entry) bool) error {
 		}
 	}
 	return nil
+}
+
+// Stats returns figures. Until the scan of the start has ended, they are of
+// what it has found so far.
+func (d *Disk) Stats() StoreStats {
+	s := StoreStats{
+		Entries: d.count.Load(), Bytes: d.used.Load(), MaxBytes: d.limit(),
+		Evictions: d.evicted.Load(), Errors: d.errors.Load(),
+	}
+	if d.MaxBytes < 0 {
+		s.MaxBytes = 0
+	}
+	return s
 }
 
 // names appends the names of some records, from a place on, and returns where

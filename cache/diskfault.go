@@ -36,6 +36,7 @@ func (f *diskFaults) pause(retry time.Duration) error {
 
 // fault notes an error of the file system and returns it.
 func (d *Disk) fault(op string, err error) error {
+	d.errors.Add(1)
 	f := &d.faults
 	f.mu.Lock()
 	first := f.cause == nil

@@ -238,6 +238,9 @@ func (d *Disk) loadLeaf(h diskHash, alone bool) ([]fs.DirEntry, error) {
 		}
 	}
 	d.loadFiles(files, alone)
+	if err == nil && len(list) == 0 {
+		d.removeDirs(h)
+	}
 	d.loading.Lock()
 	if d.loaded != nil {
 		d.loaded[dir] = struct{}{}

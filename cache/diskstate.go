@@ -101,6 +101,7 @@ func (d *Disk) evict() bool {
 		if !ok {
 			return false
 		}
+		d.evicted.Add(1)
 		if err := d.drop(n); err != nil {
 			d.fault("remove", err)
 		}

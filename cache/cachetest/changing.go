@@ -294,10 +294,10 @@ func closedBodies(k *kit) {
 			k.must(a.Close(), "Close of a body")
 			b, err := e.Open()
 			k.must(err, "Open")
+			a.Seek(50, io.SeekStart)
 			if n, err := a.Read(make([]byte, 10)); n > 0 || err == nil {
 				k.fail("Read of a closed body: %d bytes, error %v", n, err)
 			}
-			a.Seek(50, io.SeekStart)
 			a.Close()
 			k.rightBody(e, b)
 			k.must(b.Close(), "Close of a body")
