@@ -107,8 +107,9 @@ func (f *facts) weigh(req *requestDirectives, age, ttl time.Duration, p *policy)
 	// immutable: a mere reload of what is fresh needs no validation, RFC 8246
 	// section 2.
 	if req.maxAge.given() && !(f.directives.immutable && ttl > 0) {
-		want = min(want, req.maxAge.duration()-age)
-		tooOld = want < 0 || req.maxAge.duration() == 0
+		left := req.maxAge.duration() - age
+		tooOld = left < 0 || req.maxAge.duration() == 0
+		want = min(want, left)
 	}
 	freshEnough := ttl > 0 && !tooOld
 	if req.minFresh.given() && (!req.minFresh.valid() || ttl < req.minFresh.duration()) {

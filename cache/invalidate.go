@@ -7,10 +7,10 @@ import (
 )
 
 // safe reports whether a method is known to change nothing: RFC 9110 section
-// 9.2.1.
+// 9.2.1, and those that the registry of methods calls safe.
 func safe(method string) bool {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, "PROPFIND", "QUERY", "REPORT", "SEARCH":
 		return true
 	}
 	return false

@@ -65,7 +65,7 @@ func (p *policy) matches(f *facts, stored http.Header, request http.Header) bool
 			continue
 		}
 		// A field that is not there matches only one that is not there.
-		if len(a) == 0 || len(b) == 0 || normalValue(name, a) != normalValue(name, b) {
+		if len(a) == 0 || len(b) == 0 || !sameValue(name, a, b) {
 			return false
 		}
 	}
@@ -103,37 +103,65 @@ func (f *facts) preferredTo(g *facts) bool {
 	return f.date.After(g.date)
 }
 
-// normalValue joins the lines of a field and takes out the white space that
-// means nothing. RFC 9111 section 4.1.
-func normalValue(name string, lines []string) string {
-	var b strings.Builder
-	for _, line := range lines {
-		for line = strings.Trim(line, " \t"); line != ""; {
-			n := memberLength(name, line)
-			if one := strings.Trim(line[:n], " \t"); one != "" {
-				if b.Len() > 0 {
-					b.WriteByte(',')
-				}
-				writeMember(&b, name, one)
-			}
-			line = strings.TrimPrefix(line[n:], ",")
+// sameValue compares two values of a field as lists, without the white space and
+// the division into lines that mean nothing. RFC 9111 section 4.1.
+func sameValue(name string, a, b []string) bool {
+	x, y := members{name: name, lines: a}, members{name: name, lines: b}
+	for {
+		one, ok := x.next()
+		other, also := y.next()
+		switch {
+		case ok != also || !sameMember(name, one, other):
+			return false
+		case !ok:
+			return true
 		}
 	}
-	return b.String()
 }
 
-// writeMember writes one member of a list. Languages and codings have no case,
-// and blanks around a weight mean nothing.
-func writeMember(b *strings.Builder, name, one string) {
-	switch name {
-	case "Accept-Language", "Accept-Encoding":
-		for i := 0; i < len(one); i++ {
-			if c := one[i]; !isBlank(c) {
-				b.WriteByte(lower(c))
+// members walks through the members of a list that are not empty.
+type members struct {
+	name  string
+	lines []string
+	rest  string
+}
+
+func (m *members) next() (member string, ok bool) {
+	for {
+		if m.rest == "" {
+			if len(m.lines) == 0 {
+				return "", false
 			}
+			m.rest, m.lines = m.lines[0], m.lines[1:]
 		}
-	default:
-		b.WriteString(one)
+		m.rest = strings.TrimLeft(m.rest, " \t")
+		n := memberLength(m.name, m.rest)
+		member = strings.TrimRight(m.rest[:n], " \t")
+		m.rest = strings.TrimPrefix(m.rest[n:], ",")
+		if member != "" {
+			return member, true
+		}
+	}
+}
+
+// sameMember compares two members. Languages and codings have no case, and
+// blanks around a weight mean nothing.
+func sameMember(name, a, b string) bool {
+	if a == b {
+		return true
+	}
+	if name != "Accept-Language" && name != "Accept-Encoding" {
+		return false
+	}
+	for {
+		a, b = strings.TrimLeft(a, " \t"), strings.TrimLeft(b, " \t")
+		if a == "" || b == "" {
+			return a == b
+		}
+		if lower(a[0]) != lower(b[0]) {
+			return false
+		}
+		a, b = a[1:], b[1:]
 	}
 }
 
