@@ -111,7 +111,7 @@ func (s *Memory) Update(_ context.Context, e Entry, meta *Meta) error {
 	s.untag(me)
 	me.meta.Store(m)
 	s.tag(me)
-	cost := entryCost(m, me.size)
+	cost := memoryCost(m, me.size)
 	s.used += cost - me.cost
 	me.cost = cost
 	s.makeRoom(0)

@@ -85,7 +85,7 @@ func (w *memoryWriter) Commit(meta *Meta, old ...Entry) error {
 	e := &memoryEntry{chunks: w.tight(), size: w.n}
 	m := compact(meta)
 	e.meta.Store(m)
-	e.cost = entryCost(m, e.size)
+	e.cost = memoryCost(m, e.size)
 	s := w.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,8 +148,8 @@ func (r memoryReader) ReadAt(p []byte, at int64) (int, error) {
 
 func (r memoryReader) Close() error { return nil }
 
-// entryCost is about what a response costs in memory.
-func entryCost(m *Meta, size int64) int64 {
+// memoryCost is about what a response costs in memory.
+func memoryCost(m *Meta, size int64) int64 {
 	const (
 		entry = 600 // memoryEntry, Meta, facts, slices, its share of the key's shard
 		field = 64  // a place in a map, which are never quite full, and its slice
