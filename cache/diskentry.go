@@ -50,7 +50,7 @@ type seenBlocks struct {
 
 // newEntry returns an entry whose metadata takes size bytes on the disk.
 func newEntry(d *Disk, n diskName, meta *Meta, body *diskBody, size int) *diskEntry {
-	e := &diskEntry{disk: d, name: n, meta: meta, body: body, cost: entryCost(size)}
+	e := &diskEntry{disk: d, name: n, meta: meta, body: body, cost: hotCost(size)}
 	e.self[0] = e
 	return e
 }

@@ -15,8 +15,8 @@ const (
 	hasLocks      = true
 )
 
-// lock changes this process's lock of a file, and reports whether it could at
+// lockFile changes this process's lock of a file, and reports whether it could at
 // once.
-func lock(f *os.File, kind int) bool {
+func lockFile(f *os.File, kind int) bool {
 	return syscall.Flock(int(f.Fd()), kind|syscall.LOCK_NB) == nil
 }

@@ -12,4 +12,4 @@ const (
 	hasLocks = false
 )
 
-func lock(*os.File, int) bool { return false }
+func lockFile(*os.File, int) bool { return false }

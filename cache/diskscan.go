@@ -94,8 +94,8 @@ func (d *Disk) alone() bool {
 		}
 		d.lockfd = f
 	}
-	alone := lock(d.lockfd, lockExclusive)
-	lock(d.lockfd, lockShared)
+	alone := lockFile(d.lockfd, lockExclusive)
+	lockFile(d.lockfd, lockShared)
 	return alone
 }
 
@@ -318,7 +318,7 @@ func (d *Disk) abandoned(path string, alone bool) bool {
 	if !hasLocks {
 		return age > orphanAgeNoLock
 	}
-	return (alone || age > orphanAge) && lock(f, lockExclusive)
+	return (alone || age > orphanAge) && lockFile(f, lockExclusive)
 }
 
 // compare brings the index up to what other processes did to entries: some are

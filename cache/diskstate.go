@@ -11,8 +11,8 @@ import (
 
 // What index, hot entries and files have in common is changed here.
 
-// entryCost is about how much memory the metadata of a record of a size takes.
-func entryCost(size int) int { return 3*size + 1024 }
+// hotCost is about how much memory the metadata of a record of a size takes.
+func hotCost(size int) int { return 3*size + 1024 }
 
 // blocksOf is the room that two files take.
 func blocksOf(meta, body int64) uint32 {

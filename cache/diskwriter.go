@@ -57,6 +57,9 @@ func (d *Disk) Create(ctx context.Context, meta *Meta) (Writer, error) {
 	if err := d.begin(ctx); err != nil {
 		return nil, err
 	}
+	if meta.Length > d.limit() && len(meta.Parts) == 0 {
+		return nil, fmt.Errorf("%w: a body of %d bytes", ErrTooLarge, meta.Length)
+	}
 	if err := d.faults.pause(d.retry()); err != nil {
 		return nil, err
 	}
@@ -66,7 +69,7 @@ func (d *Disk) Create(ctx context.Context, meta *Meta) (Writer, error) {
 	files.Lock() // a scan must not see the file before it is locked
 	f, err := d.create(d.layout.body(w.name))
 	if err == nil {
-		lock(f, lockExclusive)
+		lockFile(f, lockExclusive)
 	}
 	files.Unlock()
 	if err != nil {
@@ -144,7 +147,7 @@ func (w *diskWriter) Commit(meta *Meta, old ...Entry) error {
 	}
 	w.done = true
 	if w.file.users.Load() > 1 {
-		lock(w.file.file, lockNone) // readers may have it for long
+		lockFile(w.file.file, lockNone) // readers may have it for long
 	}
 	w.file.close()
 	w.disk.worked()

@@ -20,6 +20,12 @@ func rounds() int {
 	return 300
 }
 
+func TestMemory(t *testing.T) {
+	require.NoError(t, cachetest.TestStore(func() (cache.Store, error) {
+		return &cache.Memory{MaxBytes: 256 << 20}, nil
+	}, cachetest.Claims{Rounds: 3 * rounds()}))
+}
+
 func TestDisk(t *testing.T) {
 	for name, settings := range map[string]*cache.Disk{
 		"defaults":        {},
