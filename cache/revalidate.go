@@ -84,7 +84,7 @@ func (f *flight) freshen(x *exchange) bool {
 	defer f.storing.Unlock()
 	for _, i := range selectedBy(x.header, all, f.received) {
 		old := f.offered[i]
-		m := c.policy.freshened(old.meta, x.header, f.sent, f.received)
+		m := c.policy.freshened(old.meta, f.in, x.header, f.sent, f.received)
 		if x.ttl != nil {
 			m.TTL = x.ttl
 		}
@@ -102,7 +102,7 @@ func (f *flight) freshen(x *exchange) bool {
 		if f.fresh.entry != nil && !c.answers(&old, f) {
 			continue
 		}
-		f.fresh = found{entry: old.entry, meta: m, facts: readFacts(m, &c.policy)}
+		f.fresh = found{entry: old.entry, meta: answerAfter(m, x.header), facts: readFacts(m, &c.policy)}
 		f.fresh.age, _ = f.fresh.facts.age(f.received)
 		f.fresh.ttl = f.fresh.facts.lifetime - f.fresh.age
 	}
