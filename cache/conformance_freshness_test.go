@@ -43,7 +43,7 @@ func TestRFC9111_3_Storing(t *testing.T) {
 		{"only GET and HEAD are answered", nil, []act{{answer: fresh}, {method: "OPTIONS"}, {method: "GET", by: byCache}}},
 		{"an error that tells its lifetime", nil, []act{{status: 404, answer: fresh, content: "no"}, {by: byCache, want: 404, text: "no"}}},
 		{"an error that does not", nil, []act{{status: 403, answer: []string{"Last-Modified: @-100000"}}, {}}},
-	})
+	}, onDisk)
 }
 
 // Whatever final status, with an explicit lifetime; without, some.
@@ -67,7 +67,7 @@ func TestRFC9111_3_Statuses(t *testing.T) {
 	}
 	scenes = append(scenes, scene{"599 by Last-Modified, public", nil, []act{
 		{status: 599, answer: []string{"Last-Modified: @-100000", "Cache-Control: public"}, content: "x"}, {by: byCache, want: 599, text: "x"}}})
-	play(t, scenes)
+	play(t, scenes, onDisk)
 }
 
 func TestRFC9111_3_1_StoredFields(t *testing.T) {
@@ -90,7 +90,7 @@ func TestRFC9111_3_1_StoredFields(t *testing.T) {
 		{"apparent age: 4.2.3", nil, []act{
 			{answer: []string{"Cache-Control: max-age=3600", "Date: @-100"}},
 			{wait: 5, by: byCache, fields: []string{"Age: 105", "Date: @-105"}}}},
-	})
+	}, onDisk)
 }
 
 // Section 4: reuse.
@@ -105,7 +105,7 @@ func TestRFC9111_4_ConstructingResponses(t *testing.T) {
 			{wait: 1, by: byCache, fields: []string{"A: 2"}}}},
 		{"HEAD from GET", nil, []act{{answer: fresh, content: "12345"}, {method: "HEAD", by: byCache, fields: []string{"Content-Length: 5", "Age: 0"}}}},
 		{"unsafe methods are written through", nil, []act{{answer: fresh}, {method: "POST", status: 500}, {by: byCache}}},
-	})
+	}, onDisk)
 }
 
 // Section 4.1 of RFC 9111.
@@ -142,7 +142,7 @@ func TestRFC9111_4_1_Vary(t *testing.T) {
 			{send: []string{"Accept-Encoding: br;q=1, gzip;q=0.8"}, by: byCache, text: "zipped"},
 			{send: []string{"Accept-Encoding: br"}, answer: vary("Accept-Encoding"), content: "plain"},
 			{by: byCache, text: "plain"}}},
-	})
+	}, onDisk)
 }
 
 // Section 4.2 of RFC 9111: each lifetime ends when it should.
@@ -185,7 +185,7 @@ func TestRFC9111_4_2_Freshness(t *testing.T) {
 		lasts("4.2.1 negative max-age", 0, "Cache-Control: max-age=-3600", `ETag: "a"`),
 		lasts("4.2.1 past Expires", 0, "Expires: @-1", `ETag: "a"`),
 		lasts("4.2.1 present Expires", 0, "Expires: @0", `ETag: "a"`),
-	})
+	}, onDisk)
 }
 
 // Section 4.2.4 of RFC 9111, and RFC 5861.
@@ -229,7 +229,7 @@ func TestRFC9111_4_2_4_ServingStale(t *testing.T) {
 			{wait: 5, status: 500, want: 200, text: "old"}}},
 		{"RFC 5861 section 3: not against must-revalidate", nil, []act{
 			{answer: []string{"Cache-Control: max-age=2, stale-while-revalidate=60, must-revalidate"}, content: "old"}, {wait: 5, content: "new", text: "new"}}},
-	})
+	}, onDisk)
 }
 
 func TestRFC9111_5_2_1_RequestDirectivesObeyed(t *testing.T) {
@@ -253,7 +253,7 @@ func TestRFC9111_5_2_1_RequestDirectivesObeyed(t *testing.T) {
 		{"only-if-cached, max-stale", nil, []act{{answer: control("max-age=2")}, {wait: 3, send: control("only-if-cached, max-stale"), by: byCache}}},
 		{"IgnoreCacheControl", func(c *Cache) { c.IgnoreCacheControl = true }, []act{{answer: control("max-age=60"), send: control("no-store")}, {send: control("no-cache"), by: byCache}, {send: []string{"Pragma: no-cache"}, by: byCache}}},
 		{"RFC 8246 immutable", nil, []act{{answer: control("max-age=60, immutable")}, {send: control("max-age=0"), by: byCache}, {send: control("no-cache")}}},
-	})
+	}, onDisk)
 }
 
 func TestRFC9213_TargetedFieldObeyed(t *testing.T) {
@@ -267,7 +267,7 @@ func TestRFC9213_TargetedFieldObeyed(t *testing.T) {
 		{"none for this cache", func(c *Cache) { c.TargetedFields = []string{} }, []act{{answer: []string{"CDN-Cache-Control: max-age=60", "Cache-Control: no-store"}}, {}}},
 		{"its own first", func(c *Cache) { c.TargetedFields = []string{"my-cache-control", "cdn-cache-control"} }, []act{
 			{answer: []string{"CDN-Cache-Control: max-age=60", "My-Cache-Control: max-age=5"}}, {wait: 5}}},
-	})
+	}, onDisk)
 }
 
 func TestLifetimesOfTheOwner(t *testing.T) {
@@ -276,5 +276,5 @@ func TestLifetimesOfTheOwner(t *testing.T) {
 			c.TTL = func(*http.Request, int, http.Header) (time.Duration, bool) { return time.Minute, true }
 		}, []act{{answer: []string{"Cache-Control: max-age=1"}}, {wait: 59, by: byCache}, {wait: 1}}},
 		{"StatusTTL", func(c *Cache) { c.StatusTTL = map[int]time.Duration{403: time.Minute} }, []act{{status: 403, content: "x"}, {wait: 59, by: byCache, want: 403, text: "x"}, {wait: 1}}},
-	})
+	}, onDisk)
 }

@@ -34,7 +34,7 @@ func TestRFC9110_14_RangesFromTheCache(t *testing.T) {
 			{wait: 61, send: []string{"Range: bytes=0-1"}, status: 304, answer: whole.answer, by: checked, asked: []string{"-Range", `If-None-Match: "a"`}, want: 206, text: "01"}}},
 		{"an origin that does not know ranges", nil, []act{
 			{send: []string{"Range: bytes=0-1"}, answer: whole.answer, content: whole.content, want: 206, text: "01"}, {by: byCache, text: whole.content}}},
-	})
+	}, onDisk)
 }
 
 func TestRFC9111_3_3_PartialContent(t *testing.T) {
@@ -76,5 +76,5 @@ func TestRFC9111_3_3_PartialContent(t *testing.T) {
 			all, {wait: 61, send: []string{"Range: bytes=0-1", "Cache-Control: no-cache"}, by: either, answer: []string{"Cache-Control: max-age=60", tag}, content: "0123456789", want: 206, text: "01"}, {by: byCache, text: "0123456789"}}},
 		{"multipart/byteranges of the origin is passed on", nil, []act{
 			{send: []string{"Range: bytes=0-0,2-2"}, status: 206, answer: []string{"Cache-Control: max-age=60"}, content: "--x"}, {send: []string{"Range: bytes=0-0,2-2"}, status: 206, content: "--x"}}},
-	})
+	}, onDisk)
 }

@@ -111,19 +111,14 @@ func (o *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // face is a way to use a Cache.
 type face struct {
 	name string
-	do   func(c *Cache, o http.Handler) func(*http.Request) *http.Response
+	do   func(t *testing.T, c *Cache, o http.Handler) func(*http.Request) *http.Response
 }
 
 var faces = []face{
-	{"Handler", func(c *Cache, o http.Handler) func(*http.Request) *http.Response {
-		h := c.Wrap(o)
-		return func(r *http.Request) *http.Response {
-			w := httptest.NewRecorder()
-			h.ServeHTTP(w, r)
-			return w.Result()
-		}
+	{"Handler", func(_ *testing.T, c *Cache, o http.Handler) func(*http.Request) *http.Response {
+		return served(c.Wrap(o))
 	}},
-	{"Transport", func(c *Cache, o http.Handler) func(*http.Request) *http.Response {
+	{"Transport", func(_ *testing.T, c *Cache, o http.Handler) func(*http.Request) *http.Response {
 		rt := c.Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
 			w := httptest.NewRecorder()
 			o.ServeHTTP(w, r)
@@ -142,14 +137,31 @@ var faces = []face{
 	}},
 }
 
+// onDisk is a face whose store is on disk; it is not for every table, since it
+// takes its time.
+var onDisk = face{"Disk", func(t *testing.T, c *Cache, o http.Handler) func(*http.Request) *http.Response {
+	d := &Disk{Root: t.TempDir(), DirLevels: -1}
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	c.Store = d
+	return served(c.Wrap(o))
+}}
+
+func served(h http.Handler) func(*http.Request) *http.Response {
+	return func(r *http.Request) *http.Response {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Result()
+	}
+}
+
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // play lets a scene happen once for each face of the cache.
-func play(t *testing.T, scenes []scene) {
+func play(t *testing.T, scenes []scene, more ...face) {
 	for _, sc := range scenes {
-		for _, f := range faces {
+		for _, f := range append(more, faces...) {
 			t.Run(sc.name+"/"+f.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { sc.play(t, f) })
 			})
@@ -164,7 +176,7 @@ func (sc *scene) play(t *testing.T, f face) {
 	}
 	defer c.Close()
 	o := &stage{text: map[string]string{}}
-	do := f.do(c, o)
+	do := f.do(t, c, o)
 	for i := range sc.steps {
 		s := &sc.steps[i]
 		time.Sleep(time.Duration(s.wait) * time.Second)

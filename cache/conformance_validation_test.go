@@ -25,7 +25,7 @@ func TestRFC9111_4_3_Validation(t *testing.T) {
 		{"4.3.3 404 replaces", nil, []act{{answer: old}, {wait: 3, status: 404, answer: []string{"Cache-Control: max-age=60"}, content: "gone", by: replaced}, {by: byCache, want: 404, text: "gone"}}},
 		{"nothing to validate by", nil, []act{{answer: []string{"Cache-Control: max-age=2"}}, {wait: 3, asked: []string{"-If-None-Match", "-If-Modified-Since"}}}},
 		{"a tag that is none is not sent", nil, []act{{answer: []string{"Cache-Control: max-age=2", "ETag: abc"}}, {wait: 3, asked: []string{"-If-None-Match"}}}},
-	})
+	}, onDisk)
 }
 
 // Section 4.3.2: a client's conditions.
@@ -59,7 +59,7 @@ func TestRFC9111_4_3_2_ConditionsOfClients(t *testing.T) {
 			{answer: []string{"Cache-Control: max-age=2", `ETag: "a"`}}, {wait: 3, send: inm(`"b"`), answer: []string{"Cache-Control: max-age=60", `ETag: "b"`}, by: replaced, want: 304},
 			{by: byCache, text: "answer of step 2"}}},
 		{"nothing stored: the whole is stored, the client gets 304", nil, []act{{send: inm(`"a"`), answer: tagged, by: either, want: 304}, {by: either, answer: tagged}, {by: byCache}}},
-	})
+	}, onDisk)
 }
 
 // Section 4.3.4, with section 3.2.
@@ -103,7 +103,7 @@ func TestRFC9111_4_3_4_Freshening(t *testing.T) {
 			{answer: []string{"Cache-Control: max-age=2", `ETag: "a"`, "A: 1"}},
 			{wait: 3, send: []string{"Authorization: x"}, status: 304, answer: []string{"Cache-Control: max-age=60", `ETag: "a"`, "A: 2"}, by: checked, fields: []string{"A: 2"}},
 			{status: 304, answer: []string{"Cache-Control: max-age=60", `ETag: "a"`}, by: checked, fields: []string{"A: 1"}}}},
-	})
+	}, onDisk)
 }
 
 // Section 4.3.5.
@@ -123,7 +123,7 @@ func TestRFC9111_4_3_5_Head(t *testing.T) {
 		{"an error says nothing", nil, []act{{answer: []string{"Cache-Control: max-age=60", "A: 1"}},
 			{method: "HEAD", send: []string{"Cache-Control: no-cache"}, status: 410, answer: []string{"Cache-Control: max-age=60", "A: 2"}, by: either, want: 410},
 			{by: byCache, fields: []string{"A: 1"}}}},
-	})
+	}, onDisk)
 }
 
 // Section 4.4.
@@ -153,7 +153,7 @@ func TestRFC9111_4_4_Invalidation(t *testing.T) {
 		scene{"safe methods do nothing", nil, []act{{answer: fresh}, {method: "OPTIONS"}, {method: "TRACE"}, {method: "PROPFIND"}, {by: byCache, text: "answer of step 1"}}},
 		scene{"another query is another URI", nil, []act{{path: "/a?b", answer: fresh}, {path: "/a", method: "POST"}, {path: "/a?b", by: byCache}}},
 	)
-	play(t, scenes)
+	play(t, scenes, onDisk)
 }
 
 // A transport's key holds the Host that the backend is told; a Location is of

@@ -236,7 +236,7 @@ func (v *visit) answerResponse(f *flight) (resp *http.Response, err error, again
 		own.Header = f.header
 		return v.streamResponse(f, own, f.own), nil, false
 	case outcomeFreshened:
-		body, err := v.open(&f.fresh)
+		body, err := v.openFresh(f)
 		if err != nil {
 			return nil, nil, true
 		}
