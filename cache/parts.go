@@ -161,21 +161,3 @@ func addPart(parts []Part, p Part) []Part {
 	}
 	return joined
 }
-
-// missing returns what of p is not among the parts.
-func missing(parts []Part, p Part) (gaps []Part) {
-	at := p.Start
-	for _, q := range parts {
-		if q.End <= at || q.Start >= p.End {
-			continue
-		}
-		if q.Start > at {
-			gaps = append(gaps, Part{at, q.Start})
-		}
-		at = q.End
-	}
-	if at < p.End {
-		gaps = append(gaps, Part{at, p.End})
-	}
-	return gaps
-}
