@@ -35,7 +35,7 @@ var requirements = []struct {
 	{"4", "Age on every answer that was not validated", "TestRFC9111_3_1_StoredFields TestCacheRFC9111_4_2_3_Age"},
 	{"4", "unsafe methods are written through", "TestRFC9111_4_ConstructingResponses"},
 	{"4", "the most recent of several by Date", "TestRFC9111_4_1_ChoosingAmongVariants TestCacheRFC9111_4_MostRecentByDate"},
-	{"4", "requests that are collapsed share only what could be stored", "TestFollowersGoAloneWhenTheAnswerIsForOne"},
+	{"4", "requests that are collapsed share only what could be stored", "TestWaitersGoOnByThemselves TestFollowersOfOtherVariants"},
 	{"4.1", "Vary: the nominated fields match, absent ones only absent ones", "TestRFC9111_4_1_MatchingVary TestRFC9111_4_1_Vary"},
 	{"4.1", "Vary: * never matches", "TestRFC9110_12_5_5_NominatedFields TestRFC9111_4_1_Vary"},
 	{"4.1", "one with Vary is chosen before one without", "TestRFC9111_4_1_ChoosingAmongVariants TestRFC9111_4_1_Vary"},

@@ -112,6 +112,10 @@ func (v *visit) countHit(f *found) {
 	res := &v.result
 	res.Outcome, res.Age, res.TTL = OutcomeHit, f.age, f.ttl
 	res.Reason = "fresh in the cache"
+	if res.Collapsed {
+		v.countCollapsed()
+		return
+	}
 	v.c.counters.hits.Add(1)
 	switch {
 	case f.verdict == useWhileRevalidating:
