@@ -356,7 +356,7 @@ func (v *visit) sendStream(w http.ResponseWriter, f *flight, m *Meta, r *streamR
 		return
 	}
 	if p.whole {
-		sendTrailer(h, r.s.trailers())
+		sendTrailer(w, r.s.trailers())
 	}
 }
 

@@ -185,7 +185,7 @@ func (t roundTripped) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(w, resp.Body); err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	sendTrailer(w.Header(), resp.Trailer)
+	sendTrailer(w, resp.Trailer)
 }
 
 // turn is a request, what the origin would answer, and what the client is

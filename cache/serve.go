@@ -159,14 +159,13 @@ func (v *visit) sendFound(w http.ResponseWriter, f *found, body Body) {
 	if body == nil || p.empty {
 		return
 	}
-	if len(f.meta.Trailer) > 0 && p.whole {
-		_ = http.NewResponseController(w).Flush() // or a short body gets a length, and no trailer
-	}
 	if err := p.send(w, body, f.entry.Size()); err != nil {
 		v.broken(w, err)
 		return
 	}
-	sendTrailer(h, f.meta.Trailer)
+	if p.whole {
+		sendTrailer(w, f.meta.Trailer)
+	}
 }
 
 // open returns the body of a stored response; nil for HEAD.

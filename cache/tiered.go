@@ -172,9 +172,17 @@ func (t *Tiered) Tagged(ctx context.Context, tag string) (entries []Entry, err e
 	if err != nil {
 		return nil, err
 	}
+	copies := make(map[string][]*Meta)
+	for _, e := range entries {
+		m := e.Meta()
+		copies[m.Key] = append(copies[m.Key], m)
+	}
 	more, err := back.Tagged(ctx, tag)
-	for _, e := range more { // one that is in both is removed twice, which is no error
-		entries = append(entries, &backEntry{t, e})
+	for _, e := range more {
+		m := e.Meta()
+		if !slices.ContainsFunc(copies[m.Key], func(o *Meta) bool { return sameVariant(o, m) }) {
+			entries = append(entries, &backEntry{t, e})
+		}
 	}
 	return entries, err
 }
