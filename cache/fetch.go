@@ -265,12 +265,12 @@ func (l *lookup) why() string {
 	return "not in the cache"
 }
 
-// dismiss notes that the leader's client has left. It is false if its writer is
-// in use, so that it has to stay.
+// dismiss notes that the leader's client has left. It is false if the answer is
+// the leader's already, so that it has to stay.
 func (f *flight) dismiss() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.directing {
+	if f.directing || f.lent {
 		f.cancel()
 		return false
 	}
@@ -294,8 +294,7 @@ func (v *visit) answer(w http.ResponseWriter, f *flight) errand {
 	res.forwardedStatus = f.status
 	switch f.outcome {
 	case outcomeStored:
-		c.counters.misses.Add(1)
-		res.Outcome, res.Stored = OutcomeMiss, true
+		v.countStored(f)
 		v.sendOwn(w, f)
 	case outcomeFreshened:
 		body, err := v.open(&f.fresh)
@@ -312,6 +311,13 @@ func (v *visit) answer(w http.ResponseWriter, f *flight) errand {
 		}
 	}
 	return errandDone
+}
+
+// countStored notes that the answer of the origin is being stored.
+func (v *visit) countStored(f *flight) {
+	v.c.counters.misses.Add(1)
+	res := &v.result
+	res.Outcome, res.Stored, res.TTL = OutcomeMiss, true, f.facts.lifetime-f.facts.initialAge
 }
 
 // sendOwn sends the leader the answer that it caused, with every field of it.

@@ -59,6 +59,8 @@ func (v *visit) learn(status int, header http.Header, sent time.Time) {
 
 func (v *visit) learnFrom(ctx context.Context, e Entry, m *Meta, header http.Header, sent, now time.Time) {
 	c := v.c
+	header = header.Clone()
+	addDate(header, now)
 	x := &exchange{
 		method: http.MethodHead, target: c.targetOf(v.r), requestHeader: v.r.Header, request: v.req,
 		status: http.StatusOK, header: header, response: parseResponseDirectives(header, c.policy.targets),

@@ -12,11 +12,11 @@ import (
 // locks are those of CollapseLock: whoever has the one of a key fetches it.
 type locks struct {
 	mu   sync.Mutex
-	held map[string]*lock
+	held map[string]*keyLock
 }
 
-// lock is held by a flight until it has ended, or is too old.
-type lock struct{ since time.Time }
+// keyLock is held by a flight until it has ended, or is too old.
+type keyLock struct{ since time.Time }
 
 // take takes the lock of a key and returns what gives it back, or nil if it is
 // held.
@@ -37,9 +37,9 @@ func (l *locks) take(c *Cache, key string) func() {
 			return nil
 		}
 	}
-	mine := &lock{now}
+	mine := &keyLock{now}
 	if l.held == nil {
-		l.held = make(map[string]*lock)
+		l.held = make(map[string]*keyLock)
 	}
 	l.held[key] = mine
 	return func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"io"
+	"io/fs"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -35,10 +36,10 @@ type Memory struct {
 	used      int64
 	count     int64
 	evictions int64
-	newest    *memoryEntry // head of the list
-	oldest    *memoryEntry
-	hand      *memoryEntry // where the search for a victim goes on; nil: at the oldest
-	tags      map[string][]*memoryEntry
+	newest    *memoryRecord // head of the list
+	oldest    *memoryRecord
+	hand      *memoryRecord // where the search for a victim goes on; nil: at the oldest
+	tags      map[string][]*memoryRecord
 }
 
 const memoryShards = 64
@@ -85,7 +86,7 @@ func (s *Memory) Get(_ context.Context, key string) ([]Entry, error) {
 	entries := sh.keys[key]
 	sh.mu.RUnlock()
 	if len(entries) == 1 { // of several, Open marks the one that is used
-		entries[0].(*memoryEntry).mark()
+		entries[0].(*memoryEntry).record.mark()
 	}
 	return entries, nil
 }
@@ -105,15 +106,27 @@ func (s *Memory) Update(_ context.Context, e Entry, meta *Meta) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	me, ok := e.(*memoryEntry)
-	if !ok || !me.linked {
+	if !ok || !me.record.linked {
 		return nil
 	}
-	s.untag(me)
-	me.meta.Store(m)
-	s.tag(me)
-	cost := entryCost(m, me.size)
-	s.used += cost - me.cost
-	me.cost = cost
+	r := me.record
+	s.untag(r)
+	old := r.entry
+	r.entry = &memoryEntry{r, m} // who has the old one sees no change
+	sh := s.shard(m.Key)
+	sh.mu.Lock()
+	entries := slices.Clone(sh.keys[m.Key])
+	for i := range entries {
+		if entries[i] == Entry(old) {
+			entries[i] = r.entry
+		}
+	}
+	sh.keys[m.Key] = entries
+	sh.mu.Unlock()
+	s.tag(r)
+	cost := memoryCost(m, r.size)
+	s.used += cost - r.cost
+	r.cost = cost
 	s.makeRoom(0)
 	return nil
 }
@@ -123,7 +136,7 @@ func (s *Memory) Remove(_ context.Context, e Entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if me, ok := e.(*memoryEntry); ok {
-		s.drop(me)
+		s.drop(me.record)
 	}
 	return nil
 }
@@ -159,7 +172,7 @@ func (s *Memory) Tagged(_ context.Context, tag string) ([]Entry, error) {
 	list := s.tags[tag]
 	entries := make([]Entry, len(list))
 	for i, e := range list {
-		entries[i] = e
+		entries[i] = e.entry
 	}
 	return entries, nil
 }
@@ -202,7 +215,7 @@ func (s *Memory) makeRoom(n int64) bool {
 }
 
 // victim is the next response to give way; s.mu is held.
-func (s *Memory) victim() *memoryEntry {
+func (s *Memory) victim() *memoryRecord {
 	e := s.hand
 	if e == nil {
 		e = s.oldest
@@ -218,86 +231,103 @@ func (s *Memory) victim() *memoryEntry {
 	return e
 }
 
-// insert puts e in place of old; s.mu is held.
-func (s *Memory) insert(e *memoryEntry, old []Entry) {
-	m := e.meta.Load()
-	sh := s.shard(m.Key)
+// insert puts r in place of old; s.mu is held.
+func (s *Memory) insert(r *memoryRecord, old []Entry) {
+	key := r.entry.meta.Key
+	sh := s.shard(key)
 	sh.mu.Lock()
-	sh.keys[m.Key] = append([]Entry{e}, sh.keys[m.Key]...)
-	sh.mu.Unlock()
-	e.linked = true
-	if e.older = s.newest; e.older != nil {
-		e.older.newer = e
-	} else {
-		s.oldest = e
+	entries := make([]Entry, 1, len(sh.keys[key])+1)
+	entries[0] = r.entry
+	for _, e := range sh.keys[key] { // others see either the old or the new
+		if !supersedes(old, e) {
+			entries = append(entries, e)
+		}
 	}
-	s.newest = e
+	sh.keys[key] = entries
+	sh.mu.Unlock()
+	r.linked = true
+	if r.older = s.newest; r.older != nil {
+		r.older.newer = r
+	} else {
+		s.oldest = r
+	}
+	s.newest = r
 	s.count++
-	s.tag(e)
-	for _, o := range old {
-		if me, ok := o.(*memoryEntry); ok && me != e {
-			s.drop(me)
+	s.tag(r)
+	for _, e := range old {
+		if me, ok := e.(*memoryEntry); ok && me.record != r {
+			s.drop(me.record)
 		}
 	}
 }
 
-// drop takes e out; s.mu is held.
-func (s *Memory) drop(e *memoryEntry) {
-	if !e.linked {
+// supersedes reports whether e is among the old ones.
+func supersedes(old []Entry, e Entry) bool {
+	for _, o := range old {
+		if me, ok := o.(*memoryEntry); ok && me.record == e.(*memoryEntry).record {
+			return true
+		}
+	}
+	return false
+}
+
+// drop takes r out; s.mu is held.
+func (s *Memory) drop(r *memoryRecord) {
+	if !r.linked {
 		return
 	}
-	e.linked = false
-	key := e.meta.Load().Key
+	r.linked = false
+	key := r.entry.meta.Key
 	sh := s.shard(key)
 	sh.mu.Lock()
-	if rest := without(sh.keys[key], e); len(rest) > 0 {
+	if rest := without(sh.keys[key], r); len(rest) > 0 {
 		sh.keys[key] = rest
 	} else {
 		delete(sh.keys, key)
 	}
 	sh.mu.Unlock()
-	if s.hand == e {
-		s.hand = e.newer
+	if s.hand == r {
+		s.hand = r.newer
 	}
-	if e.newer != nil {
-		e.newer.older = e.older
+	if r.newer != nil {
+		r.newer.older = r.older
 	} else {
-		s.newest = e.older
+		s.newest = r.older
 	}
-	if e.older != nil {
-		e.older.newer = e.newer
+	if r.older != nil {
+		r.older.newer = r.newer
 	} else {
-		s.oldest = e.newer
+		s.oldest = r.newer
 	}
-	e.newer, e.older = nil, nil
-	s.untag(e)
-	s.used -= e.cost
+	r.newer, r.older = nil, nil
+	s.untag(r)
+	s.used -= r.cost
 	s.count--
 }
 
-// without returns the entries but one, in memory of its own.
-func without(entries []Entry, e *memoryEntry) []Entry {
+// without returns the entries but those of r, in memory of its own.
+func without(entries []Entry, r *memoryRecord) []Entry {
 	rest := make([]Entry, 0, len(entries))
-	for _, o := range entries {
-		if o != Entry(e) {
-			rest = append(rest, o)
+	for _, e := range entries {
+		if e.(*memoryEntry).record != r {
+			rest = append(rest, e)
 		}
 	}
 	return rest
 }
 
-func (s *Memory) tag(e *memoryEntry) {
-	for _, t := range e.meta.Load().Tags {
+func (s *Memory) tag(r *memoryRecord) {
+	for _, t := range r.entry.meta.Tags {
 		if s.tags == nil {
-			s.tags = make(map[string][]*memoryEntry)
+			s.tags = make(map[string][]*memoryRecord)
 		}
-		s.tags[t] = append(s.tags[t], e)
+		s.tags[t] = append(s.tags[t], r)
 	}
 }
 
-func (s *Memory) untag(e *memoryEntry) {
-	for _, t := range e.meta.Load().Tags {
-		list := slices.DeleteFunc(s.tags[t], func(o *memoryEntry) bool { return o == e })
+func (s *Memory) untag(r *memoryRecord) {
+	for _, t := range r.entry.meta.Tags {
+		list := slices.DeleteFunc(s.tags[t], func(o *memoryRecord) bool { return o == r })
 		if len(list) == 0 {
 			delete(s.tags, t)
 		} else {
@@ -306,31 +336,37 @@ func (s *Memory) untag(e *memoryEntry) {
 	}
 }
 
-// memoryEntry is a stored response.
-type memoryEntry struct {
-	meta   atomic.Pointer[Meta]
+// memoryRecord is a stored response.
+type memoryRecord struct {
 	chunks [][]byte
 	size   int64
 	used   atomic.Bool // since the hand passed
 
 	// Under the store's mu:
-	newer, older *memoryEntry
+	entry        *memoryEntry
+	newer, older *memoryRecord
 	cost         int64
 	linked       bool
 }
 
-func (e *memoryEntry) mark() {
-	if !e.used.Load() { // a load leaves the cache line with all processors
-		e.used.Store(true)
+func (r *memoryRecord) mark() {
+	if !r.used.Load() { // a load leaves the cache line with all processors
+		r.used.Store(true)
 	}
 }
 
-func (e *memoryEntry) Meta() *Meta { return e.meta.Load() }
-func (e *memoryEntry) Size() int64 { return e.size }
+// memoryEntry is a stored response with the metadata of one time.
+type memoryEntry struct {
+	record *memoryRecord
+	meta   *Meta
+}
+
+func (e *memoryEntry) Meta() *Meta { return e.meta }
+func (e *memoryEntry) Size() int64 { return e.record.size }
 
 func (e *memoryEntry) Open() (Body, error) {
-	e.mark()
-	return &memoryBody{chunks: e.chunks, size: e.size}, nil
+	e.record.mark()
+	return &memoryBody{chunks: e.record.chunks, size: e.record.size}, nil
 }
 
 // memoryBody reads chunks without copying where it can.
@@ -338,9 +374,13 @@ type memoryBody struct {
 	chunks [][]byte
 	size   int64
 	at     int64
+	closed atomic.Bool
 }
 
 func (b *memoryBody) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, fs.ErrClosed
+	}
 	if b.at >= b.size {
 		return 0, io.EOF
 	}
@@ -349,18 +389,12 @@ func (b *memoryBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (b *memoryBody) Seek(offset int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekCurrent:
-		offset += b.at
-	case io.SeekEnd:
-		offset += b.size
+func (b *memoryBody) Seek(offset int64, whence int) (at int64, err error) {
+	if b.closed.Load() {
+		return 0, fs.ErrClosed
 	}
-	if offset < 0 {
-		return b.at, errNegativeSeek
-	}
-	b.at = offset
-	return offset, nil
+	b.at, err = position(offset, whence, b.at, b.size)
+	return b.at, err
 }
 
 // WriteTo hands the chunks themselves to w.
@@ -368,6 +402,9 @@ func (b *memoryBody) WriteTo(w io.Writer) (int64, error) { return b.writeSome(w,
 
 // writeSome writes at most n bytes, as WriteTo does.
 func (b *memoryBody) writeSome(w io.Writer, n int64) (written int64, err error) {
+	if b.closed.Load() {
+		return 0, fs.ErrClosed
+	}
 	skip := b.at
 	for _, c := range b.chunks {
 		if skip >= int64(len(c)) {
@@ -392,7 +429,12 @@ func (b *memoryBody) writeSome(w io.Writer, n int64) (written int64, err error) 
 	return written, nil
 }
 
-func (b *memoryBody) Close() error { return nil }
+func (b *memoryBody) Close() error {
+	if b.closed.Swap(true) {
+		return fs.ErrClosed
+	}
+	return nil
+}
 
 // copyAt copies what chunks hold from offset at on.
 func copyAt(p []byte, chunks [][]byte, at int64) (n int) {

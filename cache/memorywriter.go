@@ -1,16 +1,15 @@
 package cache
 
 import (
-	"errors"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
-
-var errNegativeSeek = errors.New("cache: seek before the beginning")
 
 // Sizes of the chunks that bodies are kept in.
 const (
@@ -75,35 +74,29 @@ func (w *memoryWriter) newChunk() error {
 	return nil
 }
 
-func (w *memoryWriter) Reader() (ReaderAtCloser, error) { return memoryReader{w}, nil }
+func (w *memoryWriter) Reader() (ReaderAtCloser, error) { return &memoryReader{w: w}, nil }
 
 func (w *memoryWriter) Commit(meta *Meta, old ...Entry) error {
 	if w.ended {
 		return io.ErrClosedPipe
 	}
 	w.ended = true
-	e := &memoryEntry{chunks: w.tight(), size: w.n}
 	m := compact(meta)
-	e.meta.Store(m)
-	e.cost = entryCost(m, e.size)
+	r := &memoryRecord{chunks: w.tight(), size: w.n, cost: memoryCost(m, w.n)}
+	r.entry = &memoryEntry{r, m}
 	s := w.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used -= w.reserved
-	if e.cost > s.maxBytes() {
+	if r.cost > s.maxBytes() {
 		return ErrTooLarge
 	}
-	s.insert(e, old)
-	s.makeRoomBeside(e)
-	return nil
-}
-
-// makeRoomBeside takes e into the budget and others out; s.mu is held.
-func (s *Memory) makeRoomBeside(e *memoryEntry) {
-	e.used.Store(true) // not itself
-	s.used += e.cost
+	r.used.Store(true) // whoever gives way, not this one
+	s.insert(r, old)
+	s.used += r.cost
 	s.makeRoom(0)
-	e.used.Store(false)
+	r.used.Store(false)
+	return nil
 }
 
 // tight is the chunks without the room in the last one, which is copied if
@@ -131,9 +124,15 @@ func (w *memoryWriter) Abort() {
 }
 
 // memoryReader reads what a writer has taken so far.
-type memoryReader struct{ w *memoryWriter }
+type memoryReader struct {
+	w      *memoryWriter
+	closed atomic.Bool
+}
 
-func (r memoryReader) ReadAt(p []byte, at int64) (int, error) {
+func (r *memoryReader) ReadAt(p []byte, at int64) (int, error) {
+	if r.closed.Load() {
+		return 0, fs.ErrClosed
+	}
 	r.w.mu.Lock()
 	chunks, n := r.w.chunks, r.w.n
 	r.w.mu.Unlock()
@@ -146,12 +145,17 @@ func (r memoryReader) ReadAt(p []byte, at int64) (int, error) {
 	return copyAt(p, chunks, at), nil
 }
 
-func (r memoryReader) Close() error { return nil }
+func (r *memoryReader) Close() error {
+	if r.closed.Swap(true) {
+		return fs.ErrClosed
+	}
+	return nil
+}
 
-// entryCost is about what a response costs in memory.
-func entryCost(m *Meta, size int64) int64 {
+// memoryCost is about what a response costs in memory.
+func memoryCost(m *Meta, size int64) int64 {
 	const (
-		entry = 600 // memoryEntry, Meta, facts, slices, its share of the key's shard
+		entry = 600 // memoryRecord, Meta, facts, slices, its share of the key's shard
 		field = 64  // a place in a map, which are never quite full, and its slice
 		value = 16
 	)

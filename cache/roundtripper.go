@@ -221,8 +221,7 @@ func (v *visit) answerResponse(f *flight) (resp *http.Response, err error, again
 	res.forwardedStatus = f.status
 	switch f.outcome {
 	case outcomeStored:
-		c.counters.misses.Add(1)
-		res.Outcome, res.Stored = OutcomeMiss, true
+		v.countStored(f)
 		own := f.meta.Clone()
 		own.Header = f.header
 		return v.streamResponse(f, own, f.own), nil, false
@@ -241,7 +240,7 @@ func (v *visit) answerResponse(f *flight) (resp *http.Response, err error, again
 	case outcomeDirect:
 		c.counters.misses.Add(1)
 		res.Outcome, res.Reason = OutcomeMiss, string(f.why)
-		resp := f.response
+		resp := f.borrow()
 		v.mark(resp.Header, nil)
 		resp.Request = v.r
 		return resp, nil, false
@@ -329,24 +328,29 @@ func (f *flight) take(resp *http.Response, length int64) {
 	f.finish(resp.Trailer.Clone())
 }
 
-// lend gives the leader the response itself. Its request lives on until the
-// body is closed, or the leader's context ends.
+// lend leaves the response to the leader, or closes it if there is none any
+// more.
 func (f *flight) lend(resp *http.Response) {
 	f.mu.Lock()
-	taken := f.hasClient
-	f.lent = taken
+	f.lent = f.hasClient
 	f.mu.Unlock()
-	if !taken {
+	if !f.lent {
 		_ = resp.Body.Close()
-		return
 	}
+}
+
+// borrow returns the response itself, for the leader. Its request lives on
+// until the body is closed, or the leader's context ends.
+func (f *flight) borrow() *http.Response {
+	resp := f.response
 	stop := context.AfterFunc(f.leader, f.cancel)
 	done := func() { stop(); f.cancel() }
 	if rw, ok := resp.Body.(io.ReadWriteCloser); ok {
 		resp.Body = &lentConn{rw, done}
-		return
+	} else {
+		resp.Body = &lentBody{resp.Body, done}
 	}
-	resp.Body = &lentBody{resp.Body, done}
+	return resp
 }
 
 // cancelUnlessLent frees a flight's context, unless its response is still being
