@@ -40,7 +40,7 @@ func TestDiskKilled(t *testing.T) {
 	for family := range families {
 		t.Run(strconv.Itoa(family), func(t *testing.T) {
 			t.Parallel()
-			root := t.TempDir()
+			root := memoryDir(t)
 			var done progress
 			for i := range times {
 				die := 0
@@ -180,20 +180,20 @@ func TestDiskChild(t *testing.T) {
 	random := rand.New(rand.NewPCG(uint64(first), 1))
 	for n := first; ; n++ {
 		size := []int{0, 100, 5000, 300_000}[random.IntN(4)]
-		storeSeed(t, d, keyReplaced, n, size, get(t, d, keyReplaced)...)
+		storeSeed(t, d, keyReplaced, n, size, diskGet(t, d, keyReplaced)...)
 		fmt.Println("replaced", n)
 
-		entries := get(t, d, keyUpdated)
+		entries := diskGet(t, d, keyUpdated)
 		if len(entries) == 0 {
 			storeSeed(t, d, keyUpdated, n, size)
-			entries = get(t, d, keyUpdated)
+			entries = diskGet(t, d, keyUpdated)
 		}
 		meta := entries[0].Meta().Clone()
 		meta.Header.Set("X-Updated", strconv.Itoa(n))
 		require.NoError(t, d.Update(context.Background(), entries[0], meta))
 		fmt.Println("updated", n)
 
-		switch entries := get(t, d, keyRemoved); {
+		switch entries := diskGet(t, d, keyRemoved); {
 		case len(entries) > 3:
 			for _, e := range entries {
 				require.NoError(t, d.Remove(context.Background(), e))
@@ -212,7 +212,7 @@ func TestDiskChild(t *testing.T) {
 	}
 }
 
-func get(t testing.TB, s Store, key string) []Entry {
+func diskGet(t testing.TB, s Store, key string) []Entry {
 	entries, err := s.Get(context.Background(), key)
 	require.NoError(t, err)
 	return entries

@@ -67,7 +67,7 @@ func TestDiskEveryByte(t *testing.T) {
 	for name, n := range map[string]int{"empty": 0, "small": 300, "large": smallBody + 100, "blocks": sumBlock + 3} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			root := t.TempDir()
+			root := memoryDir(t)
 			d := &Disk{Root: root}
 			storeSeed(t, d, diskKey, 7, n)
 			require.NoError(t, d.Close())
@@ -108,8 +108,7 @@ func TestDiskEveryByte(t *testing.T) {
 }
 
 func copyDir(t testing.TB, root string) string {
-	to, err := os.MkdirTemp(t.TempDir(), "")
-	require.NoError(t, err)
+	to := memoryDir(t)
 	require.NoError(t, os.CopyFS(to, os.DirFS(root)))
 	return to
 }
@@ -135,7 +134,7 @@ func TestDiskDamagedInUse(t *testing.T) {
 	for name, n := range map[string]int{"small": 300, "large": smallBody + 100, "blocks": 3*sumBlock + 100} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			root := t.TempDir()
+			root := memoryDir(t)
 			d := &Disk{Root: root}
 			defer d.Close()
 			for i := range 300 {
@@ -152,7 +151,7 @@ func TestDiskDamagedInUse(t *testing.T) {
 					// Until it is trusted, and sent unread.
 					require.Eventually(t, func() bool {
 						wrongAnswer(t, d, meta, body)
-						b, err := get(t, d, diskKey)[0].Open()
+						b, err := diskGet(t, d, diskKey)[0].Open()
 						require.NoError(t, err)
 						defer b.Close()
 						_, trusted := b.(*fileBody)
@@ -168,8 +167,30 @@ func TestDiskDamagedInUse(t *testing.T) {
 				hit, wrong := wrongAnswer(t, d, meta, body)
 				require.Empty(t, wrong, i)
 				require.False(t, hit)
-				require.Empty(t, get(t, d, diskKey))
+				require.Empty(t, diskGet(t, d, diskKey))
 			}
+		})
+	}
+}
+
+func TestFileStampSettled(t *testing.T) {
+	const sec = int64(time.Second)
+	for name, test := range map[string]struct {
+		stamp fileStamp
+		after time.Duration
+		want  bool
+	}{
+		"at once":              {fileStamp{modified: 10*sec + 1}, 0, false},
+		"in the same tick":     {fileStamp{modified: 10*sec + 1}, 10 * time.Millisecond, false},
+		"later":                {fileStamp{modified: 10*sec + 1}, 101 * time.Millisecond, true},
+		"inode changed later":  {fileStamp{modified: 1, state: 10*sec + 1}, 10 * time.Millisecond, false},
+		"whole seconds":        {fileStamp{modified: 10 * sec}, 1900 * time.Millisecond, false},
+		"whole seconds, later": {fileStamp{modified: 10 * sec}, 2100 * time.Millisecond, true},
+		"in the future":        {fileStamp{modified: 10*sec + 1}, -time.Hour, false},
+		"gone":                 {fileStamp{modified: 10*sec + 1, gone: true}, time.Hour, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, test.want, test.stamp.settled(time.Unix(10, 1).Add(test.after)))
 		})
 	}
 }
@@ -179,7 +200,7 @@ func TestDiskBodyOfAnother(t *testing.T) {
 	for name, n := range map[string]int{"small": 300, "large": smallBody + 100} {
 		for _, ext := range []string{bodyExt, metaExt} {
 			t.Run(name+ext, func(t *testing.T) {
-				root, otherRoot := t.TempDir(), t.TempDir()
+				root, otherRoot := memoryDir(t), memoryDir(t)
 				d, other := &Disk{Root: root}, &Disk{Root: otherRoot}
 				storeSeed(t, d, diskKey, 1, n)
 				storeSeed(t, other, diskKey, 2, n)
@@ -195,10 +216,10 @@ func TestDiskBodyOfAnother(t *testing.T) {
 // TestDiskHashCollision: a record of another key with the same hash is not
 // served. No such keys are known, so the file is made by hand.
 func TestDiskHashCollision(t *testing.T) {
-	root := t.TempDir()
+	root := memoryDir(t)
 	d := &Disk{Root: root}
 	storeSeed(t, d, diskKey, 1, 10)
-	e := get(t, d, diskKey)[0].(*diskEntry)
+	e := diskGet(t, d, diskKey)[0].(*diskEntry)
 	d.Close()
 	meta := seedMeta("http://example.org/other", 1, 10)
 	data, err := appendRecord(nil, e.name.id, e.body.bodySums, meta)
@@ -210,7 +231,7 @@ func TestDiskHashCollision(t *testing.T) {
 // TestDiskDamagedInMidBody: what is read before the damage is right, and the
 // reader learns of it.
 func TestDiskDamagedInMidBody(t *testing.T) {
-	root := t.TempDir()
+	root := memoryDir(t)
 	d := &Disk{Root: root}
 	n := 4 * sumBlock
 	storeSeed(t, d, diskKey, 1, n)
@@ -228,7 +249,7 @@ func TestDiskDamagedInMidBody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := &Disk{Root: copyDir(t, root)}
 			defer d.Close()
-			b, err := get(t, d, diskKey)[0].Open()
+			b, err := diskGet(t, d, diskKey)[0].Open()
 			require.NoError(t, err)
 			defer b.Close()
 			got, err := read(b)
@@ -237,12 +258,12 @@ func TestDiskDamagedInMidBody(t *testing.T) {
 			require.True(t, bytes.Equal(got, data[:2*sumBlock]))
 			_, err = b.Read(make([]byte, 1))
 			require.ErrorIs(t, err, ErrDamaged, "again")
-			require.Empty(t, get(t, d, diskKey))
+			require.Empty(t, diskGet(t, d, diskKey))
 
 			// A range of what is right is readable; nothing else was read for it.
 			d2 := &Disk{Root: copyDir(t, root)}
 			defer d2.Close()
-			b2, err := get(t, d2, diskKey)[0].Open()
+			b2, err := diskGet(t, d2, diskKey)[0].Open()
 			require.NoError(t, err)
 			defer b2.Close()
 			_, err = b2.Seek(3*sumBlock, io.SeekStart)
