@@ -125,34 +125,35 @@ func TestDiskMaxEntries(t *testing.T) {
 // TestDiskOrderOutlivesRestart: the next process removes what was used longest
 // ago too.
 func TestDiskOrderOutlivesRestart(t *testing.T) {
-	root := t.TempDir()
+	root := memoryDir(t)
+	const n = 200
 	d := &Disk{Root: root}
-	for i := range 20 {
+	for i := range n {
 		storeSeed(t, d, pageKey(i), i, 10)
 	}
 	d.Close()
 	// As if they had been stored hours ago.
 	for _, path := range diskFiles(t, root, metaExt) {
-		n, _, ok := parseName(filepath.Base(path))
+		name, _, ok := parseName(filepath.Base(path))
 		require.True(t, ok)
-		for i := range 20 {
-			if hashKey(pageKey(i)) == n.hash {
-				then := time.Now().Add(time.Duration(i-100) * time.Hour)
+		for i := range n {
+			if hashKey(pageKey(i)) == name.hash {
+				then := time.Now().Add(time.Duration(i-2*n) * time.Hour)
 				require.NoError(t, os.Chtimes(path, then, then))
 			}
 		}
 	}
 	d = &Disk{Root: root}
-	requireTidyOf(t, d, 20)
+	requireTidyOf(t, d, n)
 	requireWhole(t, diskGet(t, d, pageKey(3))[0]) // is used
 	d.Close()
 
-	d = &Disk{Root: root, MaxEntries: 5}
+	d = &Disk{Root: root, MaxEntries: n / 2}
 	defer d.Close()
-	requireTidyOf(t, d, 5)
-	for i := range 20 {
+	requireTidyOf(t, d, n/2)
+	for i := range n {
 		want := 0
-		if i == 3 || i >= 16 {
+		if i == 3 || i > n/2 {
 			want = 1
 		}
 		require.Len(t, diskGet(t, d, pageKey(i)), want, i)
