@@ -21,14 +21,12 @@ const maxWaits = 4
 // miss answers a request that the store alone cannot answer.
 func (h *handler) miss(w http.ResponseWriter, v *visit) {
 	c, ctx := v.c, v.r.Context()
-	alone, plain := false, false
+	alone, plain, waited := false, false, false
 	for tries := 0; ; tries++ {
 		landed := c.flights.landings()
 		l := c.look(ctx, v, time.Now())
 		if l.verdict.usable() {
-			if tries > 0 {
-				v.result.Collapsed = true
-			}
+			v.result.Collapsed = waited && l.verdict == useFresh
 			if h.serveStored(w, v, &l) {
 				return
 			}
@@ -60,6 +58,7 @@ func (h *handler) miss(w http.ResponseWriter, v *visit) {
 			plain, alone = true, true
 			continue
 		}
+		waited = true
 		switch v.await(w, f, &l) {
 		case errandDone:
 			return
@@ -353,7 +352,7 @@ func (v *visit) sendStream(w http.ResponseWriter, f *flight, m *Meta, r *streamR
 		return
 	}
 	if p.whole {
-		sendTrailer(h, r.s.trailers())
+		sendTrailer(w, r.s.trailers())
 	}
 }
 
@@ -432,8 +431,15 @@ func (v *visit) await(w http.ResponseWriter, f *flight, l *lookup) errand {
 // countFollow notes that a request is answered with what another fetches.
 func (v *visit) countFollow(f *flight, now time.Time) {
 	d := v.c.policy.decide(f.facts, &v.req, now)
+	v.result.Age, v.result.TTL = d.age, d.ttl
+	v.countCollapsed()
+}
+
+// countCollapsed notes that a request is answered with what another has fetched
+// while it waited.
+func (v *visit) countCollapsed() {
 	res := &v.result
-	res.Outcome, res.Collapsed, res.Age, res.TTL = OutcomeMiss, true, d.age, d.ttl
+	res.Outcome, res.Collapsed = OutcomeMiss, true
 	res.forwarded, res.Reason = fwdURIMiss, "with the answer to another request"
 	v.c.counters.collapsed.Add(1)
 }

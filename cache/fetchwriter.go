@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // fetch lets next answer a flight's request.
@@ -223,6 +224,31 @@ func (w *fetchWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, http.ErrNotSupported
 	}
 	return http.NewResponseController(w.direct).Hijack()
+}
+
+// control does something to the leader's connection, if there still is one.
+func (w *fetchWriter) control(do func(*http.ResponseController) error) error {
+	w.f.mu.Lock()
+	defer w.f.mu.Unlock()
+	if !w.f.hasClient {
+		return nil
+	}
+	return do(http.NewResponseController(w.f.client))
+}
+
+// SetReadDeadline is for http.ResponseController.
+func (w *fetchWriter) SetReadDeadline(t time.Time) error {
+	return w.control(func(c *http.ResponseController) error { return c.SetReadDeadline(t) })
+}
+
+// SetWriteDeadline is for http.ResponseController.
+func (w *fetchWriter) SetWriteDeadline(t time.Time) error {
+	return w.control(func(c *http.ResponseController) error { return c.SetWriteDeadline(t) })
+}
+
+// EnableFullDuplex is for http.ResponseController.
+func (w *fetchWriter) EnableFullDuplex() error {
+	return w.control((*http.ResponseController).EnableFullDuplex)
 }
 
 // finish ends the answer when the handler has returned.

@@ -28,6 +28,8 @@ func (c *Cache) look(ctx context.Context, v *visit, now time.Time) (l lookup) {
 	if err != nil {
 		c.storeFailed(ctx, "get", err)
 		entries = nil
+	} else {
+		c.storeWorked(ctx, "get")
 	}
 	l.fwd = fwdURIMiss
 	if len(entries) == 0 {

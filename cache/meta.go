@@ -47,6 +47,10 @@ type Meta struct {
 	// softly or invalidated. RFC 9111 section 4.4.
 	Invalid bool
 
+	// siblings is how many responses there were under the key in the store that
+	// this copy was made from: Tiered.
+	siblings int
+
 	// worked is what a cache has read from the rest, so that a hit need not
 	// parse.
 	worked atomic.Pointer[workedFacts]
@@ -60,7 +64,7 @@ func (m *Meta) Clone() *Meta {
 		Header: maps.Clone(m.Header), Trailer: maps.Clone(m.Trailer), Vary: maps.Clone(m.Vary),
 		RequestTime: m.RequestTime, ResponseTime: m.ResponseTime,
 		Length: m.Length, Parts: slices.Clone(m.Parts), TTL: m.TTL, Tags: slices.Clone(m.Tags),
-		Invalid: m.Invalid,
+		Invalid: m.Invalid, siblings: m.siblings,
 	}
 }
 

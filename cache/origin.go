@@ -171,6 +171,7 @@ func (f *flight) beginStore(x *exchange, length int64) bool {
 		f.why = "the store does not take it"
 		return false
 	}
+	c.storeWorked(f.out.Context(), "create")
 	f.body.readSize, f.body.readTime = c.ReadSize, c.ReadTime
 	f.body.onFail = func(err error) { c.storeFailed(context.WithoutCancel(f.out.Context()), "write", err) }
 	f.mu.Lock()
@@ -209,6 +210,7 @@ func (f *flight) commit(trailer http.Header) {
 		s.writer.Abort()
 		return
 	}
+	c.storeWorked(ctx, "write")
 	f.storing.Lock()
 	defer f.storing.Unlock()
 	if f.purged {
@@ -234,7 +236,7 @@ func (f *flight) commit(trailer http.Header) {
 		c.storeFailed(ctx, "commit", err)
 		return
 	}
-	c.storeWorked(ctx)
+	c.storeWorked(ctx, "commit")
 	c.counters.stored.Add(1)
 }
 

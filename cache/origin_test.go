@@ -3,9 +3,11 @@ package cache
 import (
 	"context"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -183,7 +185,7 @@ func (t roundTripped) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(w, resp.Body); err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	sendTrailer(w.Header(), resp.Trailer)
+	sendTrailer(w, resp.Trailer)
 }
 
 // turn is a request, what the origin would answer, and what the client is
@@ -276,3 +278,32 @@ func plainCache() *Cache { return &Cache{} }
 func ok(body string, lines ...string) *step { return &step{header: fields(lines...), body: body} }
 
 func status(code int, lines ...string) *step { return &step{status: code, header: fields(lines...)} }
+
+// logged keeps what is logged.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func (l *logged) lines() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Split(strings.TrimSuffix(l.text.String(), "\n"), "\n")
+}
+
+func dirNames(t *testing.T, dir string) (names []string) {
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}

@@ -180,7 +180,12 @@ func sendSome(w http.ResponseWriter, body Body, n int64) error {
 }
 
 // sendTrailer sends trailer fields behind a chunked body.
-func sendTrailer(h http.Header, trailer http.Header) {
+func sendTrailer(w http.ResponseWriter, trailer http.Header) {
+	if len(trailer) == 0 {
+		return
+	}
+	_ = http.NewResponseController(w).Flush() // or a short body gets a length, and no trailer
+	h := w.Header()
 	for name, values := range trailer {
 		h[http.TrailerPrefix+name] = values
 	}

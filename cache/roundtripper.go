@@ -109,12 +109,12 @@ func (t *transport) head(v *visit) (*http.Response, error) {
 // get answers a GET, in the steps of handler.miss.
 func (t *transport) get(v *visit) (*http.Response, error) {
 	c, ctx := v.c, v.r.Context()
-	alone, plain := false, false
+	alone, plain, waited := false, false, false
 	for tries := 0; ; tries++ {
 		landed := c.flights.landings()
 		l := c.look(ctx, v, time.Now())
 		if l.verdict.usable() {
-			v.result.Collapsed = tries > 0
+			v.result.Collapsed = waited && l.verdict == useFresh
 			if resp, err := t.stored(v, &l); err == nil {
 				return resp, nil
 			}
@@ -144,6 +144,7 @@ func (t *transport) get(v *visit) (*http.Response, error) {
 			plain, alone = true, true
 			continue
 		}
+		waited = true
 		resp, err, do := t.await(v, f, &l)
 		switch do {
 		case errandDone:

@@ -112,6 +112,10 @@ func (v *visit) countHit(f *found) {
 	res := &v.result
 	res.Outcome, res.Age, res.TTL = OutcomeHit, f.age, f.ttl
 	res.Reason = "fresh in the cache"
+	if res.Collapsed {
+		v.countCollapsed()
+		return
+	}
 	v.c.counters.hits.Add(1)
 	switch {
 	case f.verdict == useWhileRevalidating:
@@ -155,14 +159,13 @@ func (v *visit) sendFound(w http.ResponseWriter, f *found, body Body) {
 	if body == nil || p.empty {
 		return
 	}
-	if len(f.meta.Trailer) > 0 && p.whole {
-		_ = http.NewResponseController(w).Flush() // or a short body gets a length, and no trailer
-	}
 	if err := p.send(w, body, f.entry.Size()); err != nil {
 		v.broken(w, err)
 		return
 	}
-	sendTrailer(h, f.meta.Trailer)
+	if p.whole {
+		sendTrailer(w, f.meta.Trailer)
+	}
 }
 
 // open returns the body of a stored response; nil for HEAD.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 )
 
@@ -52,9 +53,12 @@ func (c *Cache) Stats() Stats {
 	return s
 }
 
-// storeHealth remembers whether the store works, so that a broken one does not
-// fill the log.
-type storeHealth struct{ failing atomic.Bool }
+// storeHealth remembers which operations of the store fail, so that a broken
+// one does not fill the log.
+type storeHealth struct {
+	failing atomic.Int32 // how many
+	ops     sync.Map     // their names
+}
 
 // storeFailed notes that an operation of the store failed. The request goes on
 // without it.
@@ -62,14 +66,25 @@ func (c *Cache) storeFailed(ctx context.Context, op string, err error) {
 	if errors.Is(err, ErrTooLarge) || errors.Is(err, context.Canceled) {
 		return
 	}
-	if !c.health.failing.Swap(true) && c.Logger != nil {
+	if _, known := c.health.ops.LoadOrStore(op, nil); known {
+		return
+	}
+	c.health.failing.Add(1)
+	if c.Logger != nil {
 		c.Logger.LogAttrs(ctx, slog.LevelError, "cache: store failed", slog.String("op", op), slog.Any("error", err))
 	}
 }
 
-// storeWorked notes that it works.
-func (c *Cache) storeWorked(ctx context.Context) {
-	if c.health.failing.Load() && c.health.failing.Swap(false) && c.Logger != nil {
-		c.Logger.LogAttrs(ctx, slog.LevelInfo, "cache: store works again")
+// storeWorked notes that an operation works.
+func (c *Cache) storeWorked(ctx context.Context, op string) {
+	if c.health.failing.Load() == 0 {
+		return
+	}
+	if _, failed := c.health.ops.LoadAndDelete(op); !failed {
+		return
+	}
+	c.health.failing.Add(-1)
+	if c.Logger != nil {
+		c.Logger.LogAttrs(ctx, slog.LevelInfo, "cache: store works again", slog.String("op", op))
 	}
 }

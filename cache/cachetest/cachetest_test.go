@@ -26,6 +26,21 @@ func TestMemory(t *testing.T) {
 	}, cachetest.Claims{Rounds: 3 * rounds()}))
 }
 
+func TestTiered(t *testing.T) {
+	for name, make := range map[string]func() *cache.Tiered{
+		"memory before memory": func() *cache.Tiered {
+			return &cache.Tiered{Front: &cache.Memory{MaxBytes: 64 << 20}, Back: &cache.Memory{MaxBytes: 256 << 20}}
+		},
+		"a small front": func() *cache.Tiered {
+			return &cache.Tiered{Front: &cache.Memory{MaxBytes: 64 << 10}, Back: &cache.Memory{MaxBytes: 256 << 20}, MaxFront: 8 << 10}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, cachetest.TestStore(func() (cache.Store, error) { return make(), nil }, cachetest.Claims{Rounds: rounds()}))
+		})
+	}
+}
+
 func TestDisk(t *testing.T) {
 	for name, settings := range map[string]*cache.Disk{
 		"defaults":        {},
