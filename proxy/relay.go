@@ -26,7 +26,7 @@ type relay struct {
 	got     atomic.Int64
 	left    atomic.Int32 // directions still open
 	mu      sync.Mutex   // guards timer
-	timer   *time.Timer  // nil without an idle timeout, and after the end
+	timer   *time.Timer  // nil without a time limit, and after the end
 	moved   int64        // sum of the counts when the timer last looked; its own
 	quiet   int          // times that the timer has seen no change; its own
 
@@ -50,9 +50,9 @@ func (r *relay) start() {
 	clientData = append(r.tn.ClientData, clientData...)
 	backendData = append(r.tn.BackendData, backendData...)
 	r.tn.ClientData, r.tn.BackendData = nil, nil
-	if r.tn.IdleTimeout > 0 {
+	if d := r.nextLook(); d > 0 {
 		r.mu.Lock()
-		r.timer = time.AfterFunc(r.tn.IdleTimeout/idleLooks, r.checkIdle)
+		r.timer = time.AfterFunc(d, r.look)
 		r.mu.Unlock()
 	}
 	go r.move(backend, client, clientData, &r.sent)
@@ -255,21 +255,42 @@ func (r *relay) stats() TunnelStats {
 // idleLooks is how often the timer looks in the time that ends a tunnel.
 const idleLooks = 4
 
-// checkIdle is run by the timer.
-func (r *relay) checkIdle() {
+// nextLook is when the timer is to look next; zero is never.
+func (r *relay) nextLook() time.Duration {
+	idle := r.tn.IdleTimeout
+	if idle > 0 {
+		idle = max(idle/idleLooks, 1)
+	}
+	if r.tn.MaxLife <= 0 {
+		return idle
+	}
+	left := max(r.tn.MaxLife-time.Since(r.started), 1)
+	if idle > 0 && idle < left {
+		return idle
+	}
+	return left
+}
+
+// look is run by the timer. It ends the tunnel if its time is up.
+func (r *relay) look() {
+	if r.tn.MaxLife > 0 && time.Since(r.started) >= r.tn.MaxLife {
+		r.farewell()
+		r.end(ErrTunnelLife)
+		return
+	}
 	now := r.sent.Load() + r.got.Load()
 	r.quiet++
 	if now != r.moved {
 		r.moved, r.quiet = now, 0
 	}
-	if r.quiet >= idleLooks {
+	if r.tn.IdleTimeout > 0 && r.quiet >= idleLooks {
 		r.end(ErrTunnelIdle)
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.timer != nil {
-		r.timer.Reset(max(r.tn.IdleTimeout/idleLooks, 1))
+		r.timer.Reset(r.nextLook())
 	}
 }
 

@@ -257,6 +257,40 @@ func TestTunnelIdlesNoLonger(t *testing.T) {
 	})
 }
 
+// TestTunnelLife: however busy a tunnel is, with an idle timeout or without.
+func TestTunnelLife(t *testing.T) {
+	for _, idle := range []time.Duration{0, 8 * time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			c, in := net.Pipe()
+			b, out := net.Pipe()
+			end := make(chan TunnelStats, 1)
+			require.NoError(t, new(Tunnels).Start(Tunnel{
+				Client: in, Backend: out, IdleTimeout: idle, MaxLife: 90 * time.Second,
+				Farewell: []byte("bye"), AtBoundary: func() bool { return true },
+				OnEnd: func(s TunnelStats) { end <- s },
+			}))
+			go func() {
+				for {
+					if _, err := io.WriteString(c, "x"); err != nil {
+						return
+					}
+					time.Sleep(time.Second)
+				}
+			}()
+			go func() { _, _ = io.Copy(io.Discard, b) }()
+			got, err := io.ReadAll(c)
+			require.NoError(t, err)
+			require.Equal(t, "bye", string(got))
+			s := <-end
+			require.ErrorIs(t, s.Err, ErrTunnelLife)
+			require.Equal(t, 90*time.Second, s.Duration)
+			_ = b.Close()
+			_ = c.Close()
+			time.Sleep(time.Second)
+		})
+	}
+}
+
 // TestShutdownOfManyTunnels: clients that do not read their farewell are given
 // up all at once, and not one after another.
 func TestShutdownOfManyTunnels(t *testing.T) {

@@ -15,6 +15,9 @@ var (
 	// IdleTimeout.
 	ErrTunnelIdle = errors.New("tunnel was idle for too long")
 
+	// ErrTunnelLife is the cause of a tunnel that has lived for its MaxLife.
+	ErrTunnelLife = errors.New("tunnel has lived for as long as it may")
+
 	// ErrTunnelShutdown is the cause of a tunnel that was closed by Shutdown.
 	ErrTunnelShutdown = errors.New("tunnel was closed by shutdown")
 )
@@ -41,6 +44,10 @@ type Tunnel struct {
 	// IdleTimeout ends the tunnel when nothing moved in either direction for
 	// that long, or up to a fourth longer. Zero means never.
 	IdleTimeout time.Duration
+
+	// MaxLife ends the tunnel that long after its start, whatever moves. Zero
+	// means never.
+	MaxLife time.Duration
 
 	// NoHalfClose ends the tunnel when one side has sent its last byte. Without
 	// it, the other side may go on sending. Apache: proxy-nohalfclose.
