@@ -179,6 +179,8 @@ type Handler struct {
 	reverse  []reverseRule
 	setupErr error
 	own      Transport // used when Transport is nil
+
+	ownTunnels Tunnels // used when Tunnels is nil
 }
 
 // NewHandler returns a Handler that maps paths under prefix to target, as

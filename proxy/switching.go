@@ -53,7 +53,7 @@ func (p *passage) switchProtocols() error {
 	_, _ = io.ReadFull(buffered.Reader, early)
 	tunnels := p.h.Tunnels
 	if tunnels == nil {
-		tunnels = new(Tunnels)
+		tunnels = &p.h.ownTunnels
 	}
 	started = true
 	return tunnels.Start(Tunnel{
