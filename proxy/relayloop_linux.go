@@ -32,7 +32,7 @@ func (ls *loops) take() *loop {
 
 func (ls *loops) close() {
 	for _, l := range ls.list {
-		_ = l.file.Close() // ends its wait
+		l.stop()
 	}
 	ls.list = nil
 }
@@ -42,11 +42,12 @@ func (ls *loops) close() {
 // switch between goroutines for each message.
 //
 //	epoll ─► socket ─► socketPair.handle: read, write
-//	  ▲
-//	  └── the runtime's poller, in which the goroutine waits for the epoll itself
+//
+// It waits in the system and not in the runtime's poller, which would have to
+// be asked for each message as well.
 type loop struct {
-	file *os.File // the epoll
-	raw  syscall.RawConn
+	epoll int
+	wake  int // an eventfd: there is something to read when the loop is to end
 
 	mu      sync.Mutex // guards sockets
 	sockets []*socket  // by descriptor
@@ -60,22 +61,36 @@ type loop struct {
 }
 
 func newLoop() (*loop, error) {
-	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	// Without that, the runtime's poller would not take it.
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		_ = syscall.Close(fd)
-		return nil, os.NewSyscallError("fcntl", err)
+	wake, _, errno := syscall.Syscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC, 0)
+	if errno != 0 {
+		_ = syscall.Close(epoll)
+		return nil, os.NewSyscallError("eventfd2", errno)
 	}
-	l := &loop{file: os.NewFile(uintptr(fd), "epoll")}
-	if l.raw, err = l.file.SyscallConn(); err != nil {
-		_ = l.file.Close()
+	l := &loop{epoll: epoll, wake: int(wake)}
+	if err := l.control(syscall.EPOLL_CTL_ADD, l.wake, syscall.EPOLLIN); err != nil {
+		l.free()
 		return nil, err
 	}
 	go l.run()
 	return l, nil
+}
+
+// stop ends the loop when no tunnel needs it any more.
+func (l *loop) stop() {
+	one := [8]byte{1, 1, 1, 1, 1, 1, 1, 1} // more than zero in either byte order
+	_, _ = syscall.Write(l.wake, one[:])
+}
+
+func (l *loop) free() {
+	_ = syscall.Close(l.epoll)
+	_ = syscall.Close(l.wake)
+	for _, p := range l.pipes {
+		p.close()
+	}
 }
 
 // add has the loop wait for what a socket has to read.
@@ -86,17 +101,11 @@ func (l *loop) add(s *socket) error {
 		l.sockets = append(l.sockets, nil)
 	}
 	l.sockets[s.fd] = s
-	return l.control(syscall.EPOLL_CTL_ADD, s, s.armed)
+	return l.control(syscall.EPOLL_CTL_ADD, s.fd, s.armed)
 }
 
-func (l *loop) control(op int, s *socket, events uint32) (err error) {
-	cerr := l.raw.Control(func(epoll uintptr) {
-		err = syscall.EpollCtl(int(epoll), op, s.fd, &syscall.EpollEvent{Events: events, Fd: int32(s.fd)})
-	})
-	if cerr != nil {
-		return cerr
-	}
-	return err
+func (l *loop) control(op, fd int, events uint32) error {
+	return os.NewSyscallError("epoll_ctl", syscall.EpollCtl(l.epoll, op, fd, &syscall.EpollEvent{Events: events, Fd: int32(fd)}))
 }
 
 // forget is told that a descriptor is about to be closed.
@@ -109,30 +118,28 @@ func (l *loop) forget(s *socket) {
 }
 
 func (l *loop) run() {
+	defer l.free()
 	l.buf = relayBuffers.Get().(*relayBuffer)
-	for l.raw.Read(l.poll) == nil {
+	defer func() { relayBuffers.Put(l.buf) }()
+	for {
+		n, err := syscall.EpollWait(l.epoll, l.events[:], -1)
+		if err != nil { // interrupted
+			continue
+		}
+		l.n = n
 		l.lookUp()
-		for i := range l.n {
-			if s := l.ready[i]; s != nil {
-				l.ready[i] = nil
-				s.pair.handle(s, l.events[i].Events)
+		for i := range n {
+			s := l.ready[i]
+			if s == nil {
+				if int(l.events[i].Fd) == l.wake {
+					return
+				}
+				continue
 			}
+			l.ready[i] = nil
+			s.pair.handle(s, l.events[i].Events)
 		}
 	}
-	relayBuffers.Put(l.buf)
-	for _, p := range l.pipes {
-		p.close()
-	}
-}
-
-// poll is run by RawConn.Read until it reports true.
-func (l *loop) poll(epoll uintptr) bool {
-	n, err := syscall.EpollWait(int(epoll), l.events[:], 0)
-	if err != nil { // interrupted
-		n = 0
-	}
-	l.n = n
-	return n > 0 || err != nil
 }
 
 // lookUp finds the sockets of the events. One may be closed by now, and its

@@ -80,7 +80,7 @@ func (r *relay) startSockets(client, backend io.ReadWriteCloser, clientData, bac
 	p.early(&p.down, backendData)
 	for _, s := range []*socket{&p.client, &p.backend} {
 		if err := l.add(s); err != nil {
-			p.fail(os.NewSyscallError("epoll_ctl", err))
+			p.fail(err)
 		}
 	}
 	p.leave()
@@ -156,9 +156,8 @@ func (p *socketPair) arm(s *socket) {
 		return
 	}
 	s.armed = want
-	if err := p.loop.control(syscall.EPOLL_CTL_MOD, s, want); err != nil {
-		p.fail(os.NewSyscallError("epoll_ctl", err))
-		p.over = true
+	if err := p.loop.control(syscall.EPOLL_CTL_MOD, s.fd, want); err != nil {
+		p.fail(err)
 	}
 }
 
@@ -186,7 +185,7 @@ func (p *socketPair) handle(s *socket, events uint32) {
 // ways, while the other one is still to get what came from it.
 func (p *socketPair) deafen(s *socket) {
 	s.deaf = true
-	_ = p.loop.control(syscall.EPOLL_CTL_DEL, s, 0)
+	_ = p.loop.control(syscall.EPOLL_CTL_DEL, s.fd, 0)
 	p.drain(s)
 }
 
@@ -234,8 +233,8 @@ func (p *socketPair) pump(f *flow) {
 func (p *socketPair) undeafen(s *socket) {
 	if s.deaf {
 		s.deaf, s.armed = false, syscall.EPOLLIN
-		if err := p.loop.control(syscall.EPOLL_CTL_ADD, s, s.armed); err != nil {
-			p.fail(os.NewSyscallError("epoll_ctl", err))
+		if err := p.loop.control(syscall.EPOLL_CTL_ADD, s.fd, s.armed); err != nil {
+			p.fail(err)
 		}
 	}
 }
