@@ -72,6 +72,7 @@ func (r *relay) sayCopying(d *direction, dst io.Writer) {
 	d.said = true
 	if nc, ok := dst.(net.Conn); ok {
 		_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
+		defer func() { _ = nc.SetWriteDeadline(time.Time{}) }()
 	}
 	_, _ = dst.Write(d.farewell.Bytes)
 }

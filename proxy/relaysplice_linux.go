@@ -59,6 +59,9 @@ func (p *socketPair) drainPipe(f *flow) bool {
 	if !f.busy {
 		p.endSplicing(f)
 	}
+	if f.d.wanted.Load() {
+		p.sayAfter(f, false)
+	}
 	return true
 }
 

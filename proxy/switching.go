@@ -45,6 +45,9 @@ func (p *passage) switchProtocols() error {
 		Protocol: strings.Clone(protocol), Target: p.record.Backend, ClientAddr: p.in.RemoteAddr, // not to keep the head of the answer
 	}
 	if p.h.OnTunnel != nil {
+		if resp.Request == nil {
+			resp.Request = p.out
+		}
 		if err := p.h.OnTunnel(resp, &tn); err != nil {
 			var e *Error
 			if errors.As(err, &e) {
