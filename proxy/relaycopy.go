@@ -22,6 +22,8 @@ func (r *relay) move(d *direction, dst, src io.ReadWriteCloser, first []byte) {
 		r.end(err)
 	case r.tn.NoHalfClose || !closeWrite(dst):
 		r.end(nil)
+	default:
+		r.goWithin(nil, r.tn.HalfCloseTimeout)
 	}
 	if r.open.Add(-1) == 0 {
 		r.end(nil)

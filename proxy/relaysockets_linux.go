@@ -323,6 +323,7 @@ func (p *socketPair) finish(f *flow) {
 	if err := syscall.Shutdown(f.dst.fd, syscall.SHUT_WR); err != nil && err != syscall.ENOTCONN {
 		p.fail(os.NewSyscallError("shutdown", err))
 	}
+	p.relay.goWithin(nil, p.relay.tn.HalfCloseTimeout)
 }
 
 // discard gives back what a flow holds. The pipe may have bytes in it.

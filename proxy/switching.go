@@ -56,13 +56,16 @@ func (p *passage) switchProtocols() error {
 			return refuse("%w", err)
 		}
 	}
-	var err error
-	if tn.Client, tn.ClientData, err = p.takeOver(protocol); err != nil {
-		return err
-	}
 	tunnels := p.h.Tunnels
 	if tunnels == nil {
 		tunnels = &p.h.ownTunnels
+	}
+	if tunnels.isClosing() {
+		return &Error{Op: OpUpgrade, Backend: p.record.Backend, Status: http.StatusServiceUnavailable, Err: http.ErrServerClosed}
+	}
+	var err error
+	if tn.Client, tn.ClientData, err = p.takeOver(protocol); err != nil {
+		return err
 	}
 	started = true
 	return tunnels.Start(tn)

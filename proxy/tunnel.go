@@ -33,6 +33,10 @@ type Tunnel struct {
 	// it, the other side may go on sending. Apache: proxy-nohalfclose.
 	NoHalfClose bool
 
+	// HalfCloseTimeout is how long the other side may go on then. Zero means as
+	// long as it likes.
+	HalfCloseTimeout time.Duration
+
 	// Protocol, Target and ClientAddr tell what the tunnel is, in List.
 	Protocol, Target, ClientAddr string
 

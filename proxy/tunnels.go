@@ -50,6 +50,12 @@ func (t *Tunnels) Start(tn Tunnel) error {
 	return nil
 }
 
+func (t *Tunnels) isClosing() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closing
+}
+
 func (t *Tunnels) done(r *relay) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

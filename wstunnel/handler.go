@@ -259,11 +259,12 @@ func (h *Handler) onTunnel(resp *http.Response, tn *proxy.Tunnel) error {
 
 // Watch has a tunnel follow the frames of a WebSocket, so that both sides are
 // told when it has to leave: close code 1001, "going away". Their content is not
-// looked at. A [Handler] does that by itself; it is for an OnTunnel function of
+// looked at. Who goes on after the other side has closed is given 5 s. A [Handler] does that by itself; it is for an OnTunnel function of
 // a proxy.Handler that has none.
 func Watch(tn *proxy.Tunnel) {
 	var mask [4]byte
 	_, _ = rand.Read(mask[:])
+	tn.HalfCloseTimeout = closeWait
 	tn.ToClient = proxy.Farewell{Bytes: goingAway, Framing: &framing{}}
 	tn.ToBackend = proxy.Farewell{Bytes: closeFrame(websocket.CloseGoingAway, mask[:]), Framing: &framing{masked: true}}
 }

@@ -92,7 +92,7 @@ func (s *session) control(from, to *peer) {
 		return nil
 	})
 	if limit := s.m.maxSize(); limit > 0 {
-		from.SetReadLimit(limit + 64) // compression can make a little more of it
+		from.SetReadLimit(limit + limit/256 + 1<<10) // compression can make a little more of it
 	}
 }
 
