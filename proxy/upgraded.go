@@ -93,5 +93,6 @@ func (u *upgradedConn) SetWriteDeadline(t time.Time) error { return u.c.SetWrite
 func (u *upgradedConn) Detached() (net.Conn, []byte) {
 	left := make([]byte, u.c.R.Buffered())
 	_, _ = io.ReadFull(u.c.R, left)
+	u.c.R, u.c.W, u.c.State = nil, nil, nil // a tunnel is long-lived, and they are large
 	return u.c.Conn, left
 }
