@@ -21,8 +21,8 @@ func basic(user, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
-// counted knows one password, and counts how often it was asked.
-func counted(asked *atomic.Int32) func(context.Context, string, string) (bool, error) {
+// countedVerify knows one password, and counts how often it was asked.
+func countedVerify(asked *atomic.Int32) func(context.Context, string, string) (bool, error) {
 	return func(_ context.Context, user, password string) (bool, error) {
 		asked.Add(1)
 		return user == "alice" && password == "pass:word", nil
@@ -31,7 +31,7 @@ func counted(asked *atomic.Int32) func(context.Context, string, string) (bool, e
 
 func TestBasicAuthOfOrigin(t *testing.T) {
 	var asked atomic.Int32
-	a := &BasicAuth{Realm: `the "inner" circle`, Verify: counted(&asked), Users: []string{"alice", "bob"}}
+	a := &BasicAuth{Realm: `the "inner" circle`, Verify: countedVerify(&asked), Users: []string{"alice", "bob"}}
 	h := a.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		require.False(t, Admitted(r.Context()), "an origin's user may not use the proxy for that")
 		_, _ = w.Write([]byte("hello " + User(r.Context())))
@@ -83,7 +83,7 @@ func TestBasicAuthCannotTell(t *testing.T) {
 func TestBasicAuthCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
-		a := &BasicAuth{Verify: counted(&asked), CacheTTL: time.Minute}
+		a := &BasicAuth{Verify: countedVerify(&asked), CacheTTL: time.Minute}
 		check := func(password string, good bool) {
 			r := httptest.NewRequest("GET", "/", nil)
 			r.Header.Set("Authorization", basic("alice", password))

@@ -159,7 +159,7 @@ func TestForwardAsksForCredentials(t *testing.T) {
 	var asked atomic.Int32
 	served := 0
 	_, at := forwardTo(t, mirror, func(f *Forward) {
-		f.Clients = &Clients{Auth: &BasicAuth{Realm: "fwd", Verify: counted(&asked)}}
+		f.Clients = &Clients{Auth: &BasicAuth{Realm: "fwd", Verify: countedVerify(&asked)}}
 		f.Connect = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			served++
 			require.True(t, Admitted(r.Context()))
@@ -347,7 +347,7 @@ func TestForwardByHTTPTransport(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked atomic.Int32
-			f := &Forward{Clients: &Clients{Auth: &BasicAuth{Verify: counted(&asked)}}, Destinations: toLoopback(t, frontOf(t, mirror))}
+			f := &Forward{Clients: &Clients{Auth: &BasicAuth{Verify: countedVerify(&asked)}}, Destinations: toLoopback(t, frontOf(t, mirror))}
 			s := front(t, f)
 			t.Cleanup(f.CloseIdleConnections)
 			u := mustParse(t, s.URL)

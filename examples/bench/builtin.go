@@ -24,7 +24,7 @@ func builtin(ctx context.Context, _, addr string, w *workload, connections int, 
 	begin := time.Now()
 	var wg sync.WaitGroup
 	for i := range workers {
-		workers[i] = loadWorker{addr: addr, want: w.want, request: rawRequest(w, addr)}
+		workers[i] = loadWorker{addr: addr, origin: w.origin, want: w.want, request: rawRequest(w, addr)}
 		wg.Go(func() { workers[i].run(ctx, begin.Add(d)) })
 	}
 	wg.Wait()
@@ -63,6 +63,7 @@ func rawRequest(w *workload, host string) []byte {
 // loadWorker is one connection of the built-in load.
 type loadWorker struct {
 	addr    string
+	origin  string // a tunnel leads there
 	request []byte
 	want    int64
 	took    []time.Duration
@@ -96,6 +97,12 @@ func (l *loadWorker) connection(ctx context.Context, end time.Time) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	r := bufio.NewReaderSize(c, 64<<10)
+	if l.origin != "" {
+		_ = c.SetDeadline(time.Now().Add(exchangeTime))
+		if err := openTunnel(c, r, l.origin); err != nil {
+			return err
+		}
+	}
 	for now := time.Now(); ; {
 		_ = c.SetDeadline(now.Add(exchangeTime))
 		if err := l.exchange(c, r); err != nil {

@@ -15,6 +15,7 @@ type peer struct {
 	name     string
 	programs []string // one of them must be installed; empty: this program
 	debian   string   // the package it is in
+	relays   bool     // to the origin, without being asked by CONNECT
 
 	// command writes the configuration into job.dir and returns the arguments.
 	command func(job job) ([]string, error)

@@ -82,6 +82,10 @@ func newRole(role, to string) (http.Handler, error) {
 		return newHTTPUtil(to, nil)
 	case "httputil-tuned":
 		return newHTTPUtil(to, &http.Transport{MaxIdleConnsPerHost: maxConnections, DisableCompression: true})
+	case "connect":
+		return newConnect(), nil
+	case "plainconnect":
+		return newPlainConnect(), nil
 	case "ajp":
 		return ajp.NewHandler("/", to)
 	}

@@ -16,13 +16,16 @@ type workload struct {
 	send        int    // bytes of the request's body
 	want        int64  // bytes of the answer's body
 	connections int
+
+	origin string // host:port that a tunnel is to lead to; empty for none. Known when it runs
 }
 
 // family is what workloads share: an origin, and the proxies that can be put
 // in front of it, ours first.
 type family struct {
-	origin func(listen string) []string // arguments of this program
-	peers  []peer
+	origin  func(listen string) []string // arguments of this program
+	tunnels bool                         // the load goes through tunnels to the origin
+	peers   []peer
 }
 
 func (f *family) names() []string {
@@ -34,7 +37,7 @@ func (f *family) names() []string {
 }
 
 // workloads are those of all families, in the order of the help text.
-var workloads = slices.Concat(httpWorkloads, balanceWorkloads, fcgiWorkloads, ajpWorkloads)
+var workloads = slices.Concat(httpWorkloads, balanceWorkloads, fcgiWorkloads, ajpWorkloads, connectWorkloads)
 
 // chooseWorkloads returns the workloads of a list of names.
 func chooseWorkloads(names string) ([]*workload, error) {
