@@ -16,10 +16,9 @@ type found struct {
 
 // lookup is what the store has for a request.
 type lookup struct {
-	found               // the response to use; entry is nil without one
-	entries []Entry     // all that is stored under the key
-	fwd     forwarded   // why there is none, or it may not be used
-	ranged  []rangeSpec // of the request, if they can be answered from found
+	found             // the response to use; entry is nil without one
+	entries []Entry   // all that is stored under the key
+	fwd     forwarded // why there is none, or it may not be used
 }
 
 // look searches the store: RFC 9111 section 4.

@@ -155,7 +155,7 @@ func (t *transport) get(v *visit) (*http.Response, error) {
 			continue
 		}
 		waited = true
-		resp, err, do := t.await(v, f, &l)
+		resp, do, err := t.await(v, f, &l)
 		switch do {
 		case errandDone:
 			return resp, err
@@ -265,29 +265,29 @@ func (v *visit) answerResponse(f *flight) (resp *http.Response, err error, again
 }
 
 // await waits for another's flight.
-func (t *transport) await(v *visit, f *flight, l *lookup) (*http.Response, error, errand) {
+func (t *transport) await(v *visit, f *flight, l *lookup) (*http.Response, errand, error) {
 	switch do := v.wait(f, l); do {
 	case waitCancelled:
 		f.leaves()
-		return nil, context.Cause(v.r.Context()), errandDone
+		return nil, errandDone, context.Cause(v.r.Context())
 	case waitStale:
 		f.leaves()
 		resp, err := v.staleResponse(&l.found, "stale, because the origin failed")
 		if err != nil {
-			return nil, nil, errandAgain
+			return nil, errandAgain, nil
 		}
-		return resp, nil, errandDone
+		return resp, errandDone, nil
 	case waitAgain:
 		f.leaves()
-		return nil, nil, errandAgain
+		return nil, errandAgain, nil
 	case waitFollow:
 		if r := f.body.reader(v.r.Context()); r != nil {
 			v.countFollow(f, time.Now())
-			return v.streamResponse(f, f.meta, r), nil, errandDone
+			return v.streamResponse(f, errandDone, f.meta, r), nil
 		}
 	}
 	f.leaves()
-	return nil, nil, errandAlone
+	return nil, errandAlone, nil
 }
 
 // fetch lets next answer a flight's request.
