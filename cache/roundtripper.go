@@ -283,7 +283,7 @@ func (t *transport) await(v *visit, f *flight, l *lookup) (*http.Response, erran
 	case waitFollow:
 		if r := f.body.reader(v.r.Context()); r != nil {
 			v.countFollow(f, time.Now())
-			return v.streamResponse(f, errandDone, f.meta, r), nil
+			return v.streamResponse(f, f.meta, r), errandDone, nil
 		}
 	}
 	f.leaves()
