@@ -1,5 +1,4 @@
-// Command forwardproxy is a forward proxy in a few lines: for clients of some
-// networks, or with an account, to everywhere but the inside.
+// Command forwardproxy lets clients of some networks, or with an account, out.
 //
 //	go run ./examples/forwardproxy -allow 127.0.0.0/8
 //	curl -x http://127.0.0.1:3128 https://www.example.com/
