@@ -183,3 +183,20 @@ func backendOf(h *Handler, timeout time.Duration) *backend.Backend {
 	u.Path = ""
 	return &backend.Backend{URL: &u, Timeout: timeout}
 }
+
+// rawEcho switches, and sends back what comes until that ends.
+func rawEcho(c net.Conn, r *http.Request, buf *bufio.Reader) {
+	_, _ = io.WriteString(c, switching(r))
+	_, _ = io.Copy(c, buf)
+	_ = c.Close()
+}
+
+// endless switches, and sends for ever.
+func endless(c net.Conn, r *http.Request, _ *bufio.Reader) {
+	_, _ = io.WriteString(c, switching(r))
+	for {
+		if _, err := c.Write(make([]byte, 4096)); err != nil {
+			return
+		}
+	}
+}
