@@ -162,7 +162,7 @@ func (r *relay) goWithin(cause error, d time.Duration) {
 	}
 	if by := time.Now().Add(d); d > 0 && (r.goneBy.IsZero() || by.Before(r.goneBy)) {
 		r.goneBy = by
-		if r.timer == nil {
+		if d = r.nextLook(time.Now()); r.timer == nil {
 			r.timer = time.AfterFunc(d, r.look)
 		} else {
 			r.timer.Reset(d)

@@ -122,11 +122,11 @@ func TestRelay(t *testing.T) {
 				require.NoError(t, s.Err)
 				require.EqualValues(t, 10, s.Sent)
 				require.EqualValues(t, 25, s.Received)
-				require.Zero(t, ts.Count())
+				require.Eventually(t, func() bool { return ts.Count() == 0 }, 10*time.Second, time.Millisecond)
 			})
 			t.Run("much both ways at once", func(t *testing.T) {
 				c, b, _, end := tunnelOver(t, kind, nil)
-				data := make([]byte, 20<<20)
+				data := make([]byte, 8<<20)
 				_, _ = rand.Read(data)
 				var wg sync.WaitGroup
 				for _, pair := range [][2]net.Conn{{c, b}, {b, c}} {
@@ -321,4 +321,23 @@ func TestShutdownOfManyTunnels(t *testing.T) {
 		require.Less(t, time.Since(start), 2*time.Second)
 		require.Zero(t, ts.Count())
 	})
+}
+
+// TestHalfCloseIsIdleToo: the limit on what one side does alone puts off no
+// other.
+func TestHalfCloseIsIdleToo(t *testing.T) {
+	for _, kind := range []string{"tcp", "opaque"} {
+		c, b, _, end := tunnelOver(t, kind, func(tn *Tunnel) {
+			tn.IdleTimeout, tn.HalfCloseTimeout = 20*time.Millisecond, time.Hour
+		})
+		_ = c.(interface{ CloseWrite() error }).CloseWrite()
+		require.ErrorIs(t, ended(t, end).Err, ErrTunnelIdle)
+
+		c, b, _, end = tunnelOver(t, kind, func(tn *Tunnel) {
+			tn.IdleTimeout, tn.HalfCloseTimeout = time.Hour, 20*time.Millisecond
+		})
+		_ = b.(interface{ CloseWrite() error }).CloseWrite()
+		_, _ = io.ReadAll(c)
+		require.NoError(t, ended(t, end).Err)
+	}
 }

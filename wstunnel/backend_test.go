@@ -16,10 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // echoServer is a WebSocket server that sends messages back and answers Pings
 // and Closes, as gorilla/websocket does.
@@ -52,6 +53,7 @@ func echoServer(t testing.TB, up websocket.Upgrader) *httptest.Server {
 func handlerTo(t testing.TB, url string) *Handler {
 	h, err := NewHandler("/", "ws"+strings.TrimPrefix(url, "http")+"/")
 	require.NoError(t, err)
+	t.Cleanup(h.Proxy.CloseIdleConnections)
 	return h
 }
 
@@ -173,4 +175,28 @@ func failures(h *Handler) <-chan error {
 		w.WriteHeader(proxy.StatusOf(err))
 	}
 	return errs
+}
+
+// backendOf is the backend of a handler, with a time limit.
+func backendOf(h *Handler, timeout time.Duration) *backend.Backend {
+	u := *h.Proxy.Target
+	u.Path = ""
+	return &backend.Backend{URL: &u, Timeout: timeout}
+}
+
+// rawEcho switches, and sends back what comes until that ends.
+func rawEcho(c net.Conn, r *http.Request, buf *bufio.Reader) {
+	_, _ = io.WriteString(c, switching(r))
+	_, _ = io.Copy(c, buf)
+	_ = c.Close()
+}
+
+// endless switches, and sends for ever.
+func endless(c net.Conn, r *http.Request, _ *bufio.Reader) {
+	_, _ = io.WriteString(c, switching(r))
+	for {
+		if _, err := c.Write(make([]byte, 4096)); err != nil {
+			return
+		}
+	}
 }
