@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -47,6 +48,16 @@ func cutUser(authority string) (user, host string) {
 	return "", authority
 }
 
+var errFTPTarget = errors.New("user and password of a target must be escaped")
+
+// withoutPassword returns a target as it may be shown.
+func withoutPassword(target string) string {
+	if u, err := url.Parse(target); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return target
+}
+
 // ftpTransport speaks FTP as the sections say that apply to a request.
 type ftpTransport struct {
 	b    *backend.Backend
@@ -67,7 +78,7 @@ func (h *host) newFTP(b *backend.Backend, user string, opt options) (*link, erro
 	if user != "" {
 		u, err := url.Parse("ftp://" + user + "@x")
 		if err != nil {
-			return nil, fmt.Errorf("user and password of a target must be escaped")
+			return nil, errFTPTarget
 		}
 		t.user = u.User
 	}

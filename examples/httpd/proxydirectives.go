@@ -173,7 +173,7 @@ func (b *builder) checkTarget(r *rule) error {
 		}
 	}
 	if r.pattern == nil && strings.HasSuffix(r.path, "/") != strings.HasSuffix(rest, "/") {
-		b.warn(r.at.Errorf("only one of %s and %s ends in a slash: paths will be joined wrongly", r.path, r.target))
+		b.warn(r.at.Errorf("only one of %s and %s ends in a slash: paths will be joined wrongly", r.path, withoutPassword(r.target)))
 	}
 	return r.makeProto()
 }

@@ -102,10 +102,13 @@ func (r *rule) newHandler() (*proxy.Handler, error) {
 	}
 	u, err := url.Parse(r.text)
 	if err != nil {
+		if isFTP(r.text) {
+			return nil, errFTPTarget // err has the text, and that a password
+		}
 		return nil, err
 	}
 	if u.Host == "" {
-		return nil, fmt.Errorf("%q names no host", r.target)
+		return nil, fmt.Errorf("%q names no host", withoutPassword(r.target))
 	}
 	return &proxy.Handler{Prefix: r.path, Target: u}, nil
 }
