@@ -692,3 +692,22 @@ func TestClientLeavesUpload(t *testing.T) {
 	require.Contains(t, s.heard(), "DELE g")
 	require.EqualValues(t, 0, rt.Backend.Stats().Open)
 }
+
+// TestUnaskedReply: a reply too many is not taken for that to the next command.
+func TestUnaskedReply(t *testing.T) {
+	s := startScripted(t)
+	s.on["TYPE"] = func(c *scriptedConn, _ string) { c.say("200 fine\r\n213 3") }
+	_, _, err := ask(t.Context(), s.transport(patience), "GET", "/f", nil)
+	require.ErrorIs(t, err, proxy.ErrMalformed)
+	require.ErrorContains(t, err, "nobody had asked")
+
+	s = startScripted(t)
+	s.on["RETR"] = func(c *scriptedConn, _ string) { c.transfer(s.file, "226 done\r\n213 3") }
+	rt := s.transport(patience)
+	for range 2 {
+		_, text, err := ask(t.Context(), rt, "GET", "/f", nil)
+		require.NoError(t, err)
+		require.Equal(t, s.file, text)
+	}
+	require.EqualValues(t, 2, rt.Backend.Stats().Created)
+}

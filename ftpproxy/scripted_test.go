@@ -21,7 +21,7 @@ import (
 // scripted is a server that serves one file, "f", and one directory, "d", as it
 // should, but for the commands that a test answers in another way.
 type scripted struct {
-	t        *testing.T
+	t        testing.TB
 	listener net.Listener
 	file     string
 	list     string // what LIST sends
@@ -44,7 +44,7 @@ type scriptedConn struct {
 
 // startScripted returns a server that runs from the first call of its transport
 // on. Until then its fields may be set.
-func startScripted(t *testing.T) *scripted {
+func startScripted(t testing.TB) *scripted {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

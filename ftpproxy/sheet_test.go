@@ -173,6 +173,9 @@ func testNames(t *testing.T, f *front) {
 		"/ftp/a%5B1%5D.txt":                            "brackets\n",
 		"/ftp/a[1].txt":                                "brackets\n",
 		"/ftp/-l.txt":                                  "dash\n",
+		"/ftp/~root":                                   "tilde\n",
+		"/ftp/%20lead.txt":                             "blank\n",
+		"/ftp/-l/~x/y.txt":                             "odd directories\n",
 		"/ftp/dir%20%C3%A9%20%C3%BC/in%20side.txt":     "deep\n",
 		"/ftp/dir%20%C3%A9%20%C3%BC/more/end.txt":      "deeper\n",
 		"/ftp/dir%20%C3%A9%20%C3%BC//more/end.txt":     "deeper\n",
@@ -329,6 +332,8 @@ func testListings(t *testing.T, f *front, followsLinks bool) {
 	}
 	_, names = f.listing("/ftp/dirlink/")
 	require.Equal(t, []string{"inner.txt"}, names)
+	_, names = f.listing("/ftp/-l/")
+	require.Equal(t, []string{"~x"}, names)
 	_, names = f.listing("/ftp/%2Fsub/")
 	require.Equal(t, []string{"inner.txt"}, names)
 }

@@ -174,3 +174,17 @@ func TestNewHandler(t *testing.T) {
 		require.Error(t, err, bad)
 	}
 }
+
+// TestGuardedNames: no name is sent in a form that some server takes for an
+// option, the home of a user, or a longer blank.
+func TestGuardedNames(t *testing.T) {
+	s := startScripted(t)
+	rt := s.transport(patience)
+	for _, path := range []string{"/-la", "/~root/x", "/%20x", "/a-b", "/%2F~x"} {
+		_, _, err := ask(t.Context(), rt, "HEAD", path, nil)
+		require.NoError(t, err)
+	}
+	for _, want := range []string{"SIZE ./-la", "SIZE ./~root/x", "SIZE ./ x", "SIZE a-b", "SIZE /~x", "CWD ./~root/x"} {
+		require.Contains(t, s.heard(), want)
+	}
+}

@@ -41,6 +41,8 @@ func serveRole(ctx context.Context, args []string, stderr io.Writer) error {
 	switch args[0] {
 	case "php-fpm":
 		return runPHPFPM(ctx, *listen)
+	case "vsftpd":
+		return runVsftpd(ctx, *listen)
 	case "ajporigin":
 		return serveAJP(ctx, *listen)
 	}
@@ -78,6 +80,8 @@ func newRole(role, to string) (http.Handler, error) {
 		return newBalancer(to)
 	case "fcgi":
 		return newFCGI(to)
+	case "ftp", "ftp-login":
+		return newFTP(to, role == "ftp")
 	case "httputil":
 		return newHTTPUtil(to, nil)
 	case "httputil-tuned":

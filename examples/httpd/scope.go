@@ -79,8 +79,10 @@ type settings struct {
 	generic      *bool     // ProxyFCGIBackendType GENERIC
 	fcgiEnv      []fcgiVar // ProxyFCGISetEnvIf
 
-	auth    authSettings
-	forward forwardSettings
+	auth                    authSettings
+	forward                 forwardSettings
+	ftpCharset              string // ProxyFtpDirCharset
+	ftpEscape, ftpWildcards *bool  // ProxyFtpEscapeWildcards, ProxyFtpListOnWildcard
 
 	growth                                        *int
 	balancerPersist, balancerInherit, proxyStatus *bool
@@ -107,6 +109,11 @@ func (s settings) merge(inner settings) settings {
 	over(&s.passAuth, inner.passAuth)
 	over(&s.generic, inner.generic)
 	s.fcgiEnv = behind(s.fcgiEnv, inner.fcgiEnv)
+	over(&s.ftpEscape, inner.ftpEscape)
+	over(&s.ftpWildcards, inner.ftpWildcards)
+	if inner.ftpCharset != "" {
+		s.ftpCharset = inner.ftpCharset
+	}
 	if inner.documentRoot != "" {
 		s.documentRoot = inner.documentRoot
 	}
