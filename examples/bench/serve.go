@@ -86,6 +86,8 @@ func newRole(role, to string) (http.Handler, error) {
 		return newHTTPUtil(to, nil)
 	case "httputil-tuned":
 		return newHTTPUtil(to, &http.Transport{MaxIdleConnsPerHost: maxConnections, DisableCompression: true})
+	case "cache-memory", "cache-disk":
+		return newCache(to, role == "cache-disk")
 	case "connect":
 		return newConnect(), nil
 	case "plainconnect":

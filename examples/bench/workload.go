@@ -37,7 +37,7 @@ func (f *family) names() []string {
 }
 
 // workloads are those of all families, in the order of the help text.
-var workloads = slices.Concat(httpWorkloads, balanceWorkloads, fcgiWorkloads, ajpWorkloads, connectWorkloads, ftpWorkloads)
+var workloads = slices.Concat(httpWorkloads, balanceWorkloads, fcgiWorkloads, ajpWorkloads, connectWorkloads, ftpWorkloads, cacheWorkloads)
 
 // chooseWorkloads returns the workloads of a list of names.
 func chooseWorkloads(names string) ([]*workload, error) {
