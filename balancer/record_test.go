@@ -73,6 +73,25 @@ func TestRecordOfAFailover(t *testing.T) {
 	})
 }
 
+// TestRecordOfTheLastAttempt has nothing of those before it.
+func TestRecordOfTheLastAttempt(t *testing.T) {
+	fs, list := fakes(2)
+	b := newTest(t, Config{Name: "x", Method: First{}, FailOnStatus: []int{503}}, list...)
+	fs[0].do(func(r *http.Request) (*http.Response, error) {
+		rec := proxy.RecordFrom(r.Context())
+		rec.Attempt("http://a.example", true)
+		rec.Answered()
+		return answer(r, 503, ""), nil
+	})
+	fs[1].down()
+	rec, _ := recorded(b, httptest.NewRequest("GET", "http://front.test/", nil))
+	require.Equal(t, "b", rec.Member)
+	require.NotEqual(t, "http://a.example", rec.Backend)
+	require.False(t, rec.Reused)
+	require.Zero(t, rec.Connected+rec.FirstByte)
+	require.Equal(t, "http://a.example", rec.Failed[0].Backend)
+}
+
 // TestRecordWhenAllFail: the last failure is the request's own.
 func TestRecordWhenAllFail(t *testing.T) {
 	fs, list := fakes(2)

@@ -135,7 +135,13 @@ func TestWorkBehindTheAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var work sync.WaitGroup
 			answered := make(chan struct{})
-			got, _ := observed(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var got Record
+			(&Observer{Done: func(_ *http.Request, rec *Record) {
+				got = *rec
+				close(answered)
+				work.Wait()
+				require.Equal(t, got, *rec)
+			}}).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				NoteCache(r.Context(), "stale")
 				again := r.WithContext(detach(r.Context()))
 				for i := range 4 {
@@ -148,9 +154,7 @@ func TestWorkBehindTheAnswer(t *testing.T) {
 					})
 				}
 				_, _ = io.WriteString(w, "stored")
-			}), httptest.NewRequest("GET", "http://front.test/", nil))
-			close(answered)
-			work.Wait()
+			})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://front.test/", nil))
 			require.Equal(t, 200, got.Status)
 			require.EqualValues(t, 6, got.Sent)
 			if name == "detached" {
