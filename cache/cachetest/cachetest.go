@@ -34,8 +34,12 @@ func TestStore(make func() (cache.Store, error), c Claims) error {
 		c.Rounds = 500
 	}
 	var errs []error
+	random := randomBytes(max(c.BigBody, 1<<20+1))
 	for _, check := range checks {
-		k := &kit{claims: c, ctx: context.Background()}
+		if check.name == "concurrency" && len(errs) > 0 {
+			continue // it would only say the same, many times
+		}
+		k := &kit{claims: c, ctx: context.Background(), random: random}
 		err := guarded(func() {
 			var err error
 			k.store, err = make()
@@ -85,6 +89,7 @@ type kit struct {
 	store  cache.Store
 	claims Claims
 	ctx    context.Context
+	random []byte // what bodies are parts of
 }
 
 // failure is what ends a check.

@@ -19,8 +19,8 @@ func unseen(k *kit) {
 	k.must(err, "Create")
 	other, err := k.store.Create(k.ctx, newMeta(key+"other", 3, 10))
 	k.must(err, "Create")
-	k.write(w, content(2, 100_000))
-	k.write(other, content(3, 10))
+	k.write(w, k.content(2, 100_000))
+	k.write(other, k.content(3, 10))
 	k.seeds(key, 1)
 	k.get(key+"other", 0)
 	k.wantWalked(1)
@@ -38,7 +38,7 @@ func abort(k *kit) {
 	for _, n := range sizes {
 		w, err := k.store.Create(k.ctx, newMeta(key, 2, n))
 		k.must(err, "Create")
-		k.write(w, content(2, n))
+		k.write(w, k.content(2, n))
 		w.Abort()
 		w.Abort()
 	}
@@ -54,7 +54,7 @@ func abort(k *kit) {
 	meta := newMeta(key, 4, 1000)
 	w, err = k.store.Create(k.ctx, meta)
 	k.must(err, "Create")
-	k.write(w, content(4, 1000))
+	k.write(w, k.content(4, 1000))
 	k.must(w.Commit(meta), "Commit")
 	w.Abort()
 	w.Abort()
@@ -322,7 +322,7 @@ func reopen(k *kit) {
 	k.must(k.store.Update(k.ctx, k.get(key, 2)[0], meta), "Update")
 	w, err := k.store.Create(k.ctx, newMeta(key, 104, 10))
 	k.must(err, "Create")
-	k.write(w, content(104, 10))
+	k.write(w, k.content(104, 10))
 
 	k.close()
 	next, err := k.claims.Reopen(k.store)

@@ -162,7 +162,7 @@ func (e *plainEntry) Open() (cache.Body, error) {
 		}
 	}
 	if e.store.is("big bodies are cut") {
-		b.Reader = bytes.NewReader(e.data[:min(len(e.data), 2<<20)])
+		b.Reader = bytes.NewReader(e.data[:min(len(e.data), 1<<20+1)])
 	}
 	return b, nil
 }
@@ -321,7 +321,7 @@ func (r *plainReader) ReadAt(p []byte, off int64) (int, error) {
 func (r *plainReader) Close() error { r.closed = true; return nil }
 
 func (p *plain) claims() cachetest.Claims {
-	c := cachetest.Claims{Rounds: 100, BigBody: 3 << 20}
+	c := cachetest.Claims{Rounds: 50, BigBody: 1<<20 + 100_000}
 	switch p.fault {
 	case "", "reopens":
 		c.Reopen = func(s cache.Store) (cache.Store, error) { return s, nil }

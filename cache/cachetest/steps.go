@@ -33,11 +33,19 @@ func newMeta(key string, seed uint64, n int) *cache.Meta {
 	}
 }
 
-// content is the body of a seed.
-func content(seed uint64, n int) []byte {
-	b := make([]byte, n)
-	source := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), byte(seed >> 24)})
-	source.Read(b)
+// content is the body of a seed. Nobody may change it.
+func (k *kit) content(seed uint64, n int) []byte {
+	at := int(seed * 61 % contentShift)
+	return k.random[at : at+n : at+n]
+}
+
+// contentShift is the greatest distance of two contents.
+const contentShift = 1 << 20
+
+// randomBytes is what contents up to n bytes are parts of.
+func randomBytes(n int) []byte {
+	b := make([]byte, n+contentShift)
+	rand.NewChaCha8([32]byte{}).Read(b)
 	return b
 }
 
@@ -49,7 +57,7 @@ func (k *kit) put(key string, seed uint64, n int, old ...cache.Entry) {
 func (k *kit) putMeta(meta *cache.Meta, seed uint64, n int, old ...cache.Entry) {
 	w, err := k.store.Create(k.ctx, meta)
 	k.must(err, "Create %.100q", meta.Key)
-	k.write(w, content(seed, n))
+	k.write(w, k.content(seed, n))
 	k.must(w.Commit(meta, old...), "Commit %.100q", meta.Key)
 	w.Abort()
 }
@@ -121,7 +129,7 @@ func (k *kit) same(e cache.Entry, got []byte) {
 		k.fail("Size is %d, want %s", e.Size(), length)
 	}
 	seed := k.seedOf(e)
-	k.equal(fmt.Sprintf("body of seed %d", seed), got, content(seed, int(e.Size())))
+	k.equal(fmt.Sprintf("body of seed %d", seed), got, k.content(seed, int(e.Size())))
 }
 
 func (k *kit) equal(what string, got, want []byte) {

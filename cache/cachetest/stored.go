@@ -182,7 +182,7 @@ func bigBodies(k *kit) {
 	b, err := e.Open()
 	k.must(err, "Open")
 	defer b.Close()
-	want := content(1, k.claims.BigBody)
+	want := k.content(1, k.claims.BigBody)
 	half := make([]byte, len(want)/2)
 	_, err = io.ReadFull(a, half)
 	k.must(err, "reading half")
@@ -197,7 +197,7 @@ func seek(k *kit) {
 	for i, n := range append([]int{k.claims.BigBody}, sizes...) {
 		key := fmt.Sprintf("http://example.org/%d", i)
 		k.put(key, uint64(i), n)
-		want := content(uint64(i), n)
+		want := k.content(uint64(i), n)
 		b, err := k.get(key, 1)[0].Open()
 		k.must(err, "Open")
 		for _, at := range []int{n / 2, 0, n, n - 1, n / 3, n + 10} {

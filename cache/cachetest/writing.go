@@ -17,7 +17,7 @@ import (
 
 func readWhileWritten(k *kit) {
 	for _, n := range []int{100, 50_000, 1_000_000} {
-		want := content(1, n)
+		want := k.content(1, n)
 		meta := newMeta("http://example.org/", 1, n)
 		w, err := k.store.Create(k.ctx, meta)
 		k.must(err, "Create")
@@ -96,7 +96,7 @@ func (k *kit) readAt(r io.ReaderAt, p []byte, off int, want []byte) {
 func readerOutlives(k *kit) {
 	const key = "http://example.org/"
 	for _, n := range []int{100, 50_000, 1_000_000} {
-		want := content(1, n)
+		want := k.content(1, n)
 		p := make([]byte, n)
 		ends := map[string]func(cache.Writer, *cache.Meta){
 			"Commit": func(w cache.Writer, m *cache.Meta) { k.must(w.Commit(m), "Commit") },
@@ -186,7 +186,7 @@ func (k *kit) step(random *rand.Rand, key string, seed *atomic.Uint64) {
 	case 2:
 		w, err := k.store.Create(k.ctx, newMeta(key, 0, n))
 		k.must(err, "Create")
-		k.write(w, content(0, n))
+		k.write(w, k.content(0, n))
 		w.Abort()
 	case 3:
 		for _, e := range some {
