@@ -34,7 +34,7 @@ func measure(ctx context.Context, o *options, w *workload, stdout, stderr io.Wri
 	if err != nil {
 		return err
 	}
-	if w.family.tunnels { // which wrk knows nothing of
+	if w.family.tunnels || w.family.webSockets { // which wrk knows nothing of
 		generate, generator = builtin, "built-in load"
 	}
 	peers, err := choosePeers(w.family, o.peers)
@@ -52,6 +52,9 @@ func measure(ctx context.Context, o *options, w *workload, stdout, stderr io.Wri
 	connections := o.connections
 	if connections == 0 {
 		connections = w.connections
+	}
+	if w.idle {
+		return measureIdle(ctx, o, w, peers, dir, connections, stdout, stderr)
 	}
 	contenders, stop, err := startAll(ctx, o, w, peers, dir)
 	defer stop()

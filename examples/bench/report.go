@@ -44,8 +44,8 @@ func report(w io.Writer, cs []*contender, bytes int64) error {
 
 // Figures that are zero are not known.
 
-func quotient(a, b time.Duration) string {
-	if a == 0 || b == 0 {
+func quotient[T time.Duration | int64](a, b T) string {
+	if a <= 0 || b <= 0 {
 		return "-"
 	}
 	return strconv.FormatFloat(float64(a)/float64(b), 'f', 2, 64)

@@ -92,6 +92,12 @@ func newRole(role, to string) (http.Handler, error) {
 		return newConnect(), nil
 	case "plainconnect":
 		return newPlainConnect(), nil
+	case "wsorigin":
+		return newWSOrigin(), nil
+	case "wstunnel":
+		return newWSTunnel(to)
+	case "upgrades":
+		return newUpgrades(to)
 	case "ajp":
 		return ajp.NewHandler("/", to)
 	}

@@ -293,7 +293,7 @@ func (h *host) served(key []byte, r *rule, sections []*scope) (*served, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.handler = ph
+		s.handler = h.upgrading(ph, r, s)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

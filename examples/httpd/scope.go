@@ -74,6 +74,9 @@ type settings struct {
 	remoteHeader   string
 	trusted        []netip.Prefix // of RemoteIPHeader
 
+	plainFallback *bool          // ProxyWebsocketFallbackToProxyHttp
+	tunnelIdle    *time.Duration // ProxyWebsocketIdleTimeout
+
 	documentRoot string
 	passAuth     *bool     // CGIPassAuth
 	generic      *bool     // ProxyFCGIBackendType GENERIC
@@ -105,6 +108,8 @@ func (s settings) merge(inner settings) settings {
 	over(&s.traceOff, inner.traceOff)
 	over(&s.expect, inner.expect)
 	over(&s.growth, inner.growth)
+	over(&s.plainFallback, inner.plainFallback)
+	over(&s.tunnelIdle, inner.tunnelIdle)
 	s.auth, s.forward = s.auth.merge(inner.auth), s.forward.merge(inner.forward)
 	over(&s.passAuth, inner.passAuth)
 	over(&s.generic, inner.generic)

@@ -184,8 +184,3 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 // unusedBackend takes parameters that concern a handler's backend, where only
 // those of the handler are wanted.
 func unusedBackend() *backend.Backend { return &backend.Backend{} }
-
-func isWebSocket(text string) bool {
-	text = strings.ToLower(text)
-	return strings.HasPrefix(text, "ws://") || strings.HasPrefix(text, "wss://")
-}
