@@ -14,13 +14,14 @@ func (h *handler) change(w http.ResponseWriter, r *http.Request) {
 	v.result.Reason = "the method is not one that is cached"
 	c.counters.bypassed.Add(1)
 	h.observe(w, r, func(status int, header http.Header) {
-		v.invalidateAfter(status, header)
+		v.invalidateAfter(status, header, c.keyOf)
 		v.mark(header, nil)
 	})
 }
 
-// invalidateAfter does what an answer to an unsafe method asks for.
-func (v *visit) invalidateAfter(status int, header http.Header) {
+// invalidateAfter does what an answer to an unsafe method asks for. keyOf is how
+// the keys of requests are made.
+func (v *visit) invalidateAfter(status int, header http.Header, keyOf func(*http.Request) string) {
 	c, r := v.c, v.r
 	v.result.forwardedStatus = status
 	if !invalidates(r.Method, status) {
@@ -29,7 +30,11 @@ func (v *visit) invalidateAfter(status int, header http.Header) {
 	ctx := context.WithoutCancel(r.Context())
 	n := c.invalidate(ctx, v.key)
 	for _, u := range alsoInvalidated(c.targetOf(r), header) {
-		n += c.invalidate(ctx, c.uriKey(u.Scheme, u.Host, u))
+		// It is of the same origin: the key is that of a request like this one.
+		other, path := *r, *r.URL
+		path.Path, path.RawPath, path.RawQuery, path.ForceQuery = u.Path, u.RawPath, u.RawQuery, u.ForceQuery
+		other.Method, other.URL = http.MethodGet, &path
+		n += c.invalidate(ctx, keyOf(&other))
 	}
 	if n > 0 {
 		v.result.Outcome, v.result.Reason = OutcomeInvalidated, "changed by this request"

@@ -11,9 +11,6 @@ import (
 func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 	c, s := f.c, f.body
 	part := m.Parts[0]
-	if s.n != part.End-part.Start {
-		return io.ErrUnexpectedEOF
-	}
 	entries, err := c.store.Get(ctx, f.key)
 	if err != nil {
 		return err
@@ -29,7 +26,7 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 		case combinable(facts, em, f.header):
 			if len(em.Parts) == 0 { // all of it is there
 				s.writer.Abort()
-				return c.store.Update(ctx, e, c.policy.freshened(em, f.header, f.sent, f.received))
+				return c.store.Update(ctx, e, c.policy.freshened(em, f.in, f.header, f.sent, f.received))
 			}
 			return f.join(ctx, e, em, part)
 		case len(em.Parts) > 0:
@@ -48,7 +45,7 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 // join stores the parts of an entry and the new one as one.
 func (f *flight) join(ctx context.Context, e Entry, em *Meta, part Part) error {
 	c, s := f.c, f.body
-	m := c.policy.combined(em, f.header, f.sent, f.received)
+	m := c.policy.combined(em, f.in, f.header, f.sent, f.received)
 	have := em.coverage()
 	w, err := c.store.Create(ctx, m)
 	if err != nil {

@@ -274,6 +274,10 @@ func (f *flight) dismiss() bool {
 	if f.own != nil {
 		_ = f.own.Close()
 	}
+	if f.kept != nil {
+		_ = f.kept.Close()
+		f.kept = nil
+	}
 	return true
 }
 
@@ -293,7 +297,7 @@ func (v *visit) answer(w http.ResponseWriter, f *flight) errand {
 		v.countStored(f)
 		v.sendOwn(w, f)
 	case outcomeFreshened:
-		body, err := v.open(&f.fresh)
+		body, err := v.openFresh(f)
 		if err != nil {
 			return errandAgain
 		}

@@ -61,6 +61,7 @@ type flight struct {
 	hasClient  bool                // there is a leader who waits
 	directing  bool                // the answer is being written to client
 	lent       bool                // the leader has the response itself
+	kept       Body                // of a response that may not stay stored, for the leader
 }
 
 // outcome is what became of a flight.

@@ -45,8 +45,9 @@ func latest(offered []*facts, fits func(*facts) bool) []int {
 }
 
 // freshened returns the metadata of a stored response after a 304, or a HEAD
-// that fits, has told what is new: RFC 9111 sections 3.2 and 4.3.4.
-func (p *policy) freshened(m *Meta, h http.Header, requested, received time.Time) *Meta {
+// that fits, has told what is new: RFC 9111 sections 3.2 and 4.3.4. request is
+// the header of what was answered so.
+func (p *policy) freshened(m *Meta, request, h http.Header, requested, received time.Time) *Meta {
 	d := p.directivesAfter(m.Header, h)
 	n := m.Clone()
 	n.RequestTime, n.ResponseTime, n.Invalid = requested, received, false
@@ -59,7 +60,40 @@ func (p *policy) freshened(m *Meta, h http.Header, requested, received time.Time
 		n.Header[name] = values
 	}
 	addDate(n.Header, received)
+	p.varyAnew(n, m, request)
 	return n
+}
+
+// varyAnew brings the values of the fields that Vary names up to date, where it
+// names others than before. They are those of the request, if the response was
+// one for that; else some are not known, and it has to be validated.
+func (p *policy) varyAnew(n, old *Meta, request http.Header) {
+	vary, _ := nominated(n.Header["Vary"])
+	matched := p.matches(readFacts(old, p), old.Vary, request)
+	n.Vary = nil
+	for _, name := range vary {
+		values, known := old.Vary[name]
+		if !known {
+			values = request[name]
+			n.Invalid = n.Invalid || !matched
+		}
+		if n.Vary == nil {
+			n.Vary = make(http.Header, len(vary))
+		}
+		n.Vary[name] = values
+	}
+}
+
+// answerAfter returns the metadata for the client whose request led to a 304:
+// with fields that are for it alone and not stored, such as Set-Cookie.
+func answerAfter(n *Meta, h http.Header) *Meta {
+	answer := n.Clone()
+	for name, values := range h {
+		if !perConnection(name) && !boundToBody(name) {
+			answer.Header[name] = values
+		}
+	}
+	return answer
 }
 
 // boundToBody names the fields that the stored bytes depend on. They stay as

@@ -47,14 +47,14 @@ func TestRFC9111_3_2_UpdatingStoredFields(t *testing.T) {
 	m := &Meta{
 		Status: 200, Length: 5, Vary: http.Header{"Foo": {"1"}}, Invalid: true, RequestTime: testNow, ResponseTime: testNow,
 		Header: fields("Cache-Control: max-age=1", `ETag: "a"`, "Kept: 1", "Changed: 1", "Many: 1", "Many: 2", "Age: 50", "Date: "+date(0),
-			"Content-Type: text/plain", "Content-Length: 5", "Content-Encoding: gzip"),
+			"Content-Type: text/plain", "Content-Length: 5", "Content-Encoding: gzip", "Vary: Foo"),
 	}
 	old := m.Header.Clone()
-	n := p.freshened(m, fields("Cache-Control: max-age=60", `ETag: "a"`, "Changed: 2", "Many: 3", "New: 4", "Date: "+date(100),
+	n := p.freshened(m, fields("Foo: 1"), fields("Cache-Control: max-age=60", `ETag: "a"`, "Changed: 2", "Many: 3", "New: 4", "Date: "+date(100),
 		"Content-Type: text/html", "Content-Length: 0", "Content-Encoding: br", "Content-Range: bytes 0-1/2", "Set-Cookie: a=b",
 		"Connection: x", "X: 1", "Keep-Alive: 1", "Transfer-Encoding: chunked"), after(99), after(100))
 	require.Equal(t, fields("Cache-Control: max-age=60", `ETag: "a"`, "Kept: 1", "Changed: 2", "Many: 3", "New: 4", "Date: "+date(100),
-		"Content-Type: text/html", "Content-Length: 5", "Content-Encoding: gzip"), n.Header)
+		"Content-Type: text/html", "Content-Length: 5", "Content-Encoding: gzip", "Vary: Foo"), n.Header)
 	require.Equal(t, after(99), n.RequestTime)
 	require.Equal(t, after(100), n.ResponseTime)
 	require.False(t, n.Invalid)
@@ -69,10 +69,27 @@ func TestRFC9111_3_2_UpdatingStoredFields(t *testing.T) {
 func TestRFC9111_4_3_4_AgeAndDateOf304(t *testing.T) {
 	p := &policy{}
 	m := &Meta{Status: 200, Header: fields("Cache-Control: max-age=60", "Age: 50", "Date: "+date(-9)), RequestTime: testNow, ResponseTime: testNow}
-	n := p.freshened(m, fields("Age: 7", "Date: "+date(100)), after(100), after(100))
+	n := p.freshened(m, nil, fields("Age: 7", "Date: "+date(100)), after(100), after(100))
 	require.Equal(t, "7", n.Header.Get("Age"))
 	age, _ := readFacts(n, p).age(after(101))
 	require.EqualValues(t, 8e9, age)
+}
+
+// A 304 may name other fields in Vary than the response did.
+func TestRFC9111_4_1_VaryOf304(t *testing.T) {
+	p := &policy{}
+	m := &Meta{Status: 200, Header: fields("Vary: Foo"), Vary: http.Header{"Foo": {"1"}}, ResponseTime: testNow}
+	n := p.freshened(m, fields("Foo: 1", "Bar: 2"), fields("Vary: Foo, Bar"), testNow, testNow)
+	require.Equal(t, http.Header{"Foo": {"1"}, "Bar": {"2"}}, n.Vary)
+	require.False(t, n.Invalid)
+	n = p.freshened(m, fields("Foo: 3", "Bar: 2"), fields("Vary: Foo, Bar"), testNow, testNow)
+	require.Equal(t, []string{"1"}, n.Vary["Foo"])
+	require.True(t, n.Invalid, "nobody knows what Bar was")
+	n = p.freshened(m, fields("Foo: 3"), fields("Foo: x"), testNow, testNow)
+	require.Equal(t, m.Vary, n.Vary)
+	require.False(t, n.Invalid)
+	n = p.freshened(m, fields("Foo: 3"), fields("Vary: "), testNow, testNow)
+	require.Empty(t, n.Vary)
 }
 
 // Fields that no-cache or private of the stored response name stay out, although
@@ -80,14 +97,14 @@ func TestRFC9111_4_3_4_AgeAndDateOf304(t *testing.T) {
 func TestRFC9111_5_2_2_4_FieldsStayOutAfter304(t *testing.T) {
 	p := &policy{targets: cdn}
 	m := &Meta{Status: 200, Header: fields(`Cache-Control: no-cache="a", private="b", max-age=60`), ResponseTime: testNow}
-	n := p.freshened(m, fields("A: 1", "B: 1", "C: 1"), testNow, testNow)
+	n := p.freshened(m, nil, fields("A: 1", "B: 1", "C: 1"), testNow, testNow)
 	require.NotContains(t, n.Header, "A")
 	require.NotContains(t, n.Header, "B")
 	require.Contains(t, n.Header, "C")
-	n = p.freshened(m, fields("A: 1", "Cache-Control: max-age=60"), testNow, testNow)
+	n = p.freshened(m, nil, fields("A: 1", "Cache-Control: max-age=60"), testNow, testNow)
 	require.Contains(t, n.Header, "A")
 	m.Header = fields(`CDN-Cache-Control: max-age=60, no-cache="a"`)
-	n = p.freshened(m, fields("A: 1", "Cache-Control: max-age=60"), testNow, testNow)
+	n = p.freshened(m, nil, fields("A: 1", "Cache-Control: max-age=60"), testNow, testNow)
 	require.NotContains(t, n.Header, "A")
 }
 

@@ -106,14 +106,9 @@ func (l *lookup) partServes(v *visit) bool {
 		return v.r.Method == http.MethodGet
 	}
 	specs, ok := parseRange(v.r.Header)
-	if !ok || !l.facts.ifRange(v.r.Header) || l.meta.Length < 0 {
+	if !ok || !l.facts.ifRange(v.r.Header) {
 		return false
 	}
-	parts, _ := resolve(specs, l.meta.Length)
-	for _, p := range parts {
-		if !covered(l.meta.Parts, p) {
-			return false
-		}
-	}
-	return true
+	_, _, ok = l.meta.storedRanges(specs)
+	return ok
 }

@@ -210,6 +210,11 @@ func (f *flight) commit(trailer http.Header) {
 		s.writer.Abort()
 		return
 	}
+	if part := f.meta.Parts; len(part) > 0 && s.n != part[0].End-part[0].Start {
+		c.counters.broken.Add(1)
+		s.writer.Abort() // its Content-Range told something else
+		return
+	}
 	c.storeWorked(ctx, "write")
 	f.storing.Lock()
 	defer f.storing.Unlock()

@@ -84,11 +84,15 @@ func (f *flight) freshen(x *exchange) bool {
 	defer f.storing.Unlock()
 	for _, i := range selectedBy(x.header, all, f.received) {
 		old := f.offered[i]
-		m := c.policy.freshened(old.meta, x.header, f.sent, f.received)
+		m := c.policy.freshened(old.meta, f.in, x.header, f.sent, f.received)
 		if x.ttl != nil {
 			m.TTL = x.ttl
 		}
+		chosen := f.fresh.entry == nil || c.answers(&old, f)
 		why, gone := c.policy.mayFreshen(old.meta, x)
+		if gone && chosen {
+			f.keep(old.entry)
+		}
 		err := error(nil)
 		switch {
 		case gone:
@@ -99,14 +103,43 @@ func (f *flight) freshen(x *exchange) bool {
 		if err != nil {
 			c.storeFailed(ctx, "update", err)
 		}
-		if f.fresh.entry != nil && !c.answers(&old, f) {
+		if !chosen {
 			continue
 		}
-		f.fresh = found{entry: old.entry, meta: m, facts: readFacts(m, &c.policy)}
+		f.fresh = found{entry: old.entry, meta: answerAfter(m, x.header), facts: readFacts(m, &c.policy)}
 		f.fresh.age, _ = f.fresh.facts.age(f.received)
 		f.fresh.ttl = f.fresh.facts.lifetime - f.fresh.age
 	}
 	return f.fresh.entry != nil
+}
+
+// keep opens a response that is about to be taken out, while that can be done,
+// for the leader, who may have it once more.
+func (f *flight) keep(e Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.hasClient {
+		return
+	}
+	if f.kept != nil {
+		_ = f.kept.Close()
+		f.kept = nil
+	}
+	if body, err := e.Open(); err == nil {
+		f.kept = body
+	}
+}
+
+// openFresh returns the body of the response that a 304 made fresh.
+func (v *visit) openFresh(f *flight) (Body, error) {
+	f.mu.Lock()
+	kept := f.kept
+	f.kept = nil
+	f.mu.Unlock()
+	if kept != nil {
+		return kept, nil
+	}
+	return v.open(&f.fresh)
 }
 
 // answers reports whether a stored response matches a flight's request.

@@ -33,7 +33,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case r.Method == "" || r.Method == http.MethodGet:
 		if bypass || r.Body != nil && r.Body != http.NoBody {
-			return t.pass(v, fwdBypass)
+			return t.pass(v, fwdBypass, bypass)
 		}
 		if r.Method == "" {
 			clone := *r
@@ -42,14 +42,17 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		v.req = parseRequestDirectives(r.Header)
 		if wantsOrigin(r.Header) {
-			return t.pass(v, fwdRequest)
+			return t.pass(v, fwdRequest, bypass)
 		}
 		return t.get(v)
 	case r.Method == http.MethodHead && !bypass:
 		v.req = parseRequestDirectives(r.Header)
 		return t.head(v)
 	}
-	return t.pass(v, fwdMethod)
+	if bypass && safe(r.Method) {
+		return t.pass(v, fwdBypass, bypass)
+	}
+	return t.pass(v, fwdMethod, bypass)
 }
 
 // key is that of a request to a backend. A Host that is not the backend's own
@@ -67,17 +70,24 @@ func (t *transport) key(r *http.Request) string {
 }
 
 // pass lets a request pass. If it changes things, what is stored goes.
-func (t *transport) pass(v *visit, why forwarded) (*http.Response, error) {
+func (t *transport) pass(v *visit, why forwarded, bypass bool) (*http.Response, error) {
 	v.result.Outcome, v.result.forwarded = OutcomeBypass, why
-	if why == fwdRequest {
+	switch {
+	case why == fwdRequest:
 		v.result.Outcome, v.result.Reason = OutcomeMiss, "a condition that only the origin can judge"
+	case why == fwdMethod:
+		v.result.Reason = "the method is not one that is cached"
+	case bypass:
+		v.result.Reason = "the cache is passed by"
+	default:
+		v.result.Reason = "a GET with a body"
 	}
 	t.c.counters.bypassed.Add(1)
 	resp, err := t.next.RoundTrip(v.r)
 	if err != nil {
 		return nil, err
 	}
-	v.invalidateAfter(resp.StatusCode, resp.Header)
+	v.invalidateAfter(resp.StatusCode, resp.Header, t.key)
 	v.mark(resp.Header, nil)
 	return resp, nil
 }
@@ -225,7 +235,7 @@ func (v *visit) answerResponse(f *flight) (resp *http.Response, err error, again
 		v.countStored(f)
 		return v.streamResponse(f, f.ownMeta(), f.own), nil, false
 	case outcomeFreshened:
-		body, err := v.open(&f.fresh)
+		body, err := v.openFresh(f)
 		if err != nil {
 			return nil, nil, true
 		}
@@ -400,6 +410,7 @@ func (v *visit) foundResponse(f *found, body Body) *http.Response {
 	h := make(http.Header, len(f.meta.Header)+3)
 	p := v.plan(h, f.meta, f.facts)
 	setAge(h, f.age)
+	v.mark(h, f.facts)
 	resp := v.response(p, h)
 	if body == nil || p.empty {
 		if body != nil {
@@ -409,7 +420,6 @@ func (v *visit) foundResponse(f *found, body Body) *http.Response {
 	}
 	resp.Trailer = f.meta.Trailer.Clone()
 	resp.Body = &planReader{p: p, body: body, size: f.entry.Size(), stop: body.Close}
-	v.mark(h, f.facts)
 	return resp
 }
 

@@ -66,7 +66,7 @@ func namesUpgrade(lines []string) bool {
 
 // pass lets a request pass that the cache has no part in.
 func (h *handler) pass(w http.ResponseWriter, r *http.Request, bypass bool) {
-	v := visit{c: h.c, r: r}
+	v := visit{c: h.c, r: r, key: h.c.keyOf(r)}
 	v.result.Outcome, v.result.forwarded = OutcomeBypass, fwdMethod
 	v.result.Reason = "the method is not one that is cached"
 	if bypass {

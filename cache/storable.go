@@ -60,7 +60,7 @@ type refusal string
 // exchange is a request and its response as the rules of storing see them.
 type exchange struct {
 	method        string
-	target        *url.URL // nil: without a query, and no response to POST is stored
+	target        *url.URL // nil: one without a query
 	requestHeader http.Header
 	request       requestDirectives
 
@@ -86,7 +86,7 @@ func (x *exchange) freshness(p *policy) freshness {
 func (p *policy) storable(x *exchange) refusal {
 	d := &x.response
 	switch {
-	case x.method != http.MethodGet && !p.postIsGet(x):
+	case x.method != http.MethodGet:
 		return "only responses to GET are stored"
 	case x.status < 200 || x.status > 599:
 		return "the status is not a final one"
@@ -129,18 +129,6 @@ func authorized(request http.Header, d *responseDirectives) bool {
 func (p *policy) cookieIsPublic(d *responseDirectives) bool {
 	return p.storeSetCookie || d.public || d.sMaxAge.valid() || d.target != "" && d.maxAge.valid() ||
 		holds(d.privateFields, "Set-Cookie") || holds(d.noCacheFields, "Set-Cookie") || holds(p.ignoreHeaders, "Set-Cookie")
-}
-
-// postIsGet reports whether a response to POST is one that a GET of the same URI
-// would have: it says so by Content-Location, and tells its lifetime. RFC 9110
-// section 9.3.3.
-func (p *policy) postIsGet(x *exchange) bool {
-	if x.method != http.MethodPost || x.status != http.StatusOK || x.target == nil || len(x.header["Content-Location"]) != 1 {
-		return false
-	}
-	u, err := x.target.Parse(x.header["Content-Location"][0])
-	return err == nil && sameOrigin(u, x.target) && u.EscapedPath() == x.target.EscapedPath() && u.RawQuery == x.target.RawQuery &&
-		x.freshness(p).explicit()
 }
 
 // validFields reports whether a header can be written out and read back as it

@@ -132,21 +132,6 @@ func TestRFC9111_3_OnlyMethodsThatAreUnderstood(t *testing.T) {
 	}
 }
 
-func TestRFC9110_9_3_3_PostWithContentLocation(t *testing.T) {
-	p := &policy{}
-	for location, want := range map[string]bool{
-		"http://example.org/a?b": true, "/a?b": true, "?b": true, "": true, "http://EXAMPLE.org:80/a?b": true,
-		"/a": false, "/a?c": false, "/%61?b": false, "https://example.org/a?b": false, "http://example.com/a?b": false,
-	} {
-		x := exchangeOf(p, 200, nil, fields("Cache-Control: max-age=60", "Content-Location: "+location))
-		x.method = "POST"
-		require.Equal(t, want, p.storable(x) == "", location)
-	}
-	x := exchangeOf(p, 200, nil, fields("Last-Modified: "+date(-100000), "Content-Location: /a?b"))
-	x.method = "POST"
-	require.NotEmpty(t, p.storable(x), "without an explicit lifetime")
-}
-
 // Each departure does what its name says, and nothing without it.
 func TestDeparturesFromTheRFC(t *testing.T) {
 	ttl := time.Minute
