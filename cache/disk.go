@@ -61,7 +61,8 @@ import (
 // responses (they are locked; where there is no flock, those of a day ago are
 // taken), and no process ever reads a mixture. Each keeps the limits for what it
 // knows of. What another stores, updates or removes it learns within Rescan;
-// that a body of more than 32 KiB was removed, at once.
+// that a body of more than 32 KiB was removed, at once. Until then files that
+// it keeps open take their room.
 type Disk struct {
 	// Root is the directory. It is made when it is missing, for the owner
 	// only. Apache CacheRoot. Other files in it are left alone.
@@ -192,7 +193,7 @@ func (d *Disk) start() {
 	switch {
 	case d.Root == "":
 		d.invalid = errors.New("cache: disk store: no Root")
-	case d.layout.length < 0 || d.layout.levels*d.layout.length > 20:
+	case d.layout.length < 0 || d.layout.length > 20 || d.layout.levels > 20 || d.layout.levels*d.layout.length > 20:
 		d.invalid = errors.New("cache: disk store: DirLevels and DirLength are out of range")
 	}
 	if d.invalid != nil {

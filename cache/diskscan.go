@@ -35,11 +35,11 @@ func (d *Disk) keep() {
 		return
 	}
 	d.scanned.Store(true)
-	close(d.ready)
 	d.loading.Lock()
 	d.loaded = nil
 	d.loading.Unlock()
 	d.evict()
+	close(d.ready)
 
 	interval := d.Rescan
 	if interval <= 0 {

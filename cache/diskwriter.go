@@ -100,7 +100,7 @@ func (w *diskWriter) Write(p []byte) (int, error) {
 	return n, w.err
 }
 
-// reserve makes room for n more bytes, in steps.
+// reserve makes room for n more bytes.
 func (w *diskWriter) reserve(n int64) error {
 	size := w.body.size + n
 	if size > w.disk.limit() {
@@ -109,10 +109,7 @@ func (w *diskWriter) reserve(n int64) error {
 	if size <= w.reserved {
 		return nil
 	}
-	step := (size+sumBlock-1)/sumBlock*sumBlock - w.reserved
-	if size <= diskBlock {
-		step = diskBlock // most bodies are small
-	}
+	step := (size+diskBlock-1)/diskBlock*diskBlock - w.reserved
 	w.reserved += step
 	w.disk.used.Add(step)
 	if !w.disk.evict() {

@@ -65,24 +65,26 @@ func metadata(k *kit) {
 func (k *kit) sameMeta(got, want *cache.Meta) {
 	values := func(a, b []string) bool { return slices.Equal(a, b) }
 	for _, field := range []struct {
-		name string
-		same bool
+		name      string
+		same      bool
+		got, want any
 	}{
-		{"Key", got.Key == want.Key},
-		{"Status", got.Status == want.Status},
-		{"Header", maps.EqualFunc(got.Header, want.Header, values)},
-		{"Trailer", maps.EqualFunc(got.Trailer, want.Trailer, values)},
-		{"Vary", maps.EqualFunc(got.Vary, want.Vary, values)},
-		{"RequestTime", got.RequestTime.Equal(want.RequestTime)},
-		{"ResponseTime", got.ResponseTime.Equal(want.ResponseTime)},
-		{"Length", got.Length == want.Length},
-		{"Parts", slices.Equal(got.Parts, want.Parts)},
-		{"TTL", (got.TTL == nil) == (want.TTL == nil) && (got.TTL == nil || *got.TTL == *want.TTL)},
-		{"Tags", slices.Equal(got.Tags, want.Tags)},
-		{"Invalid", got.Invalid == want.Invalid},
+		{"Key", got.Key == want.Key, got.Key, want.Key},
+		{"Status", got.Status == want.Status, got.Status, want.Status},
+		{"Header", maps.EqualFunc(got.Header, want.Header, values), got.Header, want.Header},
+		{"Trailer", maps.EqualFunc(got.Trailer, want.Trailer, values), got.Trailer, want.Trailer},
+		{"Vary", maps.EqualFunc(got.Vary, want.Vary, values), got.Vary, want.Vary},
+		{"RequestTime", got.RequestTime.Equal(want.RequestTime), got.RequestTime, want.RequestTime},
+		{"ResponseTime", got.ResponseTime.Equal(want.ResponseTime), got.ResponseTime, want.ResponseTime},
+		{"Length", got.Length == want.Length, got.Length, want.Length},
+		{"Parts", slices.Equal(got.Parts, want.Parts), got.Parts, want.Parts},
+		{"TTL", (got.TTL == nil) == (want.TTL == nil) && (got.TTL == nil || *got.TTL == *want.TTL), got.TTL, want.TTL},
+		{"Tags", slices.Equal(got.Tags, want.Tags), got.Tags, want.Tags},
+		{"Invalid", got.Invalid == want.Invalid, got.Invalid, want.Invalid},
 	} {
 		if !field.same {
-			k.fail("%s of the metadata is not what was stored:\ngot  %.300v\nwant %.300v", field.name, got, want)
+			k.fail("%s of the metadata is not what was stored:\ngot  %.300s\nwant %.300s",
+				field.name, fmt.Sprint(field.got), fmt.Sprint(field.want))
 		}
 	}
 }
