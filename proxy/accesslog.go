@@ -65,8 +65,28 @@ type logEntry struct {
 	record *Record
 }
 
-// recordCarrier lets a handler further in give its record to the log.
-type recordCarrier struct{ record *Record }
+// recordCarrier lets a handler further in give its record to the log, once it
+// is complete. A handler that a cache runs in the background may come too late.
+type recordCarrier struct {
+	mu     sync.Mutex
+	record *Record
+	taken  bool
+}
+
+func (c *recordCarrier) give(r *Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.taken {
+		c.record = r
+	}
+}
+
+func (c *recordCarrier) take() *Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken = true
+	return c.record
+}
 
 type carrierKey struct{}
 
@@ -85,7 +105,7 @@ func (l *AccessLog) Wrap(next http.Handler) http.Handler {
 		cw := &countingWriter{ResponseWriter: w}
 		e.w = cw
 		defer func() {
-			e.record = carrier.record
+			e.record = carrier.take()
 			l.write(&e)
 		}()
 		next.ServeHTTP(cw, r.WithContext(context.WithValue(r.Context(), carrierKey{}, carrier)))

@@ -321,7 +321,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := &passage{Context: r.Context(), h: h, w: w, in: r}
 	p.record.Start = time.Now()
 	if c, ok := p.Context.Value(carrierKey{}).(*recordCarrier); ok {
-		c.record = &p.record
+		defer c.give(&p.record)
 	}
 	err := p.serve()
 	p.finish(err)
