@@ -109,27 +109,24 @@ func (v *visit) onlyIfCached(w http.ResponseWriter) {
 // do.
 func (v *visit) board(l *lookup, alone, plain bool) (*flight, bool) {
 	c := v.c
-	f := v.newFlight(l, plain)
 	if c.Collapse == CollapseLock && !plain {
-		if f.unlock = c.locks.take(c, v.key); f.unlock == nil {
-			if l.entry != nil && l.facts.mayBeStale() && !(v.req.noCache && !c.IgnoreCacheControl) {
-				f.cancel()
-				return nil, false
-			}
-			f.locked = true
+		unlock := c.locks.take(c, v.key)
+		if unlock == nil && l.entry != nil && l.facts.mayBeStale() && !(v.req.noCache && !c.IgnoreCacheControl) {
+			return nil, false
 		}
+		f := v.newFlight(l, plain)
+		f.unlock, f.locked = unlock, unlock == nil
 		return f, true
 	}
-	f.shared = !alone && c.Collapse == CollapseStream && v.mayShare(l)
-	if !f.shared {
-		return f, true
+	if alone || c.Collapse != CollapseStream || !v.mayShare(l) {
+		return v.newFlight(l, plain), true
 	}
 	now := time.Now()
-	joined, leads := c.flights.board(f, func(other *flight) bool { return v.fits(other, l, now) })
-	if !leads {
-		f.cancel()
-	}
-	return joined, leads
+	return c.flights.board(v.key, func(other *flight) bool { return v.fits(other, l, now) }, func() *flight {
+		f := v.newFlight(l, plain)
+		f.shared = true
+		return f
+	})
 }
 
 // mayShare reports whether what a request gets may also be for others, by what
@@ -326,9 +323,12 @@ func (v *visit) countStored(f *flight) {
 // sendOwn sends the leader the answer that it caused, with every field of it.
 func (v *visit) sendOwn(w http.ResponseWriter, f *flight) {
 	defer f.own.Close()
-	own := f.meta.Clone()
-	own.Header = f.header
-	v.sendStream(w, f, own, f.own)
+	v.sendStream(w, f, f.ownMeta(), f.own)
+}
+
+// ownMeta is what the leader gets: every field of the answer.
+func (f *flight) ownMeta() *Meta {
+	return &Meta{Status: f.meta.Status, Header: f.header, Length: f.meta.Length, Parts: f.meta.Parts}
 }
 
 // sendStream sends a body that is coming in.

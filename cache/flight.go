@@ -92,20 +92,22 @@ func (t *flightTable) landings() uint64 {
 	return t.landed
 }
 
-// board returns a flight under key that fits, or else adds f.
-func (t *flightTable) board(f *flight, fits func(*flight) bool) (*flight, bool) {
+// board returns a flight under key that fits, or else adds the one that make
+// returns, and reports whether it is that.
+func (t *flightTable) board(key string, fits func(*flight) bool, make func() *flight) (*flight, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, other := range t.flights[f.key] {
+	for _, other := range t.flights[key] {
 		if fits(other) {
 			other.enter()
 			return other, false
 		}
 	}
+	f := make()
 	if t.flights == nil {
-		t.flights = make(map[string][]*flight)
+		t.flights = map[string][]*flight{}
 	}
-	t.flights[f.key] = append(t.flights[f.key], f)
+	t.flights[key] = append(t.flights[key], f)
 	return f, true
 }
 

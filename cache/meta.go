@@ -1,4 +1,3 @@
-// Package cache is an RFC 9111 shared cache.
 package cache
 
 import (

@@ -175,19 +175,22 @@ func (c *Cache) fly(f *flight, do func()) {
 // way already.
 func (v *visit) background(l *lookup) *flight {
 	c := v.c
-	f := v.newFlight(l, false)
-	f.in = f.in.Clone() // the request may go meanwhile
-	delete(f.out.Header, "Range")
-	delete(f.out.Header, "If-Range")
-	f.shared = true
-	f.req = requestDirectives{}
 	if c.closing.Err() != nil {
-		f.cancel()
 		return nil
 	}
-	if joined, leads := c.flights.board(f, func(other *flight) bool { return c.policy.matches(l.facts, f.in, other.in) || len(l.facts.vary) == 0 }); !leads {
-		joined.leaves()
-		f.cancel()
+	same := func(other *flight) bool {
+		return len(l.facts.vary) == 0 || c.policy.matches(l.facts, v.r.Header, other.in)
+	}
+	f, leads := c.flights.board(v.key, same, func() *flight {
+		f := v.newFlight(l, false)
+		f.in = f.in.Clone() // the request may go meanwhile
+		delete(f.out.Header, "Range")
+		delete(f.out.Header, "If-Range")
+		f.shared, f.req = true, requestDirectives{}
+		return f
+	})
+	if !leads {
+		f.leaves()
 		return nil
 	}
 	f.mu.Lock()

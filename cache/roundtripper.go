@@ -233,9 +233,7 @@ func (v *visit) answerResponse(f *flight) (resp *http.Response, err error, again
 	switch f.outcome {
 	case outcomeStored:
 		v.countStored(f)
-		own := f.meta.Clone()
-		own.Header = f.header
-		return v.streamResponse(f, own, f.own), nil, false
+		return v.streamResponse(f, f.ownMeta(), f.own), nil, false
 	case outcomeFreshened:
 		body, err := v.openFresh(f)
 		if err != nil {
