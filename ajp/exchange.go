@@ -234,6 +234,7 @@ func (x *exchange) accept(h *answerHead) *proxy.Error {
 		Header: h.header, ContentLength: length, Request: x.r,
 	}
 	b := &x.body
+	b.Init(b, x.c)
 	b.x, b.left = x, length
 	switch {
 	case h.status == http.StatusNoContent:
@@ -249,7 +250,7 @@ func (x *exchange) accept(h *answerHead) *proxy.Error {
 	x.resp.Body = b
 	if (b.none || length == 0) && b.settle() {
 		x.resp.Body = http.NoBody
-		if b.ended != io.EOF {
+		if b.Ended() != io.EOF {
 			return &proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone}
 		}
 	}

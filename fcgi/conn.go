@@ -246,7 +246,8 @@ func (x *exchange) accept(head []byte) error {
 		length = 0
 	}
 	resp.ContentLength = length
-	x.body = responseBody{x: x, want: length, bodyless: bodyless}
+	x.body.x, x.body.want, x.body.bodyless = x, length, bodyless
+	x.body.Init(&x.body, x.c)
 	resp.Body = &x.body
 	content, ended := x.records.rest()
 	if !ended {
