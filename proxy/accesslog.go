@@ -69,27 +69,6 @@ type logEntry struct {
 type logLine struct {
 	text  []byte
 	entry logEntry
-// recordCarrier lets a handler further in give its record to the log, once it
-// is complete. A handler that a cache runs in the background may come too late.
-type recordCarrier struct {
-	mu     sync.Mutex
-	record *Record
-	taken  bool
-}
-
-func (c *recordCarrier) give(r *Record) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.taken {
-		c.record = r
-	}
-}
-
-func (c *recordCarrier) take() *Record {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.taken = true
-	return c.record
 }
 
 // logLines lends them.
@@ -106,8 +85,6 @@ func (l *AccessLog) Wrap(next http.Handler) http.Handler {
 		defer func() {
 			ob.end()
 			l.write(r, ob)
-			e.record = carrier.take()
-			l.write(&e)
 		}()
 		next.ServeHTTP(&ob.writer, &ob.request)
 		ob.whole = true

@@ -330,9 +330,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.record.Start = p.outer.record.Start
 	} else {
 		p.record.Start = time.Now()
-	p.record.Start = time.Now()
-	if c, ok := p.Context.Value(carrierKey{}).(*recordCarrier); ok {
-		defer c.give(&p.record)
 	}
 	err := p.serve()
 	p.finish(err)
