@@ -38,7 +38,7 @@ func (b *responseBody) writeBulk(w io.Writer) (written int64, err error) {
 		c.Arm(0)
 		n, err := c.Read(buf[have:])
 		have += n
-		if err != nil && !(proxy.IsTimeout(err) && b.x.feeder.waitsForClient()) {
+		if err != nil && !(proxy.IsTimeout(err) && b.x.feeder.sender().WaitsForClient()) {
 			b.fail(unexpected(err))
 			return written, nil
 		}

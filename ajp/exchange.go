@@ -105,7 +105,7 @@ func (x *exchange) next() (kind byte, length int, err error) {
 	for {
 		kind, length, err = peekPacket(x.c.R, x.size)
 		if err != nil {
-			if proxy.IsTimeout(err) && x.feeder.waitsForClient() {
+			if proxy.IsTimeout(err) && x.feeder.sender().WaitsForClient() {
 				x.c.Extend() // it is not the container that is slow
 				continue
 			}
@@ -266,7 +266,7 @@ func (x *exchange) release(keep bool) bool {
 	x.freed = true
 	alive := x.t.watcher.Remove(&x.watch)
 	if x.feeder != nil {
-		if !x.feeder.finished() {
+		if !x.feeder.Finished() {
 			keep = false
 			closeBody(x.r) // ends a read that may be waiting for the client
 		}
@@ -286,7 +286,7 @@ func (x *exchange) fail(e *proxy.Error) *proxy.Error {
 	if !x.owned {
 		closeBody(x.r)
 	}
-	cause := x.feeder.clientError()
+	cause := x.feeder.sender().ClientError()
 	ctx := x.r.Context()
 	if cause != nil || e.Op == proxy.OpClient || e.Op == proxy.OpRequest || ctx.Err() != nil {
 		x.c.Blameless()

@@ -1,12 +1,9 @@
 package proxy
 
 import (
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -16,95 +13,42 @@ const (
 	copyBufferSize = 32 << 10
 	sizeLineRoom   = 16 // for a chunk's size line and the CRLF after its data
 	headDelay      = 20 * time.Millisecond
-	endDelay       = 50 * time.Millisecond // that an answer waits for the last piece of the body to leave
 )
 
 // copyBuffers lends buffers of copyBufferSize bytes.
 var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
 
-// bodySender sends the body of a request on a goroutine of its own, so that an
-// answer that comes before the body's end is seen. The head waits for the
+// bodySender sends the body of a request over HTTP/1. The head waits for the
 // first bytes of the body, to leave in one segment with them, but not longer
 // than headDelay.
 type bodySender struct {
-	c *backend.Conn
-	r *http.Request
+	BodySender
 	f framing
 
 	mu   sync.Mutex // guards head and its writing
 	head []byte     // not sent yet; nil once it is
 	late *time.Timer
-
-	reading  atomic.Bool // the goroutine waits for the client
-	ending   atomic.Bool // the last byte is being written
-	broken   atomic.Bool // the client's body failed
-	extended time.Time   // when the time limit was last moved ahead
-	done     chan struct{}
-	readErr  error // of the client's body; read it after done
-	writeErr error
 }
 
 // startSender starts sending the body of r, after head if it is not nil. The
 // sender owns the head's memory until it is done.
-func startSender(c *backend.Conn, r *http.Request, f framing, head []byte) *bodySender {
-	s := &bodySender{c: c, r: r, f: f, head: head, done: make(chan struct{}), extended: time.Now()}
-	s.reading.Store(true)
+func startSender(c *backend.Conn, r *http.Request, f framing, head []byte) *BodySender {
+	s := &bodySender{f: f, head: head}
+	s.Init(c, r)
+	s.Expect()
 	if head != nil {
 		s.late = time.AfterFunc(headDelay, s.sendHead)
 	}
 	go s.run()
-	return s
-}
-
-// waitsForClient reports whether nothing can come from the backend since the
-// client has not sent what it has to answer.
-func (s *bodySender) waitsForClient() bool { return s != nil && s.reading.Load() }
-
-// finished reports whether the whole body was sent. A body whose last byte is
-// on its way is waited for, but not long: a backend that has answered need not
-// read it.
-func (s *bodySender) finished() bool {
-	if !s.ending.Load() {
-		return false
-	}
-	select {
-	case <-s.done:
-	default:
-		late := time.NewTimer(endDelay)
-		defer late.Stop()
-		select {
-		case <-s.done:
-		case <-late.C:
-			return false
-		}
-	}
-	return s.readErr == nil && s.writeErr == nil
-}
-
-// clientError returns the error of reading the client's body, if that ended
-// the exchange.
-func (s *bodySender) clientError() error {
-	if s == nil || !s.broken.Load() {
-		return nil
-	}
-	<-s.done
-	return s.readErr
+	return &s.BodySender
 }
 
 func (s *bodySender) run() {
-	defer close(s.done)
-	defer s.r.Body.Close()
+	err := s.copy()
 	if s.late != nil {
-		defer s.late.Stop()
+		s.late.Stop()
 	}
-	if err := s.copy(); err != nil {
-		if s.readErr != nil {
-			s.broken.Store(true)
-			s.c.Abort() // the backend must not take a part for the whole
-		} else {
-			s.writeErr = err
-		}
-	}
+	s.Finish(err)
 }
 
 // copy reads and writes piece by piece.
@@ -112,33 +56,14 @@ func (s *bodySender) copy() error {
 	lent := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(lent)
 	buf := lent[:]
-	left := s.r.ContentLength
 	for {
 		room := s.room(buf)
-		if s.f == framingLength && int64(len(room)) > left {
-			room = room[:left]
-		}
-		s.reading.Store(true)
-		n, err := s.r.Body.Read(room)
-		s.reading.Store(false)
-		if err != nil && err != io.EOF {
-			s.readErr = err
+		n, last, err := s.Read(room)
+		if err != nil {
 			return err
 		}
-		left -= int64(n)
-		last := err == io.EOF || s.f == framingLength && left == 0
-		if last && s.f == framingLength && left > 0 {
-			s.readErr = fmt.Errorf("request body ended %d bytes short of its length: %w", left, io.ErrUnexpectedEOF)
-			return s.readErr
-		}
-		if last {
-			s.ending.Store(true)
-		}
-		if err := s.write(buf, room, n, last); err != nil {
+		if err := s.write(buf, room, n, last); err != nil || last {
 			return err
-		}
-		if last {
-			return nil
 		}
 	}
 }
@@ -193,11 +118,7 @@ func (s *bodySender) writePiece(buf []byte, at, end int) error {
 	if at == end {
 		return nil
 	}
-	if now := time.Now(); now.Sub(s.extended) > time.Second {
-		s.extended = now
-		s.c.Extend()
-	}
-	_, err := s.c.Write(buf[at:end])
+	_, err := s.Write(buf[at:end])
 	return err
 }
 
