@@ -167,6 +167,12 @@ type Cache struct {
 	// its answer can be stored. Zero means a minute; negative ends it at once.
 	Linger time.Duration
 
+	// BackgroundContext makes the context of a validation in the background
+	// from that of the request which caused it, before that is answered. If
+	// nil, it is the request's without its end. It is for values that must not
+	// be used by two at once.
+	BackgroundContext func(context.Context) context.Context
+
 	// ReadSize and ReadTime hold the body of an answer that is being fetched
 	// back until that many bytes are there, or that time has passed. Zero sends
 	// what is there. Apache: CacheReadSize, CacheReadTime.

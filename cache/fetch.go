@@ -205,7 +205,11 @@ func (f *flight) rangesInSight(r *http.Request) bool {
 // newFlight prepares a request to the origin. plain sends it without conditions
 // of ours.
 func (v *visit) newFlight(l *lookup, plain bool) *flight {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(v.r.Context()))
+	return v.newFlightIn(v.r.Context(), l, plain)
+}
+
+func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain bool) *flight {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &flight{
 		c: v.c, key: v.key, in: v.r.Header, req: v.req, leader: v.r.Context(),
 		cancel: cancel, decided: make(chan struct{}), ended: make(chan struct{}),

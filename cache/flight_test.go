@@ -184,6 +184,23 @@ func TestStampedeOnAStaleKeyDoesNotWait(t *testing.T) {
 	})
 }
 
+func TestBackgroundContext(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		type key struct{}
+		var got []any
+		c := &Cache{BackgroundContext: func(ctx context.Context) context.Context { return context.WithValue(ctx, key{}, "background") }}
+		h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			got = append(got, r.Context().Value(key{}))
+			w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=60")
+		}))
+		get(h, page)
+		time.Sleep(20 * time.Second)
+		get(h, page)
+		synctest.Wait()
+		require.Equal(t, []any{nil, "background"}, got)
+	})
+}
+
 // What is for one client only is never given to another who waited for it.
 func TestWaitersGoOnByThemselves(t *testing.T) {
 	for name, line := range map[string]string{

@@ -182,7 +182,11 @@ func (v *visit) background(l *lookup) *flight {
 		return len(l.facts.vary) == 0 || c.policy.matches(l.facts, v.r.Header, other.in)
 	}
 	f, leads := c.flights.board(v.key, same, func() *flight {
-		f := v.newFlight(l, false)
+		ctx := v.r.Context()
+		if c.BackgroundContext != nil {
+			ctx = c.BackgroundContext(ctx)
+		}
+		f := v.newFlightIn(ctx, l, false)
 		f.in = f.in.Clone() // the request may go meanwhile
 		delete(f.out.Header, "Range")
 		delete(f.out.Header, "If-Range")
