@@ -40,7 +40,7 @@ func TestObserverSeesAllAnswers(t *testing.T) {
 	}{
 		"a Handler":             {h, Record{Backend: b.String(), Attempts: 1, Status: 203, BackendStatus: 203, Received: 4, Sent: 5}},
 		"httputil.ReverseProxy": {foreign, Record{Backend: b.String(), Attempts: 1, Status: 203, Received: 4, Sent: 5}},
-		"access control": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 403) }),
+		"access control": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }),
 			Record{Status: 403, Sent: 3}},
 		"a cache": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			NoteCache(r.Context(), "hit")

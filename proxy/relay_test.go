@@ -327,7 +327,7 @@ func TestShutdownOfManyTunnels(t *testing.T) {
 // other.
 func TestHalfCloseIsIdleToo(t *testing.T) {
 	for _, kind := range []string{"tcp", "opaque"} {
-		c, b, _, end := tunnelOver(t, kind, func(tn *Tunnel) {
+		c, _, _, end := tunnelOver(t, kind, func(tn *Tunnel) {
 			tn.IdleTimeout, tn.HalfCloseTimeout = 20*time.Millisecond, time.Hour
 		})
 		_ = c.(interface{ CloseWrite() error }).CloseWrite()
