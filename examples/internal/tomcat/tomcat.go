@@ -15,9 +15,11 @@ import (
 
 const home = "/usr/share/tomcat10"
 
-// Tomcat is a running Tomcat with an AJP connector and nothing else.
+// Tomcat is a running Tomcat with an AJP connector, and one of HTTP if that is
+// asked for.
 type Tomcat struct {
-	Addr string // of the connector
+	Addr     string // of the connector
+	HTTPAddr string // of that of HTTP
 
 	cmd   *exec.Cmd
 	ended chan struct{}
@@ -28,6 +30,7 @@ type Tomcat struct {
 type Options struct {
 	Secret string
 	Route  string            // jvmRoute; empty means node1
+	HTTP   bool              // has a connector of HTTP as well
 	Pages  map[string]string // further pages of the root application, by file name
 }
 
@@ -51,6 +54,14 @@ func Start(t *testing.T, o Options) *Tomcat {
 	must(t, err)
 	addr := l.Addr().(*net.TCPAddr)
 	must(t, l.Close())
+	httpAddr, httpConnector := "", ""
+	if o.HTTP {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		httpAddr = l.Addr().String()
+		must(t, l.Close())
+		httpConnector = fmt.Sprintf(`<Connector port="%d" address="127.0.0.1"/>`, l.Addr().(*net.TCPAddr).Port)
+	}
 	access := `secretRequired="false"`
 	if o.Secret != "" {
 		access = fmt.Sprintf("secret=%q", o.Secret)
@@ -59,10 +70,10 @@ func Start(t *testing.T, o Options) *Tomcat {
 	files := map[string]string{
 		"conf/web.xml": string(web),
 		"conf/server.xml": fmt.Sprintf(`<Server port="-1"><Service name="Catalina">
-<Connector protocol="AJP/1.3" address="127.0.0.1" port="%d" tomcatAuthentication="false" allowedRequestAttributesPattern="ORG" %s/>
+<Connector protocol="AJP/1.3" address="127.0.0.1" port="%d" tomcatAuthentication="false" allowedRequestAttributesPattern="ORG" %s/>%s
 <Engine name="Catalina" defaultHost="localhost" jvmRoute="%s"><Host name="localhost" appBase="webapps" autoDeploy="false">
 <Context path="/examples" docBase="%s-examples/examples"><Resources allowLinking="true"/></Context>
-</Host></Engine></Service></Server>`, addr.Port, access, cmp.Or(o.Route, "node1"), home),
+</Host></Engine></Service></Server>`, addr.Port, access, httpConnector, cmp.Or(o.Route, "node1"), home),
 		"webapps/ROOT/index.html": "tomcat root\n",
 		"temp/x":                  "",
 		"logs/x":                  "",
@@ -75,7 +86,7 @@ func Start(t *testing.T, o Options) *Tomcat {
 		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		must(t, os.WriteFile(path, []byte(text), 0o644))
 	}
-	c := &Tomcat{Addr: addr.String(), ended: make(chan struct{})}
+	c := &Tomcat{Addr: addr.String(), HTTPAddr: httpAddr, ended: make(chan struct{})}
 	c.cmd = exec.Command(java, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Djava.util.logging.config.file=/dev/null", "-Djava.io.tmpdir="+base+"/temp",
 		"-Dcatalina.home="+home, "-Dcatalina.base="+base, "-cp", home+"/bin/bootstrap.jar:"+home+"/bin/tomcat-juli.jar",
 		"org.apache.catalina.startup.Bootstrap", "start")
@@ -95,8 +106,7 @@ func Start(t *testing.T, o Options) *Tomcat {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for late := time.After(time.Minute); ; {
-		if nc, err := net.Dial("tcp", c.Addr); err == nil {
-			_ = nc.Close()
+		if listens(c.Addr) && (httpAddr == "" || listens(httpAddr)) {
 			return c
 		}
 		select {
@@ -107,6 +117,14 @@ func Start(t *testing.T, o Options) *Tomcat {
 			t.Fatal("Tomcat does not listen")
 		}
 	}
+}
+
+func listens(addr string) bool {
+	nc, err := net.Dial("tcp", addr)
+	if err == nil {
+		_ = nc.Close()
+	}
+	return err == nil
 }
 
 // Kill ends it without a word.
