@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,8 +12,34 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestServerBehindHTTPD has the real mod_proxy_ajp before a Server.
+// withProxyAJP are the modules for mod_proxy_ajp.
+const withProxyAJP = "env proxy proxy_ajp"
+
+// TestServerBehindHTTPD has the real mod_proxy_ajp and mod_jk before a Server.
 func TestServerBehindHTTPD(t *testing.T) {
+	t.Run("mod_proxy_ajp", func(t *testing.T) {
+		testServerBehind(t, true, func(url string) string {
+			return startHTTPD(t, withProxyAJP, "SetEnv AJP_ORG acme\nProxyPass / "+url+"/ secret=s3cret ping=30\n")
+		})
+	})
+	t.Run("mod_jk", func(t *testing.T) {
+		testServerBehind(t, false, func(url string) string {
+			host, port, err := net.SplitHostPort(strings.TrimPrefix(url, "ajp://"))
+			require.NoError(t, err)
+			var conf strings.Builder
+			conf.WriteString("JkLogFile /dev/stderr\nJkShmFile jk.shm\nJkLogLevel error\n")
+			for _, property := range []string{"list=w", "w.type=ajp13", "w.host=" + host, "w.port=" + port, "w.secret=s3cret", "w.ping_mode=A", "w.ping_timeout=30000"} {
+				fmt.Fprintf(&conf, "JkWorkerProperty worker.%s\n", property)
+			}
+			conf.WriteString("JkEnvVar ORG acme\nJkMount /* w\n")
+			return startHTTPD(t, "jk", conf.String())
+		})
+	})
+}
+
+// testServerBehind asks a Server through a proxy that start runs for its URL.
+// mod_jk does not tell its clients of an answer that was cut off.
+func testServerBehind(t *testing.T, tellsCuts bool, start func(url string) string) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 10<<16) // 10 MB
 	mux := http.NewServeMux()
 	mux.HandleFunc("/view", func(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +73,7 @@ func TestServerBehindHTTPD(t *testing.T) {
 		close(gone)
 	})
 	url := startServer(t, &Server{Handler: mux, Secret: "s3cret", AllowAttribute: func(name string) bool { return name == "ORG" }})
-	front := startHTTPD(t, "SetEnv AJP_ORG acme\nProxyPass / "+url+"/ secret=s3cret ping=30\n")
+	front := start(url)
 	client := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
 	get := func(method, path string, body io.Reader) (*http.Response, string) {
@@ -57,9 +84,10 @@ func TestServerBehindHTTPD(t *testing.T) {
 		require.NoError(t, err)
 		defer resp.Body.Close()
 		text, err := io.ReadAll(resp.Body)
-		if path != "/cut" {
+		switch {
+		case path != "/cut":
 			require.NoError(t, err)
-		} else {
+		case tellsCuts:
 			require.Error(t, err, "the client must not take a part for the whole")
 		}
 		return resp, string(text)
@@ -108,7 +136,7 @@ func TestServerRefusesHTTPDWithoutTheSecret(t *testing.T) {
 		"ProxyPass / " + url + "/ secret=wrong\n",
 		"SetEnv AJP_ORG acme\nProxyPass / " + url + "/ secret=s3cret\n",
 	} {
-		resp, err := http.Get(startHTTPD(t, directives) + "/")
+		resp, err := http.Get(startHTTPD(t, withProxyAJP, directives) + "/")
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, http.StatusForbidden, resp.StatusCode, directives)

@@ -80,7 +80,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	trace := proxy.TraceOf(r)
-	c, err := b.Get(r.Context())
+	get := b.Get
+	if bodyKindOf(r) == bodyNone {
+		get = b.GetTurn
+	}
+	c, err := get(r.Context())
 	for first := true; ; first = false {
 		if err != nil {
 			closeBody(r)
@@ -98,6 +102,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 				return nil, xerr
 			}
 		}
+		proxy.RecordFrom(r.Context()).Resent(xerr)
 		r = again
 		c, err = b.GetFresh(r.Context())
 	}
@@ -106,6 +111,10 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 // CloseIdleConnections closes the connections that the transport opened and
 // that are not in use. A Backend given to it is left as it is.
 func (t *Transport) CloseIdleConnections() { t.backends.Retire() }
+
+// Stats returns the figures of the transport's backends, as
+// [proxy.Transport.Stats] does.
+func (t *Transport) Stats() []backend.Stats { return t.backends.Stats(t.Backend) }
 
 // facts collects what the container is told of r.
 func (t *Transport) facts(c *backend.Conn, r *http.Request) facts {

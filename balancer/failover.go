@@ -19,6 +19,7 @@ var ErrRetryBudget = errors.New("the retry budget is spent")
 type trail struct {
 	tried    []*Member
 	attempts []Attempt
+	untold   []proxy.FailedAttempt // that the request's record has not been told of
 }
 
 // RoundTrip sends the request to a member. Its URL may be of any scheme and
@@ -68,6 +69,7 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		var resp *http.Response
 		if err == nil {
+			tr.tell(r)
 			resp, err = x.roundTrip()
 		}
 		if err == nil && !v.failsOn(resp.StatusCode) {
@@ -108,6 +110,28 @@ func (tr *trail) add(x *exchange, resp *http.Response, err error) {
 	}
 	tr.tried = append(tr.tried, x.m)
 	tr.attempts = append(tr.attempts, a)
+	rec := proxy.RecordFrom(x.Context)
+	if rec == nil {
+		return
+	}
+	f := proxy.FailedAttempt{Backend: rec.Backend, Member: a.Member, Start: x.start.Sub(rec.Start), Duration: a.Duration, Status: a.Status, Err: err}
+	var e *proxy.Error
+	if errors.As(err, &e) {
+		f.Backend = e.Backend
+	}
+	tr.untold = append(tr.untold, f)
+}
+
+// tell tells the record of the attempts that failed, now that another follows.
+func (tr *trail) tell(r *http.Request) {
+	if len(tr.untold) == 0 {
+		return
+	}
+	rec := proxy.RecordFrom(r.Context())
+	for _, f := range tr.untold {
+		rec.Fail(f)
+	}
+	tr.untold = tr.untold[:0]
 }
 
 // further returns nil if another member may be tried after a failure, having

@@ -89,7 +89,7 @@ func cellsOf(s *memberStatus) []string {
 	}
 	return []string{
 		strconv.FormatFloat(s.Config.LoadFactor, 'f', 2, 64), strconv.Itoa(s.Config.LBSet), s.Config.Route, s.Config.Redirect, status,
-		strconv.FormatInt(s.Elected, 10), strconv.FormatInt(s.Busy, 10), strconv.Itoa(s.Waiting), strconv.FormatInt(s.Load, 10),
+		strconv.FormatInt(s.Elected, 10), strconv.FormatInt(s.Busy, 10), strconv.FormatInt(s.Waiting, 10), strconv.FormatInt(s.Load, 10),
 		sizeText(s.Sent), sizeText(s.Received), strconv.FormatInt(s.Errors, 10), s.Latency.Round(10 * time.Microsecond).String(), rate,
 	}
 }

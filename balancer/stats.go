@@ -1,32 +1,35 @@
 package balancer
 
-import "time"
+import (
+	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+)
 
 // Stats are the figures of a balancer at one moment, for managers and metrics.
+// Its Counts are the sums of those of the members that it has now, but for
+// Waiting: the requests that wait for a member to become usable.
 type Stats struct {
-	Name    string        `json:"name"`
+	Name string `json:"name"`
+	backend.Counts
 	Method  string        `json:"method"`
-	Usable  int           `json:"usable"`  // members that would get requests now
-	Waiting int64         `json:"waiting"` // requests waiting for a member to become usable
+	Usable  int           `json:"usable"` // members that would get requests now
 	Members []MemberStats `json:"members"`
 }
 
 // MemberStats are the figures of a member at one moment. They are read one
-// after another, so that they may differ by what happened in between.
+// after another, so that they may differ by what happened in between. Of its
+// Counts, Waiting are the requests in line for MaxInFlight, Sent and Received
+// the bytes of bodies.
 type MemberStats struct {
-	Name     string        `json:"name"`
-	URL      string        `json:"url"`
-	Status   string        `json:"status"` // as [Member.Status]
-	Usable   bool          `json:"usable"`
-	Elected  int64         `json:"elected"`
-	Busy     int64         `json:"busy"`
-	Waiting  int           `json:"waiting"`  // in line for MaxInFlight
-	Sent     int64         `json:"sent"`     // bytes of request bodies
-	Received int64         `json:"received"` // bytes of answer bodies
-	Errors   int64         `json:"errors"`
-	Load     int64         `json:"load"`    // the method's figure, Apache's lbstatus; 0 without one
-	Factor   int           `json:"factor"`  // in hundredths, less during slow start
-	Latency  time.Duration `json:"latency"` // moving average
+	Name string `json:"name"`
+	backend.Counts
+	URL     string        `json:"url"`
+	Status  string        `json:"status"` // as [Member.Status]
+	Usable  bool          `json:"usable"`
+	Load    int64         `json:"load"`    // the method's figure, Apache's lbstatus; 0 without one
+	Factor  int           `json:"factor"`  // in hundredths, less during slow start
+	Latency time.Duration `json:"latency"` // moving average
 
 	State State         `json:"state"`
 	Since time.Time     `json:"since,omitzero"` // when State was entered; zero if it never changed
@@ -44,7 +47,8 @@ type MemberStats struct {
 // Stats returns the figures.
 func (b *Balancer) Stats() Stats {
 	v := b.view.Load()
-	s := Stats{Name: v.config.Name, Method: v.method, Waiting: b.hoping.Load(), Members: make([]MemberStats, 0, len(v.members))}
+	s := Stats{Name: v.config.Name, Method: v.method, Members: make([]MemberStats, 0, len(v.members))}
+	s.Waiting = b.hoping.Load()
 	loader, _ := v.config.Method.(Loader)
 	for _, m := range v.members {
 		ms := m.Stats()
@@ -54,6 +58,11 @@ func (b *Balancer) Stats() Stats {
 		if ms.Usable {
 			s.Usable++
 		}
+		s.Elected += ms.Elected
+		s.Busy += ms.Busy
+		s.Errors += ms.Errors
+		s.Sent += ms.Sent
+		s.Received += ms.Received
 		s.Members = append(s.Members, ms)
 	}
 	return s
@@ -63,8 +72,10 @@ func (b *Balancer) Stats() Stats {
 func (m *Member) Stats() MemberStats {
 	s := MemberStats{
 		Name: m.name, URL: m.String(), Status: m.Status(), Usable: m.Usable(),
-		Elected: m.elected.Load(), Busy: m.busy.Load(), Waiting: m.gate.waiting(),
-		Sent: m.sent.Load(), Received: m.received.Load(), Errors: m.errors.Load(),
+		Counts: backend.Counts{
+			Elected: m.elected.Load(), Busy: m.busy.Load(), Waiting: int64(m.gate.waiting()),
+			Errors: m.errors.Load(), Sent: m.sent.Load(), Received: m.received.Load(),
+		},
 		Factor: m.Factor(), Latency: m.Latency(),
 	}
 	h := &m.health

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 
 	"github.com/modproxy/modproxy/proxy"
@@ -25,7 +26,8 @@ type exchange struct {
 	o       *origin
 	c       *backend.Conn
 	r       *http.Request
-	client  *http.Request // nil without one
+	trace   *httptrace.ClientTrace // nil if nobody wants to know
+	client  *http.Request          // nil without one
 	role    Role
 	script  script
 	content []byte // the body, if it was read before; else that of r is sent
@@ -89,6 +91,9 @@ func (x *exchange) send() *proxy.Error {
 	default:
 		return &proxy.Error{Op: proxy.OpWrite, Resend: true, Err: x.stale(err)}
 	}
+	if x.trace != nil && x.trace.WroteRequest != nil {
+		x.trace.WroteRequest(httptrace.WroteRequestInfo{})
+	}
 	if streams {
 		x.sender = startSender(x.c, x.r.Body, x.length)
 	}
@@ -145,6 +150,9 @@ func (x *exchange) readHead() ([]byte, error) {
 		b, err := x.buffered()
 		if err != nil {
 			return nil, err
+		}
+		if x.trace != nil && x.trace.GotFirstResponseByte != nil && len(head) == 0 {
+			x.trace.GotFirstResponseByte()
 		}
 		n, done, err := scan.scan(b)
 		head = append(head, b[:n]...)
@@ -312,7 +320,7 @@ func (x *exchange) release(keep bool) bool {
 	} else {
 		closeBody(x.r)
 	}
-	if x.o.starving.Load() > 0 {
+	if keep && x.o.take() {
 		keep = false
 	}
 	if x.stderr != nil {

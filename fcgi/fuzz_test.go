@@ -136,3 +136,24 @@ func FuzzSplitScript(f *testing.F) {
 		}
 	})
 }
+
+// FuzzValues reads any bytes as the content of a GET_VALUES_RESULT.
+func FuzzValues(f *testing.F) {
+	f.Add(appendPair(appendPair(nil, MaxConns, "4"), MpxsConns, ""))
+	f.Add([]byte{128, 0, 0, 1, 0, 'a'})
+	f.Add([]byte{255, 255, 255, 255, 255, 255, 255, 255})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		values, err := parseValues(data)
+		if err != nil {
+			require.ErrorIs(t, err, proxy.ErrMalformed)
+			return
+		}
+		var b []byte
+		for name, value := range values {
+			b = appendPair(b, name, value)
+		}
+		again, err := parseValues(b)
+		require.NoError(t, err)
+		require.Equal(t, values, again)
+	})
+}

@@ -16,12 +16,13 @@ const starvingAfter = 100 * time.Millisecond
 //
 // A child of php-fpm that has a connection takes no other, even while nothing
 // comes over it. If we open one more connection than there are children, nobody
-// serves it until we close one of those that are idle. So, as long as a new
-// connection has had no answer for a while, others are closed after use instead
-// of being kept.
+// serves it until we close one of those that are idle. So each new connection
+// that has had no answer for a while has one other closed for it: an idle one,
+// or else the next that would be kept. While it goes on to starve, it asks again
+// after twice the time, for the child may have taken somebody else's connection.
 type origin struct {
-	b        *backend.Backend
-	starving atomic.Int32
+	b    *backend.Backend
+	owed atomic.Int32 // connections to be closed instead of kept
 }
 
 // hunger watches over a new connection.
@@ -29,26 +30,34 @@ type hunger struct {
 	o     *origin
 	timer *time.Timer
 
-	mu    sync.Mutex // guards the rest
-	fed   bool
-	grown bool // it is counted in starving
+	mu   sync.Mutex // guards the rest
+	fed  bool
+	wait time.Duration // before it asks again
+	owed bool          // it has asked, and none was idle
 }
 
 // hungry begins to watch a new connection.
 func (o *origin) hungry() *hunger {
-	h := &hunger{o: o}
-	h.timer = time.AfterFunc(starvingAfter, h.grow)
+	h := &hunger{o: o, wait: starvingAfter}
+	h.timer = time.AfterFunc(h.wait, h.ask)
 	return h
 }
 
-func (h *hunger) grow() {
+func (h *hunger) ask() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.fed {
-		h.grown = true
-		h.o.starving.Add(1)
-		h.o.b.CloseIdle(1)
+	if h.fed {
+		return
 	}
+	if h.owed && h.o.owed.Load() == 0 {
+		h.owed = false // one was closed, to no avail
+	}
+	if !h.owed && h.o.b.CloseIdle(1) == 0 {
+		h.owed = true
+		h.o.owed.Add(1)
+	}
+	h.wait *= 2
+	h.timer.Reset(h.wait)
 }
 
 // feed ends the watch: an answer has come, or none will.
@@ -63,7 +72,21 @@ func (h *hunger) feed() {
 		return
 	}
 	h.fed = true
-	if h.grown {
-		h.o.starving.Add(-1)
+	if h.owed {
+		h.o.take()
+	}
+}
+
+// take reports whether a connection is to be closed instead of kept, and counts
+// it as closed. What one starving connection asked for may serve another.
+func (o *origin) take() bool {
+	for {
+		n := o.owed.Load()
+		if n <= 0 {
+			return false
+		}
+		if o.owed.CompareAndSwap(n, n-1) {
+			return true
+		}
 	}
 }

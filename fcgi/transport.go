@@ -133,15 +133,19 @@ func (t *Transport) roundTrip(r *http.Request, role Role) (*http.Response, error
 	if content != nil {
 		length = int64(len(content))
 	}
-	record := proxy.RecordFrom(r.Context())
-	c, err := o.b.Get(r.Context())
+	record, trace := proxy.RecordFrom(r.Context()), proxy.TraceOf(r)
+	get := o.b.Get
+	if content != nil || length <= 0 { // else the body is sent by a goroutine
+		get = o.b.GetTurn
+	}
+	c, err := get(r.Context())
 	for {
 		if err != nil {
 			closeBody(sent)
 			return nil, proxy.AcquireError(r.Context(), o.b, err)
 		}
-		record.Attempt(o.b.String(), c.Reused())
-		x := &exchange{t: t, o: o, c: c, r: sent, client: client, role: role, script: s, content: content, length: length}
+		proxy.GotConn(r, trace, c)
+		x := &exchange{t: t, o: o, c: c, r: sent, trace: trace, client: client, role: role, script: s, content: content, length: length}
 		resp, xerr := x.run()
 		if xerr == nil {
 			record.Answered()
@@ -152,6 +156,7 @@ func (t *Transport) roundTrip(r *http.Request, role Role) (*http.Response, error
 		if again == nil {
 			return nil, xerr
 		}
+		record.Resent(xerr)
 		sent = again
 		c, err = o.b.GetFresh(r.Context())
 	}
@@ -286,6 +291,21 @@ func (t *Transport) CloseIdleConnections() {
 	for _, o := range own {
 		o.b.Retire() // a request may have it in hand
 	}
+}
+
+// Stats returns the figures of the transport's backends, as
+// [proxy.Transport.Stats] does.
+func (t *Transport) Stats() []backend.Stats {
+	if t.Backend != nil {
+		return []backend.Stats{t.Backend.Stats()}
+	}
+	t.mu.Lock()
+	list := make([]*backend.Backend, 0, len(t.own))
+	for _, o := range t.own {
+		list = append(list, o.b)
+	}
+	t.mu.Unlock()
+	return proxy.StatsOf(list)
 }
 
 // or returns v, or def if v is zero.

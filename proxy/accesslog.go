@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"sync"
@@ -32,7 +31,8 @@ type AccessLog struct {
 	// User names the authenticated user of a request for %u. If nil, "-".
 	User func(*http.Request) string
 
-	// Note looks up %{name}n and %{name}e. If nil, "-".
+	// Note looks up %{name}n and %{name}e. Where it is nil or returns "", the
+	// names of [LogFormat] are known, and all others are "-".
 	Note func(r *http.Request, name string) string
 
 	// Skip, if not nil, is asked when a request is done whether to leave it
@@ -65,13 +65,14 @@ type logEntry struct {
 	record *Record
 }
 
-// recordCarrier lets a handler further in give its record to the log.
-type recordCarrier struct{ record *Record }
+// logLine is what a line is made of, and from.
+type logLine struct {
+	text  []byte
+	entry logEntry
+}
 
-type carrierKey struct{}
-
-// logLines lends buffers for lines.
-var logLines = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
+// logLines lends them.
+var logLines = sync.Pool{New: func() any { return &logLine{text: make([]byte, 0, 512)} }}
 
 // Wrap puts the log around next.
 func (l *AccessLog) Wrap(next http.Handler) http.Handler {
@@ -80,35 +81,32 @@ func (l *AccessLog) Wrap(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		carrier := &recordCarrier{}
-		e := logEntry{log: l, r: r, start: time.Now(), cut: true}
-		cw := &countingWriter{ResponseWriter: w}
-		e.w = cw
+		ob := observe(w, r)
 		defer func() {
-			e.record = carrier.record
-			l.write(&e)
+			ob.end()
+			l.write(r, ob)
 		}()
-		next.ServeHTTP(cw, r.WithContext(context.WithValue(r.Context(), carrierKey{}, carrier)))
-		e.cut = false
+		next.ServeHTTP(&ob.writer, &ob.request)
+		ob.whole = true
 	})
 }
 
-func (l *AccessLog) write(e *logEntry) {
-	if l.Skip != nil && l.Skip(e.r) {
+func (l *AccessLog) write(r *http.Request, ob *observation) {
+	if l.Skip != nil && l.Skip(r) {
 		return
 	}
-	e.end = time.Now()
-	e.status = e.w.status
+	rec := &ob.record
+	line := logLines.Get().(*logLine)
+	defer logLines.Put(line)
+	e := &line.entry
+	*e = logEntry{log: l, r: r, w: &ob.writer, start: rec.Start, end: rec.Start.Add(rec.Duration), status: rec.Status, record: rec}
+	e.cut = !ob.whole || rec.Status == StatusClientClosedRequest
 	if e.status == 0 {
 		e.status = http.StatusOK
 	}
-	if e.record != nil && e.record.Status == StatusClientClosedRequest {
-		e.status, e.cut = StatusClientClosedRequest, true
-	}
-	line := logLines.Get().(*[]byte)
-	defer logLines.Put(line)
-	*line = append(l.compiled().append((*line)[:0], e), '\n')
-	_, _ = l.Output.Write(*line)
+	line.text = append(l.compiled().append(line.text[:0], e), '\n')
+	*e = logEntry{} // hold on to nothing
+	_, _ = l.Output.Write(line.text)
 }
 
 func (l *AccessLog) compiled() *LogFormat {

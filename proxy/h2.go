@@ -57,10 +57,10 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 		var resp *http.Response
 		var xerr *Error
 		if c != nil {
-			gotConn(record, trace, b, c.Conn, reused)
+			gotConn(record, trace, c)
 			resp, xerr = t.exchange(c, r, trace)
 		} else {
-			gotConn(record, trace, b, e.nc, reused)
+			gotStream(record, trace, b, e.nc, reused, e.acquire, e.connect)
 			resp, xerr = t.exchangeH2(b, e.cc, r, reused)
 		}
 		if xerr == nil {
@@ -71,6 +71,7 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 		if next == nil || again {
 			return nil, xerr
 		}
+		record.Resent(xerr)
 		r = next
 	}
 }

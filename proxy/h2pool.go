@@ -33,6 +33,8 @@ type h2Entry struct {
 	cc     *http2.ClientConn
 	nc     net.Conn
 	client netip.AddrPort
+
+	acquire, connect time.Duration // what this use had to wait for
 }
 
 // h2Opening is a connection that is being opened, for which others wait.
@@ -73,6 +75,7 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2En
 	if bound {
 		client = backend.ClientOf(ctx).Source
 	}
+	var waited time.Duration // for another to open a connection
 	for {
 		if !p.b.Usable(time.Now()) {
 			return h2Entry{}, false, nil, backend.ErrUnusable
@@ -80,12 +83,15 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2En
 		p.mu.Lock()
 		if e, ok := p.take(client); ok {
 			p.mu.Unlock()
+			e.acquire = waited
 			return e, true, nil, nil
 		}
 		if wait := p.opening; wait != nil && !p.plain && !bound {
 			p.mu.Unlock()
+			begun := time.Now()
 			select {
 			case <-wait.done:
+				waited += time.Since(begun)
 				if wait.err != nil {
 					return h2Entry{}, false, nil, wait.err
 				}
@@ -102,6 +108,8 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2En
 			_ = unused.Close()
 		}
 		e, c, err := p.open(ctx, scheme, fresh)
+		acquire, connect := e.acquire, e.connect
+		e.acquire, e.connect = 0, 0 // of its first use alone
 		p.mu.Lock()
 		if e.cc != nil {
 			e.client = client
@@ -116,6 +124,9 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2En
 			opening.err = err
 		}
 		close(opening.done)
+		if c == nil {
+			e.acquire, e.connect = waited+acquire, connect
+		}
 		return e, c != nil && c.Reused(), c, err
 	}
 }
@@ -183,6 +194,7 @@ func (p *h2Pool) open(ctx context.Context, scheme string, fresh bool) (h2Entry, 
 		c.Release(false)
 		return h2Entry{}, nil, fmt.Errorf("%w: backend chose %q in place of HTTP/2", ErrMalformed, chosen)
 	}
+	e := h2Entry{nc: c.Conn, acquire: c.AcquireTime(), connect: c.ConnectTime()}
 	_ = c.SetDeadline(time.Time{})
 	nc := &h2Conn{upgradedConn{c: c, closed: c.Detach()}}
 	cc, err := p.t2.NewClientConn(nc)
@@ -191,7 +203,8 @@ func (p *h2Pool) open(ctx context.Context, scheme string, fresh bool) (h2Entry, 
 		return h2Entry{}, nil, err
 	}
 	cc.ReserveNewRequest()
-	return h2Entry{cc: cc, nc: c.Conn}, nil, nil
+	e.cc = cc
+	return e, nil, nil
 }
 
 // negotiated returns the protocol that ALPN chose.

@@ -326,9 +326,10 @@ func (h *Handler) MapURL(u *url.URL) (*url.URL, bool, error) {
 // with http.ErrAbortHandler when the answer breaks off (see Abort).
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := &passage{Context: r.Context(), h: h, w: w, in: r}
-	p.record.Start = time.Now()
-	if c, ok := p.Context.Value(carrierKey{}).(*recordCarrier); ok {
-		c.record = &p.record
+	if p.outer = observationOf(p.Context); p.outer != nil {
+		p.record.Start = p.outer.record.Start
+	} else {
+		p.record.Start = time.Now()
 	}
 	err := p.serve()
 	p.finish(err)

@@ -24,6 +24,10 @@ import (
 //	%X          "X" if the answer broke off, "+" if the connection may stay, "-" if not
 //	%%          a percent sign
 //
+// Notes that are known of themselves tell of the request's [Record]: backend,
+// member, attempts, reused (1 or 0), backend-status, cache-status, received,
+// error, and in µs acquire, connect, connected and first-byte.
+//
 // "%400,501{Referer}i" gives "-" unless the status is listed, "%!200{…}i" if
 // it is.
 type LogFormat struct{ items []logItem }
@@ -217,10 +221,12 @@ func logItemFor(letter byte, arg string) (logItem, error) {
 		}), nil
 	case 'n', 'e':
 		return textItem(func(e *logEntry) string {
-			if e.log.Note == nil {
-				return ""
+			if e.log.Note != nil {
+				if note := e.log.Note(e.r, arg); note != "" {
+					return note
+				}
 			}
-			return e.log.Note(e.r, arg)
+			return e.record.note(arg)
 		}), nil
 	case 'v', 'V':
 		return textItem(func(e *logEntry) string {
@@ -250,6 +256,45 @@ func textItem(text func(e *logEntry) string) logItem {
 		}
 		return appendLogText(b, s)
 	}
+}
+
+// note returns a fact by its name in a log format; "" if there is none.
+func (r *Record) note(name string) string {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	switch name {
+	case "backend":
+		return r.Backend
+	case "member":
+		return r.Member
+	case "attempts":
+		return number(int64(r.Attempts))
+	case "reused":
+		if r.Reused {
+			return "1"
+		}
+		return "0"
+	case "backend-status":
+		if r.BackendStatus != 0 {
+			return number(int64(r.BackendStatus))
+		}
+	case "cache-status":
+		return r.Cache
+	case "received":
+		return number(r.Received)
+	case "error":
+		if r.Err != nil {
+			return r.Err.Error()
+		}
+	case "acquire":
+		return number(r.Acquire.Microseconds())
+	case "connect":
+		return number(r.Connect.Microseconds())
+	case "connected":
+		return number(r.Connected.Microseconds())
+	case "first-byte":
+		return number(r.FirstByte.Microseconds())
+	}
+	return ""
 }
 
 func connectionState(e *logEntry) byte {

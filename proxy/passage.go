@@ -26,6 +26,7 @@ type passage struct {
 	body   *requestBody // nil without a request body
 	resp   *http.Response
 	record Record
+	outer  *observation // nil if nobody observes the request from outside
 	trace  httptrace.ClientTrace
 	values [8]string // behind the values of single fields that are added
 	used   int
@@ -34,6 +35,7 @@ type passage struct {
 
 	mu    sync.Mutex // held while an interim answer is written
 	final bool       // no interim answers any more
+	cache string     // what a cache between the handler and the backend did
 	sent  bool       // the head of the answer is sent
 }
 
@@ -55,7 +57,10 @@ func (p *keyProbe) Value(key any) any {
 	return nil
 }
 
-type recordKey struct{}
+type (
+	recordKey  struct{}
+	passageKey struct{}
+)
 
 // Value answers for what the passage knows, and the client's context for the
 // rest.
@@ -63,6 +68,8 @@ func (p *passage) Value(key any) any {
 	switch key {
 	case recordKey{}:
 		return &p.record
+	case passageKey{}:
+		return p
 	case clientRequestKey{}:
 		return p.in
 	case traceKey:

@@ -69,5 +69,5 @@ func TraceOf(r *http.Request) *httptrace.ClientTrace {
 // GotConn tells the record and the hooks of r, as [TraceOf] returns them, that
 // it has a connection.
 func GotConn(r *http.Request, trace *httptrace.ClientTrace, c *backend.Conn) {
-	gotConn(RecordFrom(r.Context()), trace, c.Backend(), c.Conn, c.Reused())
+	gotConn(RecordFrom(r.Context()), trace, c)
 }

@@ -13,27 +13,49 @@ import (
 )
 
 // Record is what happened to one request. Transports fill in their part while
-// they work; a handler completes it when the request is done.
+// they work; a [Handler] completes it when the request is done and gives it to
+// OnRecord, and an [Observer] or [AccessLog] around it takes it over from
+// there. Times count from Start. What is said of an attempt is said of the last
+// one; those before it are in Failed.
 type Record struct {
-	Start         time.Time
-	Duration      time.Duration // from the request's arrival to the end of its answer
-	Connected     time.Duration // from Start to having a connection, of the last attempt
-	FirstByte     time.Duration // from Start to the head of the answer
-	Backend       string        // where it was sent last, or would have been; empty if none was chosen
-	Attempts      int           // how often it was sent
-	Reused        bool          // the last attempt used a connection that was open before
-	Status        int           // what the client got; 499 if it had left
-	BackendStatus int           // what the backend answered; 0 if it did not
-	Sent          int64         // bytes of the body sent to the client
-	Upgraded      bool          // the connection became a tunnel
-	Err           error         // why it failed; nil if it did not
+	Start    time.Time     // when the request arrived
+	Duration time.Duration // to the end of its answer, or to the start of a tunnel
+
+	// Acquire is how long the attempt stood in line for a connection, Connect
+	// how long one was opened for it (0 if it was open before), and Connected
+	// when it had one. FirstByte is when the head of the answer was in.
+	Acquire, Connect, Connected, FirstByte time.Duration
+
+	Backend       string // where it was sent, or would have been; empty if none was chosen
+	Attempts      int    // how often it was given a connection
+	Reused        bool   // the connection was open before
+	Failed        []FailedAttempt
+	Status        int    // what the client got; 499 if it had left, 0 if nothing was sent
+	BackendStatus int    // what the backend answered; 0 if it did not
+	Received      int64  // bytes of the body read from the client
+	Sent          int64  // bytes of the body sent to the client
+	Upgraded      bool   // the connection became a tunnel, which [Tunnels] counts
+	Aborted       bool   // the answer broke off, or the handler has panicked
+	Cache         string // what a cache did, by [NoteCache]; empty without one
+	Err           error  // why it failed; nil if it did not
 
 	Balancer string // the balancer that chose; empty without one
-	Member   string // its member that was chosen last
+	Member   string // its member
 	Why      string // why that one: the session's, or the name of the method
 	Skipped  []Skip // members that could not be chosen; not to be changed
 
 	untraced bool // nobody but the handler has hooks in the context
+}
+
+// FailedAttempt is an attempt that was followed by another: a member of a
+// balancer that failed, or a connection that turned out to be closed.
+type FailedAttempt struct {
+	Backend  string        // where it was sent, or should have been
+	Member   string        // of the balancer; empty without one
+	Start    time.Duration // from the Record's
+	Duration time.Duration
+	Status   int   // what the backend answered; 0 if it did not
+	Err      error // why it failed; nil if the status says it
 }
 
 // Skip is a member of a balancer that was passed over, and why.
@@ -47,13 +69,36 @@ func RecordFrom(ctx context.Context) *Record {
 	return r
 }
 
-// Attempt notes that the request was given a connection.
+// Attempt notes that the request was given a connection. [GotConn] does so, and
+// knows more.
 func (r *Record) Attempt(backend string, reused bool) {
 	if r == nil {
 		return
 	}
 	r.Backend, r.Reused, r.Connected = backend, reused, time.Since(r.Start)
+	r.Acquire, r.Connect = 0, 0
 	r.Attempts++
+}
+
+// Resent notes that the attempt has failed because of err, and that the same
+// backend is tried again.
+func (r *Record) Resent(err error) {
+	if r == nil {
+		return
+	}
+	begun := r.Connected - r.Connect - r.Acquire
+	r.Fail(FailedAttempt{Backend: r.Backend, Member: r.Member, Start: begun, Duration: time.Since(r.Start) - begun, Err: err})
+}
+
+// Fail notes an attempt that is followed by another, and forgets what is known
+// of that attempt alone.
+func (r *Record) Fail(a FailedAttempt) {
+	if r == nil {
+		return
+	}
+	r.Failed = append(r.Failed, a)
+	r.Backend, r.Reused = "", false
+	r.Acquire, r.Connect, r.Connected, r.FirstByte = 0, 0, 0, 0
 }
 
 // Answered notes that the head of the answer is in.
@@ -70,8 +115,11 @@ func (r *Record) LogValue() slog.Value {
 		slog.String("backend", r.Backend),
 		slog.Int("attempts", r.Attempts),
 		slog.Bool("reused", r.Reused),
+		slog.Int64("received", r.Received),
 		slog.Int64("sent", r.Sent),
 		slog.Duration("duration", r.Duration),
+		slog.Duration("acquire", r.Acquire),
+		slog.Duration("connect", r.Connect),
 		slog.Duration("connected", r.Connected),
 		slog.Duration("first_byte", r.FirstByte),
 	}
@@ -81,8 +129,26 @@ func (r *Record) LogValue() slog.Value {
 			attrs = append(attrs, slog.Any("skipped", r.Skipped))
 		}
 	}
+	if r.Cache != "" {
+		attrs = append(attrs, slog.String("cache", r.Cache))
+	}
+	for _, a := range r.Failed {
+		attrs = append(attrs, slog.Any("failed", a))
+	}
 	if r.Err != nil {
 		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// LogValue groups the facts for a log line.
+func (a FailedAttempt) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("backend", a.Backend), slog.Duration("duration", a.Duration)}
+	if a.Status != 0 {
+		attrs = append(attrs, slog.Int("status", a.Status))
+	}
+	if a.Err != nil {
+		attrs = append(attrs, slog.String("error", a.Err.Error()))
 	}
 	return slog.GroupValue(attrs...)
 }
@@ -117,8 +183,10 @@ func (p *passage) finish(err error) {
 	if p.body != nil && !p.record.Upgraded {
 		p.body.finish(err == nil || !p.sent && p.record.Status != StatusClientClosedRequest)
 	}
+	aborts := err != nil && (p.sent || p.record.Status == StatusClientClosedRequest)
+	p.record.Aborted = aborts
 	p.report()
-	if err != nil && (p.sent || p.record.Status == StatusClientClosedRequest) {
+	if aborts {
 		p.abort(err)
 	}
 }
@@ -133,10 +201,7 @@ func (p *passage) answerError(err error) {
 	}
 	status := StatusOf(err)
 	p.record.Status = status
-	var e *Error
-	if errors.As(err, &e) && e.RetryAfter > 0 {
-		p.w.Header()["Retry-After"] = []string{strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10)}
-	}
+	addErrorFields(p.w.Header(), err)
 	if p.h.ErrorHandler != nil {
 		p.h.ErrorHandler(p.w, p.in, err)
 		return
@@ -144,10 +209,31 @@ func (p *passage) answerError(err error) {
 	writeErrorPage(p.w, p.in, status)
 }
 
+// addErrorFields adds what an error wants the client to know.
+func addErrorFields(h http.Header, err error) {
+	var e *Error
+	if !errors.As(err, &e) {
+		return
+	}
+	if e.RetryAfter > 0 {
+		h["Retry-After"] = []string{strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10)}
+	}
+	maps.Copy(h, e.Header)
+}
+
 // report gives the record to those who want it.
 func (p *passage) report() {
 	rec := &p.record
 	rec.Duration = time.Since(rec.Start)
+	if p.body != nil {
+		rec.Received = p.body.read.Load()
+	}
+	p.mu.Lock()
+	rec.Cache = p.cache
+	p.mu.Unlock()
+	if p.outer != nil {
+		p.outer.take(rec)
+	}
 	level := LevelTrace1
 	switch {
 	case rec.Err == nil:

@@ -23,6 +23,7 @@ type requestBody struct {
 	trailer http.Header // filled when the body has ended
 	touched atomic.Bool // somebody has begun to read
 	ended   atomic.Bool // all of it was read
+	read    atomic.Int64
 	current atomic.Pointer[bodyView]
 
 	mu      sync.Mutex // guards the rest, and reading from the client
@@ -89,6 +90,7 @@ func (v *bodyView) Read(dst []byte) (int, error) {
 	n, err := b.p.in.Body.Read(dst)
 	b.keep(dst[:n])
 	b.total += int64(n)
+	b.read.Store(b.total)
 	if length := b.p.in.ContentLength; err == nil && length > 0 && b.total >= length {
 		b.ended.Store(true)
 	}

@@ -111,13 +111,17 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Response, error) {
 	record := RecordFrom(r.Context())
 	trace := traceOf(r, record)
-	c, err := b.Get(r.Context())
+	get := b.Get
+	if requestFraming(r) == framingNone {
+		get = b.GetTurn
+	}
+	c, err := get(r.Context())
 	for {
 		if err != nil {
 			closeBody(r)
 			return nil, getError(r.Context(), b, err)
 		}
-		gotConn(record, trace, b, c.Conn, c.Reused())
+		gotConn(record, trace, c)
 		resp, xerr := t.exchange(c, r, trace)
 		if xerr == nil {
 			record.Answered()
@@ -127,6 +131,7 @@ func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Respo
 		if again == nil {
 			return nil, xerr
 		}
+		record.Resent(xerr)
 		r = again
 		c, err = b.GetFresh(r.Context())
 	}
@@ -141,8 +146,16 @@ func traceOf(r *http.Request, record *Record) *httptrace.ClientTrace {
 }
 
 // gotConn tells those who want to know that the request has a connection.
-func gotConn(record *Record, trace *httptrace.ClientTrace, b *backend.Backend, nc net.Conn, reused bool) {
+func gotConn(record *Record, trace *httptrace.ClientTrace, c *backend.Conn) {
+	gotStream(record, trace, c.Backend(), c.Conn, c.Reused(), c.AcquireTime(), c.ConnectTime())
+}
+
+// gotStream is gotConn for a connection that others may use as well.
+func gotStream(record *Record, trace *httptrace.ClientTrace, b *backend.Backend, nc net.Conn, reused bool, acquire, connect time.Duration) {
 	record.Attempt(b.String(), reused)
+	if record != nil {
+		record.Acquire, record.Connect = acquire, connect
+	}
 	if trace != nil && trace.GotConn != nil {
 		trace.GotConn(httptrace.GotConnInfo{Conn: nc, Reused: reused, WasIdle: reused})
 	}

@@ -88,10 +88,12 @@ type Framing interface {
 
 // TunnelStats is what moved through a tunnel.
 type TunnelStats struct {
-	Protocol, Target, ClientAddr string
-	Started                      time.Time
-	Duration                     time.Duration
-	Sent                         int64 // bytes to the backend
-	Received                     int64 // bytes from the backend
-	Err                          error // why it ended; nil after a clean end of both sides
+	Protocol   string        `json:"protocol"`
+	Target     string        `json:"target"`
+	ClientAddr string        `json:"client"`
+	Started    time.Time     `json:"started"`
+	Duration   time.Duration `json:"duration"`
+	Sent       int64         `json:"sent"`     // bytes to the backend
+	Received   int64         `json:"received"` // bytes from the backend
+	Err        error         `json:"-"`        // why it ended; nil after a clean end of both sides
 }

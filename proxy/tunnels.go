@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // Causes with which tunnels end, for errors.Is.
@@ -26,6 +28,7 @@ var (
 type Tunnels struct {
 	mu      sync.Mutex // guards the rest
 	running map[*relay]struct{}
+	past    backend.Counts // of tunnels that are over; Elected of all
 	loops   loops
 	closing bool
 	idle    chan struct{} // closed when closing and none runs
@@ -46,6 +49,7 @@ func (t *Tunnels) Start(tn Tunnel) error {
 		t.running = make(map[*relay]struct{})
 	}
 	t.running[r] = struct{}{}
+	t.past.Elected++
 	r.start() // under the lock, so that Shutdown finds it started
 	return nil
 }
@@ -60,6 +64,7 @@ func (t *Tunnels) done(r *relay) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.running, r)
+	t.passed(r.stats())
 	if len(t.running) > 0 {
 		return
 	}

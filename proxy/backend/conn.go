@@ -27,6 +27,7 @@ type Conn struct {
 	wire     net.Conn // below TLS
 	peek     *peeker  // nil where the socket cannot be looked at
 	client   netip.AddrPort
+	owner    string     // whom alone it serves; empty for Get
 	ip       netip.Addr // of the backend, for AddressTTL
 	deadline time.Duration
 	since    time.Duration // when it became idle
@@ -34,6 +35,8 @@ type Conn struct {
 	sent     atomic.Int64  // a second goroutine may write
 	received atomic.Int64  // and a third close
 	born     time.Duration // when its opening began
+	waited   time.Duration // in line, of this use
+	opening  time.Duration // how long its opening took, of the first use
 	pooled   bool          // has been idle
 	used     bool          // has served before
 	trial    bool          // this use probes a backend in the error state
@@ -86,6 +89,14 @@ func (c *Conn) Count(sent, received int64) {
 // Reused reports whether the connection was open, and unused, before this use:
 // the backend may have closed it since without its being seen.
 func (c *Conn) Reused() bool { return c.pooled }
+
+// AcquireTime returns how long this use stood in line for the connection, or
+// for the permission to open one; 0 if there was room.
+func (c *Conn) AcquireTime() time.Duration { return c.waited }
+
+// ConnectTime returns how long it took to open the connection for this use:
+// resolving, connecting and the TLS handshake. It is 0 for one that was open.
+func (c *Conn) ConnectTime() time.Duration { return c.opening }
 
 // Backend returns the backend that the connection leads to.
 func (c *Conn) Backend() *Backend { return c.backend }

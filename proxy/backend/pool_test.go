@@ -90,7 +90,7 @@ func TestReuse(t *testing.T) {
 	require.True(t, c.Reused())
 	c.Release(false)
 	s := b.Stats()
-	require.EqualValues(t, Stats{Elected: 3, Open: 1, Idle: 1, Created: 2, Reused: 1}, s)
+	require.Equal(t, Stats{Name: b.String(), Counts: Counts{Elected: 3}, Open: 1, Idle: 1, Created: 2, Reused: 1}, s)
 	require.EqualValues(t, 1, m.now.Load())
 	f, err := b.GetFresh(context.Background())
 	require.NoError(t, err)
@@ -179,7 +179,7 @@ func TestAcquireTimeout(t *testing.T) {
 		require.Equal(t, StateUsable, b.State(), "busy is no error")
 		held.Release(true)
 		get(t, b).Release(true)
-		require.EqualValues(t, Stats{Elected: 3, Open: 1, Idle: 1, Created: 1, Reused: 1, Waited: 1}, b.Stats())
+		require.Equal(t, Stats{Name: b.String(), Counts: Counts{Elected: 3}, Open: 1, Idle: 1, Created: 1, Reused: 1, Waited: 1}, b.Stats())
 	})
 }
 

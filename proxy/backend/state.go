@@ -29,6 +29,9 @@ func (s State) String() string {
 	return "unknown"
 }
 
+// MarshalText returns the state's name, for JSON.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Flags are set by an administrator and never by traffic. The names and
 // letters are those of Apache's balancer members.
 type Flags uint32

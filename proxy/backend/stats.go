@@ -12,24 +12,35 @@ type counters struct {
 	unwell                                atomic.Bool // state is not usable
 }
 
-// Stats is what a backend has done so far and what it is doing.
-type Stats struct {
-	Elected  int64 // requests that came to Get
-	Busy     int64 // connections in use
-	Waiting  int64 // requests in line for a connection
-	Sent     int64 // bytes sent, of released connections
-	Received int64 // bytes received, of released connections
-	Errors   int64 // failed connects and other marks of error
-	Open     int64 // connections open or being opened
-	Idle     int64 // connections open and unused
-	Created  int64 // connections opened so far
-	Reused   int64 // times that an open connection was used again
-	Waited   int64 // requests that had to stand in line so far
+// Counts are the figures that all parts keep alike: a backend, a balancer and
+// its members, a registry of tunnels. Each has a Stats method whose answer
+// begins with its name and these, so that one function can show them all.
+type Counts struct {
+	Elected  int64 `json:"elected"`  // what it was given so far: requests, or tunnels
+	Busy     int64 `json:"busy"`     // what is under way now
+	Waiting  int64 `json:"waiting"`  // what is in line now
+	Errors   int64 `json:"errors"`   // failures that it is to blame for
+	Sent     int64 `json:"sent"`     // bytes toward the backend
+	Received int64 `json:"received"` // bytes from the backend
+}
 
-	State State
-	Flags Flags
-	Since time.Time // when State was entered; zero if it never changed
-	Cause error     // why State is StateError
+// Stats is what a backend has done so far and what it is doing. Of its Counts,
+// Elected are the calls of Get, Busy the connections in use, Waiting those in
+// line for one, Errors the failed connects and other marks of error, Sent and
+// Received all bytes, inside TLS if there is any, of released connections.
+type Stats struct {
+	Name string `json:"name"` // as [Backend.String]
+	Counts
+	Open    int64 `json:"open"`    // connections open or being opened
+	Idle    int64 `json:"idle"`    // connections open and unused
+	Created int64 `json:"created"` // connections opened so far
+	Reused  int64 `json:"reused"`  // times that an open connection was used again
+	Waited  int64 `json:"waited"`  // calls of Get that had to stand in line so far
+
+	State State     `json:"state"`
+	Flags Flags     `json:"flags"`
+	Since time.Time `json:"since,omitzero"` // when State was entered; zero if it never changed
+	Cause string    `json:"cause"`          // why State is not usable
 }
 
 // Stats returns a snapshot. The figures are read one after another, so that
@@ -37,15 +48,22 @@ type Stats struct {
 func (b *Backend) Stats() Stats {
 	k := &b.counters
 	s := Stats{
-		Elected: k.elected.Load(), Busy: k.busy.Load(), Sent: k.sent.Load(), Received: k.received.Load(),
-		Errors: k.errors.Load(), Created: k.created.Load(), Reused: k.reused.Load(), Waited: k.waited.Load(),
+		Name: b.String(),
+		Counts: Counts{
+			Elected: k.elected.Load(), Busy: k.busy.Load(), Errors: k.errors.Load(),
+			Sent: k.sent.Load(), Received: k.received.Load(),
+		},
+		Created: k.created.Load(), Reused: k.reused.Load(), Waited: k.waited.Load(),
 		Flags: b.Flags(),
 	}
 	b.pool.mu.Lock()
 	s.Open, s.Idle, s.Waiting = int64(b.pool.open), int64(len(b.pool.idle)), int64(b.pool.line.n)
 	b.pool.mu.Unlock()
 	b.health.mu.Lock()
-	s.State, s.Since, s.Cause = b.health.state, b.health.since, b.health.cause
+	s.State, s.Since = b.health.state, b.health.since
+	if b.health.cause != nil {
+		s.Cause = b.health.cause.Error()
+	}
 	b.health.mu.Unlock()
 	return s
 }

@@ -1,0 +1,236 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// observed serves one request through an Observer around h, and returns its
+// record and the answer.
+func observed(h http.Handler, r *http.Request) (rec Record, w *httptest.ResponseRecorder) {
+	w = httptest.NewRecorder()
+	defer func() { _ = recover() }()
+	(&Observer{Done: func(_ *http.Request, got *Record) { rec = *got }}).Wrap(h).ServeHTTP(w, r)
+	return rec, w
+}
+
+// TestObserverSeesAllAnswers, whoever gives them.
+func TestObserverSeesAllAnswers(t *testing.T) {
+	o := answering(t, "HTTP/1.1 203 Non-Authoritative\r\nContent-Length: 5\r\n\r\nhello")
+	h, b, _ := handlerFor(t, o.url())
+	foreign := httputil.NewSingleHostReverseProxy(o.url())
+	foreign.Transport = h.Transport
+	post := func() *http.Request {
+		return httptest.NewRequest("POST", "http://front.test/x", strings.NewReader("four"))
+	}
+	for name, tc := range map[string]struct {
+		h    http.Handler
+		want Record
+	}{
+		"a Handler":             {h, Record{Backend: b.String(), Attempts: 1, Status: 203, BackendStatus: 203, Received: 4, Sent: 5}},
+		"httputil.ReverseProxy": {foreign, Record{Backend: b.String(), Attempts: 1, Status: 203, Received: 4, Sent: 5}},
+		"access control": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 403) }),
+			Record{Status: 403, Sent: 3}},
+		"a cache": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			NoteCache(r.Context(), "hit")
+			_, _ = io.WriteString(w, "stored")
+		}), Record{Status: 200, Sent: 6, Cache: "hit"}},
+		"nobody": {http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Record{Status: 200}},
+		"a panic": {http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") }),
+			Record{Aborted: true}},
+		"a panic in the body": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "be")
+			panic(http.ErrAbortHandler)
+		}), Record{Status: 200, Sent: 2, Aborted: true}},
+		"a second try of a failure": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			h.ServeHTTP(w, httptest.NewRequest("GET", "http://front.test/y", nil).WithContext(r.Context()))
+		}), Record{Backend: b.String(), Attempts: 2, Status: 203, BackendStatus: 203, Received: 4, Sent: 5}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, _ := observed(tc.h, post())
+			require.Positive(t, got.Duration)
+			if tc.want.Attempts > 0 {
+				require.Positive(t, got.FirstByte)
+				require.GreaterOrEqual(t, got.Duration, got.FirstByte)
+			}
+			got.Start, got.Duration, got.Connect, got.Connected, got.FirstByte, got.Reused = tc.want.Start, 0, 0, 0, 0, false
+			require.Equal(t, tc.want, got)
+		})
+	}
+}
+
+// TestObserverSeesFailures of a Handler.
+func TestObserverSeesFailures(t *testing.T) {
+	h, _, _ := handlerFor(t, mustURL("http://127.0.0.1:1"))
+	got, w := observed(h, httptest.NewRequest("GET", "http://front.test/", nil))
+	require.Equal(t, 503, w.Code)
+	require.Equal(t, 503, got.Status)
+	require.Equal(t, "http://127.0.0.1:1", got.Backend)
+	var e *Error
+	require.ErrorAs(t, got.Err, &e)
+	require.Equal(t, OpDial, e.Op)
+}
+
+// TestObserversNest: a log inside an Observer inside a log knows the same.
+func TestObserversNest(t *testing.T) {
+	o := answering(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+	h, b, _ := handlerFor(t, o.url())
+	var out bytes.Buffer
+	log := func() *AccessLog {
+		l, err := NewAccessLog(&out, `%s %b %{backend}n %{attempts}n %{reused}n %{backend-status}n %{cache-status}n %{received}n %{member}n %{error}n %{other}n`)
+		require.NoError(t, err)
+		return l
+	}
+	cache := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		NoteCache(r.Context(), "miss")
+		h.ServeHTTP(w, r)
+	})
+	var rec Record
+	all := log().Wrap((&Observer{Done: func(_ *http.Request, got *Record) { rec = *got }}).Wrap(log().Wrap(cache)))
+	all.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "http://front.test/", strings.NewReader("four")))
+	line := "200 5 " + b.String() + " 1 0 200 miss 4 - - -\n"
+	require.Equal(t, line+line, out.String())
+	require.Equal(t, "miss", rec.Cache)
+	require.Equal(t, b.String(), rec.Backend)
+}
+
+// TestLogOfTimes has all in microseconds.
+func TestLogOfTimes(t *testing.T) {
+	r := &Record{Acquire: 1500, Connect: 2500, Connected: 4000, FirstByte: 1e6, Reused: true, Member: "m", Err: errors.New("bad")}
+	for name, want := range map[string]string{"acquire": "1", "connect": "2", "connected": "4", "first-byte": "1000", "reused": "1", "member": "m", "error": "bad"} {
+		require.Equal(t, want, r.note(name), name)
+	}
+}
+
+// TestCacheBehindTheHandler: a cache that is a RoundTripper tells OnRecord.
+func TestCacheBehindTheHandler(t *testing.T) {
+	rec := &recorder{}
+	h := &Handler{Target: mustURL("http://b.test"), OnRecord: rec.add, Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		NoteCache(r.Context(), "hit")
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	})}
+	got, _ := observed(h, httptest.NewRequest("GET", "http://front.test/", nil))
+	require.Equal(t, "hit", rec.last(t).Cache)
+	require.Equal(t, "hit", got.Cache)
+}
+
+// TestWorkBehindTheAnswer: what goes on behind it, as in a cache that fetches
+// in the background, neither changes the record nor reads from the request.
+func TestWorkBehindTheAnswer(t *testing.T) {
+	o := answering(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+	h, _, rec := handlerFor(t, o.url())
+	for name, detach := range map[string]func(context.Context) context.Context{"detached": Detached, "without cancel": context.WithoutCancel} {
+		t.Run(name, func(t *testing.T) {
+			var work sync.WaitGroup
+			answered := make(chan struct{})
+			var got Record
+			(&Observer{Done: func(_ *http.Request, rec *Record) {
+				got = *rec
+				close(answered)
+				work.Wait()
+				require.Equal(t, got, *rec)
+			}}).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				NoteCache(r.Context(), "stale")
+				again := r.WithContext(detach(r.Context()))
+				for i := range 4 {
+					work.Go(func() {
+						if i > 0 {
+							<-answered
+						}
+						h.ServeHTTP(httptest.NewRecorder(), again)
+						NoteCache(again.Context(), "revalidate")
+					})
+				}
+				_, _ = io.WriteString(w, "stored")
+			})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://front.test/", nil))
+			require.Equal(t, 200, got.Status)
+			require.EqualValues(t, 6, got.Sent)
+			if name == "detached" {
+				require.Zero(t, got.Attempts)
+				require.Equal(t, "stale", got.Cache)
+			}
+		})
+	}
+	require.Len(t, rec.all(), 8)
+}
+
+// TestDetached keeps the values of others, and nothing that belongs to the
+// request.
+func TestDetached(t *testing.T) {
+	type mine struct{}
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), mine{}, 1))
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{})
+	h := &Handler{Target: mustURL("http://b.test"), Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		require.NotNil(t, RecordFrom(r.Context()))
+		d := Detached(r.Context())
+		require.Nil(t, RecordFrom(d))
+		require.Nil(t, httptrace.ContextClientTrace(d))
+		require.Equal(t, 1, d.Value(mine{}))
+		cancel()
+		require.NoError(t, d.Err())
+		return nil, errors.New("enough")
+	})}
+	observed(h, httptest.NewRequest("GET", "http://front.test/", nil).WithContext(ctx))
+	require.Error(t, ctx.Err())
+}
+
+// TestObserverAllocates once for a request, OnRecord never.
+func TestObserverAllocates(t *testing.T) {
+	h := func(on func(*http.Request, *Record)) *Handler { return benchHandler(t, on) }
+	count := func(h http.Handler) float64 { return testing.AllocsPerRun(300, benchServe(t, h)) }
+	seen := 0
+	done := func(_ *http.Request, rec *Record) { seen += rec.Attempts }
+	for name, tc := range map[string]struct {
+		h    http.Handler
+		more float64
+	}{
+		"OnRecord":          {h(done), 0},
+		"Observer, nil":     {new(Observer).Wrap(h(nil)), 0},
+		"Observer":          {(&Observer{Done: done}).Wrap(h(nil)), 1},
+		"AccessLog":         {(&AccessLog{Output: io.Discard}).Wrap(h(nil)), 1},
+		"both":              {(&AccessLog{Output: io.Discard}).Wrap((&Observer{Done: done}).Wrap(h(done))), 2},
+		"AccessLog, no log": {(&AccessLog{}).Wrap(h(nil)), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.LessOrEqual(t, count(tc.h), count(h(nil))+tc.more)
+		})
+	}
+	require.Positive(t, seen)
+}
+
+func benchHandler(t testing.TB, on func(*http.Request, *Record)) *Handler {
+	h := &Handler{Target: benchOrigin(t, 1<<10), OnRecord: on}
+	t.Cleanup(h.CloseIdleConnections)
+	return h
+}
+
+// BenchmarkObserver is beside BenchmarkServeHTTP.
+func BenchmarkObserver(b *testing.B) {
+	done := func(*http.Request, *Record) {}
+	for name, h := range map[string]http.Handler{
+		"none":      benchHandler(b, nil),
+		"OnRecord":  benchHandler(b, done),
+		"Observer":  (&Observer{Done: done}).Wrap(benchHandler(b, nil)),
+		"AccessLog": (&AccessLog{Output: io.Discard}).Wrap(benchHandler(b, nil)),
+	} {
+		b.Run(name, func(b *testing.B) {
+			serve := benchServe(b, h)
+			b.ReportAllocs()
+			for b.Loop() {
+				serve()
+			}
+		})
+	}
+}
