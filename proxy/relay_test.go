@@ -27,7 +27,7 @@ func tcpPair(t testing.TB) (a, b *net.TCPConn) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ca.Close(); _ = cb.Close() })
 	for _, c := range []net.Conn{ca, cb} {
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 	}
 	return ca.(*net.TCPConn), cb.(*net.TCPConn)
 }

@@ -15,6 +15,7 @@ const tomcatHome = "/usr/share/tomcat10"
 
 // TomcatOptions say how Tomcat runs.
 type TomcatOptions struct {
+	HTTP       bool // speaks HTTP in place of AJP
 	Secret     string
 	Route      string            // jvmRoute; empty means node1
 	Attributes string            // allowedRequestAttributesPattern
@@ -22,7 +23,7 @@ type TomcatOptions struct {
 	Pages      map[string]string // files of the root application; index.html is there
 }
 
-// Tomcat runs Tomcat with an AJP connector and nothing else. It has Debian's
+// Tomcat runs Tomcat with one connector and nothing else. It has Debian's
 // example applications under /examples, and listens when they are there.
 func Tomcat(t testing.TB, o TomcatOptions) *Program {
 	t.Helper()
@@ -51,14 +52,18 @@ func Tomcat(t testing.TB, o TomcatOptions) *Program {
 	if o.Attributes != "" {
 		access += fmt.Sprintf(" allowedRequestAttributesPattern=%q", o.Attributes)
 	}
+	connector := fmt.Sprintf(`protocol="AJP/1.3" packetSize="%d" tomcatAuthentication="false" %s`, cmp.Or(o.PacketSize, 8192), access)
+	if o.HTTP {
+		connector = `protocol="HTTP/1.1"`
+	}
 	return Serve(t, func(addr string) *exec.Cmd {
 		_, port, err := net.SplitHostPort(addr)
 		require.NoError(t, err)
 		write(t, base, "conf/server.xml", fmt.Sprintf(`<Server port="-1"><Service name="Catalina">
-<Connector protocol="AJP/1.3" address="127.0.0.1" port="%s" bindOnInit="false" packetSize="%d" tomcatAuthentication="false" %s/>
+<Connector address="127.0.0.1" port="%s" bindOnInit="false" %s/>
 <Engine name="Catalina" defaultHost="localhost" jvmRoute="%s"><Host name="localhost" appBase="webapps" autoDeploy="false">
 <Context path="/examples" docBase="%s-examples/examples"><Resources allowLinking="true"/></Context>
-</Host></Engine></Service></Server>`, port, cmp.Or(o.PacketSize, 8192), access, cmp.Or(o.Route, "node1"), tomcatHome))
+</Host></Engine></Service></Server>`, port, connector, cmp.Or(o.Route, "node1"), tomcatHome))
 		return exec.Command(java, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Djava.util.logging.config.file=/dev/null",
 			"-Djava.io.tmpdir="+base+"/temp", "-Dcatalina.home="+tomcatHome, "-Dcatalina.base="+base,
 			"-cp", tomcatHome+"/bin/bootstrap.jar:"+tomcatHome+"/bin/tomcat-juli.jar", "org.apache.catalina.startup.Bootstrap", "start")
