@@ -28,7 +28,7 @@ type origin struct {
 // hunger watches over a new connection.
 type hunger struct {
 	o     *origin
-	timer *time.Timer
+	timer *time.Timer // set under mu
 
 	mu   sync.Mutex // guards the rest
 	fed  bool
@@ -39,6 +39,8 @@ type hunger struct {
 // hungry begins to watch a new connection.
 func (o *origin) hungry() *hunger {
 	h := &hunger{o: o, wait: starvingAfter}
+	h.mu.Lock() // the timer may fire before it is known
+	defer h.mu.Unlock()
 	h.timer = time.AfterFunc(h.wait, h.ask)
 	return h
 }
