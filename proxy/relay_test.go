@@ -327,13 +327,13 @@ func TestShutdownOfManyTunnels(t *testing.T) {
 // other.
 func TestHalfCloseIsIdleToo(t *testing.T) {
 	for _, kind := range []string{"tcp", "opaque"} {
-		c, _, _, end := tunnelOver(t, kind, func(tn *Tunnel) {
+		client, _, _, over := tunnelOver(t, kind, func(tn *Tunnel) {
 			tn.IdleTimeout, tn.HalfCloseTimeout = 20*time.Millisecond, time.Hour
 		})
-		_ = c.(interface{ CloseWrite() error }).CloseWrite()
-		require.ErrorIs(t, ended(t, end).Err, ErrTunnelIdle)
+		_ = client.(interface{ CloseWrite() error }).CloseWrite()
+		require.ErrorIs(t, ended(t, over).Err, ErrTunnelIdle)
 
-		c, b, _, end = tunnelOver(t, kind, func(tn *Tunnel) {
+		c, b, _, end := tunnelOver(t, kind, func(tn *Tunnel) {
 			tn.IdleTimeout, tn.HalfCloseTimeout = time.Hour, 20*time.Millisecond
 		})
 		_ = b.(interface{ CloseWrite() error }).CloseWrite()
