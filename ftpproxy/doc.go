@@ -23,6 +23,10 @@
 //		log.Fatal(server.ListenAndServe())
 //	}
 //
+// Before it is used again the socket is looked at, and a server that has closed
+// it, or says 421, to the first command costs a new connection and not the
+// request; no NOOP is sent.
+//
 // # Answers
 //
 // A file has Content-Length by SIZE, Last-Modified by MDTM, an ETag of both,

@@ -137,6 +137,9 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, *proxy.Error) {
 		x.at = at
 		resp, err := x.run()
 		if err == nil {
+			if trace != nil && trace.GotFirstResponseByte != nil {
+				trace.GotFirstResponseByte()
+			}
 			proxy.RecordFrom(r.Context()).Answered()
 			return resp, nil
 		}

@@ -2,8 +2,10 @@ package ftpproxy
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
@@ -187,4 +190,21 @@ func TestGuardedNames(t *testing.T) {
 	for _, want := range []string{"SIZE ./-la", "SIZE ./~root/x", "SIZE ./ x", "SIZE a-b", "SIZE /~x", "CWD ./~root/x"} {
 		require.Contains(t, s.heard(), want)
 	}
+}
+
+// TestLongFile is one that is moved in several pieces.
+func TestLongFile(t *testing.T) {
+	s := startScripted(t)
+	s.file = strings.Repeat("0123456789abcdef", 2*splicePiece/16+1)
+	front := httptest.NewServer(&proxy.Handler{Target: mustURL(t, "ftp://server.test/"), Transport: s.transport(patience)})
+	defer front.Close()
+	for range 2 {
+		resp, err := front.Client().Get(front.URL + "/f")
+		require.NoError(t, err)
+		text, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.True(t, string(text) == s.file)
+	}
+	require.Equal(t, 1, strings.Count(strings.Join(s.heard(), "\n"), "USER"))
 }

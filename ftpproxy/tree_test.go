@@ -13,8 +13,8 @@ import (
 // written is when the files of a tree were changed last.
 var written = time.Date(2024, 3, 2, 3, 4, 5, 0, time.UTC)
 
-// bulk is longer than what is read before an answer, and than one splice.
-var bulk = bytes.Repeat([]byte("0123456789abcdef"), 5<<20/16+1)
+// bulk is longer than what is read before an answer.
+var bulk = bytes.Repeat([]byte("0123456789abcdef"), 1<<20/16+1)
 
 // tree is what the servers of tests have, by name; directories have a nil text.
 var tree = map[string][]byte{

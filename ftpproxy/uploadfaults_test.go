@@ -1,0 +1,50 @@
+package ftpproxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// TestUploadBrokenOff: the server must not take a part for the whole.
+func TestUploadBrokenOff(t *testing.T) {
+	s := startScripted(t)
+	rt := s.transport(patience)
+	rt.AllowPut = true
+	broken := errors.New("broken off")
+	_, _, err := ask(t.Context(), rt, "PUT", "/g", io.MultiReader(strings.NewReader(strings.Repeat("x", 100_000)), &failing{broken}))
+	require.ErrorIs(t, err, broken)
+	var e *proxy.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, proxy.OpClient, e.Op)
+	require.Contains(t, s.heard(), "DELE g")
+}
+
+type failing struct{ err error }
+
+func (f *failing) Read([]byte) (int, error) { return 0, f.err }
+
+// TestClientLeavesUpload: what was stored is taken away by a control connection
+// that outlives the client.
+func TestClientLeavesUpload(t *testing.T) {
+	s := startScripted(t)
+	rt := s.transport(patience)
+	rt.AllowPut = true
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	pr, pw := io.Pipe()
+	go func() {
+		_, _ = pw.Write(make([]byte, 100_000))
+		leave()
+	}()
+	_, _, err := ask(ctx, rt, "PUT", "/g", pr)
+	require.ErrorIs(t, err, proxy.ErrClientGone)
+	require.Contains(t, s.heard(), "DELE g")
+	require.EqualValues(t, 0, rt.Backend.Stats().Open)
+}
