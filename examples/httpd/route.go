@@ -276,6 +276,11 @@ func (h *host) served(key []byte, r *rule, sections []*scope) (*served, error) {
 			return nil, err
 		}
 		s.handler = ph
+		if !said(h.settings.cache.quick, true) {
+			if s.handler, err = h.withCaches(&s.cache, ph); err != nil {
+				return nil, err
+			}
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
