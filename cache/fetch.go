@@ -378,6 +378,7 @@ const (
 // wait waits until a flight is decided.
 func (v *visit) wait(f *flight, l *lookup) waited {
 	c, ctx := v.c, v.r.Context()
+	v.late = f.isDecided()
 	var late <-chan time.Time
 	if c.LockMaxAge > 0 {
 		t := time.NewTimer(c.LockMaxAge)
@@ -439,7 +440,14 @@ func (v *visit) await(w http.ResponseWriter, f *flight, l *lookup) errand {
 // countFollow notes that a request is answered with what another fetches.
 func (v *visit) countFollow(f *flight, now time.Time) {
 	d := v.c.policy.decide(f.facts, &v.req, now)
-	v.result.Age, v.result.TTL = d.age, d.ttl
+	res := &v.result
+	res.Age, res.TTL = d.age, d.ttl
+	if v.late { // it did not wait for the origin
+		res.Outcome, res.Collapsed = OutcomeHit, true
+		res.Reason = "in the cache, though perhaps not all of it yet"
+		v.c.counters.hits.Add(1)
+		return
+	}
 	v.countCollapsed()
 }
 

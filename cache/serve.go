@@ -22,6 +22,7 @@ type visit struct {
 	key    string
 	req    requestDirectives
 	result Result
+	late   bool // what it wants was being stored already when it came
 }
 
 // ServeHTTP answers from the store or else lets next answer.

@@ -44,7 +44,7 @@ func FuzzBuild(f *testing.F) {
 		for _, s := range append([]*scope{b.main}, b.vhosts...) {
 			s.logs, s.settings.errorLog = nil, "" // they would be opened
 		}
-		st, err := newSite(b, &logFiles{stdout: io.Discard, stderr: io.Discard}, nil)
+		st, err := newSite(b, &logFiles{stdout: io.Discard, stderr: io.Discard}, nil, nil)
 		if err == nil {
 			st.close()
 		}

@@ -73,7 +73,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 	}
 	defer func() { stopBackends() }()
 	if *check {
-		st, err := newSite(b, &logFiles{root: b.opt.root, stdout: stdout, stderr: stderr}, nil)
+		st, err := newSite(b, &logFiles{root: b.opt.root, stdout: stdout, stderr: stderr}, nil, nil)
 		if err != nil {
 			return fail(err)
 		}

@@ -294,6 +294,11 @@ func (h *host) served(key []byte, r *rule, sections []*scope) (*served, error) {
 			return nil, err
 		}
 		s.handler = h.upgrading(ph, r, s)
+		if !said(h.settings.cache.quick, true) {
+			if s.handler, err = h.withCaches(&s.cache, s.handler); err != nil {
+				return nil, err
+			}
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -63,6 +63,7 @@ type settings struct {
 	logLevels     []moduleLevel
 	errorLog      string
 
+	cache          cacheSettings
 	tls            tlsSettings
 	encodedSlashes *encodedSlashes
 	traceOff       *bool
@@ -132,6 +133,7 @@ func (s settings) merge(inner settings) settings {
 		s.errorLog = inner.errorLog
 	}
 	s.tls = s.tls.merge(inner.tls)
+	s.cache = s.cache.merge(inner.cache)
 	s.documents = mergeDocuments(s.documents, inner.documents)
 	s.reverse = behind(s.reverse, inner.reverse)
 	s.cookieDomains = behind(s.cookieDomains, inner.cookieDomains)
@@ -172,11 +174,13 @@ type builder struct {
 }
 
 // file returns where a file that the configuration names is.
-func (b *builder) file(name string) string {
+func (b *builder) file(name string) string { return b.opt.file(name) }
+
+func (o *options) file(name string) string {
 	if filepath.IsAbs(name) {
 		return name
 	}
-	return filepath.Join(b.opt.root, name)
+	return filepath.Join(o.root, name)
 }
 
 // build reads a parsed configuration.

@@ -61,7 +61,7 @@ func (o *options) dialer() func(ctx context.Context, network, addr string) (net.
 var modules = map[string]bool{
 	"proxy_balancer": true, "proxy_hcheck": true, "lbmethod_byrequests": true, "lbmethod_bytraffic": true, "lbmethod_bybusyness": true, "lbmethod_heartbeat": true, "slotmem_shm": true, "watchdog": true,
 	"core": true, "so": true, "proxy": true, "proxy_http": true, "authz_core": true, "authz_host": true, "log_config": true, "status": true,
-	"headers": true, "setenvif": true, "env": true, "remoteip": true, "version": true, "proxy_wstunnel": true, "unixd": true, "mpm_event": true, "proxy_ajp": true,
+	"headers": true, "setenvif": true, "env": true, "remoteip": true, "version": true, "proxy_wstunnel": true, "unixd": true, "mpm_event": true, "proxy_ajp": true, "cache": true, "cache_disk": true, "cache_socache": true, "socache_shmcb": true,
 	"proxy_connect": true, "proxy_ftp": true, "auth_basic": true, "authn_core": true, "authn_file": true, "authz_user": true,
 }
 
@@ -98,6 +98,7 @@ type server struct {
 	stderr  io.Writer
 	current atomic.Pointer[site]
 	tunnels proxy.Tunnels
+	stores  cacheStores
 
 	mu        sync.Mutex // guards listeners and changes of current
 	listeners map[string]*listener
@@ -126,7 +127,7 @@ func (s *server) acquire() *site {
 func (s *server) start(b *builder) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st, err := newSite(b, &logFiles{root: b.opt.root, stdout: s.stdout, stderr: s.stderr}, &s.tunnels)
+	st, err := newSite(b, &logFiles{root: b.opt.root, stdout: s.stdout, stderr: s.stderr}, &s.tunnels, &s.stores)
 	if err != nil {
 		return err
 	}
@@ -251,4 +252,5 @@ func (s *server) stop(limit time.Duration) {
 	if st := s.current.Load(); st != nil {
 		st.retire()
 	}
+	s.stores.close()
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/cache"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -23,9 +24,12 @@ type site struct {
 	pools   []*pool
 	opt     options
 	logs    *logFiles
+	stores  *cacheStores
 	refs    atomic.Int64
 	retired atomic.Bool
 	once    sync.Once
+
+	ownStores bool
 }
 
 // host is a virtual host, or the main server.
@@ -49,14 +53,22 @@ type host struct {
 	log       io.Writer
 	logger    *slog.Logger
 	serve     http.Handler // with the access logs around it
+	stores    *cacheStores
+	opt       options
+
+	cachesMu sync.Mutex // guards caches
+	caches   []*cache.Cache
 
 	mu       sync.RWMutex // guards handlers
 	handlers map[string]*served
 }
 
 // newSite makes a configuration ready to serve.
-func newSite(b *builder, logs *logFiles, tunnels *proxy.Tunnels) (*site, error) {
-	st := &site{listen: b.main.listen, opt: b.opt, logs: logs}
+func newSite(b *builder, logs *logFiles, tunnels *proxy.Tunnels, stores *cacheStores) (*site, error) {
+	st := &site{listen: b.main.listen, opt: b.opt, logs: logs, stores: stores}
+	if stores == nil {
+		st.stores, st.ownStores = new(cacheStores), true
+	}
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
 		if _, err := st.newHost(b.main, s, tunnels); err != nil {
 			st.close()
@@ -67,7 +79,7 @@ func newSite(b *builder, logs *logFiles, tunnels *proxy.Tunnels) (*site, error) 
 }
 
 func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
-	h := &host{scope: s, settings: s.settings, tunnels: tunnels,
+	h := &host{scope: s, settings: s.settings, tunnels: tunnels, stores: st.stores, opt: st.opt,
 		routes: make(map[*rule]http.RoundTripper), handlers: make(map[string]*served),
 		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies}
 	for _, named := range []*scope{s, main} {
@@ -109,7 +121,15 @@ func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 			return nil, locate(r.at, err)
 		}
 	}
+	if err := h.checkCaches(); err != nil {
+		return nil, err
+	}
 	h.serve = http.HandlerFunc(h.route)
+	if said(h.settings.cache.quick, true) {
+		if h.serve, err = h.withCaches(&h.settings.cache, h.serve); err != nil {
+			return nil, err
+		}
+	}
 	for _, l := range logs {
 		w, err := st.logs.writer(l.file)
 		if err != nil {
@@ -214,6 +234,7 @@ func (st *site) retire() {
 func (st *site) close() {
 	st.once.Do(func() {
 		for _, h := range st.hosts {
+			h.closeCaches()
 			for _, t := range h.direct {
 				t.close()
 			}
@@ -223,5 +244,8 @@ func (st *site) close() {
 			_ = p.Close()
 		}
 		_ = st.logs.close()
+		if st.ownStores {
+			st.stores.close()
+		}
 	})
 }

@@ -158,6 +158,6 @@ func TestSSLProxyErrors(t *testing.T) {
 	}
 	b, _, err := read("Listen 80\nSSLProxyEngine Off\nProxyPass / https://b.test/")
 	require.NoError(t, err)
-	_, err = newSite(b, &logFiles{stdout: io.Discard, stderr: io.Discard}, nil)
+	_, err = newSite(b, &logFiles{stdout: io.Discard, stderr: io.Discard}, nil, nil)
 	require.EqualError(t, err, "x.conf:3: ProxyPass: https://b.test/ needs SSLProxyEngine On")
 }
