@@ -1,7 +1,6 @@
 package ajp
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -79,7 +78,7 @@ func (x *exchange) send() *proxy.Error {
 		if n == len(x.state.out) {
 			return &proxy.Error{Op: proxy.OpHeader, Err: err}
 		}
-		return &proxy.Error{Op: proxy.OpWrite, Resend: true, Err: x.stale(err)}
+		return &proxy.Error{Op: proxy.OpWrite, Resend: true, Err: proxy.StaleError(x.c, err)}
 	}
 	if x.trace != nil && x.trace.WroteRequest != nil {
 		x.trace.WroteRequest(httptrace.WroteRequestInfo{})
@@ -89,14 +88,6 @@ func (x *exchange) send() *proxy.Error {
 		x.feeder = startFeeder(x.c, x.r, kind, x.size)
 	}
 	return nil
-}
-
-// stale marks an error of a reused connection that came before any answer.
-func (x *exchange) stale(err error) error {
-	if x.c.Reused() && !proxy.IsTimeout(err) {
-		return errors.Join(proxy.ErrStaleConn, err)
-	}
-	return err
 }
 
 // next looks at the next packet, after it has answered those that ask for more
@@ -181,7 +172,7 @@ func (x *exchange) readHead() (*answerHead, *proxy.Error) {
 			err = errors.New("container closed the connection before any byte of the answer")
 		}
 		again := !proxy.IsTimeout(err) && !errors.Is(err, proxy.ErrMalformed) && proxy.IsIdempotent(x.r)
-		return nil, &proxy.Error{Op: proxy.OpHeader, Resend: again, Err: x.stale(err)}
+		return nil, &proxy.Error{Op: proxy.OpHeader, Resend: again, Err: proxy.StaleError(x.c, err)}
 	}
 	if !before && x.trace != nil && x.trace.GotFirstResponseByte != nil {
 		x.trace.GotFirstResponseByte()
@@ -292,20 +283,8 @@ func (x *exchange) fail(e *proxy.Error) *proxy.Error {
 		x.c.Blameless()
 	}
 	alive := x.release(false)
-	if !alive || ctx.Err() != nil {
-		if x.owned && x.feeder == nil {
-			closeBody(x.r) // there will be no second try
-		}
-		e.Resend = false
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			e.Status, e.Err = http.StatusGatewayTimeout, context.Cause(ctx)
-		} else {
-			e.Op, e.Status, e.Err = proxy.OpClient, proxy.StatusClientClosedRequest, errors.Join(proxy.ErrClientGone, context.Cause(ctx))
-		}
-		return e
+	if (!alive || ctx.Err() != nil) && x.owned && x.feeder == nil {
+		closeBody(x.r) // there will be no second try
 	}
-	if cause != nil {
-		return proxy.ClientBodyError(e.Backend, cause)
-	}
-	return e
+	return proxy.EndError(ctx, e, alive, cause)
 }

@@ -1,7 +1,6 @@
 package fcgi
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -89,7 +88,7 @@ func (x *exchange) send() *proxy.Error {
 	case n == len(b):
 		return &proxy.Error{Op: proxy.OpHeader, Err: err}
 	default:
-		return &proxy.Error{Op: proxy.OpWrite, Resend: true, Err: x.stale(err)}
+		return &proxy.Error{Op: proxy.OpWrite, Resend: true, Err: proxy.StaleError(x.c, err)}
 	}
 	if x.trace != nil && x.trace.WroteRequest != nil {
 		x.trace.WroteRequest(httptrace.WroteRequestInfo{})
@@ -131,14 +130,6 @@ func (x *exchange) keepSpace(b []byte) {
 	if cap(b) <= most {
 		x.state.scratch = b
 	}
-}
-
-// stale marks an error of a reused connection that came before any answer.
-func (x *exchange) stale(err error) error {
-	if x.c.Reused() && !proxy.IsTimeout(err) {
-		return errors.Join(proxy.ErrStaleConn, err)
-	}
-	return err
 }
 
 // readHead collects the header of the answer, up to and with its empty line.
@@ -195,7 +186,7 @@ func (x *exchange) headError(err error) *proxy.Error {
 		fallthrough
 	default:
 		e.Resend = !proxy.IsTimeout(err) && proxy.IsIdempotent(x.r) && !errors.Is(err, proxy.ErrMalformed)
-		e.Err = x.stale(e.Err)
+		e.Err = proxy.StaleError(x.c, e.Err)
 	}
 	return e
 }
@@ -346,16 +337,5 @@ func (x *exchange) fail(e *proxy.Error) *proxy.Error {
 		x.c.Blameless()
 	}
 	alive := x.release(false)
-	switch {
-	case !alive || ctx.Err() != nil:
-		e.Resend = false
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			e.Err = context.Cause(ctx)
-		} else {
-			e.Op, e.Status, e.Err = proxy.OpClient, proxy.StatusClientClosedRequest, errors.Join(proxy.ErrClientGone, context.Cause(ctx))
-		}
-	case cause != nil:
-		return proxy.ClientBodyError(e.Backend, cause)
-	}
-	return e
+	return proxy.EndError(ctx, e, alive, cause)
 }

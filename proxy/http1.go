@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -114,7 +113,7 @@ func (x *exchange) send() *Error {
 		if n == len(x.state.scratch) {
 			return &Error{Op: OpHeader, Err: err}
 		}
-		return &Error{Op: OpWrite, Resend: true, Err: x.stale(err)}
+		return &Error{Op: OpWrite, Resend: true, Err: StaleError(x.c, err)}
 	}
 	if x.trace != nil && x.trace.WroteRequest != nil {
 		x.trace.WroteRequest(httptrace.WroteRequestInfo{})
@@ -181,7 +180,7 @@ func (x *exchange) readHead() *Error {
 		if err == io.EOF {
 			err = errors.New("backend closed the connection before any byte of the answer")
 		}
-		return &Error{Op: OpHeader, Resend: x.repeatable(err), Err: x.stale(err)}
+		return &Error{Op: OpHeader, Resend: x.repeatable(err), Err: StaleError(x.c, err)}
 	}
 	if !x.first {
 		x.first = true
@@ -239,14 +238,6 @@ func IsIdempotent(r *http.Request) bool {
 		return true
 	}
 	return r.Header["Idempotency-Key"] != nil || r.Header["X-Idempotency-Key"] != nil
-}
-
-// stale marks an error of a reused connection that came before any answer.
-func (x *exchange) stale(err error) error {
-	if x.c.Reused() && !isTimeout(err) {
-		return errors.Join(ErrStaleConn, err)
-	}
-	return err
 }
 
 // interim passes an interim answer on.
@@ -385,19 +376,7 @@ func (x *exchange) fail(e *Error) *Error {
 		x.c.Blameless()
 	}
 	alive := x.release(false)
-	if ctx := x.r.Context(); !alive || ctx.Err() != nil {
-		e.Resend = false
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			e.Err = context.Cause(ctx)
-		} else {
-			e.Op, e.Status, e.Err = OpClient, StatusClientClosedRequest, errors.Join(ErrClientGone, context.Cause(ctx))
-		}
-		return e
-	}
-	if cause != nil {
-		return clientBodyError(e.Backend, cause)
-	}
-	return e
+	return EndError(x.r.Context(), e, alive, cause)
 }
 
 // clientBodyError words why a body could not be read from the client.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptrace"
 
@@ -40,6 +41,32 @@ func AcquireError(ctx context.Context, b *backend.Backend, err error) *Error {
 // ClientBodyError words why the body of a request could not be read from the
 // client, as opposed to a failure of the backend.
 func ClientBodyError(backend string, err error) *Error { return clientBodyError(backend, err) }
+
+// StaleError marks err with [ErrStaleConn] if c was open before this use, so
+// that the backend may have closed it meanwhile. It is for errors that came
+// before any byte of the answer.
+func StaleError(c *backend.Conn, err error) error {
+	if c.Reused() && !isTimeout(err) {
+		return errors.Join(ErrStaleConn, err)
+	}
+	return err
+}
+
+// EndError words the failure e of an exchange that is over. That its context
+// ended (alive is false if [Watcher.Remove] said so) or that the client's body
+// failed with clientErr goes before what the backend did.
+func EndError(ctx context.Context, e *Error, alive bool, clientErr error) *Error {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		e.Resend, e.Status, e.Err = false, http.StatusGatewayTimeout, context.Cause(ctx)
+	case !alive || ctx.Err() != nil:
+		e.Resend = false
+		e.Op, e.Status, e.Err = OpClient, StatusClientClosedRequest, errors.Join(ErrClientGone, context.Cause(ctx))
+	case clientErr != nil:
+		return clientBodyError(e.Backend, clientErr)
+	}
+	return e
+}
 
 // ResendRequest returns the request to send again, over a fresh connection,
 // after a stale one ([ErrStaleConn]), with its body anew if it has one; or nil
