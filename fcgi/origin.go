@@ -30,7 +30,7 @@ type hunger struct {
 	o     *origin
 	timer *time.Timer
 
-	mu   sync.Mutex // guards the rest
+	mu   sync.Mutex // guards the rest, and timer while it is made
 	fed  bool
 	wait time.Duration // before it asks again
 	owed bool          // it has asked, and none was idle
@@ -39,6 +39,8 @@ type hunger struct {
 // hungry begins to watch a new connection.
 func (o *origin) hungry() *hunger {
 	h := &hunger{o: o, wait: starvingAfter}
+	h.mu.Lock() // on a busy machine the time may be up before timer is set
+	defer h.mu.Unlock()
 	h.timer = time.AfterFunc(h.wait, h.ask)
 	return h
 }
