@@ -26,19 +26,19 @@ func (b *responseBody) writeBulk(w io.Writer) (written int64, err error) {
 				return written, err
 			}
 		}
-		if b.ended != nil {
+		if b.Ended() != nil {
 			return written, nil
 		}
 		have = copy(buf, buf[used:have])
 		if !c.Waiting() {
-			if err := flush(w); err != nil {
+			if err := proxy.FlushWriter(w); err != nil {
 				return written, err
 			}
 		}
 		c.Arm(0)
 		n, err := c.Read(buf[have:])
 		have += n
-		if err != nil && !(proxy.IsTimeout(err) && b.x.feeder.waitsForClient()) {
+		if err != nil && !(proxy.IsTimeout(err) && b.x.feeder.sender().WaitsForClient()) {
 			b.fail(unexpected(err))
 			return written, nil
 		}
@@ -52,7 +52,7 @@ func (b *responseBody) writeBulk(w io.Writer) (written int64, err error) {
 // the length of the data, and how many bytes of buf it has used: the rest is a
 // packet whose head is not all there.
 func (b *responseBody) strip(buf []byte) (data, used int) {
-	for b.ended == nil {
+	for b.Ended() == nil {
 		if b.chunk > 0 {
 			n := copy(buf[data:], buf[used:min(used+b.chunk, len(buf))])
 			b.took(n)

@@ -105,7 +105,7 @@ func (x *exchange) next() (kind byte, length int, err error) {
 	for {
 		kind, length, err = peekPacket(x.c.R, x.size)
 		if err != nil {
-			if proxy.IsTimeout(err) && x.feeder.waitsForClient() {
+			if proxy.IsTimeout(err) && x.feeder.sender().WaitsForClient() {
 				x.c.Extend() // it is not the container that is slow
 				continue
 			}
@@ -234,6 +234,7 @@ func (x *exchange) accept(h *answerHead) *proxy.Error {
 		Header: h.header, ContentLength: length, Request: x.r,
 	}
 	b := &x.body
+	b.Init(b, x.c)
 	b.x, b.left = x, length
 	switch {
 	case h.status == http.StatusNoContent:
@@ -249,7 +250,7 @@ func (x *exchange) accept(h *answerHead) *proxy.Error {
 	x.resp.Body = b
 	if (b.none || length == 0) && b.settle() {
 		x.resp.Body = http.NoBody
-		if b.ended != io.EOF {
+		if b.Ended() != io.EOF {
 			return &proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone}
 		}
 	}
@@ -265,7 +266,7 @@ func (x *exchange) release(keep bool) bool {
 	x.freed = true
 	alive := x.t.watcher.Remove(&x.watch)
 	if x.feeder != nil {
-		if !x.feeder.finished() {
+		if !x.feeder.Finished() {
 			keep = false
 			closeBody(x.r) // ends a read that may be waiting for the client
 		}
@@ -285,7 +286,7 @@ func (x *exchange) fail(e *proxy.Error) *proxy.Error {
 	if !x.owned {
 		closeBody(x.r)
 	}
-	cause := x.feeder.clientError()
+	cause := x.feeder.sender().ClientError()
 	ctx := x.r.Context()
 	if cause != nil || e.Op == proxy.OpClient || e.Op == proxy.OpRequest || ctx.Err() != nil {
 		x.c.Blameless()

@@ -22,6 +22,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -44,7 +45,7 @@ func pageFacts(t *testing.T, resp *http.Response, err error) map[string]string {
 
 func TestTomcat(t *testing.T) {
 	const secret = "s3cret"
-	url := startTomcat(t, &tomcat{secret: secret, route: "node1", attributes: "org[.]tomcat[.].*|AJP_SSL_PROTOCOL"})
+	_, url := startTomcat(t, programs.TomcatOptions{Secret: secret, Attributes: "org[.]tomcat[.].*|AJP_SSL_PROTOCOL"})
 	tr := &Transport{Backend: newBackend(t, url), Secret: secret, Ping: patience}
 	h, err := NewHandler("/", url)
 	require.NoError(t, err)
@@ -169,7 +170,7 @@ func TestTomcat(t *testing.T) {
 		resp, err := client.Head(front.URL + "/index.html")
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
-		require.EqualValues(t, 38, resp.ContentLength)
+		require.EqualValues(t, len("tomcat root\n"), resp.ContentLength)
 		r, err := http.NewRequest("GET", front.URL+"/index.html", nil)
 		require.NoError(t, err)
 		r.Header.Set("If-None-Match", resp.Header.Get("Etag"))
@@ -232,7 +233,7 @@ func must[T any](v T, err error) T {
 
 // TestTomcatWithLargePackets has both ends at the most.
 func TestTomcatWithLargePackets(t *testing.T) {
-	url := startTomcat(t, &tomcat{packetSize: MaxPacketSize, route: "n"})
+	_, url := startTomcat(t, programs.TomcatOptions{PacketSize: MaxPacketSize})
 	tr := &Transport{Backend: newBackend(t, url), PacketSize: MaxPacketSize}
 	r, err := http.NewRequest("POST", url+"/env.jsp", bytes.NewReader(make([]byte, 300000)))
 	require.NoError(t, err)
@@ -251,8 +252,7 @@ func TestTomcatWithLargePackets(t *testing.T) {
 
 // TestTomcatKilled kills it in each phase of an exchange.
 func TestTomcatKilled(t *testing.T) {
-	c := &tomcat{route: "n"}
-	url := startTomcat(t, c)
+	tomcat, url := startTomcat(t, programs.TomcatOptions{})
 	b := newBackend(t, url)
 	tr := &Transport{Backend: b}
 	client := &http.Client{Transport: tr}
@@ -272,7 +272,7 @@ func TestTomcatKilled(t *testing.T) {
 		waiting <- err
 	}()
 	require.Eventually(t, func() bool { return b.Stats().Busy == 2 }, patience, 1e7)
-	c.program.kill()
+	tomcat.Kill()
 	_, err = io.ReadAll(resp.Body)
 	require.Error(t, err)
 	require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err))
@@ -288,8 +288,8 @@ func TestTomcatKilled(t *testing.T) {
 // TestTomcatSeesWhatItSeesBehindHTTPD asks the same through httpd and through
 // our proxy.
 func TestTomcatSeesWhatItSeesBehindHTTPD(t *testing.T) {
-	url := startTomcat(t, &tomcat{secret: "s3cret", route: "n"})
-	theirs := startHTTPD(t, "ProxyPass / "+url+"/ secret=s3cret\n")
+	_, url := startTomcat(t, programs.TomcatOptions{Secret: "s3cret"})
+	theirs := startHTTPD(t, withProxyAJP, "ProxyPass / "+url+"/ secret=s3cret\n")
 	h, err := NewHandler("/", url)
 	require.NoError(t, err)
 	tr := h.Transport.(*Transport)

@@ -1,21 +1,14 @@
 package ajp
 
 import (
-	"fmt"
-	"io"
 	"net/http"
-	"sync/atomic"
-	"time"
 
+	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // emptyPacket ends the body of a request.
 var emptyPacket = []byte{0x12, 0x34, 0, 0}
-
-// endDelay is how long the end of an answer waits for the last packet of the
-// request's body to leave.
-const endDelay = 50 * time.Millisecond
 
 // feeder sends the body of a request, on a goroutine of its own so that an
 // answer that comes before the body's end is seen.
@@ -23,31 +16,31 @@ const endDelay = 50 * time.Millisecond
 // A body of known length begins unasked; from then on each packet is sent when
 // the container has asked for it.
 type feeder struct {
-	c    *backend.Conn
-	r    *http.Request
-	kind bodyKind
-	size int // of packets
-
+	proxy.BodySender
+	c       *backend.Conn
+	kind    bodyKind
+	size    int      // of packets
 	asked   chan int // of capacity 1: how many bytes the container wants
 	stopped chan struct{}
-	done    chan struct{}
-	reading atomic.Bool // the goroutine waits for the client
-	ending  atomic.Bool // the last packet is being written
-	broken  atomic.Bool // the client's body failed
-	readErr error       // of the client's body; read it after done
-	failed  bool        // a write failed; read it after done
 }
 
 func startFeeder(c *backend.Conn, r *http.Request, kind bodyKind, size int) *feeder {
-	f := &feeder{c: c, r: r, kind: kind, size: size, asked: make(chan int, 1), stopped: make(chan struct{}), done: make(chan struct{})}
-	f.reading.Store(kind == bodyLength)
-	go f.run()
+	f := &feeder{c: c, kind: kind, size: size, asked: make(chan int, 1), stopped: make(chan struct{})}
+	f.Init(c, r)
+	if kind == bodyLength {
+		f.Expect()
+	}
+	go func() { f.Finish(f.send()) }()
 	return f
 }
 
-// waitsForClient reports whether nothing can come from the container since the
-// client has not sent what was asked for.
-func (f *feeder) waitsForClient() bool { return f != nil && f.reading.Load() }
+// sender is the BodySender of a feeder, or nil.
+func (f *feeder) sender() *proxy.BodySender {
+	if f == nil {
+		return nil
+	}
+	return &f.BodySender
+}
 
 // takes hands a wish over, and reports whether the goroutine will fulfil it. It
 // will not once the body has ended.
@@ -55,8 +48,8 @@ func (f *feeder) takes(want int) bool {
 	if f == nil {
 		return false
 	}
-	if f.ending.Load() {
-		<-f.done // the packet that the container has read is written in a moment
+	if f.Ending() {
+		f.Wait() // the packet that the container has read is written in a moment
 		return false
 	}
 	select {
@@ -68,70 +61,35 @@ func (f *feeder) takes(want int) bool {
 }
 
 // overrun reports whether a wish was not taken since another is open.
-func (f *feeder) overrun() bool { return f != nil && !f.ending.Load() }
-
-// finished reports whether the whole body was sent. A packet on its way is
-// waited for, but not long.
-func (f *feeder) finished() bool {
-	if !f.ending.Load() {
-		return false
-	}
-	select {
-	case <-f.done:
-	default:
-		late := time.NewTimer(endDelay)
-		defer late.Stop()
-		select {
-		case <-f.done:
-		case <-late.C:
-			return false
-		}
-	}
-	return f.readErr == nil && !f.failed
-}
-
-// clientError returns the error of reading the client's body, if that ended
-// the exchange.
-func (f *feeder) clientError() error {
-	if f == nil || !f.broken.Load() {
-		return nil
-	}
-	<-f.done
-	return f.readErr
-}
+func (f *feeder) overrun() bool { return f != nil && !f.Ending() }
 
 // stop ends the goroutine when it waits to be asked.
 func (f *feeder) stop() { close(f.stopped) }
 
-func (f *feeder) run() {
-	defer close(f.done)
-	defer f.r.Body.Close()
+// send sends the packets that are asked for.
+func (f *feeder) send() error {
 	packet := make([]byte, min(f.size, bodyHead+32<<10))
-	left := f.r.ContentLength
 	asked := f.kind == bodyLength
-	for !f.ending.Load() {
+	for !f.Ending() {
 		want := len(packet) - bodyHead
 		if !asked {
 			select {
 			case n := <-f.asked:
 				want = min(n, want)
 			case <-f.stopped:
-				return
+				return nil
 			}
 		}
 		asked = false
-		n, err := f.read(packet[bodyHead:bodyHead+want], &left)
+		n, err := f.read(packet[bodyHead : bodyHead+want])
 		if err != nil {
-			f.readErr = err
-			f.broken.Store(true)
-			f.c.Abort() // the container must not take a part for the whole
-			return
+			return err
 		}
 		if _, err := f.c.Write(bodyPacket(packet, n)); err != nil {
-			f.failed = true
-			return
+			return err
 		}
 	}
+	return nil
 }
 
 // bodyPacket completes the packet with n bytes of data.
@@ -144,27 +102,14 @@ func bodyPacket(packet []byte, n int) []byte {
 	return packet[:bodyHead+n]
 }
 
-// read reads some of the body, and marks its end; left is what must still come
-// of a body of known length.
-func (f *feeder) read(p []byte, left *int64) (int, error) {
-	if f.kind == bodyLength && int64(len(p)) > *left {
-		p = p[:*left]
-	}
+// read reads what there is of the body; none only at its end.
+func (f *feeder) read(p []byte) (int, error) {
 	for len(p) > 0 {
-		f.reading.Store(true)
-		n, err := f.r.Body.Read(p)
-		f.reading.Store(false)
-		if err != nil && err != io.EOF {
+		n, last, err := f.Read(p)
+		if err != nil {
 			return 0, err
 		}
-		*left -= int64(n)
-		if f.kind == bodyLength && err == io.EOF && *left > 0 {
-			return 0, fmt.Errorf("request body ended %d bytes short of its length: %w", *left, io.ErrUnexpectedEOF)
-		}
-		if err == io.EOF || f.kind == bodyLength && *left == 0 {
-			f.ending.Store(true)
-		}
-		if n > 0 || err == io.EOF {
+		if n > 0 || last {
 			f.c.Extend() // the client may have used the time up
 			return n, nil
 		}

@@ -80,7 +80,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	trace := proxy.TraceOf(r)
-	c, err := b.Get(r.Context())
+	get := b.Get
+	if bodyKindOf(r) == bodyNone {
+		get = b.GetTurn
+	}
+	c, err := get(r.Context())
 	for first := true; ; first = false {
 		if err != nil {
 			closeBody(r)

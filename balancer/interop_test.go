@@ -1,86 +1,17 @@
 package balancer
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
-
-// need finds a program, or skips the test; with MODPROXY_INTEROP=require the
-// skip is a failure.
-func need(t *testing.T, program, debian string) string {
-	path, err := exec.LookPath(program)
-	if err != nil {
-		text := fmt.Sprintf("%s is not installed: Debian package %s", program, debian)
-		if os.Getenv("MODPROXY_INTEROP") == "require" {
-			t.Fatal(text)
-		}
-		t.Skip(text)
-	}
-	return path
-}
-
-// startHTTPD runs Apache with these directives and returns its URL.
-func startHTTPD(t *testing.T, directives string) string {
-	program := need(t, "apache2", "apache2")
-	const modules = "/usr/lib/apache2/modules"
-	dir, err := os.MkdirTemp("", "httpd") // t.TempDir's name may be too long for sockets
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
-	var conf strings.Builder
-	for _, m := range []string{"mpm_event", "authz_core", "proxy", "proxy_http", "proxy_balancer", "slotmem_shm", "lbmethod_byrequests", "lbmethod_bybusyness", "lbmethod_bytraffic"} {
-		file := filepath.Join(modules, "mod_"+m+".so")
-		if _, err := os.Stat(file); err == nil {
-			fmt.Fprintf(&conf, "LoadModule %s_module %s\n", m, file)
-		}
-	}
-	fmt.Fprintf(&conf, "ServerRoot %[1]s\nServerName localhost\nPidFile %[1]s/pid\nDefaultRuntimeDir %[1]s\nMutex file:%[1]s default\nErrorLog %[1]s/error.log\nListen %[2]s\nStartServers 1\nThreadsPerChild 25\nMaxRequestWorkers 25\n", dir, addr)
-	if u, err := user.Current(); err == nil && u.Uid == "0" {
-		conf.WriteString("User www-data\nGroup www-data\n")
-		require.NoError(t, os.Chmod(dir, 0o777))
-	}
-	conf.WriteString(directives)
-	file := filepath.Join(dir, "httpd.conf")
-	require.NoError(t, os.WriteFile(file, []byte(conf.String()), 0o644))
-	cmd := exec.Command(program, "-D", "FOREGROUND", "-f", file)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		ended := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
-		_ = cmd.Wait()
-		ended.Stop()
-		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-			t.Logf("httpd said: %s%s", out.String(), log)
-		}
-	})
-	require.Eventually(t, func() bool {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	}, 30*time.Second, 20*time.Millisecond, "httpd does not accept")
-	return "http://" + addr
-}
 
 // TestSequenceOfHTTPD: the same members with the same factors are chosen in the
 // same order by the real httpd and by us.
@@ -123,7 +54,7 @@ func TestSequenceOfHTTPD(t *testing.T) {
 		}
 		fmt.Fprintf(&conf, "ProxySet lbmethod=%s\n</Proxy>\nProxyPass /c%d/ balancer://c%d/\n", c.method, i, i)
 	}
-	httpd := startHTTPD(t, conf.String())
+	httpd := programs.HTTPD(t, "proxy proxy_http proxy_balancer slotmem_shm lbmethod_byrequests lbmethod_bybusyness lbmethod_bytraffic", conf.String())
 	client := &http.Client{}
 	defer client.CloseIdleConnections()
 	for i, c := range cases {
@@ -142,7 +73,7 @@ func TestSequenceOfHTTPD(t *testing.T) {
 			b := newTest(t, Config{Method: m}, list...)
 			var theirs, ours string
 			for range requests {
-				resp, err := client.Get(fmt.Sprintf("%s/c%d/", httpd, i))
+				resp, err := client.Get(fmt.Sprintf("http://%s/c%d/", httpd.Addr, i))
 				require.NoError(t, err)
 				body, err := io.ReadAll(resp.Body)
 				require.NoError(t, err)

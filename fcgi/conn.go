@@ -35,8 +35,8 @@ type exchange struct {
 
 	state   *connState
 	watch   proxy.Watch
-	hunger  *hunger     // nil on a reused connection
-	sender  *bodySender // nil unless a body is streamed
+	hunger  *hunger           // nil on a reused connection
+	sender  *proxy.BodySender // nil unless a body is streamed
 	records records
 	stderr  *stderrLog // nil until something came
 	freed   bool
@@ -95,7 +95,7 @@ func (x *exchange) send() *proxy.Error {
 		x.trace.WroteRequest(httptrace.WroteRequestInfo{})
 	}
 	if streams {
-		x.sender = startSender(x.c, x.r.Body, x.length)
+		x.sender = startSender(x.c, x.r)
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func (x *exchange) readHead() ([]byte, error) {
 func (x *exchange) buffered() ([]byte, error) {
 	for {
 		b, err := x.records.buffered()
-		if err != nil && proxy.IsTimeout(err) && x.sender.waitsForClient() && x.r.Context().Err() == nil {
+		if err != nil && proxy.IsTimeout(err) && x.sender.WaitsForClient() && x.r.Context().Err() == nil {
 			x.c.Extend()
 			continue
 		}
@@ -246,7 +246,8 @@ func (x *exchange) accept(head []byte) error {
 		length = 0
 	}
 	resp.ContentLength = length
-	x.body = responseBody{x: x, want: length, bodyless: bodyless}
+	x.body.x, x.body.want, x.body.bodyless = x, length, bodyless
+	x.body.Init(&x.body, x.c)
 	resp.Body = &x.body
 	content, ended := x.records.rest()
 	if !ended {
@@ -312,7 +313,7 @@ func (x *exchange) release(keep bool) bool {
 	}
 	alive := x.t.watcher.Remove(&x.watch)
 	if x.sender != nil {
-		if !x.sender.finished() {
+		if !x.sender.Finished() {
 			keep = false
 			closeBody(x.r) // ends a read that may be waiting for the client
 		}
@@ -339,7 +340,7 @@ func (x *exchange) release(keep bool) bool {
 // fail ends the exchange and words its failure.
 func (x *exchange) fail(e *proxy.Error) *proxy.Error {
 	e.Backend = x.c.Backend().String()
-	cause := x.sender.clientError()
+	cause := x.sender.ClientError()
 	ctx := x.r.Context()
 	if cause != nil || e.Op == proxy.OpClient || ctx.Err() != nil {
 		x.c.Blameless()

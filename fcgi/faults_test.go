@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -309,7 +310,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	tr := transportTo(t, freeAddr(t))
+	tr := transportTo(t, programs.FreeAddr(t))
 	_, _, err := roundTrip(t, tr, "GET", nil)
 	require.Equal(t, 503, proxy.StatusOf(err))
 	require.True(t, proxy.MayResend(err))

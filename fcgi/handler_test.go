@@ -12,12 +12,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // writeSite writes files, and returns the root.
 func writeSite(t testing.TB, files map[string]string) string {
 	t.Helper()
-	root := publicDir(t)
+	root := programs.Folder(t)
 	for name, text := range files {
 		path := filepath.Join(root, name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
@@ -127,10 +129,10 @@ func TestNewHandlerRefuses(t *testing.T) {
 }
 
 func TestSiteWithPHP(t *testing.T) {
-	onBoth(t, fpmConfig{}, func(t *testing.T, f *phpFPM) {
+	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		f.script("index.php", `<?php echo "front ", $_SERVER['REQUEST_URI'], " ", $_SERVER['SCRIPT_NAME'];`)
 		f.script("a.txt", "text")
-		h, err := NewHandler(f.target(), f.dir)
+		h, err := NewHandler(f.target(), f.Dir)
 		require.NoError(t, err)
 		defer h.Proxy.Transport.(*Transport).Backend.Close()
 		h.FrontController = "/index.php"

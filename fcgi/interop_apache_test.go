@@ -5,52 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-// startApache runs httpd with mod_proxy_fcgi and some directives.
-func startApache(t *testing.T, directives string) (addr string) {
-	program := installed(t, "apache2", "/usr/sbin/apache2", "/usr/sbin/httpd")
-	dir := publicDir(t)
-	addr = freeAddr(t)
-	var b strings.Builder
-	for _, m := range []string{"mpm_event", "authz_core", "proxy", "proxy_fcgi"} {
-		fmt.Fprintf(&b, "LoadModule %s_module /usr/lib/apache2/modules/mod_%s.so\n", m, m)
-	}
-	if os.Getuid() == 0 {
-		b.WriteString("User www-data\nGroup www-data\n")
-	}
-	fmt.Fprintf(&b, "ServerRoot %[1]s\nServerName localhost\nDefaultRuntimeDir %[1]s\nPidFile %[1]s/pid\nErrorLog /dev/stderr\nListen %[2]s\n%[3]s\n", dir, addr, directives)
-	file := filepath.Join(dir, "httpd.conf")
-	require.NoError(t, os.WriteFile(file, []byte(b.String()), 0o644))
-	cmd := exec.Command(program, "-D", "FOREGROUND", "-f", file)
-	var output lockedOutput
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &output, &output, 5*time.Second
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Log(output.String())
-		}
-	})
-	require.Eventually(t, func() bool {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	}, 20*time.Second, 10*time.Millisecond, output.String)
-	return addr
-}
+	"github.com/modproxy/modproxy/examples/programs"
+)
 
 // raw sends a request as it is written, and returns the answer's variables.
 func raw(t *testing.T, addr, request string) (status int, env map[string]any) {
@@ -70,10 +31,10 @@ func raw(t *testing.T, addr, request string) (status int, env map[string]any) {
 
 // TestVariablesAsFromApache compares what scripts are told by httpd and by us.
 func TestVariablesAsFromApache(t *testing.T) {
-	f := startPHPFPM(t, fpmConfig{})
+	f := startPHPFPM(t, programs.PHPFPMOptions{})
 	f.script("env.php", envScript)
 	f.script("sub/env.php", envScript)
-	apache := startApache(t, fmt.Sprintf("DocumentRoot %[2]s\nProxyPassMatch ^/(.*\\.php(/.*)?)$ %[1]s%[2]s/$1\n", f.target(), f.dir))
+	apache := programs.HTTPD(t, "proxy proxy_fcgi", fmt.Sprintf("DocumentRoot %[2]s\nProxyPassMatch ^/(.*\\.php(/.*)?)$ %[1]s%[2]s/$1\n", f.target(), f.Dir))
 	s, _ := f.front(t, f.transport(t))
 	ours := strings.TrimPrefix(s.URL, "http://")
 
@@ -96,7 +57,7 @@ func TestVariablesAsFromApache(t *testing.T) {
 		"HTTP/1.0":     "GET /env.php HTTP/1.0\r\nHost: www.example.com\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, theirs := raw(t, apache, request)
+			status, theirs := raw(t, apache.Addr, request)
 			require.Equal(t, 200, status)
 			status, mine := raw(t, ours, request)
 			require.Equal(t, 200, status)

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 const (
@@ -29,8 +31,8 @@ const (
 // installWiki copies Debian's DokuWiki to the directory of php-fpm's scripts,
 // with settings, users and data of its own.
 func installWiki(t *testing.T, f *phpFPM) (root string) {
-	installed(t, "dokuwiki", wikiProgram+"/doku.php")
-	root = filepath.Join(f.dir, "wiki")
+	programs.NeedFile(t, wikiProgram+"/doku.php", "dokuwiki")
+	root = filepath.Join(f.Dir, "wiki")
 	for _, part := range []struct{ from, to string }{{wikiProgram, ""}, {"/etc/dokuwiki", "conf"}, {"/var/lib/dokuwiki/data", "data"}} {
 		out, err := exec.Command("cp", "-rL", part.from, filepath.Join(root, part.to)).CombinedOutput()
 		require.NoError(t, err, "%s", out)
@@ -93,7 +95,7 @@ func (w *wiki) post(path string, v url.Values, status int) string {
 // TestDokuWiki: a real application works behind the handler of a site: logging
 // in, editing a page, uploading a file, and having it again.
 func TestDokuWiki(t *testing.T) {
-	onBoth(t, fpmConfig{}, func(t *testing.T, f *phpFPM) {
+	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		root := installWiki(t, f)
 		h, err := NewHandler(f.target(), root)
 		require.NoError(t, err)

@@ -18,16 +18,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // onBoth runs a test against php-fpm over TCP and over a unix-domain socket.
-func onBoth(t *testing.T, c fpmConfig, test func(t *testing.T, f *phpFPM)) {
+func onBoth(t *testing.T, c programs.PHPFPMOptions, test func(t *testing.T, f *phpFPM)) {
 	for name, unix := range map[string]bool{"tcp": false, "unix": true} {
 		t.Run(name, func(t *testing.T) {
 			c := c
-			c.unix = unix
+			c.Unix = unix
 			test(t, startPHPFPM(t, c))
 		})
 	}
@@ -45,7 +46,7 @@ func (f *phpFPM) transport(t testing.TB) *Transport {
 // front serves requests by php-fpm through a proxy.Handler, with the URL's path
 // below the directory of scripts.
 func (f *phpFPM) front(t testing.TB, tr *Transport) (*httptest.Server, *proxy.Handler) {
-	h := &proxy.Handler{Target: &url.URL{Scheme: "fcgi", Host: "localhost", Path: f.dir + "/"}, Prefix: "/", Transport: tr}
+	h := &proxy.Handler{Target: &url.URL{Scheme: "fcgi", Host: "localhost", Path: f.Dir + "/"}, Prefix: "/", Transport: tr}
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return s, h
@@ -83,7 +84,7 @@ func parseEnv(t testing.TB, body string) envAnswer {
 }
 
 func TestPlainClientRunsAScript(t *testing.T) {
-	onBoth(t, fpmConfig{}, func(t *testing.T, f *phpFPM) {
+	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		path := f.script("env.php", envScript)
 		c := &http.Client{Transport: f.transport(t)}
 		resp, body := get(t, c, "fcgi://localhost"+path+"/info?a=b")
@@ -97,7 +98,7 @@ func TestPlainClientRunsAScript(t *testing.T) {
 
 // The table of variables, as the real server was seen to send it.
 func TestVariablesBehindHandler(t *testing.T) {
-	onBoth(t, fpmConfig{}, func(t *testing.T, f *phpFPM) {
+	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		f.script("env.php", envScript)
 		s, _ := f.front(t, f.transport(t))
 		r, err := http.NewRequest("POST", s.URL+"/sub/../env.php/path%20info/x%2Fy?a=1&b=%20", strings.NewReader("abc"))
@@ -117,9 +118,9 @@ func TestVariablesBehindHandler(t *testing.T) {
 		host := strings.TrimPrefix(s.URL, "http://")
 		_, port, _ := strings.Cut(host, ":")
 		want := map[string]any{
-			"SCRIPT_FILENAME": f.dir + "/env.php", "SCRIPT_NAME": "/env.php", "PATH_INFO": "/path info/x/y",
-			"PATH_TRANSLATED": f.dir + "/path info/x/y", "REQUEST_URI": "/sub/../env.php/path%20info/x%2Fy?a=1&b=%20",
-			"QUERY_STRING": "a=1&b=%20", "DOCUMENT_ROOT": f.dir, "CONTEXT_DOCUMENT_ROOT": f.dir, "REQUEST_METHOD": "POST",
+			"SCRIPT_FILENAME": f.Dir + "/env.php", "SCRIPT_NAME": "/env.php", "PATH_INFO": "/path info/x/y",
+			"PATH_TRANSLATED": f.Dir + "/path info/x/y", "REQUEST_URI": "/sub/../env.php/path%20info/x%2Fy?a=1&b=%20",
+			"QUERY_STRING": "a=1&b=%20", "DOCUMENT_ROOT": f.Dir, "CONTEXT_DOCUMENT_ROOT": f.Dir, "REQUEST_METHOD": "POST",
 			"SERVER_PROTOCOL": "HTTP/1.1", "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_SCHEME": "http", "SERVER_NAME": "127.0.0.1",
 			"SERVER_PORT": port, "SERVER_ADDR": "127.0.0.1", "REMOTE_ADDR": "127.0.0.1", "FCGI_ROLE": "RESPONDER",
 			"CONTENT_LENGTH": "3", "CONTENT_TYPE": "text/x-test", "HTTP_X_A_B": "1", "HTTP_AUTHORIZATION": "Basic YTpi",
@@ -136,7 +137,7 @@ func TestVariablesBehindHandler(t *testing.T) {
 }
 
 func TestAnswersOfPHP(t *testing.T) {
-	f := startPHPFPM(t, fpmConfig{})
+	f := startPHPFPM(t, programs.PHPFPMOptions{})
 	f.script("404.php", `<?php http_response_code(404); echo "no";`)
 	f.script("location.php", `<?php header('Location: /env.php?a=1');`)
 	f.script("etag.php", `<?php header('ETag: "x"'); if (($_SERVER['HTTP_IF_NONE_MATCH'] ?? '') == '"x"') { http_response_code(304); exit; } echo "body";`)
@@ -178,7 +179,7 @@ func TestAnswersOfPHP(t *testing.T) {
 }
 
 func TestConnectionsToPHPAreReused(t *testing.T) {
-	onBoth(t, fpmConfig{}, func(t *testing.T, f *phpFPM) {
+	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		f.script("pid.php", `<?php echo getmypid();`)
 		tr := f.transport(t)
 		s, _ := f.front(t, tr)
@@ -194,7 +195,7 @@ func TestConnectionsToPHPAreReused(t *testing.T) {
 // Children that end after some requests close their connections: that must
 // not be seen.
 func TestMaxRequestsOfChildren(t *testing.T) {
-	onBoth(t, fpmConfig{maxRequests: 3}, func(t *testing.T, f *phpFPM) {
+	onBoth(t, programs.PHPFPMOptions{More: "pm.max_requests = 3"}, func(t *testing.T, f *phpFPM) {
 		f.script("pid.php", `<?php echo getmypid();`)
 		s, _ := f.front(t, f.transport(t))
 		pids := map[string]bool{}
@@ -208,7 +209,7 @@ func TestMaxRequestsOfChildren(t *testing.T) {
 }
 
 func TestBodiesReachPHP(t *testing.T) {
-	onBoth(t, fpmConfig{}, func(t *testing.T, f *phpFPM) {
+	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		f.script("hash.php", `<?php $b = file_get_contents('php://input'); echo $_SERVER['CONTENT_LENGTH'] ?? 'none', ' ', strlen($b), ' ', md5($b) === $_GET['md5'] ? 'same' : md5($b);`)
 		f.script("md5.php", `<?php $b = file_get_contents('php://input'); echo md5($b), ' ', $_SERVER['CONTENT_LENGTH'] ?? 'none';`)
 		s, _ := f.front(t, f.transport(t))
@@ -238,7 +239,7 @@ func jsonInt(n int) string { b, _ := json.Marshal(n); return string(b) }
 // Each flush of a script reaches the client before the next: the script waits
 // for a file that is written when it has.
 func TestFlushesOfScriptsArriveInTime(t *testing.T) {
-	onBoth(t, fpmConfig{}, func(t *testing.T, f *phpFPM) {
+	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		f.script("flush.php", `<?php
 while (ob_get_level()) ob_end_flush();
 for ($i = 0; $i < 3; $i++) {
@@ -262,10 +263,10 @@ for ($i = 0; $i < 3; $i++) {
 }
 
 func TestErrorOutputOfPHPIsLogged(t *testing.T) {
-	f := startPHPFPM(t, fpmConfig{extra: "php_admin_flag[log_errors] = on\nphp_admin_value[error_log] = \nphp_admin_flag[display_errors] = off"})
+	f := startPHPFPM(t, programs.PHPFPMOptions{More: "php_admin_flag[log_errors] = on\nphp_admin_value[error_log] = \nphp_admin_flag[display_errors] = off"})
 	f.script("warn.php", `<?php error_log("said so"); trigger_error("watch out", E_USER_WARNING); trigger_error("fyi", E_USER_NOTICE); echo "page";`)
 	f.script("fatal.php", `<?php nothing();`)
-	var logged lockedOutput
+	var logged programs.Output
 	tr := f.transport(t)
 	tr.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s, _ := f.front(t, tr)
@@ -281,12 +282,12 @@ func TestErrorOutputOfPHPIsLogged(t *testing.T) {
 	require.Regexp(t, `level=ERROR .*undefined function nothing`, text)
 	require.Regexp(t, `level=ERROR .*Primary script unknown`, text)
 	require.Regexp(t, `said so`, text)
-	require.Contains(t, text, "script="+f.dir+"/warn.php")
+	require.Contains(t, text, "script="+f.Dir+"/warn.php")
 }
 
 // The client gets no clean end of an answer that was cut off.
 func TestChildKilledWithinTheAnswer(t *testing.T) {
-	onBoth(t, fpmConfig{}, func(t *testing.T, f *phpFPM) {
+	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		f.script("kill.php", `<?php header('X-A: 1'); if ($_GET['n'] > 0) { echo str_repeat('x', $_GET['n']); flush(); } posix_kill(getmypid(), 9);`)
 		s, _ := f.front(t, f.transport(t))
 		resp, err := s.Client().Get(s.URL + "/kill.php?n=20000")
@@ -303,7 +304,7 @@ func TestChildKilledWithinTheAnswer(t *testing.T) {
 
 // Without a child to serve them, requests do not hang.
 func TestAllChildrenBusy(t *testing.T) {
-	f := startPHPFPM(t, fpmConfig{children: 1})
+	f := startPHPFPM(t, programs.PHPFPMOptions{Children: 1})
 	f.script("wait.php", `<?php for ($n = 0; $n < 3000 && !file_exists(__DIR__."/go"); $n++) { usleep(10000); clearstatcache(); } echo "done";`)
 	f.script("ok.php", `<?php echo "ok";`)
 	tr := f.transport(t)
@@ -336,7 +337,7 @@ func TestAllChildrenBusy(t *testing.T) {
 // More connections than children: idle ones make room, so that nobody waits
 // for their TTL.
 func TestIdleConnectionsMakeRoomForWaitingOnes(t *testing.T) {
-	f := startPHPFPM(t, fpmConfig{children: 2})
+	f := startPHPFPM(t, programs.PHPFPMOptions{Children: 2})
 	f.script("ok.php", `<?php usleep(20000); echo "ok";`)
 	tr := f.transport(t)
 	tr.Backend.MaxConns, tr.Backend.IdleTTL = 0, time.Hour
@@ -366,7 +367,7 @@ func TestIdleConnectionsMakeRoomForWaitingOnes(t *testing.T) {
 // Requests that are repeatable survive a restart under load, or fail as the
 // table of failures has it.
 func TestRestartUnderLoad(t *testing.T) {
-	onBoth(t, fpmConfig{}, func(t *testing.T, f *phpFPM) {
+	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		f.script("ok.php", `<?php echo "ok";`)
 		s, _ := f.front(t, f.transport(t))
 		ctx, cancel := context.WithCancel(context.Background())
@@ -393,8 +394,8 @@ func TestRestartUnderLoad(t *testing.T) {
 			}()
 		}
 		for range 3 {
-			f.stop()
-			require.True(t, f.start())
+			f.Stop()
+			f.Restart()
 		}
 		require.Eventually(t, func() bool {
 			resp, err := s.Client().Get(s.URL + "/ok.php")
@@ -411,7 +412,7 @@ func TestRestartUnderLoad(t *testing.T) {
 
 // Two pools of php-fpm behind a balancer: when one is gone, the other serves.
 func TestFailoverBetweenPools(t *testing.T) {
-	one, two := startPHPFPM(t, fpmConfig{}), startPHPFPM(t, fpmConfig{unix: true})
+	one, two := startPHPFPM(t, programs.PHPFPMOptions{}), startPHPFPM(t, programs.PHPFPMOptions{Unix: true})
 	for _, f := range []*phpFPM{one, two} {
 		f.script("ok.php", `<?php echo basename(__DIR__);`)
 	}
@@ -419,9 +420,9 @@ func TestFailoverBetweenPools(t *testing.T) {
 	for _, f := range []*phpFPM{one, two} {
 		tr := f.transport(t)
 		members = append(members, balancer.MemberConfig{
-			Name: f.addr, URL: "fcgi://" + f.addr, RoundTripper: tr, Backend: tr.Backend,
+			Name: f.Addr, URL: "fcgi://" + f.Addr, RoundTripper: tr, Backend: tr.Backend,
 		})
-		tr.Env = func(_ *http.Request, env *Params) { env.Set("SCRIPT_FILENAME", f.dir+"/ok.php") }
+		tr.Env = func(_ *http.Request, env *Params) { env.Set("SCRIPT_FILENAME", f.Dir+"/ok.php") }
 	}
 	members[1].URL = "fcgi://two"
 	b, err := balancer.New(balancer.Config{Name: "php"}, members...)
@@ -437,13 +438,13 @@ func TestFailoverBetweenPools(t *testing.T) {
 		seen[body] = true
 	}
 	require.Len(t, seen, 2)
-	one.stop()
+	one.Stop()
 	for range 10 {
 		resp, body := get(t, s.Client(), s.URL+"/ok.php")
 		require.Equal(t, 200, resp.StatusCode)
-		require.Equal(t, filepath.Base(two.dir), body)
+		require.Equal(t, filepath.Base(two.Dir), body)
 	}
-	two.stop()
+	two.Stop()
 	resp, _ := get(t, s.Client(), s.URL+"/ok.php")
 	require.Equal(t, 503, resp.StatusCode)
 }

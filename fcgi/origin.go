@@ -27,19 +27,19 @@ type origin struct {
 
 // hunger watches over a new connection.
 type hunger struct {
-	o     *origin
-	timer *time.Timer
+	o *origin
 
-	mu   sync.Mutex // guards the rest, and timer while it is made
-	fed  bool
-	wait time.Duration // before it asks again
-	owed bool          // it has asked, and none was idle
+	mu    sync.Mutex // guards the rest
+	timer *time.Timer
+	fed   bool
+	wait  time.Duration // before it asks again
+	owed  bool          // it has asked, and none was idle
 }
 
 // hungry begins to watch a new connection.
 func (o *origin) hungry() *hunger {
 	h := &hunger{o: o, wait: starvingAfter}
-	h.mu.Lock() // on a busy machine the time may be up before timer is set
+	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.timer = time.AfterFunc(h.wait, h.ask)
 	return h
@@ -67,9 +67,9 @@ func (h *hunger) feed() {
 	if h == nil {
 		return
 	}
-	h.timer.Stop()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.timer.Stop()
 	if h.fed {
 		return
 	}

@@ -134,7 +134,11 @@ func (t *Transport) roundTrip(r *http.Request, role Role) (*http.Response, error
 		length = int64(len(content))
 	}
 	record, trace := proxy.RecordFrom(r.Context()), proxy.TraceOf(r)
-	c, err := o.b.Get(r.Context())
+	get := o.b.Get
+	if content != nil || length <= 0 { // else the body is sent by a goroutine
+		get = o.b.GetTurn
+	}
+	c, err := get(r.Context())
 	for {
 		if err != nil {
 			closeBody(sent)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -72,7 +73,7 @@ func TestValuesOfTooManyNames(t *testing.T) {
 // php-fpm tells its variables, over connections that a request has used too,
 // which need not wait for a child.
 func TestValuesOfPHP(t *testing.T) {
-	onBoth(t, fpmConfig{children: 1}, func(t *testing.T, f *phpFPM) {
+	onBoth(t, programs.PHPFPMOptions{Children: 1}, func(t *testing.T, f *phpFPM) {
 		f.script("ok.php", `<?php echo "ok";`)
 		tr := f.transport(t)
 		s, _ := f.front(t, tr)
@@ -91,7 +92,7 @@ func TestValuesOfPHP(t *testing.T) {
 
 // As the health check of a member, it finds php-fpm's end.
 func TestValuesAsHealthCheck(t *testing.T) {
-	f := startPHPFPM(t, fpmConfig{children: 2})
+	f := startPHPFPM(t, programs.PHPFPMOptions{Children: 2})
 	tr := f.transport(t)
 	check := &balancer.Check{Func: func(ctx context.Context, m *balancer.Member) error {
 		_, err := Values(ctx, m.Backend())
@@ -103,6 +104,6 @@ func TestValuesAsHealthCheck(t *testing.T) {
 	passes := func() bool { return b.Stats().Members[0].Passes > 1 }
 	fails := func() bool { return b.Stats().Members[0].CheckFailed }
 	require.Eventually(t, passes, 10*time.Second, 10*time.Millisecond)
-	f.stop()
+	f.Stop()
 	require.Eventually(t, fails, 10*time.Second, 10*time.Millisecond)
 }

@@ -8,12 +8,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // logOf serves one request through an AccessLog, a second and a half long, and
@@ -109,24 +110,6 @@ func TestAccessLogZeroValue(t *testing.T) {
 	require.True(t, strings.HasPrefix(out.String(), "1.1.1.1 - - ["), out.String())
 }
 
-// lockedBuffer is an Output for several goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // TestAccessLogAroundTheHandler: splicing, tunnels and clients that left.
 func TestAccessLogAroundTheHandler(t *testing.T) {
 	release := make(chan struct{})
@@ -149,7 +132,7 @@ func TestAccessLogAroundTheHandler(t *testing.T) {
 	})
 	t.Cleanup(func() { close(release) })
 	h, _, _ := handlerFor(t, o.url())
-	var out lockedBuffer
+	var out programs.Output
 	l, err := NewAccessLog(&out, "%U %>s %B %X")
 	require.NoError(t, err)
 	front := frontOf(t, l.Wrap(h))

@@ -14,11 +14,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // loggedLines collects what is logged, as JSON.
-type loggedLines struct{ out lockedBuffer }
+type loggedLines struct{ out programs.Output }
 
 func (l *loggedLines) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(&l.out, &slog.HandlerOptions{Level: slog.LevelDebug}))

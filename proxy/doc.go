@@ -1,7 +1,7 @@
 // Package proxy is a reverse proxy: an http.Handler that sends requests to
 // backends, an http.RoundTripper made for that, and what stands around them:
-// rules by path, access by address, access logs, tunnels. It does what Apache's
-// mod_proxy and mod_proxy_http do.
+// rules by path, access by address and by password, access logs, tunnels; and a
+// forward proxy. It does what Apache's mod_proxy and mod_proxy_http do.
 //
 //	client ─► [AccessLog] ─► [RemoteIP] ─► [Access] ─► [Mux] ─► Handler ─► Transport ─► backend
 //	                                                               │           │
@@ -9,6 +9,12 @@
 //	              forwarding fields added                                      │
 //	client ◄─ Location and Set-Cookie mapped back, 1xx, body, trailer ◄────────┘
 //	client ◄═════════ Tunnels: after a 101, bytes both ways ═════════► backend
+//
+// A [Forward] stands where the Mux does, for clients that were told to use a
+// proxy:
+//
+//	client ─► Forward ─► Clients: may it? ─► Destinations: may it go there? ─► Remote, or Transport ─► origin
+//	                └──── CONNECT ─► connect.Handler ═════════════════════════════════════════════════► host:port
 //
 // All parts meet at interfaces of the standard library: a Handler takes any
 // http.RoundTripper, a Transport serves any http.Client or
@@ -60,8 +66,10 @@
 // wire; it is never decoded twice, and captures are never decoded at all.
 // Forwarding fields of clients are replaced unless the peer is trusted.
 // Upgrades pass only by an allow-list, and only after an answer that fits.
-// Requests have no access control of their own: [Access] or the embedder's
-// middleware goes in front.
+// Requests to a Handler have no access control of their own: [Access],
+// [BasicAuth] or the embedder's middleware goes in front. A Forward serves nobody
+// until [Clients] says whom, and reaches no private address until [Destinations]
+// says which.
 //
 // # Differences from Apache
 //

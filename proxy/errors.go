@@ -42,6 +42,10 @@ type Error struct {
 	// RetryAfter, if positive, is told to the client in whole seconds in
 	// Retry-After: when it is worth coming again.
 	RetryAfter time.Duration
+
+	// Header, if not nil, are fields of the answer to the client, such as
+	// Proxy-Authenticate.
+	Header http.Header
 }
 
 // Error names the phase, the backend and the cause. It holds no field values

@@ -194,3 +194,33 @@ func ExampleMux_HandleMatch() {
 	fmt.Println(serve(mux, "/x/y.php").Body, serve(mux, "/x/y.png").Code)
 	// Output: a script 404
 }
+
+// A forward proxy whose users have accounts: ProxyRequests On, <Proxy *>
+// AuthType Basic, AuthUserFile, Require valid-user </Proxy>.
+func ExampleForward() {
+	users, err := proxy.ReadHtpasswd(strings.NewReader("alice:$2y$05$4/iI97VcNWO9rTLBAOmmX.APUi0dEDnTd1q51PVeHQFK9kGZ44j8q\n"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println((&proxy.Forward{}).Validate())
+	f := &proxy.Forward{Clients: &proxy.Clients{Auth: &proxy.BasicAuth{Realm: "office", Verify: users.Verify}}}
+	fmt.Println(f.Validate())
+
+	ask := func(credentials string) {
+		r := httptest.NewRequest("GET", "http://127.0.0.1/admin", nil)
+		if credentials != "" {
+			r.Header.Set("Proxy-Authorization", "Basic "+credentials)
+		}
+		w := httptest.NewRecorder()
+		f.ServeHTTP(w, r)
+		fmt.Println(w.Code, w.Header().Get("Proxy-Authenticate"))
+	}
+	ask("")
+	ask("YWxpY2U6b3BlbiBzZXNhbWU=") // alice may, but nobody may go there
+	// Output:
+	// proxy: forward: no rule says who may use the proxy
+	// <nil>
+	// 407 Basic realm="office", charset="UTF-8"
+	// 403
+}

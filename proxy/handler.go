@@ -122,6 +122,11 @@ type Handler struct {
 	// nil, they are not registered.
 	Tunnels *Tunnels
 
+	// OnTunnel, if not nil, is called with a 101 that fits, before it is passed
+	// on, and may change its header and the tunnel, whose Client is not known
+	// yet. Its error refuses the switch: a [*Error] as it is, any other with 502.
+	OnTunnel func(resp *http.Response, tn *Tunnel) error
+
 	// FlushInterval is how long bytes of an answer wait for more before they
 	// are flushed to the client. Zero flushes when the backend pauses; negative
 	// after each write. Streams (unknown length, text/event-stream) are never
@@ -179,6 +184,8 @@ type Handler struct {
 	reverse  []reverseRule
 	setupErr error
 	own      Transport // used when Transport is nil
+
+	ownTunnels Tunnels // used when Tunnels is nil
 }
 
 // NewHandler returns a Handler that maps paths under prefix to target, as

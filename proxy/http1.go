@@ -28,7 +28,7 @@ type exchange struct {
 	trace  *httptrace.ClientTrace
 	state  *conn1
 	watch  watched
-	sender *bodySender // nil without a request body, or before it is sent
+	sender *BodySender // nil without a request body, or before it is sent
 	waits  bool        // the body waits for a 100
 	first  bool        // a byte of the answer has come
 	shown  bool        // an interim answer was passed on
@@ -171,7 +171,7 @@ func (x *exchange) readHead() *Error {
 		if err == nil {
 			break
 		}
-		if isTimeout(err) && x.sender.waitsForClient() {
+		if isTimeout(err) && x.sender.WaitsForClient() {
 			x.c.Extend() // it is not the backend that is slow
 			continue
 		}
@@ -361,7 +361,7 @@ func (x *exchange) release(keep bool) bool {
 	x.freed = true
 	alive := x.t.watcher.remove(&x.watch)
 	if x.sender != nil {
-		if !x.sender.finished() {
+		if !x.sender.Finished() {
 			keep = false
 			closeBody(x.r) // ends a read that may be waiting for the client
 		}
@@ -380,7 +380,7 @@ func (x *exchange) fail(e *Error) *Error {
 	if x.waits {
 		closeBody(x.r)
 	}
-	cause := x.sender.clientError()
+	cause := x.sender.ClientError()
 	if cause != nil || e.Op == OpClient || e.Op == OpRequest || x.r.Context().Err() != nil {
 		x.c.Blameless()
 	}

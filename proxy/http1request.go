@@ -89,7 +89,7 @@ func hasBlankOrControl(s string) bool {
 }
 
 // framing is how the body of a message is delimited.
-type framing int
+type framing uint8
 
 const (
 	framingNone framing = iota

@@ -101,6 +101,8 @@ func TestForbiddenImports(t *testing.T) {
 		{"proxy/backend", module + "proxy", true},
 		{"proxy", module + "balancer", true},
 		{"fcgi", module + "ajp", true},
+		{"fcgi", module + "examples/programs", true},
+		{"examples/internal/browser", module + "examples/programs", false},
 		{"elsewhere", module + "proxy", true},
 		{"proxy", "github.com/jlaffaye/ftp", true},
 		{"ftpproxy", "github.com/jlaffaye/ftp", false},

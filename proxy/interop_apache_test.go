@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,65 +15,24 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
-// apacheModules is where Debian keeps httpd's modules.
-const apacheModules = "/usr/lib/apache2/modules"
-
-// startApache runs the real httpd with some more directives, and returns its
-// address and the directory that holds htdocs.
-func startApache(t *testing.T, directives string) (addr, dir string) {
+// startApache runs the real httpd with some more directives.
+func startApache(t *testing.T, directives string) *programs.Program {
 	t.Helper()
-	apache := installed(t, "apache2", "apache2")
-	if _, err := os.Stat(apacheModules); err != nil {
-		missing(t, apacheModules, "apache2-bin")
-	}
-	dir = publicDir(t)
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "htdocs"), 0o777))
-	addr = runServer(t, func(addr string) *exec.Cmd {
-		var conf strings.Builder
-		for _, m := range []string{
-			"mpm_event", "authz_core", "dir", "env", "headers", "mime", "setenvif", "cgid", "http2", "proxy", "proxy_http",
-		} {
-			fmt.Fprintf(&conf, "LoadModule %s_module %s/mod_%s.so\n", m, apacheModules, m)
-		}
-		if os.Geteuid() == 0 {
-			conf.WriteString("User www-data\nGroup www-data\n")
-		}
-		fmt.Fprintf(&conf, `
-ServerName apache.test
-Listen %s
-PidFile %[2]s/pid
-DefaultRuntimeDir %[2]s
-ScriptSock %[2]s/cgid
-Mutex pthread
-ErrorLog /dev/stderr
-LogLevel warn
+	return programs.HTTPD(t, "dir env headers mime setenvif cgid http2 proxy proxy_http", `
+ScriptSock cgid
 TypesConfig /dev/null
 AddType text/html .html
-DocumentRoot %[2]s/htdocs
-StartServers 1
-MinSpareThreads 5
-MaxSpareThreads 50
-ThreadsPerChild 25
-MaxRequestWorkers 50
-GracefulShutdownTimeout 1
-<Directory %[2]s>
-  Require all granted
-</Directory>
-%[3]s
-`, addr, dir, directives)
-		file := filepath.Join(dir, "httpd.conf")
-		require.NoError(t, os.WriteFile(file, []byte(conf.String()), 0o644))
-		return exec.Command(apache, "-D", "FOREGROUND", "-f", file)
-	})
-	return addr, dir
+`+directives)
 }
 
-// publish puts a file into htdocs.
+// publish puts a file into the folder of a server's documents.
 func publish(t *testing.T, dir, name string, data []byte, mode os.FileMode) {
 	t.Helper()
-	file := filepath.Join(dir, "htdocs", name)
+	file := filepath.Join(dir, name)
 	require.NoError(t, os.WriteFile(file, data, mode))
 	require.NoError(t, os.Chmod(file, mode))
 	// httpd's entity tags are weak in the second after a change.
@@ -108,7 +66,7 @@ func do(t *testing.T, cl *http.Client, method, at string, header http.Header, co
 // TestApacheAsOrigin: what the real httpd answers passes whole, and its
 // connections are used again.
 func TestApacheAsOrigin(t *testing.T) {
-	addr, dir := startApache(t, `
+	httpd := startApache(t, `
 Protocols h2c http/1.1
 <Files "*.sh">
   Options +ExecCGI
@@ -117,13 +75,13 @@ Protocols h2c http/1.1
 LimitRequestBody 1000000
 `)
 	large, small := randomBytes(10<<20), randomBytes(1000)
-	publish(t, dir, "large.bin", large, 0o644)
-	publish(t, dir, "small.bin", small, 0o644)
-	publish(t, dir, "large.sh", []byte("#!/bin/sh\nprintf 'Content-Type: a/b\\r\\n\\r\\n'\nexec cat large.bin\n"), 0o755)
-	publish(t, dir, "sum.sh", []byte("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nexec sha256sum\n"), 0o755)
+	publish(t, httpd.Dir, "large.bin", large, 0o644)
+	publish(t, httpd.Dir, "small.bin", small, 0o644)
+	publish(t, httpd.Dir, "large.sh", []byte("#!/bin/sh\nprintf 'Content-Type: a/b\\r\\n\\r\\n'\nexec cat large.bin\n"), 0o755)
+	publish(t, httpd.Dir, "sum.sh", []byte("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nexec sha256sum\n"), 0o755)
 	for _, scheme := range []string{"http", "h2c"} {
 		t.Run(scheme, func(t *testing.T) {
-			h, b, rec := handlerFor(t, mustParse(t, scheme+"://"+addr))
+			h, b, rec := handlerFor(t, mustParse(t, scheme+"://"+httpd.Addr))
 			b.Timeout = 20 * time.Second
 			t.Cleanup(h.Transport.(*Transport).CloseIdleConnections)
 			front, cl := frontOf(t, h).URL, client(t)
@@ -185,13 +143,13 @@ LimitRequestBody 1000000
 // again after about that time, over and over. No request may fail, and none
 // may be sent over a connection that is being closed: these are not idempotent.
 func TestApacheClosesIdleConnections(t *testing.T) {
-	addr, dir := startApache(t, "KeepAlive On\nKeepAliveTimeout 1\n")
-	publish(t, dir, "a.html", []byte("hello"), 0o644)
+	httpd := startApache(t, "KeepAlive On\nKeepAliveTimeout 1\n")
+	publish(t, httpd.Dir, "a.html", []byte("hello"), 0o644)
 	var clients sync.WaitGroup
 	for i := range 20 {
 		// Around the moment at which httpd closes: 990 to 1104 ms.
 		pause := time.Duration(990+6*i) * time.Millisecond
-		h, b, rec := handlerFor(t, mustParse(t, "http://"+addr))
+		h, b, rec := handlerFor(t, mustParse(t, "http://"+httpd.Addr))
 		b.Timeout = 20 * time.Second
 		front, cl := frontOf(t, h).URL, client(t)
 		clients.Go(func() {

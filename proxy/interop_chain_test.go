@@ -15,6 +15,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // chainOrigin is behind both proxies. Its events go on when one was seen.
@@ -74,17 +76,17 @@ func echoMessages(w http.ResponseWriter, r *http.Request) {
 
 // apacheProxy starts httpd as a reverse proxy to at.
 func apacheProxy(t *testing.T, at string) string {
-	addr, _ := startApache(t, fmt.Sprintf(`
+	httpd := startApache(t, fmt.Sprintf(`
 ProxyPass / %s/ upgrade=websocket flushpackets=on
 ProxyVia On
 ProxyTimeout 20
 `, at))
-	return "http://" + addr
+	return "http://" + httpd.Addr
 }
 
 // TestChainWithApache: what passes one proxy passes two, in either order.
 func TestChainWithApache(t *testing.T) {
-	installed(t, "apache2", "apache2")
+	programs.Find(t, "apache2", "apache2", "httpd")
 	ours := func(t *testing.T, at string) (string, *recorder) {
 		h, b, rec := handlerFor(t, mustParse(t, at))
 		b.Timeout = 20 * time.Second
@@ -179,7 +181,7 @@ func checkChain(t *testing.T, at, via string, seen chan<- struct{}) {
 
 // TestChainLoopEnds: two proxies that point at each other.
 func TestChainLoopEnds(t *testing.T) {
-	installed(t, "apache2", "apache2")
+	programs.Find(t, "apache2", "apache2", "httpd")
 	h := &Handler{ServerName: "ours.test", Via: ViaOn}
 	rec := &recorder{}
 	h.OnRecord = rec.add

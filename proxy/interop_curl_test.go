@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // curled is what curl got and how it ended.
@@ -41,7 +43,7 @@ func curl(t *testing.T, args ...string) curled {
 // curlCommand is curl without the user's settings.
 func curlCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	path := installed(t, "curl", "curl")
+	path := programs.Find(t, "curl", "curl")
 	return exec.Command(path, append([]string{"--disable", "--silent", "--show-error", "--noproxy", "*", "--max-time", "60"}, args...)...)
 }
 
@@ -139,7 +141,7 @@ func upload(t *testing.T, n int) (path, sum string) {
 
 // curlHandler is a handler in front of an origin.
 func curlHandler(t *testing.T, origin http.Handler) *Handler {
-	installed(t, "curl", "curl")
+	programs.Find(t, "curl", "curl")
 	h, _, _ := handlerFor(t, mustParse(t, frontOf(t, origin).URL))
 	return h
 }
@@ -304,7 +306,7 @@ func TestCurlPathsAsTheyAre(t *testing.T) {
 func TestCurlSeesTheCut(t *testing.T) {
 	const partial, receiving, http2Stream = 18, 56, 92 // exit codes of curl
 	part := strings.Repeat("x", 100_000)
-	installed(t, "curl", "curl")
+	programs.Find(t, "curl", "curl")
 	for name, answer := range map[string]string{
 		"length":  "HTTP/1.1 200 OK\r\nContent-Length: 100001\r\n\r\n" + part,
 		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n186a0\r\n" + part + "\r\n",
@@ -334,7 +336,7 @@ func TestCurlSeesTheCut(t *testing.T) {
 }
 
 func TestCurlToUnixSocket(t *testing.T) {
-	installed(t, "curl", "curl")
+	programs.Find(t, "curl", "curl")
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
 	require.NoError(t, err)

@@ -3,64 +3,24 @@ package proxy
 import (
 	"compress/gzip"
 	"crypto/sha256"
-	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
-// startNginx runs the real nginx in front of a directory.
-func startNginx(t *testing.T, directives string) (addr, dir string) {
-	t.Helper()
-	nginx := installed(t, "nginx", "nginx")
-	dir = publicDir(t)
-	addr = runServer(t, func(addr string) *exec.Cmd {
-		user := ""
-		if os.Geteuid() == 0 {
-			user = "user www-data;"
-		}
-		conf := fmt.Sprintf(`
-%[1]s
-daemon off;
-worker_processes 1;
-pid %[2]s/pid;
-error_log stderr warn;
-events { worker_connections 100; }
-http {
-  access_log off;
-  client_body_temp_path %[2]s/body;
-  proxy_temp_path %[2]s/proxy;
-  fastcgi_temp_path %[2]s/fastcgi;
-  uwsgi_temp_path %[2]s/uwsgi;
-  scgi_temp_path %[2]s/scgi;
-  server {
-    listen %[3]s;
-    root %[2]s;
-    %[4]s
-  }
-}
-`, user, dir, addr, directives)
-		file := filepath.Join(dir, "nginx.conf")
-		require.NoError(t, os.WriteFile(file, []byte(conf), 0o644))
-		return exec.Command(nginx, "-p", dir, "-c", file)
-	})
-	return addr, dir
-}
-
 func TestNginxAsOrigin(t *testing.T) {
-	addr, dir := startNginx(t, `
+	nginx := programs.Nginx(t, `
     keepalive_requests 4;
     gzip on; gzip_types *; gzip_proxied any;`)
 	large := randomBytes(10 << 20)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "large.bin"), large, 0o644))
-	h, b, rec := handlerFor(t, mustParse(t, "http://"+addr))
+	publish(t, nginx.Dir, "large.bin", large, 0o644)
+	h, b, rec := handlerFor(t, mustParse(t, "http://"+nginx.Addr))
 	b.Timeout = 20 * time.Second
 	front, cl := frontOf(t, h).URL, client(t)
 

@@ -201,15 +201,24 @@ func (p *passage) answerError(err error) {
 	}
 	status := StatusOf(err)
 	p.record.Status = status
-	var e *Error
-	if errors.As(err, &e) && e.RetryAfter > 0 {
-		p.w.Header()["Retry-After"] = []string{strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10)}
-	}
+	addErrorFields(p.w.Header(), err)
 	if p.h.ErrorHandler != nil {
 		p.h.ErrorHandler(p.w, p.in, err)
 		return
 	}
 	writeErrorPage(p.w, p.in, status)
+}
+
+// addErrorFields adds what an error wants the client to know.
+func addErrorFields(h http.Header, err error) {
+	var e *Error
+	if !errors.As(err, &e) {
+		return
+	}
+	if e.RetryAfter > 0 {
+		h["Retry-After"] = []string{strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10)}
+	}
+	maps.Copy(h, e.Header)
 }
 
 // report gives the record to those who want it.

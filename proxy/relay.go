@@ -10,33 +10,49 @@ import (
 	"time"
 )
 
-// relay moves the bytes of one tunnel: one goroutine for each direction, and
-// no buffer while nothing moves where the system can wait without one.
+// relay is a running tunnel: two directions, the time limits of both, and how
+// it ends.
 //
 //	Client ──up──► Backend
 //	Client ◄─down─ Backend
 //
-// A side that has sent its last byte half-closes the other; an error, the idle
-// timeout or a shutdown closes both.
+// A side that has sent its last byte half-closes the other; an error, a time
+// limit or a shutdown closes both. What moves the bytes is one of three:
+//
+//	sockets  two bare sockets, on Linux: one goroutine waits for many tunnels
+//	copying  anything else: one goroutine for each direction
+//	Join     a function of the tunnel's own
 type relay struct {
-	tunnels *Tunnels
-	tn      Tunnel
-	started time.Time
-	sent    atomic.Int64
-	got     atomic.Int64
-	left    atomic.Int32 // directions still open
-	mu      sync.Mutex   // guards timer
-	timer   *time.Timer  // nil without an idle timeout, and after the end
-	moved   int64        // sum of the counts when the timer last looked; its own
-	quiet   int          // times that the timer has seen no change; its own
+	tunnels  *Tunnels
+	tn       Tunnel
+	started  time.Time
+	up, down direction
+	open     atomic.Int32 // directions that are not over, while copying
+	sockets  *socketPair  // nil otherwise
 
-	once  sync.Once
-	cause atomic.Pointer[error]
+	mu     sync.Mutex  // guards what follows
+	timer  *time.Timer // nil without a time limit, and after the end
+	ended  bool
+	going  error     // why it was asked to leave; nil if it was not
+	goneBy time.Time // when it must have ended; zero if that is not known
+
+	moved int64 // sum of the counts when the timer last looked; its own
+	quiet int   // times that the timer has seen no change; its own
+	cause error // why it ended; read it after ended
+}
+
+// direction is what a relay knows of one of its directions.
+type direction struct {
+	farewell Farewell
+	count    atomic.Int64 // bytes that were written
+	wanted   atomic.Bool  // the farewell is to be written when it can be
+	said     bool         // it was: nothing may follow
+	mu       sync.Mutex   // held while bytes are written, while copying
 }
 
 func newRelay(t *Tunnels, tn Tunnel) *relay {
 	r := &relay{tunnels: t, tn: tn, started: time.Now()}
-	r.left.Store(2)
+	r.up.farewell, r.down.farewell = tn.ToBackend, tn.ToClient
 	return r
 }
 
@@ -50,13 +66,20 @@ func (r *relay) start() {
 	clientData = append(r.tn.ClientData, clientData...)
 	backendData = append(r.tn.BackendData, backendData...)
 	r.tn.ClientData, r.tn.BackendData = nil, nil
-	if r.tn.IdleTimeout > 0 {
-		r.mu.Lock()
-		r.timer = time.AfterFunc(r.tn.IdleTimeout/idleLooks, r.checkIdle)
-		r.mu.Unlock()
+	switch {
+	case r.tn.Join != nil:
+		go r.join(client, backend, clientData, backendData)
+	case r.startSockets(client, backend, clientData, backendData):
+	default:
+		r.open.Store(2)
+		go r.move(&r.up, backend, client, clientData)
+		go r.move(&r.down, client, backend, backendData)
 	}
-	go r.move(backend, client, clientData, &r.sent)
-	go r.move(client, backend, backendData, &r.got)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d := r.nextLook(r.started); d > 0 && !r.ended && r.timer == nil {
+		r.timer = time.AfterFunc(d, r.look)
+	}
 }
 
 // bare returns what to read from and write to, with old deadlines removed.
@@ -73,213 +96,128 @@ func bare(c io.ReadWriteCloser) (io.ReadWriteCloser, []byte) {
 	return c, data
 }
 
-// move is one direction.
-func (r *relay) move(dst io.ReadWriteCloser, src io.ReadWriteCloser, first []byte, count *atomic.Int64) {
-	err := r.write(dst, first, count)
-	if err == nil {
-		err = r.copy(dst, src, count)
+// follow tells the framing of the bytes that pass next. It returns those that
+// may, and whether the farewell comes behind them.
+func (d *direction) follow(b []byte) (passes []byte, last bool) {
+	if d.said {
+		return nil, false
 	}
-	switch {
-	case err != nil:
-		r.end(err)
-	case r.tn.NoHalfClose || !closeWrite(dst):
-		r.end(nil)
+	if d.farewell.Framing == nil {
+		return b, false
 	}
-	if r.left.Add(-1) == 0 {
-		r.end(nil)
-		r.finish()
+	whole := d.farewell.Framing.Follow(b)
+	if whole > 0 && d.wanted.Load() {
+		return b[:whole], true
+	}
+	return b, false
+}
+
+// ready reports whether the farewell is wanted, was not written, and cuts no
+// message now.
+func (d *direction) ready() bool {
+	return d.wanted.Load() && !d.said && d.farewell.Framing.Between()
+}
+
+// want asks for the farewell, and reports whether there is one.
+func (d *direction) want() bool {
+	if len(d.farewell.Bytes) == 0 || d.farewell.Framing == nil {
+		return false
+	}
+	d.wanted.Store(true)
+	return true
+}
+
+// unseen is how many of the bytes that come next the framing need not see, at
+// most n.
+func (d *direction) unseen(n int64) int64 {
+	if d.farewell.Framing == nil || d.said {
+		return n
+	}
+	return min(n, d.farewell.Framing.Payload())
+}
+
+func (d *direction) skip(n int64) {
+	if d.farewell.Framing != nil && !d.said {
+		d.farewell.Framing.Skip(n)
 	}
 }
 
-func (r *relay) write(dst io.Writer, b []byte, count *atomic.Int64) error {
-	if len(b) == 0 {
-		return nil
-	}
-	n, err := dst.Write(b)
-	count.Add(int64(n))
-	return err
-}
+// writeFailed is what becomes of a tunnel when one direction can write no
+// more: the other may still have something to say, but not for long.
+func (r *relay) writeFailed(err error) { r.goWithin(err, lastWords) }
 
-const (
-	smallBuffer = 2 << 10 // held while idle, where that needs one
-	splicing    = 4 << 20 // one splice
-	breath      = 250 * time.Millisecond
-	bulk        = 64 << 10 // in one go: worth splicing
-)
+// lastWords is how long a side that no longer hears may go on to speak.
+const lastWords = 5 * time.Second
 
-// copy moves bytes until src ends.
-func (r *relay) copy(dst io.Writer, src io.Reader, count *atomic.Int64) error {
-	wait := newWaiter(src)
-	var own []byte
-	if wait == nil {
-		own = make([]byte, smallBuffer)
+// goWithin gives the tunnel a time by which it must have ended, if it has no
+// earlier one, and the cause that it ends with.
+func (r *relay) goWithin(cause error, d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
 	}
-	for {
-		if wait != nil {
-			if err := wait.readable(); err != nil {
-				return err
-			}
-		}
-		n, err := r.burst(dst, src, own, wait, count)
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if wait != nil && n >= bulk && canSplice(dst, src) {
-			if err := r.splice(dst, src, count); err != nil {
-				if err == io.EOF {
-					return nil
-				}
-				return err
-			}
-		}
+	if r.going == nil {
+		r.going = cause
 	}
-}
-
-// burst moves what is there with a lent buffer, or one read with the own one
-// if the wait needs it.
-func (r *relay) burst(dst io.Writer, src io.Reader, own []byte, wait *readWaiter, count *atomic.Int64) (total int64, err error) {
-	buf := own
-	if wait != nil {
-		lent := copyBuffers.Get().(*[copyBufferSize]byte)
-		defer copyBuffers.Put(lent)
-		buf = lent[:]
-	}
-	for {
-		n, rerr := src.Read(buf)
-		if werr := r.write(dst, buf[:n], count); werr != nil {
-			return total, werr
-		}
-		total += int64(n)
-		if rerr != nil {
-			return total, rerr
-		}
-		if n == len(buf) && wait == nil { // more than the small buffer holds is coming
-			if total, err = r.large(dst, src, total, count); err != nil {
-				return total, err
-			}
-			return total, nil
-		}
-		if wait == nil || n < len(buf) || total >= bulk {
-			return total, nil
+	if by := time.Now().Add(d); d > 0 && (r.goneBy.IsZero() || by.Before(r.goneBy)) {
+		r.goneBy = by
+		if d = r.nextLook(time.Now()); r.timer == nil {
+			r.timer = time.AfterFunc(d, r.look)
+		} else {
+			r.timer.Reset(d)
 		}
 	}
 }
 
-// large reads with a lent buffer for as long as reads fill it.
-func (r *relay) large(dst io.Writer, src io.Reader, total int64, count *atomic.Int64) (int64, error) {
-	lent := copyBuffers.Get().(*[copyBufferSize]byte)
-	defer copyBuffers.Put(lent)
-	for {
-		n, err := src.Read(lent[:])
-		if werr := r.write(dst, lent[:n], count); werr != nil {
-			return total, werr
-		}
-		total += int64(n)
-		if err != nil || n < smallBuffer {
-			return total, err
-		}
-	}
-}
-
-func canSplice(dst io.Writer, src io.Reader) bool {
-	_, to := dst.(*net.TCPConn)
-	_, from := src.(*net.TCPConn)
-	return to && from
-}
-
-// splice moves a piece inside the kernel. It comes up for air now and then, so
-// that the count is right and nothing is held while the flow has stopped.
-func (r *relay) splice(dst io.Writer, src io.Reader, count *atomic.Int64) error {
-	from := src.(*net.TCPConn)
-	_ = from.SetReadDeadline(time.Now().Add(breath))
-	lr := &io.LimitedReader{R: src, N: splicing}
-	n, err := dst.(*net.TCPConn).ReadFrom(lr)
-	count.Add(n)
-	_ = from.SetReadDeadline(time.Time{})
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil
-	}
-	if err == nil && lr.N > 0 {
-		return io.EOF
-	}
-	return err
-}
-
-// closeWrite half-closes c, and reports whether it could.
-func closeWrite(c io.Closer) bool {
-	hc, ok := c.(interface{ CloseWrite() error })
-	return ok && hc.CloseWrite() == nil
-}
-
-// end closes both ends, so that the goroutines return. The first cause counts.
+// end closes both ends, so that what moves the bytes stops. The first cause
+// counts.
 func (r *relay) end(cause error) {
-	r.once.Do(func() {
-		r.cause.Store(&cause)
-		if m, ok := r.tn.Backend.(interface{ moved(sent, received int64) }); ok {
-			m.moved(r.sent.Load(), r.got.Load())
-		}
-		_ = r.tn.Client.Close()
-		_ = r.tn.Backend.Close()
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.timer != nil {
-			r.timer.Stop()
-			r.timer = nil
-		}
-	})
+	r.mu.Lock()
+	if r.ended {
+		r.mu.Unlock()
+		return
+	}
+	if r.ended = true; cause == nil {
+		cause = r.going
+	}
+	r.cause = cause
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer = nil
+	}
+	r.mu.Unlock()
+	if r.sockets != nil {
+		r.sockets.close()
+	}
+	if m, ok := r.tn.Backend.(interface{ moved(sent, received int64) }); ok {
+		m.moved(r.up.count.Load(), r.down.count.Load())
+	}
+	_ = r.tn.Client.Close()
+	_ = r.tn.Backend.Close()
+	if r.sockets != nil {
+		go r.finish() // a function of the user's must not hold other tunnels up
+	}
 }
 
-// finish runs once, after both directions.
+// finish runs once, when nothing moves any more.
 func (r *relay) finish() {
-	r.tunnels.done(r)
 	if r.tn.OnEnd != nil {
 		r.tn.OnEnd(r.stats())
 	}
+	r.tunnels.done(r)
 }
 
 func (r *relay) stats() TunnelStats {
 	s := TunnelStats{
 		Protocol: r.tn.Protocol, Target: r.tn.Target, ClientAddr: r.tn.ClientAddr,
 		Started: r.started, Duration: time.Since(r.started),
-		Sent: r.sent.Load(), Received: r.got.Load(),
-	}
-	if cause := r.cause.Load(); cause != nil && !errors.Is(*cause, net.ErrClosed) && !errors.Is(*cause, os.ErrDeadlineExceeded) {
-		s.Err = *cause
-	}
-	return s
-}
-
-// idleLooks is how often the timer looks in the time that ends a tunnel.
-const idleLooks = 4
-
-// checkIdle is run by the timer.
-func (r *relay) checkIdle() {
-	now := r.sent.Load() + r.got.Load()
-	r.quiet++
-	if now != r.moved {
-		r.moved, r.quiet = now, 0
-	}
-	if r.quiet >= idleLooks {
-		r.end(ErrTunnelIdle)
-		return
+		Sent: r.up.count.Load(), Received: r.down.count.Load(),
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.timer != nil {
-		r.timer.Reset(max(r.tn.IdleTimeout/idleLooks, 1))
+	if r.cause != nil && !errors.Is(r.cause, net.ErrClosed) && !errors.Is(r.cause, os.ErrDeadlineExceeded) {
+		s.Err = r.cause
 	}
-}
-
-// farewell tells the client of a shutdown if no message is in the middle.
-func (r *relay) farewell() {
-	if len(r.tn.Farewell) == 0 || r.tn.AtBoundary == nil || !r.tn.AtBoundary() {
-		return
-	}
-	if nc, ok := r.tn.Client.(net.Conn); ok {
-		_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
-	}
-	_, _ = r.tn.Client.Write(r.tn.Farewell)
+	return s
 }

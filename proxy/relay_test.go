@@ -50,6 +50,14 @@ type opaque struct{ net.Conn }
 
 func (o opaque) CloseWrite() error { return o.Conn.(*net.TCPConn).CloseWrite() }
 
+// wholes is the framing of a protocol in which each byte is a message.
+type wholes struct{}
+
+func (wholes) Follow(p []byte) int { return len(p) }
+func (wholes) Between() bool       { return true }
+func (wholes) Payload() int64      { return 0 }
+func (wholes) Skip(int64)          {}
+
 // tunnelOver starts a tunnel and returns the outer ends, and what it did.
 func tunnelOver(t testing.TB, kind string, change func(*Tunnel)) (client, backend net.Conn, ts *Tunnels, end chan TunnelStats) {
 	var in, out net.Conn
@@ -65,6 +73,11 @@ func tunnelOver(t testing.TB, kind string, change func(*Tunnel)) (client, backen
 		client, x = tcpPair(t)
 		backend, y = tcpPair(t)
 		in, out = opaque{x}, opaque{y}
+	case "half opaque":
+		var x *net.TCPConn
+		client, x = tcpPair(t)
+		backend, out = tcpPair(t)
+		in = opaque{x}
 	}
 	end = make(chan TunnelStats, 1)
 	tn := Tunnel{Client: in, Backend: out, OnEnd: func(s TunnelStats) { end <- s }}
@@ -88,7 +101,7 @@ func ended(t testing.TB, end chan TunnelStats) TunnelStats {
 }
 
 func TestRelay(t *testing.T) {
-	for _, kind := range []string{"tcp", "unix", "opaque"} {
+	for _, kind := range []string{"tcp", "unix", "opaque", "half opaque"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Run("early data and half-close", func(t *testing.T) {
 				c, b, ts, end := tunnelOver(t, kind, func(tn *Tunnel) {
@@ -109,11 +122,11 @@ func TestRelay(t *testing.T) {
 				require.NoError(t, s.Err)
 				require.EqualValues(t, 10, s.Sent)
 				require.EqualValues(t, 25, s.Received)
-				require.Zero(t, ts.Count())
+				require.Eventually(t, func() bool { return ts.Count() == 0 }, 10*time.Second, time.Millisecond)
 			})
 			t.Run("much both ways at once", func(t *testing.T) {
 				c, b, _, end := tunnelOver(t, kind, nil)
-				data := make([]byte, 20<<20)
+				data := make([]byte, 8<<20)
 				_, _ = rand.Read(data)
 				var wg sync.WaitGroup
 				for _, pair := range [][2]net.Conn{{c, b}, {b, c}} {
@@ -188,7 +201,7 @@ func TestRelayAfterBulk(t *testing.T) {
 
 func TestTunnelsShutdown(t *testing.T) {
 	c, b, ts, end := tunnelOver(t, "tcp", func(tn *Tunnel) {
-		tn.Protocol, tn.Farewell, tn.AtBoundary = "test", []byte("bye"), func() bool { return true }
+		tn.Protocol, tn.ToClient = "test", Farewell{[]byte("bye"), wholes{}}
 	})
 	require.Equal(t, "test", ts.List()[0].Protocol)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
@@ -257,6 +270,40 @@ func TestTunnelIdlesNoLonger(t *testing.T) {
 	})
 }
 
+// TestTunnelLife: however busy a tunnel is, with an idle timeout or without.
+func TestTunnelLife(t *testing.T) {
+	for _, idle := range []time.Duration{0, 8 * time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			c, in := net.Pipe()
+			b, out := net.Pipe()
+			end := make(chan TunnelStats, 1)
+			require.NoError(t, new(Tunnels).Start(Tunnel{
+				Client: in, Backend: out, IdleTimeout: idle, MaxLife: 90 * time.Second,
+				ToClient: Farewell{[]byte("bye"), wholes{}},
+				OnEnd:    func(s TunnelStats) { end <- s },
+			}))
+			go func() {
+				for {
+					if _, err := io.WriteString(c, "x"); err != nil {
+						return
+					}
+					time.Sleep(time.Second)
+				}
+			}()
+			go func() { _, _ = io.Copy(io.Discard, b) }()
+			got, err := io.ReadAll(c)
+			require.NoError(t, err)
+			require.Equal(t, "bye", string(got))
+			s := <-end
+			require.ErrorIs(t, s.Err, ErrTunnelLife)
+			require.Equal(t, 90*time.Second+partingTime, s.Duration)
+			_ = b.Close()
+			_ = c.Close()
+			time.Sleep(time.Second)
+		})
+	}
+}
+
 // TestShutdownOfManyTunnels: clients that do not read their farewell are given
 // up all at once, and not one after another.
 func TestShutdownOfManyTunnels(t *testing.T) {
@@ -265,7 +312,7 @@ func TestShutdownOfManyTunnels(t *testing.T) {
 		for range 20 {
 			_, in := net.Pipe()
 			_, out := net.Pipe()
-			require.NoError(t, ts.Start(Tunnel{Client: in, Backend: out, Farewell: []byte("bye"), AtBoundary: func() bool { return true }}))
+			require.NoError(t, ts.Start(Tunnel{Client: in, Backend: out, ToClient: Farewell{[]byte("bye"), wholes{}}}))
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -274,4 +321,23 @@ func TestShutdownOfManyTunnels(t *testing.T) {
 		require.Less(t, time.Since(start), 2*time.Second)
 		require.Zero(t, ts.Count())
 	})
+}
+
+// TestHalfCloseIsIdleToo: the limit on what one side does alone puts off no
+// other.
+func TestHalfCloseIsIdleToo(t *testing.T) {
+	for _, kind := range []string{"tcp", "opaque"} {
+		c, b, _, end := tunnelOver(t, kind, func(tn *Tunnel) {
+			tn.IdleTimeout, tn.HalfCloseTimeout = 20*time.Millisecond, time.Hour
+		})
+		_ = c.(interface{ CloseWrite() error }).CloseWrite()
+		require.ErrorIs(t, ended(t, end).Err, ErrTunnelIdle)
+
+		c, b, _, end = tunnelOver(t, kind, func(tn *Tunnel) {
+			tn.IdleTimeout, tn.HalfCloseTimeout = time.Hour, 20*time.Millisecond
+		})
+		_ = b.(interface{ CloseWrite() error }).CloseWrite()
+		_, _ = io.ReadAll(c)
+		require.NoError(t, ended(t, end).Err)
+	}
 }

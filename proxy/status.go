@@ -15,6 +15,7 @@ import (
 //	no answer in time                                      504
 //	malformed answer, or cut before its head was complete  502
 //	request malformed                                      400
+//	client or destination not allowed                      403
 //	request too large                                      413
 //	loop                                                   508
 //	client gone                                            499 (recorded only)
@@ -31,6 +32,8 @@ func StatusOf(err error) int {
 		return http.StatusRequestEntityTooLarge
 	case errors.Is(err, ErrClientGone):
 		return StatusClientClosedRequest
+	case errors.Is(err, ErrForbidden):
+		return http.StatusForbidden
 	case errors.Is(err, ErrLoop):
 		return http.StatusLoopDetected
 	case e != nil && (e.Op == OpDial || e.Op == OpAcquire):

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,28 +40,90 @@ func (p *passage) switchProtocols() error {
 			return err
 		}
 	}
+	tn := Tunnel{
+		Backend: back, IdleTimeout: p.h.TunnelTimeout,
+		Protocol: strings.Clone(protocol), Target: p.record.Backend, ClientAddr: p.in.RemoteAddr, // not to keep the head of the answer
+	}
+	if p.h.OnTunnel != nil {
+		if resp.Request == nil {
+			resp.Request = p.out
+		}
+		if err := p.h.OnTunnel(resp, &tn); err != nil {
+			var e *Error
+			if errors.As(err, &e) {
+				return err
+			}
+			return refuse("%w", err)
+		}
+	}
+	tunnels := p.h.Tunnels
+	if tunnels == nil {
+		tunnels = &p.h.ownTunnels
+	}
+	if tunnels.isClosing() {
+		return &Error{Op: OpUpgrade, Backend: p.record.Backend, Status: http.StatusServiceUnavailable, Err: http.ErrServerClosed}
+	}
+	var err error
+	if tn.Client, tn.ClientData, err = p.takeOver(protocol); err != nil {
+		return err
+	}
+	started = true
+	return tunnels.Start(tn)
+}
+
+// Switcher is a ResponseWriter that has a way of its own to switch protocols,
+// such as HTTP/2, where the connection cannot be hijacked.
+type Switcher interface {
+	http.ResponseWriter
+
+	// SwitchProtocols tells the client that the switch has taken place, with
+	// the fields of h, which has neither Connection nor Upgrade, and returns
+	// what the new protocol is spoken over. The handler may return before that
+	// is closed.
+	SwitchProtocols(h http.Header) (io.ReadWriteCloser, error)
+}
+
+// switcher looks for a Switcher beneath the wrappers of w.
+func switcher(w http.ResponseWriter) Switcher {
+	for w != nil {
+		if s, ok := w.(Switcher); ok {
+			return s
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return nil
+		}
+		w = u.Unwrap()
+	}
+	return nil
+}
+
+// takeOver sends the 101 and returns the client's connection, and what has come
+// of it already.
+func (p *passage) takeOver(protocol string) (io.ReadWriteCloser, []byte, error) {
+	gone := func(err error) error {
+		return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: err}
+	}
+	if s := switcher(p.w); s != nil {
+		p.sent, p.record.Upgraded, p.record.Status = true, true, http.StatusSwitchingProtocols
+		client, err := s.SwitchProtocols(p.upgradeHeader())
+		if err != nil {
+			return nil, nil, gone(err)
+		}
+		return client, nil, nil
+	}
 	client, buffered, err := http.NewResponseController(p.w).Hijack()
 	if err != nil {
-		return refuse("client's connection cannot be taken over: %w", err)
+		return nil, nil, &Error{Op: OpUpgrade, Backend: p.record.Backend, Status: http.StatusBadGateway, Err: fmt.Errorf("client's connection cannot be taken over: %w", err)}
 	}
 	p.sent, p.record.Upgraded, p.record.Status = true, true, http.StatusSwitchingProtocols
-	head := p.upgradeHead(protocol)
-	if _, err := client.Write(head); err != nil {
+	if _, err := client.Write(p.upgradeHead(protocol)); err != nil {
 		_ = client.Close()
-		return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: err}
+		return nil, nil, gone(err)
 	}
 	early := make([]byte, buffered.Reader.Buffered())
 	_, _ = io.ReadFull(buffered.Reader, early)
-	tunnels := p.h.Tunnels
-	if tunnels == nil {
-		tunnels = new(Tunnels)
-	}
-	started = true
-	return tunnels.Start(Tunnel{
-		Client: client, Backend: back, ClientData: early,
-		IdleTimeout: p.h.TunnelTimeout,
-		Protocol:    protocol, Target: p.record.Backend, ClientAddr: p.in.RemoteAddr,
-	})
+	return client, early, nil
 }
 
 // requiredUpgrade returns the protocol that a 426 asks the client to switch to,
@@ -75,17 +138,26 @@ func (p *passage) requiredUpgrade() string {
 	return ""
 }
 
-// upgradeHead is the 101 as the client gets it: net/http writes nothing after
-// a hijack, so it is written here.
-func (p *passage) upgradeHead(protocol string) []byte {
+// upgradeHeader is the header of the 101 as the client gets it.
+func (p *passage) upgradeHeader() http.Header {
 	h := p.w.Header().Clone()
+	if h == nil {
+		h = make(http.Header)
+	}
 	for name, values := range p.resp.Header {
 		h[name] = append(h[name], values...)
 	}
-	h["Connection"] = []string{"Upgrade"}
-	h["Upgrade"] = []string{protocol}
-	b := []byte("HTTP/1.1 101 Switching Protocols\r\n")
-	for name, values := range h {
+	delete(h, "Connection")
+	delete(h, "Upgrade")
+	return h
+}
+
+// upgradeHead is the head of the 101: net/http writes nothing after a hijack,
+// so it is written here.
+func (p *passage) upgradeHead(protocol string) []byte {
+	b := []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n")
+	b = appendField(b, "Upgrade", protocol)
+	for name, values := range p.upgradeHeader() {
 		for _, v := range values {
 			if isToken(name) && validValue(v) {
 				b = appendField(b, name, v)

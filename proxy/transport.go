@@ -111,7 +111,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Response, error) {
 	record := RecordFrom(r.Context())
 	trace := traceOf(r, record)
-	c, err := b.Get(r.Context())
+	get := b.Get
+	if requestFraming(r) == framingNone {
+		get = b.GetTurn
+	}
+	c, err := get(r.Context())
 	for {
 		if err != nil {
 			closeBody(r)

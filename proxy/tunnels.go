@@ -3,10 +3,8 @@ package proxy
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -16,6 +14,9 @@ var (
 	// ErrTunnelIdle is the cause of a tunnel on which nothing moved for its
 	// IdleTimeout.
 	ErrTunnelIdle = errors.New("tunnel was idle for too long")
+
+	// ErrTunnelLife is the cause of a tunnel that has lived for its MaxLife.
+	ErrTunnelLife = errors.New("tunnel has lived for as long as it may")
 
 	// ErrTunnelShutdown is the cause of a tunnel that was closed by Shutdown.
 	ErrTunnelShutdown = errors.New("tunnel was closed by shutdown")
@@ -28,70 +29,35 @@ type Tunnels struct {
 	mu      sync.Mutex // guards the rest
 	running map[*relay]struct{}
 	past    backend.Counts // of tunnels that are over; Elected of all
+	loops   loops
 	closing bool
 	idle    chan struct{} // closed when closing and none runs
-}
-
-// Tunnel is a pair of connections to be joined.
-type Tunnel struct {
-	// Client and Backend are the two ends. Both are closed at the end.
-	Client, Backend io.ReadWriteCloser
-
-	// ClientData is what the client has sent already, BackendData what the
-	// backend has: each goes to the other side first.
-	ClientData, BackendData []byte
-
-	// IdleTimeout ends the tunnel when nothing moved in either direction for
-	// that long, or up to a fourth longer. Zero means never.
-	IdleTimeout time.Duration
-
-	// NoHalfClose ends the tunnel when one side has sent its last byte. Without
-	// it, the other side may go on sending. Apache: proxy-nohalfclose.
-	NoHalfClose bool
-
-	// Protocol, Target and ClientAddr tell what the tunnel is, in List.
-	Protocol, Target, ClientAddr string
-
-	// Farewell is written to the client when Shutdown closes the tunnel, if
-	// AtBoundary, which must not be nil then, says that no message is cut.
-	Farewell   []byte
-	AtBoundary func() bool
-
-	// OnEnd, if not nil, is called once when both connections are closed.
-	OnEnd func(TunnelStats)
-}
-
-// TunnelStats is what moved through a tunnel.
-type TunnelStats struct {
-	Protocol   string        `json:"protocol"`
-	Target     string        `json:"target"`
-	ClientAddr string        `json:"client"`
-	Started    time.Time     `json:"started"`
-	Duration   time.Duration `json:"duration"`
-	Sent       int64         `json:"sent"`     // bytes to the backend
-	Received   int64         `json:"received"` // bytes from the backend
-	Err        error         `json:"-"`        // why it ended; nil after a clean end of both sides
 }
 
 // Start joins the two ends and returns at once. After Shutdown it closes them
 // and returns http.ErrServerClosed.
 func (t *Tunnels) Start(tn Tunnel) error {
-	r := newRelay(t, tn)
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.closing {
-		t.mu.Unlock()
 		_ = tn.Client.Close()
 		_ = tn.Backend.Close()
 		return http.ErrServerClosed
 	}
+	r := newRelay(t, tn)
 	if t.running == nil {
 		t.running = make(map[*relay]struct{})
 	}
 	t.running[r] = struct{}{}
 	t.past.Elected++
-	t.mu.Unlock()
-	r.start()
+	r.start() // under the lock, so that Shutdown finds it started
 	return nil
+}
+
+func (t *Tunnels) isClosing() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closing
 }
 
 func (t *Tunnels) done(r *relay) {
@@ -99,7 +65,11 @@ func (t *Tunnels) done(r *relay) {
 	defer t.mu.Unlock()
 	delete(t.running, r)
 	t.passed(r.stats())
-	if t.closing && len(t.running) == 0 {
+	if len(t.running) > 0 {
+		return
+	}
+	t.loops.close()
+	if t.closing {
 		close(t.idle)
 	}
 }
@@ -113,16 +83,25 @@ func (t *Tunnels) Count() int {
 
 // List returns what the running tunnels have done so far, in no order.
 func (t *Tunnels) List() []TunnelStats {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	list := make([]TunnelStats, 0, len(t.running))
-	for r := range t.running {
+	list := make([]TunnelStats, 0, t.Count())
+	for _, r := range t.all() {
 		list = append(list, r.stats())
 	}
 	return list
 }
 
-// Shutdown refuses new tunnels and waits for the running ones. When ctx ends
+func (t *Tunnels) all() []*relay {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]*relay, 0, len(t.running))
+	for r := range t.running {
+		list = append(list, r)
+	}
+	return list
+}
+
+// Shutdown refuses new tunnels, asks those to leave that know how to (see
+// Tunnel's ToClient, Leave and CloseDelay), and waits for all. When ctx ends
 // before they do, it closes them and returns the context's error.
 func (t *Tunnels) Shutdown(ctx context.Context) error {
 	t.mu.Lock()
@@ -135,21 +114,20 @@ func (t *Tunnels) Shutdown(ctx context.Context) error {
 	}
 	idle := t.idle
 	t.mu.Unlock()
+	var asking sync.WaitGroup
+	for _, r := range t.all() {
+		asking.Go(func() { r.leave(ErrTunnelShutdown) }) // who does not read must not hold the others up
+	}
 	select {
 	case <-idle:
+		asking.Wait()
 		return nil
 	case <-ctx.Done():
 	}
-	var ending sync.WaitGroup
-	t.mu.Lock()
-	for r := range t.running {
-		ending.Go(func() { // a client that does not read must not hold the others up
-			r.farewell()
-			r.end(ErrTunnelShutdown)
-		})
+	for _, r := range t.all() {
+		asking.Go(func() { r.evict(ErrTunnelShutdown) })
 	}
-	t.mu.Unlock()
-	ending.Wait()
+	asking.Wait()
 	<-idle
 	return ctx.Err()
 }

@@ -19,7 +19,7 @@ func (x *exchange) upgrade() *Error {
 	if len(asked) == 0 || len(got) == 0 || !httpguts.HeaderValuesContainsToken(asked, got[0]) {
 		return &Error{Op: OpUpgrade, Err: malformed("unexpected upgrade")}
 	}
-	if x.sender != nil && !x.sender.finished() {
+	if x.sender != nil && !x.sender.Finished() {
 		return &Error{Op: OpUpgrade, Err: malformed("upgrade before the end of the request")}
 	}
 	if !x.t.watcher.remove(&x.watch) {
@@ -93,5 +93,6 @@ func (u *upgradedConn) SetWriteDeadline(t time.Time) error { return u.c.SetWrite
 func (u *upgradedConn) Detached() (net.Conn, []byte) {
 	left := make([]byte, u.c.R.Buffered())
 	_, _ = io.ReadFull(u.c.R, left)
+	u.c.R, u.c.W, u.c.State = nil, nil, nil // a tunnel is long-lived, and they are large
 	return u.c.Conn, left
 }

@@ -12,7 +12,8 @@ import (
 type ViaMode int
 
 const (
-	ViaOff   ViaMode = iota // leaves Via as it is
+	ViaAuto  ViaMode = iota // ViaOff in a Handler, ViaOn in a Forward
+	ViaOff                  // leaves Via as it is
 	ViaOn                   // adds this proxy
 	ViaFull                 // adds this proxy with a comment that names the software
 	ViaBlock                // removes Via from requests and leaves it in answers
@@ -46,6 +47,10 @@ func (p *passage) viaElement() string {
 	}
 	return element
 }
+
+// ViaNames reports whether name is among those of the proxies that a message
+// has passed, by its Via field.
+func ViaNames(h http.Header, name string) bool { return viaNames(h["Via"], name) }
 
 // viaNames reports whether name is among the received-by parts of a Via field.
 func viaNames(values []string, name string) bool {

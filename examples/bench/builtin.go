@@ -24,7 +24,7 @@ func builtin(ctx context.Context, _, addr string, w *workload, connections int, 
 	begin := time.Now()
 	var wg sync.WaitGroup
 	for i := range workers {
-		workers[i] = loadWorker{addr: addr, want: w.want, request: rawRequest(w, addr)}
+		workers[i] = *newLoadWorker(w, addr, w.origin)
 		wg.Go(func() { workers[i].run(ctx, begin.Add(d)) })
 	}
 	wg.Wait()
@@ -48,8 +48,19 @@ func builtin(ctx context.Context, _, addr string, w *workload, connections int, 
 	return l, nil
 }
 
+func newLoadWorker(w *workload, addr, origin string) *loadWorker {
+	l := &loadWorker{addr: addr, origin: origin, want: w.want, request: rawRequest(w, addr)}
+	if w.family.webSockets {
+		l.webSocket = w.path
+	}
+	return l
+}
+
 // rawRequest returns the bytes of the workload's request.
 func rawRequest(w *workload, host string) []byte {
+	if w.family.webSockets {
+		return wsMessage(w.send)
+	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", w.method, w.path, host)
 	if w.send > 0 {
@@ -62,12 +73,14 @@ func rawRequest(w *workload, host string) []byte {
 
 // loadWorker is one connection of the built-in load.
 type loadWorker struct {
-	addr    string
-	request []byte
-	want    int64
-	took    []time.Duration
-	failed  int64
-	err     error // of the last that failed
+	addr      string
+	origin    string // a tunnel leads there
+	webSocket string // path of one; empty for HTTP
+	request   []byte
+	want      int64
+	took      []time.Duration
+	failed    int64
+	err       error // of the last that failed
 }
 
 // run sends requests until end, and at least one. A connection that fails is
@@ -96,6 +109,18 @@ func (l *loadWorker) connection(ctx context.Context, end time.Time) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	r := bufio.NewReaderSize(c, 64<<10)
+	if l.origin != "" {
+		_ = c.SetDeadline(time.Now().Add(exchangeTime))
+		if err := openTunnel(c, r, l.origin); err != nil {
+			return err
+		}
+	}
+	if l.webSocket != "" {
+		_ = c.SetDeadline(time.Now().Add(exchangeTime))
+		if err := openWebSocket(c, r, l.addr, l.webSocket); err != nil {
+			return err
+		}
+	}
 	for now := time.Now(); ; {
 		_ = c.SetDeadline(now.Add(exchangeTime))
 		if err := l.exchange(c, r); err != nil {
@@ -112,6 +137,9 @@ func (l *loadWorker) connection(ctx context.Context, end time.Time) error {
 func (l *loadWorker) exchange(c net.Conn, r *bufio.Reader) error {
 	if _, err := c.Write(l.request); err != nil {
 		return err
+	}
+	if l.webSocket != "" {
+		return readWSMessage(r, l.want)
 	}
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil {

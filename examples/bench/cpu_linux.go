@@ -15,27 +15,42 @@ const tick = time.Second / 100
 
 // procStat is what we need of /proc/PID/stat.
 type procStat struct {
-	parent int
-	cpu    time.Duration // its own, and that of children that have ended
+	parent   int
+	cpu      time.Duration // its own, and that of children that have ended
+	resident int64         // pages
 }
 
 // cpuTime returns the CPU time, user and system, that a process and all its
 // descendants have used.
 func cpuTime(pid int) (time.Duration, error) {
+	var sum time.Duration
+	err := eachOf(pid, func(s procStat) { sum += s.cpu })
+	return sum, err
+}
+
+// residentBytes returns the resident memory of a process and all its
+// descendants.
+func residentBytes(pid int) (int64, error) {
+	var pages int64
+	err := eachOf(pid, func(s procStat) { pages += s.resident })
+	return pages * int64(os.Getpagesize()), err
+}
+
+// eachOf calls f for a process and all its descendants.
+func eachOf(pid int, f func(procStat)) error {
 	stats, err := allStats()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if _, ok := stats[pid]; !ok {
-		return 0, fmt.Errorf("process %d has ended", pid)
+		return fmt.Errorf("process %d has ended", pid)
 	}
-	var sum time.Duration
 	for p, s := range stats {
 		if descends(stats, p, pid) {
-			sum += s.cpu
+			f(s)
 		}
 	}
-	return sum, nil
+	return nil
 }
 
 // descends reports whether pid is root or below it.
@@ -79,8 +94,8 @@ func allStats() (map[int]procStat, error) {
 func parseStat(text []byte) (procStat, error) {
 	// The name in brackets may hold anything, so count from its end.
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	const ppid, utime, cstime = 4 - 3, 14 - 3, 17 - 3 // the first field here is number 3
-	if len(fields) <= cstime {
+	const ppid, utime, cstime, rss = 4 - 3, 14 - 3, 17 - 3, 24 - 3 // the first field here is number 3
+	if len(fields) <= rss {
 		return procStat{}, fmt.Errorf("only %d fields", len(fields))
 	}
 	parent, err := strconv.Atoi(string(fields[ppid]))
@@ -95,5 +110,9 @@ func parseStat(text []byte) (procStat, error) {
 		}
 		ticks += n
 	}
-	return procStat{parent, time.Duration(ticks) * tick}, nil
+	resident, err := strconv.ParseInt(string(fields[rss]), 10, 64)
+	if err != nil {
+		return procStat{}, err
+	}
+	return procStat{parent, time.Duration(ticks) * tick, resident}, nil
 }

@@ -24,8 +24,12 @@ func requireNoChildren(t *testing.T) {
 func TestParseStat(t *testing.T) {
 	s, err := parseStat([]byte("77 (a) b (c) S 42 77 77 0 -1 4194560 100 200 0 0 7 5 3 1 20 0 4 0 1234 1000 10"))
 	require.NoError(t, err)
-	require.Equal(t, procStat{42, 160 * time.Millisecond}, s)
-	for _, bad := range []string{"", "77 (a) S 42", "77 (a) S x 77 77 0 -1 0 0 0 0 0 1 1 1 1 0", "77 (a) S 1 77 77 0 -1 0 0 0 0 0 1 x 1 1 0"} {
+	require.Equal(t, procStat{42, 160 * time.Millisecond, 10}, s)
+	for _, bad := range []string{"", "77 (a) S 42",
+		"77 (a) S x 77 77 0 -1 0 0 0 0 0 1 1 1 1 0 0 0 0 0 0 10",
+		"77 (a) S 1 77 77 0 -1 0 0 0 0 0 1 x 1 1 0 0 0 0 0 0 10",
+		"77 (a) S 1 77 77 0 -1 0 0 0 0 0 1 1 1 1 0 0 0 0 0 0 x",
+	} {
 		_, err := parseStat([]byte(bad))
 		require.Error(t, err, bad)
 	}

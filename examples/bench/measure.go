@@ -17,6 +17,7 @@ type contender struct {
 	peer    *peer
 	process *process
 	addr    string
+	origin  string // for tunnels; else empty
 	samples []sample
 }
 
@@ -33,6 +34,9 @@ func measure(ctx context.Context, o *options, w *workload, stdout, stderr io.Wri
 	if err != nil {
 		return err
 	}
+	if w.family.tunnels || w.family.webSockets { // which wrk knows nothing of
+		generate, generator = builtin, "built-in load"
+	}
 	peers, err := choosePeers(w.family, o.peers)
 	if err != nil {
 		return err
@@ -48,6 +52,9 @@ func measure(ctx context.Context, o *options, w *workload, stdout, stderr io.Wri
 	connections := o.connections
 	if connections == 0 {
 		connections = w.connections
+	}
+	if w.idle {
+		return measureIdle(ctx, o, w, peers, dir, connections, stdout, stderr)
 	}
 	contenders, stop, err := startAll(ctx, o, w, peers, dir)
 	defer stop()
@@ -66,7 +73,7 @@ func measure(ctx context.Context, o *options, w *workload, stdout, stderr io.Wri
 		}
 	}
 	fmt.Fprintf(stdout, "%s: %s, %d keep-alive connections, %d rounds of %v, %s\n", w.name, w.about, connections, o.rounds, o.time, generator)
-	return report(stdout, contenders)
+	return report(stdout, contenders, w.want+int64(w.send))
 }
 
 // startAll starts the origin and the proxies. stop ends all that was started,
@@ -102,6 +109,9 @@ func startAll(ctx context.Context, o *options, w *workload, peers []*peer, dir s
 		if err != nil {
 			return nil, stop, err
 		}
+		if w.family.tunnels && !peer.relays {
+			c.origin = origin
+		}
 		processes = append(processes, c.process)
 		cs = append(cs, c)
 	}
@@ -134,6 +144,8 @@ func startPeer(ctx context.Context, p *peer, dir, origin, profile string) (*cont
 // round loads the proxy once: a moment unmeasured, so that its connections are
 // open and its memory is warm, and then for the time d.
 func (c *contender) round(ctx context.Context, generate loader, dir string, w *workload, connections int, d time.Duration) (sample, error) {
+	own := *w
+	own.origin, w = c.origin, &own
 	warm := func() error {
 		l, err := builtin(ctx, dir, c.addr, w, connections, min(d/4, 500*time.Millisecond))
 		if err == nil {

@@ -52,16 +52,16 @@ func TestReport(t *testing.T) {
 		{peer: &httputilPeer, samples: []sample{{60 * time.Microsecond, 500, 4 * ms}, {70 * time.Microsecond, 500, 4 * ms}}},
 	}
 	var b strings.Builder
-	require.NoError(t, report(&b, cs))
+	require.NoError(t, report(&b, cs, 10<<20))
 	require.Equal(t, []string{
-		"proxy CPU µs/request its/ours ours/its least ours/its requests/s p99 ms",
-		"modproxy 30.0 1.00 1.00 20.0 1.00 1000 3.00",
-		"httputil 60.0 2.00 0.50 60.0 0.33 500 4.00",
+		"proxy CPU µs/request its/ours ours/its least ours/its requests/s p99 ms CPU s/GiB",
+		"modproxy 30.0 1.00 1.00 20.0 1.00 1000 3.00 0.003",
+		"httputil 60.0 2.00 0.50 60.0 0.33 500 4.00 0.006",
 	}, words(b.String()))
 
 	b.Reset()
-	require.NoError(t, report(&b, []*contender{{peer: &httputilPeer, samples: []sample{{0, 500, ms}}}}))
-	require.Contains(t, words(b.String()), "httputil - - - - - 500 1.00")
+	require.NoError(t, report(&b, []*contender{{peer: &httputilPeer, samples: []sample{{0, 500, ms}}}}, 1))
+	require.Contains(t, words(b.String()), "httputil - - - - - 500 1.00 -")
 	require.Contains(t, b.String(), "Linux")
 }
 

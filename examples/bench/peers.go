@@ -15,6 +15,7 @@ type peer struct {
 	name     string
 	programs []string // one of them must be installed; empty: this program
 	debian   string   // the package it is in
+	relays   bool     // to the origin, without being asked by CONNECT
 
 	// command writes the configuration into job.dir and returns the arguments.
 	command func(job job) ([]string, error)
@@ -96,13 +97,18 @@ func unprivileged() (userName, groupName string, err error) {
 	return u.Username, g.Name, nil
 }
 
-var modproxyPeer = peer{name: "modproxy", command: func(j job) ([]string, error) {
-	args := []string{"serve", "modproxy", "-listen", j.listen, "-to", "http://" + j.origin}
-	if j.cpuProfile != "" {
-		args = append(args, "-cpuprofile", j.cpuProfile)
-	}
-	return args, nil
-}}
+var modproxyPeer = roleOf("modproxy", "modproxy")
+
+// roleOf is a proxy of ours, which this program is when it serves that role.
+func roleOf(name, role string) peer {
+	return peer{name: name, command: func(j job) ([]string, error) {
+		args := []string{"serve", role, "-listen", j.listen, "-to", "http://" + j.origin}
+		if j.cpuProfile != "" && name == "modproxy" {
+			args = append(args, "-cpuprofile", j.cpuProfile)
+		}
+		return args, nil
+	}}
+}
 
 // httputilPeer is the standard library's proxy as it comes: its transport,
 // http.DefaultTransport, keeps two idle connections to an origin.

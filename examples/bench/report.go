@@ -12,9 +12,11 @@ import (
 
 // report prints the medians of all rounds, and the least cost of any, which on
 // a busy machine is nearer to the truth.
-func report(w io.Writer, cs []*contender) error {
+//
+// bytes are those of one request: of large ones the cost of a GiB is printed.
+func report(w io.Writer, cs []*contender, bytes int64) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "proxy\tCPU µs/request\tits/ours\tours/its\tleast\tours/its\trequests/s\tp99 ms\t")
+	fmt.Fprintln(t, "proxy\tCPU µs/request\tits/ours\tours/its\tleast\tours/its\trequests/s\tp99 ms\tCPU s/GiB\t")
 	var ours, oursLeast time.Duration
 	for _, c := range cs {
 		if c.peer.name == modproxyPeer.name {
@@ -27,8 +29,8 @@ func report(w io.Writer, cs []*contender) error {
 		known = known && cpu > 0
 		rate := median(c.samples, func(s sample) float64 { return s.rate })
 		p99 := median(c.samples, func(s sample) time.Duration { return s.p99 })
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.0f\t%.2f\t\n", c.peer.name,
-			micros(cpu), quotient(cpu, ours), quotient(ours, cpu), micros(low), quotient(oursLeast, low), rate, float64(p99)/1e6)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.0f\t%.2f\t%s\t\n", c.peer.name,
+			micros(cpu), quotient(cpu, ours), quotient(ours, cpu), micros(low), quotient(oursLeast, low), rate, float64(p99)/1e6, perGiB(cpu, bytes))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -42,11 +44,18 @@ func report(w io.Writer, cs []*contender) error {
 
 // Figures that are zero are not known.
 
-func quotient(a, b time.Duration) string {
-	if a == 0 || b == 0 {
+func quotient[T time.Duration | int64](a, b T) string {
+	if a <= 0 || b <= 0 {
 		return "-"
 	}
 	return strconv.FormatFloat(float64(a)/float64(b), 'f', 2, 64)
+}
+
+func perGiB(cpu time.Duration, bytes int64) string {
+	if cpu == 0 || bytes < 1<<20 {
+		return "-"
+	}
+	return strconv.FormatFloat(cpu.Seconds()/float64(bytes)*(1<<30), 'f', 3, 64)
 }
 
 func micros(d time.Duration) string {

@@ -41,6 +41,8 @@ func serveRole(ctx context.Context, args []string, stderr io.Writer) error {
 	switch args[0] {
 	case "php-fpm":
 		return runPHPFPM(ctx, *listen)
+	case "vsftpd":
+		return runVsftpd(ctx, *listen)
 	case "ajporigin":
 		return serveAJP(ctx, *listen)
 	}
@@ -78,10 +80,24 @@ func newRole(role, to string) (http.Handler, error) {
 		return newBalancer(to)
 	case "fcgi":
 		return newFCGI(to)
+	case "ftp", "ftp-login":
+		return newFTP(to, role == "ftp")
 	case "httputil":
 		return newHTTPUtil(to, nil)
 	case "httputil-tuned":
 		return newHTTPUtil(to, &http.Transport{MaxIdleConnsPerHost: maxConnections, DisableCompression: true})
+	case "cache-memory", "cache-disk":
+		return newCache(to, role == "cache-disk")
+	case "connect":
+		return newConnect(), nil
+	case "plainconnect":
+		return newPlainConnect(), nil
+	case "wsorigin":
+		return newWSOrigin(), nil
+	case "wstunnel":
+		return newWSTunnel(to)
+	case "upgrades":
+		return newUpgrades(to)
 	case "ajp":
 		return ajp.NewHandler("/", to)
 	}

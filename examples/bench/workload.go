@@ -16,13 +16,18 @@ type workload struct {
 	send        int    // bytes of the request's body
 	want        int64  // bytes of the answer's body
 	connections int
+	idle        bool // what is measured is memory, of connections that say nothing
+
+	origin string // host:port that a tunnel is to lead to; empty for none. Known when it runs
 }
 
 // family is what workloads share: an origin, and the proxies that can be put
 // in front of it, ours first.
 type family struct {
-	origin func(listen string) []string // arguments of this program
-	peers  []peer
+	origin     func(listen string) []string // arguments of this program
+	tunnels    bool                         // the load goes through tunnels to the origin
+	webSockets bool                         // each connection of the load is a WebSocket
+	peers      []peer
 }
 
 func (f *family) names() []string {
@@ -34,7 +39,7 @@ func (f *family) names() []string {
 }
 
 // workloads are those of all families, in the order of the help text.
-var workloads = slices.Concat(httpWorkloads, balanceWorkloads, fcgiWorkloads, ajpWorkloads)
+var workloads = slices.Concat(httpWorkloads, balanceWorkloads, fcgiWorkloads, ajpWorkloads, connectWorkloads, ftpWorkloads, cacheWorkloads, wsWorkloads)
 
 // chooseWorkloads returns the workloads of a list of names.
 func chooseWorkloads(names string) ([]*workload, error) {

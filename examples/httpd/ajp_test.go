@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/ajp"
-	"github.com/modproxy/modproxy/examples/internal/tomcat"
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // startAJP runs a container of our own, and returns its address.
@@ -32,7 +32,7 @@ func startAJP(t *testing.T, s *ajp.Server) string {
 
 // TestAJPConfiguration runs conf/ajp.conf as it stands, before the real Tomcat.
 func TestAJPConfiguration(t *testing.T) {
-	back := tomcat.Start(t, tomcat.Options{})
+	back := programs.Tomcat(t, programs.TomcatOptions{})
 	config, err := os.ReadFile("conf/ajp.conf")
 	require.NoError(t, err)
 	p := start(t, string(config), echo, "-resolve", "localhost:8009="+back.Addr)
@@ -126,7 +126,7 @@ ProxyPass /lb/ balancer://mixed/app/
 func TestCPINGBelongsToAJP(t *testing.T) {
 	p := start(t, "ProxyPass / http://backend.test/\n", echo)
 	p.write("<Proxy balancer://a>\nBalancerMember http://backend.test hcmethod=CPING\n</Proxy>\nProxyPass / balancer://a/\n")
-	var errs output
+	var errs programs.Output
 	require.NotZero(t, run([]string{"-f", p.file, "-listen", "80=127.0.0.1:0"}, io.Discard, &errs, nil, nil))
 	require.Contains(t, errs.String(), "x.conf:2: BalancerMember: hcmethod=CPING is for ajp:// alone")
 }
@@ -136,8 +136,8 @@ func TestCPINGBelongsToAJP(t *testing.T) {
 func TestBalancerOfTomcats(t *testing.T) {
 	const who = `<%@ page session="true" contentType="text/plain" %><% Integer n = (Integer) session.getAttribute("n"); n = n == null ? 1 : n + 1; session.setAttribute("n", n); out.print(session.getId() + " " + n); %>`
 	pages := map[string]string{"who.jsp": who}
-	one := tomcat.Start(t, tomcat.Options{Route: "node1", Pages: pages})
-	two := tomcat.Start(t, tomcat.Options{Route: "node2", Pages: pages})
+	one := programs.Tomcat(t, programs.TomcatOptions{Route: "node1", Pages: pages})
+	two := programs.Tomcat(t, programs.TomcatOptions{Route: "node2", Pages: pages})
 	p := start(t, `
 <Proxy balancer://tomcats>
     BalancerMember ajp://one.test route=node1 ping=30 hcmethod=CPING hcinterval=100ms hcfails=1

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -80,6 +81,9 @@ func (c *cluster) member(target string, d *conf.Directive) (*member, error) {
 	}
 	if err := checkScheme(scheme); err != nil {
 		return nil, err
+	}
+	if user, _ := cutUser(rest); isFTP(text) && user != "" {
+		return nil, errors.New("a member is known by its URL: it may hold no password")
 	}
 	for _, m := range c.members {
 		if m.config.URL == target {

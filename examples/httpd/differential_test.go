@@ -6,12 +6,13 @@ import (
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // httpdVersion is what differs from one installation to the next.
@@ -140,16 +141,14 @@ func TestDifferential(t *testing.T) {
 	config, err := os.ReadFile("testdata/differential.conf")
 	require.NoError(t, err)
 	o := newRecording(t)
-	port := freePort(t)
-	startApache(t, string(config), port, map[string]string{"PORT": strconv.Itoa(port), "ORIGIN": o.addr()})
-	httpd := fmt.Sprintf("127.0.0.1:%d", port)
+	httpd := programs.HTTPD(t, "authz_host env setenvif headers remoteip proxy proxy_http", "Define ORIGIN "+o.addr()+"\n"+string(config))
 	ours := startProgram(t, "testdata/differential.conf", "-D", "PORT=80", "-D", "ORIGIN="+o.addr(), "-listen", "80=127.0.0.1:0")
 	names := make(map[string]bool)
 	for _, r := range differentialRows {
 		t.Run(r.name, func(t *testing.T) {
 			require.False(t, names[r.name], "two rows have this name")
 			names[r.name] = true
-			theirs := outcome(t, o, httpd, r)
+			theirs := outcome(t, o, httpd.Addr, r)
 			mine := outcome(t, o, ours, r)
 			onlyHttpd, onlyOurs := difference(theirs, mine)
 			d := meant[r.name]
@@ -169,7 +168,7 @@ func TestDifferential(t *testing.T) {
 func startProgram(t *testing.T, file string, args ...string) string {
 	signals := make(chan os.Signal)
 	started, done := make(chan *server, 1), make(chan int, 1)
-	stderr := &output{}
+	stderr := &programs.Output{}
 	go func() {
 		done <- run(append([]string{"-f", file}, args...), io.Discard, stderr, signals, func(s *server) { started <- s })
 	}()

@@ -36,7 +36,7 @@ type directive struct {
 // a file with a function like these.
 func table() []directive {
 	return slices.Concat(coreDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
-		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), acceptedDirectives(), refusedDirectives())
+		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
 // acceptedDirectives are those that change nothing here.
@@ -83,10 +83,8 @@ func refusedDirectives() []directive {
 		refuse("the PROXY protocol is not spoken toward clients", "RemoteIPProxyProtocol", "RemoteIPProxyProtocolExceptions"),
 		refuse("who stood in between is not passed on", "RemoteIPProxiesHeader"),
 		refuse("the requirements of an inner section always replace the outer ones", "AuthMerging"),
-		refuse("forward proxying is not part of this program yet", "AllowCONNECT", "ProxyRemote", "ProxyRemoteMatch", "NoProxy", "ProxyBlock", "ProxyDomain"),
 		refuse("caching is not part of this program yet", "CacheEnable", "CacheDisable", "CacheRoot", "CacheQuickHandler", "CacheLock"),
-		refuse("FTP is not part of this program yet", "ProxyFtpDirCharset", "ProxyFtpEscapeWildcards", "ProxyFtpListOnWildcard"),
-		refuse("authentication is not part of this program yet", "AuthType", "AuthName", "AuthUserFile"),
+		refuse("users have no groups here", "AuthGroupFile", "AuthzGroupFileAuthoritative"),
 		refuse("the words of Apache 2.2: use Require", "Order", "Allow", "Deny", "Satisfy"),
 		refuse("variables are replaced when the file is read", "ProxyPassInterpolateEnv"),
 	)

@@ -21,7 +21,10 @@ type visit struct {
 	env    environment
 	path   string // decoded, as sections are compared with it
 	served *served
-	page   int // the status whose ErrorDocument is being served; 0 for none
+	page   int    // the status whose ErrorDocument is being served; 0 for none
+	user   string // who has authenticated
+	asked  bool   // for credentials: user says what came of it
+	target string // what a forward request is for
 }
 
 type visitKey struct{}

@@ -7,15 +7,14 @@ import (
 	"net/http"
 	"net/http/fcgi"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // fcgiChild is a FastCGI application that tells the variables it got.
@@ -99,10 +98,7 @@ func TestFastCGIConfiguration(t *testing.T) {
 	const page = `<?php echo "page ", $_SERVER['SCRIPT_NAME'], " ", $_SERVER['PATH_INFO'] ?? '', " ", $_SERVER['REQUEST_URI'];`
 	f, err := os.CreateTemp(root, "modproxy-*.php")
 	if err != nil {
-		elsewhere, err := os.MkdirTemp("", "modproxy-httpd-")
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = os.RemoveAll(elsewhere) })
-		require.NoError(t, os.Chmod(elsewhere, 0o755))
+		elsewhere := programs.Folder(t)
 		config = strings.ReplaceAll(config, root, elsewhere)
 		f, err = os.CreateTemp(elsewhere, "modproxy-*.php")
 		require.NoError(t, err)
@@ -112,51 +108,11 @@ func TestFastCGIConfiguration(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, f.Chmod(0o644))
 	require.NoError(t, f.Close())
-	p := start(t, config, echo, "-resolve", "127.0.0.1:9000="+phpFPM(t))
+	p := start(t, config, echo, "-resolve", "127.0.0.1:9000="+programs.PHPFPM(t, programs.PHPFPMOptions{}).Addr)
 	name := "/" + filepath.Base(f.Name())
 	resp, body := p.get("80", "www.example.com"+name+"/more?x=y")
 	require.Equal(t, 200, resp.StatusCode, body)
 	require.Equal(t, "page "+name+" /more "+name+"/more?x=y", body)
 	resp, _ = p.get("80", "www.example.com/missing.php")
 	require.Equal(t, 404, resp.StatusCode)
-}
-
-// phpFPM starts php-fpm, and returns where it listens.
-func phpFPM(t *testing.T) string {
-	found, _ := filepath.Glob("/usr/sbin/php-fpm*")
-	if len(found) == 0 {
-		if os.Getenv("MODPROXY_INTEROP") == "require" {
-			t.Fatal("php-fpm is not installed; it is in the Debian package php-fpm")
-		}
-		t.Skip("php-fpm is not installed; it is in the Debian package php-fpm")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
-	account := ""
-	if os.Getuid() == 0 {
-		account = "user = www-data\ngroup = www-data\n"
-	}
-	file := filepath.Join(t.TempDir(), "fpm.conf")
-	require.NoError(t, os.WriteFile(file, []byte("[global]\nerror_log = /dev/stderr\ndaemonize = no\n[www]\n"+account+"listen = "+addr+"\npm = static\npm.max_children = 2\n"), 0o644))
-	cmd := exec.Command(found[len(found)-1], "-F", "-y", file)
-	var wrote output
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &wrote, &wrote, 5*time.Second
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Log(wrote.String())
-		}
-	})
-	require.Eventually(t, func() bool {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	}, 20*time.Second, 10*time.Millisecond)
-	return addr
 }

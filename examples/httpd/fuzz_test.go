@@ -24,7 +24,7 @@ func FuzzBuild(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		lower := strings.ToLower(text)
-		for _, word := range []string{"include", "file", "path", "list"} { // they open files
+		for _, word := range []string{"include", "file", "path", "list", "block"} { // they open files, or look up names
 			if strings.Contains(lower, word) {
 				return
 			}

@@ -24,7 +24,11 @@ type customLog struct {
 
 // wrap puts the log around next.
 func (l customLog) wrap(w io.Writer, next http.Handler) http.Handler {
-	log := &proxy.AccessLog{Output: w, Format: l.format, Note: func(r *http.Request, name string) string { return visitOf(r).env[name] }}
+	log := &proxy.AccessLog{
+		Output: w, Format: l.format,
+		Note: func(r *http.Request, name string) string { return visitOf(r).env[name] },
+		User: func(r *http.Request) string { return visitOf(r).user },
+	}
 	if l.when != nil {
 		log.Skip = func(r *http.Request) bool { return !l.when(visitOf(r)) }
 	}

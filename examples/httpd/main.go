@@ -37,6 +37,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 	check := flags.Bool("t", false, "check the configuration and exit")
 	flags.Func("listen", "really listen on an address for a port of the configuration, as in `80=127.0.0.1:8080`; may be repeated", pairs(opt.listen))
 	flags.Func("resolve", "really connect to an address for a host of the configuration, as in `name:80=127.0.0.1:9001`; may be repeated", pairs(opt.resolve))
+	flags.BoolVar(&opt.noPrivate, "no-private", false, "let no forward request reach a private address; httpd lets them")
 	flags.Func("D", "define a `name` for <IfDefine> and ${name}; may be repeated", func(s string) error {
 		name, value, _ := strings.Cut(s, "=")
 		opt.defines[name] = value

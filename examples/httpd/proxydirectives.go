@@ -30,7 +30,7 @@ type rule struct {
 func proxyDirectives() []directive {
 	const dir = anyServer | inLocation | inProxy
 	return []directive{
-		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, note: "http, https, h2, h2c, ws, wss, fcgi, ajp, unix:, balancer:", apply: applyPass},
+		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, note: "http, https, h2, h2c, ws, wss, fcgi, ajp, ftp, ftps, ftpes, unix:, balancer:", apply: applyPass},
 		{name: "ProxyPassMatch", in: anyServer | inLocation, min: 1, max: -1, apply: applyPass},
 		{name: "ProxyPassInherit", in: anyServer, min: 1, max: 1, note: "Off means off; in httpd the rules are inherited all the same", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			on, err := onOff(d)
@@ -50,13 +50,6 @@ func proxyDirectives() []directive {
 		}},
 		{name: "ProxyPreserveHost", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.preserveHost })},
 		{name: "ProxyAddHeaders", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.addHeaders })},
-		{name: "ProxyRequests", in: anyServer, min: 1, max: 1, note: "Off alone: forward proxying is not part of this program yet", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
-			on, err := onOff(d)
-			if err == nil && on {
-				return d.Errorf("ProxyRequests On is not supported: forward proxying is not part of this program yet")
-			}
-			return err
-		}},
 		{name: "ProxyVia", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			mode, ok := map[string]proxy.ViaMode{"off": proxy.ViaOff, "on": proxy.ViaOn, "full": proxy.ViaFull, "block": proxy.ViaBlock}[strings.ToLower(d.Args[0])]
 			if !ok {
@@ -173,7 +166,7 @@ func (b *builder) checkTarget(r *rule) error {
 		}
 	}
 	if r.pattern == nil && strings.HasSuffix(r.path, "/") != strings.HasSuffix(rest, "/") {
-		b.warn(r.at.Errorf("only one of %s and %s ends in a slash: paths will be joined wrongly", r.path, r.target))
+		b.warn(r.at.Errorf("only one of %s and %s ends in a slash: paths will be joined wrongly", r.path, withoutPassword(r.target)))
 	}
 	return r.makeProto()
 }
@@ -181,9 +174,9 @@ func (b *builder) checkTarget(r *rule) error {
 // checkScheme refuses schemes that are not spoken.
 func checkScheme(scheme string) error {
 	switch scheme = strings.ToLower(scheme); scheme {
-	case "http", "https", "h2", "h2c", "ws", "wss", "fcgi", "ajp":
+	case "http", "https", "h2", "h2c", "ws", "wss", "fcgi", "ajp", "ftp", "ftps", "ftpes":
 		return nil
-	case "ftp", "scgi", "uwsgi":
+	case "scgi", "uwsgi":
 		return fmt.Errorf("%s:// is not part of this program yet", scheme)
 	}
 	return fmt.Errorf("scheme %q is not known", scheme)

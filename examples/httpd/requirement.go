@@ -13,17 +13,17 @@ import (
 
 // requirement is a tree of Require directives.
 type requirement struct {
-	kind     string // "any", "all", "none", "granted", "denied", "ip", "method", "env"
+	kind     string // "any", "all", "none", "granted", "denied", "ip", "method", "env", "valid-user", "user"
 	not      bool
 	access   *proxy.Access // of kind "ip"
-	words    []string      // of kinds "method" and "env"
+	words    []string      // of kinds "method", "env" and "user"
 	children []requirement
 }
 
 // accessDirectives are those of mod_authz_core and mod_authz_host.
 func accessDirectives() []directive {
 	const in = inLocation | inProxy | inRequire
-	list := []directive{{name: "Require", in: in, min: 1, max: -1, note: "all granted, all denied, ip, local, method, env; not before it in <RequireAll>", apply: applyRequire}}
+	list := []directive{{name: "Require", in: in, min: 1, max: -1, note: "all granted, all denied, ip, local, method, env, valid-user, user; not before it in <RequireAll>", apply: applyRequire}}
 	for _, name := range []string{"RequireAny", "RequireAll", "RequireNone"} {
 		list = append(list, directive{name: name, section: true, in: in, max: 0, apply: applyRequireSection})
 	}
@@ -52,13 +52,15 @@ func applyRequire(_ *builder, s *scope, d *conf.Directive) error {
 		return s.require(&r, words[1:])
 	case "local":
 		return s.require(&r, []string{"127.0.0.0/8", "::1"})
-	case "method", "env":
+	case "valid-user":
+		r.kind = "valid-user"
+	case "method", "env", "user":
 		if len(words) == 1 {
 			return fmt.Errorf("%s takes names", words[0])
 		}
 		r.kind, r.words = strings.ToLower(words[0]), words[1:]
 	default:
-		return fmt.Errorf("%q is not supported: all, ip, local, method and env are", words[0])
+		return fmt.Errorf("%q is not supported: all, ip, local, method, env, valid-user and user are", words[0])
 	}
 	return s.add(r)
 }
@@ -118,9 +120,65 @@ func (r *requirement) check() error {
 	return errors.New("the section has only negative requirements")
 }
 
-// allows reports whether the requirement lets the request through.
-func (r *requirement) allows(req *http.Request) bool {
-	ok := false
+// verdict is what a requirement says of a request.
+type verdict int
+
+const (
+	denied verdict = iota
+	noUser         // a user who has proved who it is could pass
+	granted
+)
+
+// judge decides about a request. In <RequireAny> the best verdict counts, in
+// <RequireAll> the worst.
+func (r *requirement) judge(req *http.Request) verdict {
+	v := denied
+	switch r.kind {
+	case "valid-user", "user":
+		user, ok := visitOf(req).authenticate(req)
+		switch {
+		case !ok:
+			return noUser // of "not user", too: somebody unknown is nobody else
+		case r.kind == "valid-user" || slices.Contains(r.words, user):
+			v = granted
+		default:
+			v = noUser // another may be asked for, as httpd does
+		}
+	case "any", "none":
+		for i := range r.children {
+			v = max(v, r.children[i].judge(req))
+		}
+		if r.kind == "none" {
+			v = opposite(v)
+		}
+	case "all":
+		v = granted
+		for i := range r.children {
+			v = min(v, r.children[i].judge(req))
+		}
+	default:
+		if r.holds(req) {
+			v = granted
+		}
+	}
+	if r.not {
+		v = opposite(v)
+	}
+	return v
+}
+
+func opposite(v verdict) verdict {
+	switch v {
+	case granted:
+		return denied
+	case denied:
+		return granted
+	}
+	return v
+}
+
+// holds decides what has nothing to do with users.
+func (r *requirement) holds(req *http.Request) (ok bool) {
 	switch r.kind {
 	case "granted":
 		ok = true
@@ -134,16 +192,6 @@ func (r *requirement) allows(req *http.Request) bool {
 			_, set := visitOf(req).env[name]
 			ok = ok || set
 		}
-	case "any", "none":
-		for i := range r.children {
-			ok = ok || r.children[i].allows(req)
-		}
-		ok = ok == (r.kind == "any")
-	case "all":
-		ok = true
-		for i := range r.children {
-			ok = ok && r.children[i].allows(req)
-		}
 	}
-	return ok != r.not
+	return ok
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,6 +28,7 @@ type served struct {
 	status   bool      // SetHandler server-status
 	manager  bool      // SetHandler balancer-manager
 	late     []envStep // SetEnvIf of sections
+	auth     *proxy.BasicAuth
 }
 
 // route finds what serves a request: the rule, and the sections that apply.
@@ -40,6 +42,11 @@ func (h *host) route(w http.ResponseWriter, r *http.Request) {
 	v.path = at
 	for _, step := range h.settings.envIf {
 		step(v, r)
+	}
+	v.target = ""
+	if h.forwards(r) {
+		h.serveForward(w, r)
+		return
 	}
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace && said(h.settings.traceOff, false) {
 		h.fail(w, r, h.base, http.StatusMethodNotAllowed)
@@ -76,6 +83,10 @@ func (h *host) route(w http.ResponseWriter, r *http.Request) {
 			chosen = nil
 		}
 	}
+	if chosen != nil && chosen.target != "!" && h.blocks(chosen, in) {
+		h.fail(w, r, h.base, http.StatusForbidden)
+		return
+	}
 	if chosen != nil && chosen.target != "!" {
 		key = strconv.AppendInt(append(key, 'r'), int64(chosen.number), 10)
 		if len(h.proxies) > 0 {
@@ -97,9 +108,8 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served, at str
 	for _, step := range s.late {
 		step(v, r)
 	}
-	if s.require != nil && !s.require.allows(r) {
-		h.logger.Info("client denied by configuration", "client", r.RemoteAddr, "path", at)
-		h.fail(w, r, s, http.StatusForbidden)
+	v.served = s
+	if !h.admits(w, r, s) {
 		return
 	}
 	for _, step := range s.setEnv {
@@ -113,6 +123,8 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served, at str
 	}
 	v.client, v.served = r, s
 	switch {
+	case v.target != "":
+		h.forward.ServeHTTP(w, r)
 	case s.handler != nil:
 		s.handler.ServeHTTP(w, r)
 	case s.manager:
@@ -193,11 +205,16 @@ func (h *host) covering(ru *rule, in *url.URL, sections []*scope, key []byte) ([
 	// gets around them.
 	to := out.Scheme + "://" + out.Host + out.Path
 	if ru.socket != "" {
-		to = strings.TrimSuffix(ru.target, ru.text) + to
+		return h.coveringURL(sections, key, strings.TrimSuffix(ru.target, ru.text)+to, to)
 	}
+	return h.coveringURL(sections, key, to)
+}
+
+// coveringURL is covering for a URL, in any of its spellings.
+func (h *host) coveringURL(sections []*scope, key []byte, spellings ...string) ([]*scope, []byte) {
 	var covering []*scope
 	for i, p := range h.proxies {
-		if p.covers(to) || ru.socket != "" && p.covers(out.Scheme+"://"+out.Host+out.Path) {
+		if slices.ContainsFunc(spellings, p.covers) {
 			key = strconv.AppendInt(append(key, 'p'), int64(i), 10)
 			covering = append(covering, p)
 		}
@@ -270,12 +287,13 @@ func (h *host) served(key []byte, r *rule, sections []*scope) (*served, error) {
 		s.manager = s.manager || section.manager
 	}
 	s.late = s.envIf[len(h.settings.envIf):]
+	s.auth = s.settings.basicAuth()
 	if r != nil && r.target != "!" {
 		ph, err := h.newHandler(r, s)
 		if err != nil {
 			return nil, err
 		}
-		s.handler = ph
+		s.handler = h.upgrading(ph, r, s)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

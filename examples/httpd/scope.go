@@ -74,10 +74,18 @@ type settings struct {
 	remoteHeader   string
 	trusted        []netip.Prefix // of RemoteIPHeader
 
+	plainFallback *bool          // ProxyWebsocketFallbackToProxyHttp
+	tunnelIdle    *time.Duration // ProxyWebsocketIdleTimeout
+
 	documentRoot string
 	passAuth     *bool     // CGIPassAuth
 	generic      *bool     // ProxyFCGIBackendType GENERIC
 	fcgiEnv      []fcgiVar // ProxyFCGISetEnvIf
+
+	auth                    authSettings
+	forward                 forwardSettings
+	ftpCharset              string // ProxyFtpDirCharset
+	ftpEscape, ftpWildcards *bool  // ProxyFtpEscapeWildcards, ProxyFtpListOnWildcard
 
 	growth                                        *int
 	balancerPersist, balancerInherit, proxyStatus *bool
@@ -100,9 +108,17 @@ func (s settings) merge(inner settings) settings {
 	over(&s.traceOff, inner.traceOff)
 	over(&s.expect, inner.expect)
 	over(&s.growth, inner.growth)
+	over(&s.plainFallback, inner.plainFallback)
+	over(&s.tunnelIdle, inner.tunnelIdle)
+	s.auth, s.forward = s.auth.merge(inner.auth), s.forward.merge(inner.forward)
 	over(&s.passAuth, inner.passAuth)
 	over(&s.generic, inner.generic)
 	s.fcgiEnv = behind(s.fcgiEnv, inner.fcgiEnv)
+	over(&s.ftpEscape, inner.ftpEscape)
+	over(&s.ftpWildcards, inner.ftpWildcards)
+	if inner.ftpCharset != "" {
+		s.ftpCharset = inner.ftpCharset
+	}
 	if inner.documentRoot != "" {
 		s.documentRoot = inner.documentRoot
 	}
@@ -149,8 +165,9 @@ type builder struct {
 	opt     options
 	main    *scope
 	vhosts  []*scope
-	rules   int               // how many ProxyPass there are
-	formats map[string]string // LogFormat nicknames
+	rules   int                        // how many ProxyPass there are
+	formats map[string]string          // LogFormat nicknames
+	users   map[string]*proxy.Htpasswd // by the name of the file
 	warn    func(err error)
 }
 
@@ -171,6 +188,9 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 		return nil, err
 	}
 	if err := b.checkClusters(); err != nil {
+		return nil, err
+	}
+	if err := b.checkForward(); err != nil {
 		return nil, err
 	}
 	if len(b.main.listen) == 0 {

@@ -18,25 +18,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
-
-// output is what the program has written so far.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
 
 // program is the command at work in this process.
 type program struct {
@@ -44,7 +28,7 @@ type program struct {
 	file    string
 	signals chan os.Signal
 	server  *server
-	stderr  *output
+	stderr  *programs.Output
 	done    chan int
 	stopped sync.Once
 }
@@ -53,7 +37,7 @@ type program struct {
 func start(t *testing.T, config string, backend http.Handler, args ...string) *program {
 	back := httptest.NewServer(backend)
 	t.Cleanup(back.Close)
-	p := &program{t: t, file: filepath.Join(t.TempDir(), "x.conf"), signals: make(chan os.Signal), stderr: &output{}, done: make(chan int, 1)}
+	p := &program{t: t, file: filepath.Join(t.TempDir(), "x.conf"), signals: make(chan os.Signal), stderr: &programs.Output{}, done: make(chan int, 1)}
 	p.write(config)
 	args = append([]string{"-f", p.file, "-listen", "80=127.0.0.1:0", "-listen", "81=127.0.0.1:0", "-resolve", "backend.test:80=" + back.Listener.Addr().String()}, args...)
 	started := make(chan *server, 1)
@@ -318,7 +302,7 @@ func TestCheckOnly(t *testing.T) {
 func TestDemonstration(t *testing.T) {
 	signals := make(chan os.Signal)
 	started, done := make(chan *server, 1), make(chan int, 1)
-	out := &output{}
+	out := &programs.Output{}
 	go func() { done <- run(nil, out, io.Discard, signals, func(s *server) { started <- s }) }()
 	p := &program{t: t, server: <-started}
 	_, text := p.get("80", "demo/")

@@ -29,6 +29,7 @@ type options struct {
 	noKeepAlive bool
 	runtimeDir  string // DefaultRuntimeDir
 	maxChecks   int    // health checks at a time, of each balancer
+	noPrivate   bool   // -no-private
 }
 
 // stateDir is where what outlives a restart is kept.
@@ -61,6 +62,7 @@ var modules = map[string]bool{
 	"proxy_balancer": true, "proxy_hcheck": true, "lbmethod_byrequests": true, "lbmethod_bytraffic": true, "lbmethod_bybusyness": true, "lbmethod_heartbeat": true, "slotmem_shm": true, "watchdog": true,
 	"core": true, "so": true, "proxy": true, "proxy_http": true, "authz_core": true, "authz_host": true, "log_config": true, "status": true,
 	"headers": true, "setenvif": true, "env": true, "remoteip": true, "version": true, "proxy_wstunnel": true, "unixd": true, "mpm_event": true, "proxy_ajp": true,
+	"proxy_connect": true, "proxy_ftp": true, "auth_basic": true, "authn_core": true, "authn_file": true, "authz_user": true,
 }
 
 // version is that of the httpd whose configurations are read.

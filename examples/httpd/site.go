@@ -40,6 +40,9 @@ type host struct {
 	direct    []*link          // of rules that lead to no balancer
 	pools     map[string]*pool // its balancers, and those it inherits
 	manager   *balancer.Manager
+	forward   *proxy.Forward // nil without ProxyRequests On
+	blocked   *proxy.Destinations
+	ports     []string // that are listened on
 	tunnels   *proxy.Tunnels
 	name      string // ServerName
 	base      *served
@@ -93,6 +96,10 @@ func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 		return nil, err
 	}
 	h.manager = h.newManager()
+	h.ports = st.ports()
+	if err := h.startForward(st.opt); err != nil {
+		return nil, err
+	}
 	for _, r := range h.allRules() {
 		h.mapped = h.mapped || r.params.mapped
 		if r.target == "!" {
@@ -210,6 +217,7 @@ func (st *site) close() {
 			for _, t := range h.direct {
 				t.close()
 			}
+			h.closeForward()
 		}
 		for _, p := range st.pools {
 			_ = p.Close()

@@ -41,6 +41,10 @@ func (h *host) newTransport(r memberTarget, opt options) (*link, error) {
 	if i := strings.IndexAny(rest, "/?$"); i >= 0 {
 		rest = rest[:i]
 	}
+	user := ""
+	if isFTP(r.text) {
+		user, rest = cutUser(rest)
+	}
 	b := &backend.Backend{
 		URL: &url.URL{Scheme: strings.ToLower(scheme), Host: rest}, Socket: socket, Logger: h.logger, SourceAddr: opt.source,
 		Timeout: said(h.settings.proxyTimeout, said(h.settings.timeout, backend.DefaultTimeout)),
@@ -65,12 +69,16 @@ func (h *host) newTransport(r memberTarget, opt options) (*link, error) {
 			return nil, fmt.Errorf("%s needs SSLProxyEngine On", r.whole)
 		}
 		b.TLS = secure.config(b.URL.Hostname())
+	case "ftps", "ftpes":
+		b.TLS = secure.config(b.URL.Hostname())
 	}
 	switch b.URL.Scheme {
 	case "fcgi":
 		return h.newFCGI(t), nil
 	case "ajp":
 		return h.newAJP(t, r), nil
+	case "ftp", "ftps", "ftpes":
+		return h.newFTP(b, user, opt)
 	}
 	return &link{t, b, t.CloseIdleConnections}, nil
 }
@@ -94,10 +102,13 @@ func (r *rule) newHandler() (*proxy.Handler, error) {
 	}
 	u, err := url.Parse(r.text)
 	if err != nil {
+		if isFTP(r.text) {
+			return nil, errFTPTarget // err has the text, and that a password
+		}
 		return nil, err
 	}
 	if u.Host == "" {
-		return nil, fmt.Errorf("%q names no host", r.target)
+		return nil, fmt.Errorf("%q names no host", withoutPassword(r.target))
 	}
 	return &proxy.Handler{Prefix: r.path, Target: u}, nil
 }
@@ -173,8 +184,3 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 // unusedBackend takes parameters that concern a handler's backend, where only
 // those of the handler are wanted.
 func unusedBackend() *backend.Backend { return &backend.Backend{} }
-
-func isWebSocket(text string) bool {
-	text = strings.ToLower(text)
-	return strings.HasPrefix(text, "ws://") || strings.HasPrefix(text, "wss://")
-}

@@ -12,15 +12,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/examples/internal/tomcat"
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // TestServe has two Tomcats, of which the one with the session is killed.
 func TestServe(t *testing.T) {
 	const session = "/examples/servlets/servlet/SessionExample"
-	nodes := map[string]*tomcat.Tomcat{
-		"node1": tomcat.Start(t, tomcat.Options{Route: "node1", Secret: "s3cret"}),
-		"node2": tomcat.Start(t, tomcat.Options{Route: "node2", Secret: "s3cret"}),
+	nodes := map[string]*programs.Program{
+		"node1": programs.Tomcat(t, programs.TomcatOptions{Route: "node1", Secret: "s3cret"}),
+		"node2": programs.Tomcat(t, programs.TomcatOptions{Route: "node2", Secret: "s3cret"}),
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

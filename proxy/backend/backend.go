@@ -256,8 +256,10 @@ func DefaultPort(scheme string) string {
 		return "80"
 	case "https", "wss", "h2":
 		return "443"
-	case "ftp":
+	case "ftp", "ftpes":
 		return "21"
+	case "ftps":
+		return "990"
 	case "fcgi":
 		return "8000"
 	case "ajp":

@@ -27,6 +27,7 @@ type Conn struct {
 	wire     net.Conn // below TLS
 	peek     *peeker  // nil where the socket cannot be looked at
 	client   netip.AddrPort
+	owner    string     // whom alone it serves; empty for Get
 	ip       netip.Addr // of the backend, for AddressTTL
 	deadline time.Duration
 	since    time.Duration // when it became idle

@@ -46,6 +46,7 @@ type line struct {
 type waiter struct {
 	handed     chan *Conn // of capacity 1
 	client     netip.AddrPort
+	owner      string
 	fresh      bool
 	prev, next *waiter
 	queued     bool
@@ -89,13 +90,43 @@ func (l *line) pop() *waiter {
 // MaxConns it waits in line for AcquireTimeout and as long as ctx allows. It
 // fails with [ErrBusy], [ErrUnusable], [ErrClosed], the context's error, or a
 // [*DialError]; a failed dial puts the backend into the error state.
-func (b *Backend) Get(ctx context.Context) (*Conn, error) { return b.get(ctx, false) }
+func (b *Backend) Get(ctx context.Context) (*Conn, error) { return b.get(ctx, "", reuse) }
+
+// GetTurn is Get for those who begin with [Conn.Turn] and then, if it has sent
+// nothing, go on with GetFresh. Turn looks at the connection itself, so one that
+// was in use a moment ago is not looked at before.
+func (b *Backend) GetTurn(ctx context.Context) (*Conn, error) { return b.get(ctx, "", reuseUnseen) }
 
 // GetFresh is Get without the idle connections: for a second try after a
 // reused connection turned out to be closed.
-func (b *Backend) GetFresh(ctx context.Context) (*Conn, error) { return b.get(ctx, true) }
+func (b *Backend) GetFresh(ctx context.Context) (*Conn, error) { return b.get(ctx, "", dialAnew) }
 
-func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
+// GetFor is Get for protocols in which somebody logs in on a connection: those
+// that were opened for one owner never serve another. At MaxConns idle ones of
+// others make room, and so do the longest idle at MaxIdle. MinIdle opens
+// connections for nobody, which serve Get alone.
+func (b *Backend) GetFor(ctx context.Context, owner string) (*Conn, error) {
+	return b.get(ctx, owner, reuse)
+}
+
+// GetFreshFor is GetFor without the idle connections, as GetFresh is.
+func (b *Backend) GetFreshFor(ctx context.Context, owner string) (*Conn, error) {
+	return b.get(ctx, owner, dialAnew)
+}
+
+// choice says which connections will do.
+type choice int
+
+const (
+	reuse       choice = iota // an idle one that is open, or a new one
+	reuseUnseen               // the same, but one that was just used may be closed
+	dialAnew                  // a new one
+)
+
+// justUsed is how long ago a connection was used whose state is left to Turn.
+const justUsed = time.Second
+
+func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, error) {
 	if err := b.setup(); err != nil {
 		return nil, err
 	}
@@ -114,9 +145,14 @@ func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
 	}
 	// A trial opens a connection of its own: that an old one is still open says
 	// little, and that it is not, nothing.
-	c, err := b.acquire(ctx, client.Source, fresh || trial)
+	if trial {
+		which = dialAnew
+	}
+	c, err := b.acquire(ctx, client.Source, owner, which)
 	if c == nil && err == nil {
-		c, err = b.open(ctx, client)
+		if c, err = b.open(ctx, client); err == nil {
+			c.owner = owner
+		}
 	}
 	if err != nil {
 		if trial {
@@ -138,7 +174,7 @@ func (b *Backend) get(ctx context.Context, fresh bool) (*Conn, error) {
 }
 
 // acquire returns an idle connection, or nil for the permission to dial.
-func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool) (*Conn, error) {
+func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, owner string, which choice) (*Conn, error) {
 	p := &b.pool
 	for {
 		p.mu.Lock()
@@ -147,14 +183,14 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool
 			return nil, ErrClosed
 		}
 		var c *Conn
-		if !fresh {
-			c = p.take(client, b.ProxyProtocol != 0)
+		if which != dialAnew {
+			c = p.take(client, owner, b.ProxyProtocol != 0)
 		}
 		if c == nil {
 			break
 		}
 		p.mu.Unlock()
-		if b.fit(c) {
+		if b.fit(c, which == reuseUnseen) {
 			b.counters.reused.Add(1)
 			b.tend()
 			return c, nil
@@ -174,7 +210,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, fresh bool
 		_ = c.Conn.Close()
 		return nil, nil
 	}
-	w := &waiter{handed: make(chan *Conn, 1), client: client, fresh: fresh}
+	w := &waiter{handed: make(chan *Conn, 1), client: client, owner: owner, fresh: which == dialAnew}
 	p.line.push(w)
 	p.mu.Unlock()
 	b.note(ctx, slog.LevelDebug, "backend: waiting for a connection", nil)
@@ -228,7 +264,7 @@ func (b *Backend) wait(ctx context.Context, w *waiter) (*Conn, error) {
 // accept turns a connection that was handed over and has since been closed
 // into the permission to dial.
 func (b *Backend) accept(c *Conn) (*Conn, error) {
-	if c != nil && !b.fit(c) {
+	if c != nil && !b.fit(c, false) {
 		_ = c.Conn.Close()
 		c = nil
 	}
@@ -238,12 +274,14 @@ func (b *Backend) accept(c *Conn) (*Conn, error) {
 	return c, nil
 }
 
-// fit reports whether an idle connection may still be used.
-func (b *Backend) fit(c *Conn) bool {
-	if limit := b.idleLimit(c); limit > 0 && time.Since(b.epoch)-c.since >= limit {
+// fit reports whether an idle connection may still be used. Whether one that
+// turns and was just used is open, Turn will tell.
+func (b *Backend) fit(c *Conn, turns bool) bool {
+	idle := time.Since(b.epoch) - c.since
+	if limit := b.idleLimit(c); limit > 0 && idle >= limit {
 		return false
 	}
-	return !b.resolved.gone(c) && c.alive()
+	return !b.resolved.gone(c) && (turns && idle < justUsed && c.looks() || c.alive())
 }
 
 // idleLimit is how long c may be idle; 0 means for ever.
@@ -273,13 +311,11 @@ func (b *Backend) open(ctx context.Context, client Client) (*Conn, error) {
 	return nil, err
 }
 
-// take returns the idle connection used last that serves this client.
-func (p *pool) take(client netip.AddrPort, bound bool) *Conn {
+// take returns the idle connection used last that serves this client and owner.
+func (p *pool) take(client netip.AddrPort, owner string, bound bool) *Conn {
 	i := len(p.idle) - 1
-	if bound {
-		for i >= 0 && p.idle[i].client != client {
-			i--
-		}
+	for i >= 0 && (p.idle[i].owner != owner || bound && p.idle[i].client != client) {
+		i--
 	}
 	if i < 0 {
 		return nil
@@ -303,7 +339,7 @@ func (p *pool) put(b *Backend, c *Conn) {
 	p.mu.Lock()
 	if w := p.line.pop(); w != nil {
 		p.mu.Unlock()
-		if w.fresh || b.ProxyProtocol != 0 && w.client != c.client {
+		if w.fresh || w.owner != c.owner || b.ProxyProtocol != 0 && w.client != c.client {
 			_ = c.Conn.Close()
 			c = nil
 		}
@@ -312,6 +348,13 @@ func (p *pool) put(b *Backend, c *Conn) {
 	}
 	if p.closed || p.retired || len(p.idle) >= or(b.MaxIdle, DefaultMaxIdle) {
 		p.open--
+		if c.owner != "" && !p.closed && !p.retired && len(p.idle) > 0 {
+			// Or those who came once would keep all who come often waiting.
+			oldest := p.idle[0]
+			p.remove(0)
+			p.idle = append(p.idle, c)
+			c = oldest
+		}
 		p.mu.Unlock()
 		_ = c.Conn.Close()
 		return
@@ -397,7 +440,7 @@ func (p *pool) sweep(b *Backend) {
 	next := maxSweep
 	now := time.Since(b.epoch)
 	for _, c := range p.idle {
-		if !b.fit(c) {
+		if !b.fit(c, false) {
 			dead = append(dead, c)
 			continue
 		}

@@ -82,7 +82,7 @@ func TestProxyProtocolKeysThePool(t *testing.T) {
 	require.Equal(t, Client{Source: netip.MustParseAddrPort("192.0.2.1:5")}, ClientFrom("[::ffff:192.0.2.1]:5", nil))
 	other := ClientFrom("192.0.2.2:1", nil)
 	b.pool.mu.Lock()
-	require.Nil(t, b.pool.take(other.Source, true), "another client's connection")
+	require.Nil(t, b.pool.take(other.Source, "", true), "another client's connection")
 	b.pool.mu.Unlock()
 	require.True(t, IsClientKey(clientKey{}))
 	require.False(t, IsClientKey("x"))

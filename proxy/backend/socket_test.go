@@ -29,6 +29,8 @@ func TestParse(t *testing.T) {
 		"fcgi://h":                    {"tcp", "h:8000", "fcgi://h"},
 		"ajp://h":                     {"tcp", "h:8009", "ajp://h"},
 		"ftp://u:p@h":                 {"tcp", "h:21", "ftp://h"},
+		"ftps://h":                    {"tcp", "h:990", "ftps://h"},
+		"ftpes://h":                   {"tcp", "h:21", "ftpes://h"},
 		"scgi://h":                    {"tcp", "h:4000", "scgi://h"},
 		"http://[::1]":                {"tcp", "[::1]:80", "http://[::1]"},
 		"unix:/run/s.sock|http://a/x": {"unix", "/run/s.sock", "unix:/run/s.sock|http://a"},

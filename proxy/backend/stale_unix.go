@@ -28,6 +28,7 @@ type peeker struct {
 	out      []byte                // what it writes
 	written  int                   // -1 before the write
 	writeErr error
+	strict   bool // it writes only if nothing is to be read
 }
 
 // newPeeker returns nil if nc has no socket.

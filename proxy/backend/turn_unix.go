@@ -2,18 +2,30 @@
 
 package backend
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
+
+// errUnasked is why a connection on which the backend has spoken unasked is not
+// used again.
+var errUnasked = errors.New("backend spoke without being asked")
+
+// looks reports whether Turn looks at the connection before it writes.
+func (c *Conn) looks() bool { return c.peek != nil && c.wire == c.Conn }
 
 // Turn writes p and waits until there is something to read, or the backend has
 // closed: one wait where a write and a read would first try to read in vain.
-// It is for protocols in which the backend speaks only when spoken to. The
-// error is of the write if n < len(p), else of the wait.
+// It is for protocols in which the backend speaks only when spoken to: nothing
+// is written on a connection that the backend has closed, or that was used before
+// and has bytes waiting. The error is of the write if n < len(p), else of the
+// wait.
 func (c *Conn) Turn(p []byte) (n int, err error) {
-	if c.peek == nil || c.wire != c.Conn {
+	if !c.looks() {
 		return c.Write(p)
 	}
 	k := c.peek
-	k.out, k.written, k.writeErr = p, -1, nil
+	k.out, k.written, k.writeErr, k.strict = p, -1, nil, c.used
 	err = k.raw.Read(k.turn)
 	k.out = nil
 	n = max(k.written, 0)
@@ -38,8 +50,12 @@ func (k *peeker) turnStep(fd uintptr) bool {
 		return true
 	}
 	k.look1(fd)
-	if k.result == peekClosed {
+	switch {
+	case k.result == peekClosed:
 		k.written, k.writeErr = 0, syscall.EPIPE
+		return true
+	case k.result == peekData && k.strict:
+		k.written, k.writeErr = 0, errUnasked
 		return true
 	}
 	for {

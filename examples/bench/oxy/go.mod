@@ -7,6 +7,8 @@ require (
 	github.com/stretchr/testify v1.12.1
 )
 
+require golang.org/x/crypto v0.55.0 // indirect
+
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.1.2 // indirect
 	github.com/segmentio/fasthash v1.0.3 // indirect

@@ -67,6 +67,15 @@ func (b *Browser) Eventually(expression string) {
 	}, 20*time.Second, 20*time.Millisecond, expression)
 }
 
+// Downloads says in which folder the files are put that are downloaded from now
+// on.
+func (b *Browser) Downloads(folder string) {
+	b.t.Helper()
+	b.command("POST", b.session+"/goog/cdp/execute", map[string]any{
+		"cmd": "Browser.setDownloadBehavior", "params": map[string]any{"behavior": "allow", "downloadPath": folder},
+	}, nil)
+}
+
 // Screenshot writes a PNG of the window.
 func (b *Browser) Screenshot(file string) {
 	b.t.Helper()

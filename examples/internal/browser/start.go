@@ -1,15 +1,14 @@
 package browser
 
 import (
-	"bufio"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"regexp"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // Browser is a running Chromium with one window. It belongs to its test; its
@@ -26,40 +25,22 @@ var arguments = []string{
 	"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 }
 
-var startedOn = regexp.MustCompile(`started successfully on port (\d+)`)
-
 // Start starts a browser that ends with the test. More arguments for Chromium,
 // such as "--proxy-server=…", may follow.
 func Start(t *testing.T, more ...string) *Browser {
 	t.Helper()
-	driver := program(t, "chromedriver", "chromium-driver")
-	binary := program(t, "chromium", "chromium")
-	cmd := exec.Command(driver, "--port=0")
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+	driver := programs.Find(t, "chromium-driver", "chromedriver")
+	binary := programs.Find(t, "chromium", "chromium")
+	home := t.TempDir()
+	p := programs.Serve(t, func(addr string) *exec.Cmd {
+		_, port, _ := net.SplitHostPort(addr)
+		cmd := exec.Command(driver, "--port="+port)
+		cmd.Env = append(os.Environ(), "HOME="+home)
+		return cmd
 	})
-	port := make(chan string, 1)
-	go func() {
-		for s := bufio.NewScanner(out); s.Scan(); {
-			if m := startedOn.FindStringSubmatch(s.Text()); m != nil {
-				port <- m[1]
-			}
-		}
-	}()
+	base := "http://" + p.Addr
 	b := &Browser{t: t, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{}}}
 	t.Cleanup(b.client.CloseIdleConnections)
-	base := ""
-	select {
-	case p := <-port:
-		base = "http://127.0.0.1:" + p
-	case <-time.After(30 * time.Second):
-		require.Fail(t, "chromedriver did not start")
-	}
 	var session struct {
 		SessionID string `json:"sessionId"`
 	}
@@ -70,18 +51,4 @@ func Start(t *testing.T, more ...string) *Browser {
 	b.session = base + "/session/" + session.SessionID
 	t.Cleanup(func() { b.command("DELETE", b.session, nil, nil) })
 	return b
-}
-
-// program finds a program, or skips or fails the test.
-func program(t *testing.T, name, pkg string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("MODPROXY_INTEROP") == "require" {
-		t.Fatalf("%s is not installed (Debian package %s)", name, pkg)
-	}
-	t.Skipf("%s is not installed (Debian package %s)", name, pkg)
-	return ""
 }

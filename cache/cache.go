@@ -1,0 +1,308 @@
+package cache
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// Cache is a shared cache. Set the fields before the first request and leave
+// them alone afterwards; each is optional. The zero value is a cache of 64 MiB
+// in memory that keeps RFC 9111 to the letter; each departure from it is a
+// field, named as in Apache.
+//
+// One Cache may be put around several handlers, and several Caches may use one
+// Store, if they have the same rules.
+type Cache struct {
+	// Store keeps the responses. If nil, a [Memory] of the cache's own.
+	// Apache: CacheEnable disk, CacheEnable socache.
+	Store Store
+
+	// Bypass reports whether a request passes the cache by: it is neither
+	// answered from it nor is its answer stored. A request that changes things
+	// still invalidates. If nil, none does. Apache: CacheDisable, no-cache in
+	// the environment.
+	Bypass func(*http.Request) bool
+
+	// Key returns the cache key of a request, in place of its URI. What the
+	// answer depends on must be in the key, in Vary, or be the same for all:
+	// else one user gets what was meant for another. If nil, the scheme, the
+	// host in lower case without a default port, and path and query byte for
+	// byte.
+	Key func(*http.Request) string
+
+	// KeyBaseURL takes the place of scheme and host in keys, for a site that
+	// has several names. Apache: CacheKeyBaseURL.
+	KeyBaseURL *url.URL
+
+	// IgnoreQueryString leaves the query out of keys: all queries of a path
+	// share one answer. Apache: CacheIgnoreQueryString.
+	IgnoreQueryString bool
+
+	// IgnoreURLSessionIdentifiers are names whose parameters are left out of
+	// keys: ";name=…" at the end of the path, "name=…" in the query. Apache:
+	// CacheIgnoreURLSessionIdentifiers.
+	IgnoreURLSessionIdentifiers []string
+
+	// MaxFileSize is the largest body that is stored, in bytes; of one whose
+	// length is not known, storing is given up when it gets there. Zero leaves
+	// it to the Store. Apache: CacheMaxFileSize, there 1000000 by default.
+	MaxFileSize int64
+
+	// MinFileSize is the smallest body that is stored, in bytes. Apache:
+	// CacheMinFileSize, there 1 by default.
+	MinFileSize int64
+
+	// MaxVariants is how many responses that Vary tells apart are kept under
+	// one key; the oldest gives way. Zero means 64.
+	MaxVariants int
+
+	// DefaultExpire is the lifetime of responses that tell none and have no
+	// Last-Modified to guess by. Zero: they are validated each time. Apache:
+	// CacheDefaultExpire, there 3600 s by default.
+	DefaultExpire time.Duration
+
+	// MinExpire is the least lifetime of responses that do not tell theirs.
+	// Apache: CacheMinExpire.
+	MinExpire time.Duration
+
+	// MaxExpire is the largest lifetime. Zero sets no limit. Apache:
+	// CacheMaxExpire, there 86400 s by default.
+	MaxExpire time.Duration
+
+	// LastModifiedFactor is the share of the time since Last-Modified that a
+	// response without a lifetime of its own is taken to be fresh for. Zero
+	// means 0.1; negative switches guessing off. Apache:
+	// CacheLastModifiedFactor.
+	LastModifiedFactor float64
+
+	// HeuristicMax limits what LastModifiedFactor gives. Zero means 24 hours.
+	HeuristicMax time.Duration
+
+	// StatusTTL is the lifetime of answers with some status that tell none,
+	// also of such as are not cacheable by default: negative caching.
+	StatusTTL map[int]time.Duration
+
+	// TTL, if not nil, is asked for the lifetime of each answer that may be
+	// stored; what it returns with true takes the place of the answer's own.
+	TTL func(r *http.Request, status int, h http.Header) (time.Duration, bool)
+
+	// StaleWhileRevalidate and StaleIfError are windows for responses that do
+	// not tell theirs: RFC 5861. Zero adds none.
+	StaleWhileRevalidate, StaleIfError time.Duration
+
+	// StaleBeyondSMaxAge lets the windows that a response tells count beside
+	// s-maxage, as many of those who send both mean it, although s-maxage
+	// forbids stale answers: RFC 9111 section 5.2.2.10.
+	StaleBeyondSMaxAge bool
+
+	// NoStaleOnError passes a server error on although something stale is
+	// stored that nothing forbids to be sent. The windows of stale-if-error
+	// count nevertheless. Apache: CacheStaleOnError off.
+	NoStaleOnError bool
+
+	// IgnoreCacheControl takes no notice of no-cache and no-store, in
+	// Cache-Control and Pragma of requests. Apache: CacheIgnoreCacheControl.
+	IgnoreCacheControl bool
+
+	// IgnoreNoLastMod stores responses that have neither lifetime nor
+	// validator; DefaultExpire then applies. Apache: CacheIgnoreNoLastMod.
+	IgnoreNoLastMod bool
+
+	// IgnoreHeaders are fields that are not stored. Apache: CacheIgnoreHeaders.
+	IgnoreHeaders []string
+
+	// StoreNoStore stores in spite of no-store in the response. Apache:
+	// CacheStoreNoStore.
+	StoreNoStore bool
+
+	// StorePrivate stores in spite of private: one user may get what was meant
+	// for another. Apache: CacheStorePrivate.
+	StorePrivate bool
+
+	// StoreExpired stores what is stale at once and cannot be validated.
+	// Apache: CacheStoreExpired.
+	StoreExpired bool
+
+	// StoreSetCookie stores responses that set cookies even where neither
+	// public nor s-maxage says that they are for all.
+	StoreSetCookie bool
+
+	// QueryNeedsExpiry stores a response to a URL with a query only if it tells
+	// its lifetime, as Apache always does.
+	QueryNeedsExpiry bool
+
+	// TargetedFields are the fields that count before Cache-Control, the most
+	// wanted first: RFC 9213. If nil, CDN-Cache-Control; an empty list means
+	// none.
+	TargetedFields []string
+
+	// NormalizeEncoding are content codings, the most wanted first, by which
+	// variants of Vary: Accept-Encoding are told apart: clients that take the
+	// same first one of them share an answer. Empty compares the field's
+	// words.
+	NormalizeEncoding []string
+
+	// Collapse is what requests do that want the same as one that is under way.
+	// Zero means [CollapseStream]: they share its answer if it turns out that
+	// they may.
+	Collapse Collapse
+
+	// LockMaxAge is how long a request that is under way keeps others waiting
+	// for its head under CollapseStream, and away from the origin under
+	// CollapseLock. Zero means 5 s for CollapseLock and no limit for
+	// CollapseStream. Apache: CacheLockMaxAge.
+	LockMaxAge time.Duration
+
+	// LockPath is a directory for lock files, by which processes that share a
+	// disk store keep away from the origin under CollapseLock. Empty means that
+	// locks are this process's own. Apache: CacheLockPath.
+	LockPath string
+
+	// Linger is how long a fetch whose clients have all left goes on, so that
+	// its answer can be stored. Zero means a minute; negative ends it at once.
+	Linger time.Duration
+
+	// BackgroundContext makes the context of a validation in the background
+	// from that of the request which caused it, before that is answered. If
+	// nil, it is the request's without its end. It is for values that must not
+	// be used by two at once.
+	BackgroundContext func(context.Context) context.Context
+
+	// ReadSize and ReadTime hold the body of an answer that is being fetched
+	// back until that many bytes are there, or that time has passed. Zero sends
+	// what is there. Apache: CacheReadSize, CacheReadTime.
+	ReadSize int64
+	ReadTime time.Duration
+
+	// ServerName is the name of this server in X-Cache and X-Cache-Detail.
+	// Empty means the request's Host. Apache: ServerName.
+	ServerName string
+
+	// Header adds X-Cache to answers: HIT, REVALIDATE, MISS or INVALIDATE.
+	// HeaderFunc, if not nil, decides in its place for each request. Apache:
+	// CacheHeader.
+	Header     bool
+	HeaderFunc func(*http.Request) bool
+
+	// DetailHeader adds X-Cache-Detail: the reason in words. DetailHeaderFunc
+	// decides in its place. Apache: CacheDetailHeader.
+	DetailHeader     bool
+	DetailHeaderFunc func(*http.Request) bool
+
+	// CacheStatus is the name of this cache in the field Cache-Status, RFC
+	// 9211. Empty sends none.
+	CacheStatus string
+
+	// OnResult, if not nil, is told what the cache did with each request when
+	// it is about to be answered. It must not keep the Result.
+	OnResult func(*http.Request, *Result)
+
+	// Logger gets failures of the Store, one line until it works again, at
+	// level Error. If nil, nothing is logged.
+	Logger *slog.Logger
+
+	once     sync.Once
+	closing  context.Context // ends what runs in the background
+	close    context.CancelFunc
+	tasks    sync.WaitGroup // what runs in the background
+	policy   policy
+	store    Store
+	flights  flightTable
+	alone    loners
+	locks    locks
+	counters counters
+	health   storeHealth
+}
+
+// Collapse is what becomes of requests for the same while one is under way.
+type Collapse uint8
+
+const (
+	// CollapseStream lets them wait for the head of its answer. If that may be
+	// stored and used for them, they read the body while it comes in; else each
+	// goes to the origin by itself.
+	CollapseStream Collapse = iota
+
+	// CollapseLock is Apache's CacheLock: while one request fetches, the others
+	// get what is stored, stale as it is, or else go to the origin too, and
+	// only the first one's answer is stored.
+	CollapseLock
+
+	// CollapseOff sends every request to the origin that cannot be answered.
+	CollapseOff
+)
+
+// setup brings the fields into the form in which they are used.
+func (c *Cache) setup() {
+	c.once.Do(func() {
+		c.closing, c.close = context.WithCancel(context.Background())
+		targets := c.TargetedFields
+		if targets == nil {
+			targets = []string{"CDN-Cache-Control"}
+		}
+		c.policy = policy{
+			storeNoStore:         c.StoreNoStore,
+			storePrivate:         c.StorePrivate,
+			storeExpired:         c.StoreExpired,
+			storeSetCookie:       c.StoreSetCookie,
+			ignoreNoLastMod:      c.IgnoreNoLastMod,
+			ignoreCacheControl:   c.IgnoreCacheControl,
+			queryNeedsExpiry:     c.QueryNeedsExpiry,
+			staleOnError:         !c.NoStaleOnError,
+			staleBeyondSMaxAge:   c.StaleBeyondSMaxAge,
+			defaultExpire:        c.DefaultExpire,
+			minExpire:            c.MinExpire,
+			maxExpire:            c.MaxExpire,
+			lastModifiedFactor:   c.LastModifiedFactor,
+			heuristicMax:         c.HeuristicMax,
+			staleWhileRevalidate: c.StaleWhileRevalidate,
+			staleIfError:         c.StaleIfError,
+			targets:              canonical(targets),
+			ignoreHeaders:        canonical(c.IgnoreHeaders),
+			normalizeEncoding:    c.NormalizeEncoding,
+		}
+		if c.store = c.Store; c.store == nil {
+			c.store = &Memory{}
+		}
+	})
+}
+
+func canonical(names []string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = textproto.CanonicalMIMEHeaderKey(name)
+	}
+	return out
+}
+
+// Wrap puts the cache around next. Before authentication it is what Apache
+// calls a quick handler: it answers without asking whether the client may have
+// that. Behind it, only those get an answer who would get one from next. Apache:
+// CacheQuickHandler.
+func (c *Cache) Wrap(next http.Handler) http.Handler {
+	c.setup()
+	return &handler{c, next}
+}
+
+// Transport puts the cache around next: answers to GET come from the cache
+// where they may. If next is nil, http.DefaultTransport.
+func (c *Cache) Transport(next http.RoundTripper) http.RoundTripper {
+	c.setup()
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	return &transport{c, next}
+}
+
+// Close ends validation in the background and waits for it. The cache answers
+// on, but begins none any more. It does not close the Store.
+func (c *Cache) Close() {
+	c.setup()
+	c.close()
+	c.tasks.Wait()
+}

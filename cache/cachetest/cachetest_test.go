@@ -1,0 +1,72 @@
+package cachetest_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/modproxy/modproxy/cache"
+	"github.com/modproxy/modproxy/cache/cachetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rounds spares time in -short.
+func rounds() int {
+	if testing.Short() {
+		return 50
+	}
+	return 300
+}
+
+func TestMemory(t *testing.T) {
+	require.NoError(t, cachetest.TestStore(func() (cache.Store, error) {
+		return &cache.Memory{MaxBytes: 256 << 20}, nil
+	}, cachetest.Claims{Rounds: 3 * rounds()}))
+}
+
+func TestTiered(t *testing.T) {
+	for name, make := range map[string]func() *cache.Tiered{
+		"memory before memory": func() *cache.Tiered {
+			return &cache.Tiered{Front: &cache.Memory{MaxBytes: 64 << 20}, Back: &cache.Memory{MaxBytes: 256 << 20}}
+		},
+		"a small front": func() *cache.Tiered {
+			return &cache.Tiered{Front: &cache.Memory{MaxBytes: 64 << 10}, Back: &cache.Memory{MaxBytes: 256 << 20}, MaxFront: 8 << 10}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, cachetest.TestStore(func() (cache.Store, error) { return make(), nil }, cachetest.Claims{Rounds: rounds()}))
+		})
+	}
+}
+
+func TestDisk(t *testing.T) {
+	for name, settings := range map[string]*cache.Disk{
+		"defaults":        {},
+		"nothing hot":     {OpenFiles: -1, MetadataBytes: -1},
+		"one directory":   {DirLevels: -1},
+		"many levels":     {DirLevels: 6, DirLength: 3},
+		"written through": {Sync: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := rounds()
+			if name != "defaults" {
+				n /= 5
+			}
+			open := func(root string) *cache.Disk {
+				return &cache.Disk{
+					Root: root, OpenFiles: settings.OpenFiles, MetadataBytes: settings.MetadataBytes,
+					DirLevels: settings.DirLevels, DirLength: settings.DirLength, Sync: settings.Sync,
+				}
+			}
+			require.NoError(t, cachetest.TestStore(func() (cache.Store, error) {
+				return open(t.TempDir()), nil
+			}, cachetest.Claims{
+				Rounds: n,
+				Reopen: func(s cache.Store) (cache.Store, error) { return open(s.(*cache.Disk).Root), nil },
+			}))
+		})
+	}
+}

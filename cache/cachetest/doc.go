@@ -1,0 +1,10 @@
+// Package cachetest checks that a cache.Store keeps the promises of the
+// interface, as testing/fstest does for file systems. A test of a store is one
+// call:
+//
+//	err := cachetest.TestStore(func() (cache.Store, error) { return &Mine{}, nil }, cachetest.Claims{})
+//	if err != nil { t.Fatal(err) }
+//
+// The store must have room for 64 MiB, else it may rightly forget what the
+// checks look for.
+package cachetest

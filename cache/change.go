@@ -1,0 +1,78 @@
+package cache
+
+import (
+	"context"
+	"net/http"
+)
+
+// change passes on a request that changes things, and makes what is stored for
+// its URI unusable if it succeeds: RFC 9111 section 4.4.
+func (h *handler) change(w http.ResponseWriter, r *http.Request) {
+	c := h.c
+	v := &visit{c: c, r: r, key: c.keyOf(r)}
+	v.result.Outcome, v.result.forwarded = OutcomeBypass, fwdMethod
+	v.result.Reason = "the method is not one that is cached"
+	c.counters.bypassed.Add(1)
+	h.observe(w, r, func(status int, header http.Header) {
+		v.invalidateAfter(status, header, c.keyOf)
+		v.mark(header, nil)
+	})
+}
+
+// invalidateAfter does what an answer to an unsafe method asks for. keyOf is how
+// the keys of requests are made.
+func (v *visit) invalidateAfter(status int, header http.Header, keyOf func(*http.Request) string) {
+	c, r := v.c, v.r
+	v.result.forwardedStatus = status
+	if !invalidates(r.Method, status) {
+		return
+	}
+	ctx := context.WithoutCancel(r.Context())
+	n := c.invalidate(ctx, v.key)
+	for _, u := range alsoInvalidated(c.targetOf(r), header) {
+		// It is of the same origin: the key is that of a request like this one.
+		other, path := *r, *r.URL
+		path.Path, path.RawPath, path.RawQuery, path.ForceQuery = u.Path, u.RawPath, u.RawQuery, u.ForceQuery
+		other.Method, other.URL = http.MethodGet, &path
+		n += c.invalidate(ctx, keyOf(&other))
+	}
+	if n > 0 {
+		v.result.Outcome, v.result.Reason = OutcomeInvalidated, "changed by this request"
+	}
+}
+
+// invalidate makes what is stored under a key unusable without validation, and
+// returns how much that is.
+func (c *Cache) invalidate(ctx context.Context, key string) (n int) {
+	c.flights.groundKey(key)
+	c.alone.drop(key)
+	entries, err := c.store.Get(ctx, key)
+	if err != nil {
+		c.storeFailed(ctx, "get", err)
+	}
+	for _, e := range entries {
+		if c.soften(ctx, e) {
+			n++
+		}
+	}
+	c.counters.invalidated.Add(int64(n))
+	return n
+}
+
+// soften marks a stored response as unusable without validation. If that fails
+// it is taken out.
+func (c *Cache) soften(ctx context.Context, e Entry) bool {
+	m := e.Meta()
+	if m.Invalid {
+		return false
+	}
+	m = m.Clone()
+	m.Invalid = true
+	if err := c.store.Update(ctx, e, m); err != nil {
+		c.storeFailed(ctx, "update", err)
+		if err := c.store.Remove(ctx, e); err != nil {
+			c.storeFailed(ctx, "remove", err)
+		}
+	}
+	return true
+}

@@ -1,0 +1,90 @@
+package cache
+
+import (
+	"context"
+	"io"
+	"net/http"
+)
+
+// commitPart stores a part of a body: alone, or joined with the parts of the
+// same representation that are stored: RFC 9111 section 3.4.
+func (f *flight) commitPart(ctx context.Context, m *Meta) error {
+	c, s := f.c, f.body
+	part := m.Parts[0]
+	entries, err := c.store.Get(ctx, f.key)
+	if err != nil {
+		return err
+	}
+	var old []Entry
+	for _, e := range entries {
+		em := e.Meta()
+		facts := em.factsBy(&c.policy)
+		if !c.policy.matches(facts, em.Vary, f.in) {
+			continue
+		}
+		switch {
+		case combinable(facts, em, f.header):
+			if len(em.Parts) == 0 { // all of it is there
+				s.writer.Abort()
+				return c.store.Update(ctx, e, c.policy.freshened(em, f.in, f.header, f.sent, f.received))
+			}
+			return f.join(ctx, e, em, part)
+		case len(em.Parts) > 0:
+			old = append(old, e)
+		}
+	}
+	delete(m.Header, "Content-Range")
+	delete(m.Header, "Content-Length")
+	if part == (Part{0, m.Length}) {
+		m.Parts, m.Status = nil, http.StatusOK
+		m.Header["Content-Length"] = lengthField(m.Length)
+	}
+	return s.writer.Commit(m, old...)
+}
+
+// join stores the parts of an entry and the new one as one.
+func (f *flight) join(ctx context.Context, e Entry, em *Meta, part Part) error {
+	c, s := f.c, f.body
+	m := c.policy.combined(em, f.in, f.header, f.sent, f.received)
+	have := em.coverage()
+	w, err := c.store.Create(ctx, m)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	body, err := e.Open()
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	for _, p := range m.coverage() {
+		for at := p.Start; at < p.End; {
+			// What is new counts more than what was there.
+			if part.Start <= at && at < part.End {
+				if _, err := io.Copy(w, io.NewSectionReader(s.stored, at-part.Start, part.End-at)); err != nil {
+					return err
+				}
+				at = part.End
+				continue
+			}
+			end := p.End
+			if at < part.Start {
+				end = min(end, part.Start)
+			}
+			for _, q := range have {
+				if q.Start <= at && at < q.End {
+					end = min(end, q.End)
+				}
+			}
+			if _, err := body.Seek(offsetOf(have, at), io.SeekStart); err != nil {
+				return err
+			}
+			if _, err := io.CopyN(w, body, end-at); err != nil {
+				return err
+			}
+			at = end
+		}
+	}
+	s.writer.Abort()
+	return w.Commit(m, e)
+}

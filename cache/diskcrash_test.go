@@ -1,0 +1,258 @@
+//go:build unix
+
+package cache
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What the child of TestDiskKilled is told.
+const (
+	childRoot = "MODPROXY_CACHE_DISK_ROOT"
+	childDie  = "MODPROXY_CACHE_DISK_DIE" // before which operation; 0: it is killed
+	childSeed = "MODPROXY_CACHE_DISK_SEED"
+)
+
+// TestDiskKilled kills a process that writes, again and again, and looks at
+// what it has left. The first times it dies before each operation on the file
+// system in turn, then at any moment.
+func TestDiskKilled(t *testing.T) {
+	times := 250
+	if testing.Short() {
+		times = 15
+	}
+	const families = 4
+	for family := range families {
+		t.Run(strconv.Itoa(family), func(t *testing.T) {
+			t.Parallel()
+			root := memoryDir(t)
+			var done progress
+			for i := range times {
+				die := 0
+				if i < times*2/5 {
+					die = 1 + i*families + family
+				}
+				done = killChild(t, root, die, i, done)
+				checkLeft(t, root, done)
+				require.False(t, t.Failed(), "after kill %d", i)
+			}
+			require.Greater(t, done.replaced, times/2)
+			require.Greater(t, done.updated, times/2)
+		})
+	}
+}
+
+// progress is what the child has reported as done.
+type progress struct{ replaced, updated int }
+
+// killChild runs a child until it dies.
+func killChild(t *testing.T, root string, die, seed int, done progress) progress {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestDiskChild$")
+	cmd.Env = append(os.Environ(), childRoot+"="+root, childDie+"="+strconv.Itoa(die),
+		childSeed+"="+strconv.Itoa(1+max(seed, done.replaced, done.updated)))
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	after := 1 + rand.IntN(12)
+	lines := bufio.NewScanner(out)
+	for n := 1; lines.Scan(); n++ {
+		what, number, _ := strings.Cut(lines.Text(), " ")
+		v, err := strconv.Atoi(number)
+		switch {
+		case err != nil:
+			t.Errorf("child: %s", lines.Text())
+		case what == "replaced":
+			done.replaced = v
+		case what == "updated":
+			done.updated = v
+		}
+		if die == 0 && n == after {
+			cmd.Process.Kill()
+		}
+	}
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, syscall.SIGKILL, exit.Sys().(syscall.WaitStatus).Signal(), "child: %v", err)
+	return done
+}
+
+const (
+	keyReplaced = "http://example.org/replaced"
+	keyUpdated  = "http://example.org/updated"
+	keyRemoved  = "http://example.org/removed"
+)
+
+// checkLeft opens the directory as the next process does.
+func checkLeft(t *testing.T, root string, done progress) {
+	ctx := context.Background()
+	d := &Disk{Root: root, Logger: testLogger(t)}
+	defer d.Close()
+	get := func(key string) []Entry {
+		entries, err := d.Get(ctx, key)
+		require.NoError(t, err)
+		for _, e := range entries {
+			requireWhole(t, e)
+		}
+		return entries
+	}
+	// One of the old and the new, never none, never both, never an older one.
+	if entries := get(keyReplaced); done.replaced > 0 {
+		require.Len(t, entries, 1)
+		require.GreaterOrEqual(t, seedOf(entries[0].Meta()), done.replaced)
+	}
+	if entries := get(keyUpdated); done.updated > 0 {
+		require.Len(t, entries, 1)
+		n, err := strconv.Atoi(entries[0].Meta().Header.Get("X-Updated"))
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, n, done.updated)
+	}
+	get(keyRemoved)
+	requireTidy(t, d)
+}
+
+// requireTidy waits for the scan and compares the files with the index.
+func requireTidy(t *testing.T, d *Disk) {
+	var want int64
+	require.NoError(t, d.Walk(context.Background(), func(e Entry) bool {
+		want++
+		requireWhole(t, e)
+		return true
+	}))
+	files := map[string]int64{}
+	require.NoError(t, filepath.WalkDir(d.Root, func(path string, e fs.DirEntry, err error) error {
+		require.NoError(t, err)
+		if !e.IsDir() {
+			files[filepath.Ext(path)]++
+		}
+		return nil
+	}))
+	delete(files, ".lock")
+	if want == 0 {
+		require.Empty(t, files)
+	} else {
+		require.Equal(t, map[string]int64{".m": want, ".b": want}, files)
+	}
+	require.Equal(t, want, d.Stats().Entries)
+}
+
+// TestDiskChild is the process that TestDiskKilled kills.
+func TestDiskChild(t *testing.T) {
+	root := os.Getenv(childRoot)
+	if root == "" {
+		t.Skip("only with TestDiskKilled")
+	}
+	die, err := strconv.Atoi(os.Getenv(childDie))
+	require.NoError(t, err)
+	first, err := strconv.Atoi(os.Getenv(childSeed))
+	require.NoError(t, err)
+	d := &Disk{Root: root, Sync: first%16 == 0}
+	ops := 0
+	if die > 0 {
+		d.hook = func(op, _ string) error {
+			if op == "open" {
+				return nil // it changes nothing, and there are many
+			}
+			if ops++; ops == die {
+				syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			}
+			return nil
+		}
+	}
+	// The scan must not die, or the first operations are always those.
+	require.NoError(t, d.Walk(context.Background(), func(Entry) bool { return false }))
+	ops = 0
+	random := rand.New(rand.NewPCG(uint64(first), 1))
+	for n := first; ; n++ {
+		size := []int{0, 100, 5000, 300_000}[random.IntN(4)]
+		storeSeed(t, d, keyReplaced, n, size, diskGet(t, d, keyReplaced)...)
+		fmt.Println("replaced", n)
+
+		entries := diskGet(t, d, keyUpdated)
+		if len(entries) == 0 {
+			storeSeed(t, d, keyUpdated, n, size)
+			entries = diskGet(t, d, keyUpdated)
+		}
+		meta := entries[0].Meta().Clone()
+		meta.Header.Set("X-Updated", strconv.Itoa(n))
+		require.NoError(t, d.Update(context.Background(), entries[0], meta))
+		fmt.Println("updated", n)
+
+		switch entries := diskGet(t, d, keyRemoved); {
+		case len(entries) > 3:
+			for _, e := range entries {
+				require.NoError(t, d.Remove(context.Background(), e))
+			}
+		case len(entries) == 3:
+			storeSeed(t, d, keyRemoved, n, size, entries[1:]...)
+		default:
+			storeSeed(t, d, keyRemoved, n, size)
+		}
+		if n%5 == 0 {
+			w, err := d.Create(context.Background(), seedMeta(keyRemoved, n, 10))
+			require.NoError(t, err)
+			w.Write(seedBody(n, 10))
+			w.Abort()
+		}
+	}
+}
+
+func diskGet(t testing.TB, s Store, key string) []Entry {
+	entries, err := s.Get(context.Background(), key)
+	require.NoError(t, err)
+	return entries
+}
+
+// seedMeta, seedBody and requireWhole make responses whose bodies follow from
+// the metadata.
+func seedMeta(key string, seed, n int) *Meta {
+	return &Meta{
+		Key: key, Status: 200, Length: int64(n),
+		Header: http.Header{"X-Seed": {strconv.Itoa(seed)}, "X-Updated": {"0"}},
+	}
+}
+
+func seedBody(seed, n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16)}).Read(b)
+	return b
+}
+
+func seedOf(m *Meta) int {
+	seed, _ := strconv.Atoi(m.Header.Get("X-Seed"))
+	return seed
+}
+
+func storeSeed(t testing.TB, s Store, key string, seed, n int, old ...Entry) {
+	meta := seedMeta(key, seed, n)
+	w, err := s.Create(context.Background(), meta)
+	require.NoError(t, err)
+	_, err = w.Write(seedBody(seed, n))
+	require.NoError(t, err)
+	require.NoError(t, w.Commit(meta, old...))
+}
+
+func requireWhole(t testing.TB, e Entry) {
+	b, err := e.Open()
+	require.NoError(t, err)
+	defer b.Close()
+	got, err := io.ReadAll(b)
+	require.NoError(t, err)
+	require.Equal(t, e.Meta().Length, e.Size())
+	require.True(t, string(got) == string(seedBody(seedOf(e.Meta()), int(e.Size()))), "body of %s", e.Meta().Key)
+}

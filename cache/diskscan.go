@@ -1,0 +1,366 @@
+package cache
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Files without an owner are removed at once when no other process uses the
+// directory, else when they are older than this. Where there are no locks,
+// bodies must be older than a day.
+const (
+	orphanAge       = time.Minute
+	orphanAgeNoLock = 24 * time.Hour
+)
+
+// keep is the goroutine of the store: it scans the directory at the start, and
+// again and again when another process uses it too.
+func (d *Disk) keep() {
+	defer close(d.stopped)
+	defer func() {
+		if d.lockfd != nil {
+			d.lockfd.Close()
+		}
+	}()
+	d.scan(d.alone())
+	d.sort()
+	if d.stopping() {
+		close(d.ready)
+		return
+	}
+	d.scanned.Store(true)
+	d.loading.Lock()
+	d.loaded = nil
+	d.loading.Unlock()
+	d.evict()
+	close(d.ready)
+
+	interval := d.Rescan
+	if interval <= 0 {
+		interval = 5 * time.Minute
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-d.stop:
+			return
+		case <-tick.C:
+		}
+		if !d.alone() {
+			d.scan(false)
+			d.compare()
+			d.sort()
+			d.evict()
+		}
+	}
+}
+
+func (d *Disk) sort() {
+	for i := range d.shards {
+		s := &d.shards[i]
+		s.mu.Lock()
+		s.sort()
+		s.mu.Unlock()
+	}
+}
+
+func (d *Disk) stopping() bool {
+	select {
+	case <-d.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// alone reports whether no other process uses the directory: each holds a
+// shared lock of one file. Without locks nobody is alone.
+func (d *Disk) alone() bool {
+	if !hasLocks {
+		return false
+	}
+	if d.lockfd == nil {
+		_ = os.MkdirAll(d.Root, 0o700)
+		f, err := os.OpenFile(filepath.Join(d.Root, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return false // nothing can be removed either
+		}
+		d.lockfd = f
+	}
+	alone := lockFile(d.lockfd, lockExclusive)
+	lockFile(d.lockfd, lockShared)
+	return alone
+}
+
+// scan loads all leaves.
+func (d *Disk) scan(alone bool) {
+	if err := d.scanDir(d.Root, "", 0, alone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.fault("scan", err)
+	}
+}
+
+// scanDir goes through a directory. digits are those of the names on the way;
+// level is how many there were, or -1 where the layout has no directories.
+func (d *Disk) scanDir(dir, digits string, level int, alone bool) error {
+	var list []fs.DirEntry
+	var err error
+	if level == d.layout.levels {
+		list, err = d.loadLeaf(leafHash(digits), alone)
+	} else {
+		list, err = d.readDir(dir)
+	}
+	if err != nil {
+		return err
+	}
+	for _, entry := range list {
+		if d.stopping() {
+			return nil
+		}
+		name := entry.Name()
+		path := filepath.Join(dir, name)
+		if entry.IsDir() && isHex(name) {
+			next := -1
+			if level >= 0 && level < d.layout.levels && len(name) == d.layout.length {
+				next = level + 1
+			}
+			err = errors.Join(err, ignoreMissing(d.scanDir(path, digits+name, next, alone)))
+		} else if _, _, ours := parseName(name); ours && level != d.layout.levels {
+			d.removeMisplaced(path)
+		}
+	}
+	return err
+}
+
+// removeMisplaced removes a file that was stored with other levels, and the
+// directories that it was the last in.
+func (d *Disk) removeMisplaced(path string) {
+	if d.remove(path) != nil {
+		return
+	}
+	for dir := filepath.Dir(path); dir != filepath.Clean(d.Root); dir = filepath.Dir(dir) {
+		if syscall.Rmdir(dir) != nil {
+			return
+		}
+	}
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (d *Disk) readDir(dir string) ([]fs.DirEntry, error) {
+	f, err := d.open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.ReadDir(-1)
+}
+
+// isHex reports whether a directory may be one of ours, of any layout.
+func isHex(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return len(s) <= 20
+}
+
+// leafHash is a hash in the leaf of these digits.
+func leafHash(digits string) (h diskHash) {
+	if len(digits)%2 == 1 {
+		digits += "0"
+	}
+	hex.Decode(h[:], []byte(digits))
+	return h
+}
+
+// load makes sure that the leaf of a hash is loaded.
+func (d *Disk) load(ctx context.Context, h diskHash) error {
+	if d.scanned.Load() {
+		return nil
+	}
+	dir := d.layout.dir(h)
+	d.loading.Lock()
+	_, done := d.loaded[dir]
+	done = done || d.loaded == nil
+	d.loading.Unlock()
+	if !done {
+		if _, err := d.loadLeaf(h, false); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.fault("read", err)
+		}
+	}
+	return ctx.Err()
+}
+
+// leafFiles are the files of a leaf by their ids.
+type leafFiles struct {
+	metas  map[uint64]diskName
+	bodies map[uint64]diskName
+}
+
+// loadLeaf brings the index up to what is in the leaf of a hash, and removes
+// what nobody needs. It returns what was there.
+func (d *Disk) loadLeaf(h diskHash, alone bool) ([]fs.DirEntry, error) {
+	lock := d.stripe(h)
+	lock.Lock()
+	defer lock.Unlock()
+	dir := d.layout.dir(h)
+	list, err := d.readDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	files := leafFiles{map[uint64]diskName{}, map[uint64]diskName{}}
+	for _, entry := range list {
+		n, ext, ours := parseName(entry.Name())
+		path := filepath.Join(dir, entry.Name())
+		switch {
+		case !ours || !entry.Type().IsRegular():
+		case d.layout.dir(n.hash) != dir:
+			d.removeMisplaced(path)
+		case ext == metaExt:
+			files.metas[n.id] = n
+		case ext == bodyExt:
+			files.bodies[n.id] = n
+		case d.abandoned(path, alone):
+			d.remove(path)
+		}
+	}
+	d.loadFiles(files, alone)
+	if err == nil && len(list) == 0 {
+		d.removeDirs(h)
+	}
+	d.loading.Lock()
+	if d.loaded != nil {
+		d.loaded[dir] = struct{}{}
+	}
+	d.loading.Unlock()
+	return list, err
+}
+
+func (d *Disk) loadFiles(files leafFiles, alone bool) {
+	for _, n := range files.metas {
+		// The process ended between making the one visible and removing the other.
+		if old, ok := files.metas[n.old]; ok && old.hash == n.hash {
+			d.removeLocked(old)
+			delete(files.metas, n.old)
+			delete(files.bodies, n.old)
+		}
+	}
+	for id, n := range files.metas {
+		d.sawID(id)
+		if d.known(n) {
+			continue
+		}
+		if body, ok := files.bodies[id]; !ok || body.hash != n.hash {
+			d.unlink(n)
+			continue
+		}
+		d.loadEntry(n)
+	}
+	for id, n := range files.bodies {
+		if m, ok := files.metas[id]; ok && m.hash == n.hash {
+			continue
+		}
+		if path := d.layout.body(n); d.abandoned(path, alone) {
+			d.remove(path)
+			d.removeDirs(n.hash)
+		}
+	}
+}
+
+// loadEntry adds an entry to the index.
+func (d *Disk) loadEntry(n diskName) {
+	meta, err := os.Lstat(d.layout.meta(n))
+	if err != nil {
+		return
+	}
+	body, err := os.Lstat(d.layout.body(n))
+	if err != nil {
+		return
+	}
+	r := diskRecord{
+		name:    n,
+		used:    meta.ModTime().UnixNano(),
+		touched: uint32(meta.ModTime().Unix()),
+		blocks:  blocksOf(meta.Size(), body.Size()),
+	}
+	s := d.shard(n.hash)
+	s.mu.Lock()
+	s.insert(r)
+	s.mu.Unlock()
+	d.account(1, int64(r.blocks))
+}
+
+// abandoned reports whether a file that belongs to no entry has no writer.
+func (d *Disk) abandoned(path string, alone bool) bool {
+	f, err := d.open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	age := time.Since(info.ModTime())
+	if !hasLocks {
+		return age > orphanAgeNoLock
+	}
+	return (alone || age > orphanAge) && lockFile(f, lockExclusive)
+}
+
+// compare brings the index up to what other processes did to entries: some are
+// gone, some were used, some have other metadata.
+func (d *Disk) compare() {
+	var names []diskName
+	for i := range d.shards {
+		s := &d.shards[i]
+		for from := 0; ; {
+			names, from = s.names(names[:0], from)
+			if len(names) == 0 {
+				break
+			}
+			for _, n := range names {
+				if d.stopping() {
+					return
+				}
+				d.compareEntry(s, n)
+			}
+		}
+	}
+}
+
+func (d *Disk) compareEntry(s *diskShard, n diskName) {
+	meta, err := os.Lstat(d.layout.meta(n))
+	if errors.Is(err, fs.ErrNotExist) {
+		d.drop(n)
+		return
+	}
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	var idle []*os.File
+	if at := s.find(n); at != none {
+		r := &s.records[at]
+		r.used = max(r.used, meta.ModTime().UnixNano())
+		r.touched = uint32(meta.ModTime().Unix())
+		// Nothing tells for sure that the metadata is still the same.
+		r.changes++
+		idle = s.hot.drop(n.id)
+	}
+	s.mu.Unlock()
+	closeAll(idle)
+}

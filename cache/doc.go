@@ -1,0 +1,89 @@
+// Package cache is an RFC 9111 shared cache: middleware in front of an
+// http.Handler, or a wrapper around an http.RoundTripper. It does what Apache's
+// mod_cache, mod_cache_disk and mod_cache_socache do.
+//
+//	client ─► Cache.Wrap ─► look ──fresh──► answer from the Store
+//	                          │ ──stale, but it may──► answer, and a flight in the background
+//	                          └─else─► flight ─► next handler ─► …
+//	                                     │
+//	     all who want the same ◄─ stream ◄┘─► Store
+//
+// A flight is one request to the origin. It belongs to the cache: whoever wants
+// the same waits for the head of its answer; if that may be stored and used for
+// him, he reads the body while it comes in, at his own pace; else he goes to
+// the origin by himself. The flight goes on when the client that caused it
+// leaves. What breaks off breaks off for all, and is never stored.
+//
+// A whole program:
+//
+//	func main() {
+//		app, err := proxy.NewHandler("/", "http://127.0.0.1:9000/")
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		c := &cache.Cache{Store: &cache.Disk{Root: "/var/cache/app"}, Header: true}
+//		server := &http.Server{Addr: ":8080", Handler: c.Wrap(app), ReadHeaderTimeout: 10 * time.Second}
+//		log.Fatal(server.ListenAndServe())
+//	}
+//
+// # Stores
+//
+// A [Store] keeps responses and decides nothing: [Memory], [Disk], [Tiered] with
+// the one in front of the other, or your own; package cachetest tells what is
+// wrong with it. When a store fails, requests pass it by.
+//
+// # Where to put it
+//
+// Around everything, the cache answers without asking whether the client may
+// have that, as Apache does with CacheQuickHandler on. Behind authentication it
+// answers those alone who would get an answer without it. In front of handlers
+// that compress, it keeps the compressed variants that their Vary tells apart.
+//
+// # Concurrency
+//
+// A Cache may be used by any number of goroutines once its fields are set. A
+// request that has to be fetched runs the handler behind the cache on a
+// goroutine of its own, whose end the outer handler waits for. Validation in the
+// background (stale-while-revalidate) outlives the request that caused it, for
+// at most Linger; [Cache.Close] ends it. It gets the request's context, without
+// its end: what middleware keeps there may be used after its handler returned.
+//
+// # Timeouts
+//
+// The cache has none of its own for an origin that answers slowly: those of the
+// handler behind it count. LockMaxAge limits how long one request waits for
+// another, Linger how long a fetch goes on that nobody wants any more.
+//
+// # Security
+//
+// What is not in the key must not change the answer: the key is scheme, host,
+// path and query, byte for byte, and what Vary names. A handler that goes by
+// another field of the request, such as X-Forwarded-Host, has to name it in
+// Vary, or others get what one client asked for. Behind a proxy that ends TLS,
+// set KeyBaseURL or Key: the cache sees the scheme of its own connection.
+//
+// A GET with a body is not cached. Answers that set cookies are not stored
+// unless they say that they are for all; StorePrivate, StoreNoStore and
+// StoreSetCookie can show one user what was meant for another. A response whose
+// fields could be read in two ways is not stored. Purging is the embedder's to
+// protect, see [Cache.PurgeHandler].
+//
+// # Differences from Apache
+//
+// The zero value keeps RFC 9111; what departs from it has to be asked for, by a
+// field named as Apache's directive. Waiting requests stream the one that is
+// under way; CacheLock's way is [CollapseLock]. CacheMaxExpire also limits a
+// supplied expiry date, and CacheMinExpire counts only where there is none, as
+// Apache's manual says and its code does not. A URL with a query is cached as
+// any other unless QueryNeedsExpiry is set. What is stale at once, but can be
+// validated, is stored. Ranges are stored and combined. Responses with
+// Set-Cookie are not stored by default. Bytes of damaged files are not sent.
+//
+// # Conformance
+//
+// The test table named requirements lists each MUST and SHOULD of RFC 9111 that
+// concerns a shared cache, by section, with the tests that see it met; likewise
+// for what is used of RFC 5861 (stale-while-revalidate, stale-if-error), 8246
+// (immutable), 9110 (validators, conditions, ranges), 9211 (Cache-Status) and
+// 9213 (CDN-Cache-Control).
+package cache

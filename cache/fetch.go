@@ -1,0 +1,453 @@
+package cache
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// errand is how a visit gets on with a flight.
+type errand uint8
+
+const (
+	errandDone  errand = iota // the client has its answer, or has left
+	errandAgain               // look again: something was stored
+	errandAlone               // the flight is of no use to it
+)
+
+// maxWaits is how often a request waits for others before it goes by itself.
+const maxWaits = 4
+
+// miss answers a request that the store alone cannot answer.
+func (h *handler) miss(w http.ResponseWriter, v *visit) {
+	c, ctx := v.c, v.r.Context()
+	alone, plain, waited := false, false, false
+	for tries := 0; ; tries++ {
+		landed := c.flights.landings()
+		l := c.look(ctx, v, time.Now())
+		if l.verdict.usable() {
+			v.result.Collapsed = waited && l.verdict == useFresh
+			if h.serveStored(w, v, &l) {
+				return
+			}
+			continue // it was lost, and is gone now
+		}
+		if v.req.onlyIfCached {
+			v.onlyIfCached(w)
+			return
+		}
+		alone = alone || tries >= maxWaits
+		f, leads := v.board(&l, alone, plain)
+		if f == nil { // locked, and what is stored will do
+			if v.serveStale(w, &l.found, "stale, while another request fetches it") {
+				return
+			}
+			continue
+		}
+		if leads && f.shared && c.flights.landings() != landed {
+			// Somebody may have stored it since we looked.
+			if again := c.look(ctx, v, time.Now()); again.verdict.usable() {
+				f.giveUp()
+				continue
+			}
+		}
+		if leads {
+			if h.lead(w, v, f, &l) == errandDone {
+				return
+			}
+			plain, alone = true, true
+			continue
+		}
+		waited = true
+		switch v.await(w, f, &l) {
+		case errandDone:
+			return
+		case errandAlone:
+			alone = true
+		}
+	}
+}
+
+// serveStored answers with what was found usable, and has it validated in the
+// background where that is the condition.
+func (h *handler) serveStored(w http.ResponseWriter, v *visit, l *lookup) bool {
+	body, err := v.open(&l.found)
+	if err != nil {
+		return false
+	}
+	if l.verdict == useWhileRevalidating {
+		h.refresh(v, l)
+	}
+	v.countHit(&l.found)
+	v.sendFound(w, &l.found, body)
+	return true
+}
+
+// serveStale answers with something stale in place of what cannot be had.
+func (v *visit) serveStale(w http.ResponseWriter, f *found, reason string) bool {
+	body, err := v.open(f)
+	if err != nil {
+		return false
+	}
+	v.countHit(f)
+	v.result.Reason = reason
+	v.sendFound(w, f, body)
+	return true
+}
+
+// onlyIfCached refuses a request that must not go to the origin: RFC 9111
+// section 5.2.1.7.
+func (v *visit) onlyIfCached(w http.ResponseWriter) {
+	v.result.Outcome, v.result.Reason = OutcomeMiss, "only-if-cached, and nothing to answer with"
+	v.c.counters.misses.Add(1)
+	v.mark(w.Header(), nil)
+	http.Error(w, http.StatusText(http.StatusGatewayTimeout), http.StatusGatewayTimeout)
+}
+
+// board joins a flight for the same thing, or begins one, and reports whether
+// the request leads it. It is nil when a lock is held and what is stored will
+// do.
+func (v *visit) board(l *lookup, alone, plain bool) (*flight, bool) {
+	c := v.c
+	if c.Collapse == CollapseLock && !plain {
+		unlock := c.locks.take(c, v.key)
+		if unlock == nil && l.entry != nil && l.facts.mayBeStale() && !(v.req.noCache && !c.IgnoreCacheControl) {
+			return nil, false
+		}
+		f := v.newFlight(l, plain)
+		f.unlock, f.locked = unlock, unlock == nil
+		return f, true
+	}
+	if alone || c.Collapse != CollapseStream || !v.mayShare(l) {
+		return v.newFlight(l, plain), true
+	}
+	now := time.Now()
+	return c.flights.board(v.key, func(other *flight) bool { return v.fits(other, l, now) }, func() *flight {
+		f := v.newFlight(l, plain)
+		f.shared = true
+		return f
+	})
+}
+
+// mayShare reports whether what a request gets may also be for others, by what
+// is known before it is sent.
+func (v *visit) mayShare(l *lookup) bool {
+	c := v.c
+	switch {
+	case v.req.noStore && !c.IgnoreCacheControl, l.keepsRange(v):
+		return false
+	case l.entry != nil && (l.facts.directives.noCache || l.facts.lifetime <= 0):
+		return false // each request has to ask
+	}
+	return !c.alone.has(v.key)
+}
+
+// keepsRange reports whether the origin is asked for the client's range only.
+func (l *lookup) keepsRange(v *visit) bool {
+	return v.r.Method == http.MethodGet && len(v.r.Header["Range"]) > 0 && (l.entry == nil || len(l.meta.Parts) > 0)
+}
+
+// fits reports whether a request may wait for another's flight; the table is
+// locked.
+func (v *visit) fits(f *flight, l *lookup, now time.Time) bool {
+	if v.req.noCache && !v.c.IgnoreCacheControl {
+		return false
+	}
+	if f.isDecided() {
+		return f.outcome == outcomeStored && v.joins(f, now)
+	}
+	// What Vary will say is likely what it said before.
+	for _, e := range l.entries {
+		if facts := e.Meta().factsBy(&v.c.policy); len(facts.vary) > 0 {
+			return v.c.policy.matches(facts, f.in, v.r.Header)
+		}
+	}
+	return true
+}
+
+// joins reports whether a flight's answer is for this request too: it is one
+// that could be used if it were stored already.
+func (v *visit) joins(f *flight, now time.Time) bool {
+	p := &v.c.policy
+	if f.status == http.StatusPartialContent || !p.matches(f.facts, f.meta.Vary, v.r.Header) {
+		return false
+	}
+	d := p.decide(f.facts, &v.req, now)
+	if d.verdict != useFresh && d.verdict != useStale {
+		return false
+	}
+	return f.rangesInSight(v.r)
+}
+
+// rangesInSight reports whether the ranges of a request, if it has any, can be
+// sent without waiting for much that comes before them.
+func (f *flight) rangesInSight(r *http.Request) bool {
+	if len(r.Header["Range"]) == 0 || f.status != http.StatusOK {
+		return true
+	}
+	specs, ok := parseRange(r.Header)
+	if !ok {
+		return true
+	}
+	if f.meta.Length < 0 {
+		return false
+	}
+	parts, _ := resolve(specs, f.meta.Length)
+	here := f.body.length()
+	for _, p := range parts {
+		if p.Start > here+windowSize {
+			return false
+		}
+	}
+	return true
+}
+
+// newFlight prepares a request to the origin. plain sends it without conditions
+// of ours.
+func (v *visit) newFlight(l *lookup, plain bool) *flight {
+	return v.newFlightIn(v.r.Context(), l, plain)
+}
+
+func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain bool) *flight {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	f := &flight{
+		c: v.c, key: v.key, in: v.r.Header, req: v.req, leader: v.r.Context(),
+		cancel: cancel, decided: make(chan struct{}), ended: make(chan struct{}),
+	}
+	f.out = v.r.WithContext(ctx)
+	f.out.Method = http.MethodGet
+	f.out.Header = v.r.Header.Clone()
+	f.condition(v, l, plain)
+	return f
+}
+
+// lead sends a flight's request off and answers with what comes of it. It is
+// errandAgain if the origin has to be asked once more.
+func (h *handler) lead(w http.ResponseWriter, v *visit, f *flight, l *lookup) errand {
+	ctx := v.r.Context()
+	f.client, f.hasClient = w, true
+	f.enter()
+	defer f.cancel()
+	v.result.forwarded, v.result.Reason = l.fwd, l.why()
+	v.c.counters.fetches.Add(1)
+	f.sent = time.Now()
+	go f.run(func() { h.fetch(f, v) })
+	left := false
+	select {
+	case <-f.decided:
+	case <-ctx.Done():
+		left = f.dismiss()
+	}
+	do := errandDone
+	if !left {
+		do = v.answer(w, f)
+	}
+	f.leaves()
+	<-f.ended // the request, and what its context holds, are the handler's
+	if f.panicked != nil && !left {
+		panic(f.panicked)
+	}
+	return do
+}
+
+// why says in words why a request went on.
+func (l *lookup) why() string {
+	switch {
+	case l.reason == "stale":
+		return "stale in the cache"
+	case l.reason != "":
+		return l.reason
+	case l.fwd == fwdVaryMiss:
+		return "another variant than those in the cache"
+	case l.fwd == fwdPartial:
+		return "not all of it in the cache"
+	}
+	return "not in the cache"
+}
+
+// dismiss notes that the leader's client has left. It is false if the answer is
+// the leader's already, so that it has to stay.
+func (f *flight) dismiss() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.directing || f.lent {
+		f.cancel()
+		return false
+	}
+	f.client, f.hasClient = nil, false
+	if f.own != nil {
+		_ = f.own.Close()
+	}
+	if f.kept != nil {
+		_ = f.kept.Close()
+		f.kept = nil
+	}
+	return true
+}
+
+// answer gives the leader what its flight has brought.
+func (v *visit) answer(w http.ResponseWriter, f *flight) errand {
+	c, res := v.c, &v.result
+	switch f.outcome {
+	case outcomeDirect, outcomeFailed, outcomeNone: // the flight answers, or nobody
+		<-f.ended
+		return errandDone
+	case outcomeAgain:
+		return errandAgain
+	}
+	res.forwardedStatus = f.status
+	switch f.outcome {
+	case outcomeStored:
+		v.countStored(f)
+		v.sendOwn(w, f)
+	case outcomeFreshened:
+		body, err := v.openFresh(f)
+		if err != nil {
+			return errandAgain
+		}
+		c.counters.revalidated.Add(1)
+		res.Outcome, res.Age, res.TTL = OutcomeRevalidated, f.fresh.age, f.fresh.ttl
+		res.Reason = "still the same, says the origin"
+		v.sendFound(w, &f.fresh, body)
+	case outcomeStale:
+		if !v.serveStale(w, f.stale, "stale, because the origin failed") {
+			return errandAgain
+		}
+	}
+	return errandDone
+}
+
+// countStored notes that the answer of the origin is being stored.
+func (v *visit) countStored(f *flight) {
+	v.c.counters.misses.Add(1)
+	res := &v.result
+	res.Outcome, res.Stored, res.TTL = OutcomeMiss, true, f.facts.lifetime-f.facts.initialAge
+}
+
+// sendOwn sends the leader the answer that it caused, with every field of it.
+func (v *visit) sendOwn(w http.ResponseWriter, f *flight) {
+	defer f.own.Close()
+	v.sendStream(w, f, f.ownMeta(), f.own)
+}
+
+// ownMeta is what the leader gets: every field of the answer.
+func (f *flight) ownMeta() *Meta {
+	return &Meta{Status: f.meta.Status, Header: f.header, Length: f.meta.Length, Parts: f.meta.Parts}
+}
+
+// sendStream sends a body that is coming in.
+func (v *visit) sendStream(w http.ResponseWriter, f *flight, m *Meta, r *streamReader) {
+	h := w.Header()
+	var p plan
+	if m.Status == http.StatusPartialContent { // as the origin has cut it
+		for name, values := range m.Header {
+			setField(h, name, values)
+		}
+		p = plan{status: m.Status, whole: true}
+	} else {
+		p = v.plan(h, m, f.facts)
+	}
+	if v.result.Collapsed {
+		setAge(h, v.result.Age)
+	}
+	v.mark(h, f.facts)
+	w.WriteHeader(p.status)
+	if p.empty {
+		return
+	}
+	if err := p.follow(w, r); err != nil {
+		v.broken(w, err)
+		return
+	}
+	if p.whole {
+		sendTrailer(w, r.s.trailers())
+	}
+}
+
+// waited is how waiting for another's flight ended.
+type waited uint8
+
+const (
+	waitCancelled waited = iota // the client has left
+	waitAgain                   // look again
+	waitAlone                   // it is of no use
+	waitStale                   // the origin failed: what is stored will do
+	waitFollow                  // its answer is for us too
+)
+
+// wait waits until a flight is decided.
+func (v *visit) wait(f *flight, l *lookup) waited {
+	c, ctx := v.c, v.r.Context()
+	var late <-chan time.Time
+	if c.LockMaxAge > 0 {
+		t := time.NewTimer(c.LockMaxAge)
+		defer t.Stop()
+		late = t.C
+	}
+	select {
+	case <-f.decided:
+	case <-ctx.Done():
+		return waitCancelled
+	case <-late:
+		return waitAlone
+	}
+	now := time.Now()
+	switch f.outcome {
+	case outcomeStored:
+		switch {
+		case v.joins(f, now):
+			return waitFollow
+		case !c.policy.matches(f.facts, f.meta.Vary, v.r.Header):
+			return waitAgain // somebody may fetch our variant
+		}
+	case outcomeFreshened, outcomeAgain, outcomeNone:
+		return waitAgain
+	case outcomeStale:
+		if l.entry != nil && c.policy.mayAnswerError(l.facts, &v.req, now) {
+			l.age, _ = l.facts.age(now)
+			l.ttl = l.facts.lifetime - l.age
+			return waitStale
+		}
+	}
+	return waitAlone
+}
+
+// await waits for another's flight and answers with it if that may be.
+func (v *visit) await(w http.ResponseWriter, f *flight, l *lookup) errand {
+	defer f.leaves()
+	switch v.wait(f, l) {
+	case waitCancelled:
+		return errandDone
+	case waitAgain:
+		return errandAgain
+	case waitStale:
+		if v.serveStale(w, &l.found, "stale, because the origin failed") {
+			return errandDone
+		}
+		return errandAgain
+	case waitFollow:
+		if r := f.body.reader(v.r.Context()); r != nil {
+			defer r.Close()
+			v.countFollow(f, time.Now())
+			v.sendStream(w, f, f.meta, r)
+			return errandDone
+		}
+	}
+	return errandAlone
+}
+
+// countFollow notes that a request is answered with what another fetches.
+func (v *visit) countFollow(f *flight, now time.Time) {
+	d := v.c.policy.decide(f.facts, &v.req, now)
+	v.result.Age, v.result.TTL = d.age, d.ttl
+	v.countCollapsed()
+}
+
+// countCollapsed notes that a request is answered with what another has fetched
+// while it waited.
+func (v *visit) countCollapsed() {
+	res := &v.result
+	res.Outcome, res.Collapsed = OutcomeMiss, true
+	res.forwarded, res.Reason = fwdURIMiss, "with the answer to another request"
+	v.c.counters.collapsed.Add(1)
+}

@@ -1,0 +1,231 @@
+package cache
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// flight is one request to the origin and what becomes of its answer. It
+// belongs to the cache: clients come and go meanwhile.
+//
+//	under way --head--> decided --body--> ended
+//
+// Whoever waits for it wakes when it is decided, and then knows whether the
+// answer is for him.
+type flight struct {
+	c      *Cache
+	key    string
+	shared bool          // others may wait for it
+	locked bool          // another request stores the answer: CollapseLock
+	in     http.Header   // of the request that caused it, for Vary
+	out    *http.Request // what the origin gets
+	req    requestDirectives
+	cancel context.CancelFunc
+	unlock func()          // gives back a lock; may be nil
+	leader context.Context // of the request that caused it
+
+	offered []found // stored responses that the origin was asked about
+	stale   *found  // what is stored in place of what is fetched; nil: nothing
+
+	sent    time.Time
+	decided chan struct{} // closed when what follows is known
+	ended   chan struct{} // closed when the origin is done with it
+
+	// Known when decided:
+	outcome  outcome
+	received time.Time
+	status   int
+	header   http.Header // as it came
+	why      refusal     // not to store; "" if it is stored
+	meta     *Meta       // of what is being stored
+	facts    *facts
+	body     *stream
+	own      *streamReader  // the leader's
+	fresh    found          // the stored response that a 304 made fresh
+	response *http.Response // of a RoundTripper, for the leader alone
+	err      error          // of a RoundTripper
+
+	// Known when ended:
+	panicked any
+	stack    []byte
+
+	storing sync.Mutex // held while something is made visible; guards purged
+	purged  bool       // what it fetches would be out of date
+
+	mu         sync.Mutex // guards what follows
+	interested int        // clients that wait or read
+	lingering  *time.Timer
+	client     http.ResponseWriter // the leader's; nil when it has left
+	hasClient  bool                // there is a leader who waits
+	directing  bool                // the answer is being written to client
+	lent       bool                // the leader has the response itself
+	kept       Body                // of a response that may not stay stored, for the leader
+}
+
+// outcome is what became of a flight.
+type outcome uint8
+
+const (
+	outcomeNone      outcome = iota
+	outcomeStored            // the answer is in body, and being stored
+	outcomeFreshened         // 304: what is stored may be used
+	outcomeStale             // the origin failed, and something stale serves
+	outcomeDirect            // the answer is for the leader alone
+	outcomeFailed            // there was no answer
+	outcomeAgain             // a 304 that fits nothing: ask without conditions
+)
+
+// flightTable holds the flights that others may wait for.
+type flightTable struct {
+	mu      sync.Mutex
+	flights map[string][]*flight
+	landed  uint64 // how many have been taken out
+}
+
+// landings counts the flights that have ended. If it did not change, nothing
+// was stored meanwhile.
+func (t *flightTable) landings() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.landed
+}
+
+// board returns a flight under key that fits, or else adds the one that make
+// returns, and reports whether it is that.
+func (t *flightTable) board(key string, fits func(*flight) bool, make func() *flight) (*flight, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, other := range t.flights[key] {
+		if fits(other) {
+			other.enter()
+			return other, false
+		}
+	}
+	f := make()
+	if t.flights == nil {
+		t.flights = map[string][]*flight{}
+	}
+	t.flights[key] = append(t.flights[key], f)
+	return f, true
+}
+
+// land takes f out.
+func (t *flightTable) land(f *flight) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := t.flights[f.key]
+	for i, other := range list {
+		if other != f {
+			continue
+		}
+		t.landed++
+		if len(list) == 1 {
+			delete(t.flights, f.key)
+		} else {
+			rest := make([]*flight, 0, len(list)-1)
+			t.flights[f.key] = append(append(rest, list[:i]...), list[i+1:]...)
+		}
+		return
+	}
+}
+
+// ground keeps flights whose key is meant from storing, since what they fetch
+// may be older than what made it out of date. Nobody joins them any more.
+func (t *flightTable) ground(meant func(key string) bool) {
+	t.mu.Lock()
+	var all []*flight
+	for key, list := range t.flights {
+		if meant(key) {
+			all = append(all, list...)
+		}
+	}
+	t.mu.Unlock()
+	for _, f := range all {
+		f.storing.Lock()
+		f.purged = true
+		f.storing.Unlock()
+		t.land(f)
+	}
+}
+
+// groundKey is ground for one key.
+func (t *flightTable) groundKey(key string) {
+	t.mu.Lock()
+	all := t.flights[key]
+	t.mu.Unlock()
+	for _, f := range all {
+		f.storing.Lock()
+		f.purged = true
+		f.storing.Unlock()
+		t.land(f)
+	}
+}
+
+// enter adds a client that wants the answer.
+func (f *flight) enter() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.interested++
+	if f.lingering != nil {
+		f.lingering.Stop()
+		f.lingering = nil
+	}
+}
+
+// leaves takes one away. The last one leaves the fetch to the cache, for a
+// while.
+func (f *flight) leaves() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.interested--
+	if f.interested == 0 {
+		f.linger()
+	}
+}
+
+// linger lets the flight go on for a while without a client; f.mu is held.
+func (f *flight) linger() {
+	select {
+	case <-f.ended:
+		return
+	default:
+	}
+	switch d := f.c.Linger; {
+	case d < 0 || f.c.closing.Err() != nil:
+		f.cancel()
+	case d == 0:
+		f.lingering = time.AfterFunc(time.Minute, f.cancel)
+	default:
+		f.lingering = time.AfterFunc(d, f.cancel)
+	}
+}
+
+// cancelIfIdle ends a flight that no client waits for.
+func (f *flight) cancelIfIdle() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.interested == 0 {
+		f.cancel()
+	}
+}
+
+// isDecided reports whether the head is in.
+func (f *flight) isDecided() bool {
+	select {
+	case <-f.decided:
+		return true
+	default:
+		return false
+	}
+}
+
+// decide tells all who wait what became of the flight.
+func (f *flight) decide(o outcome) {
+	f.outcome = o
+	if o != outcomeStored && f.shared {
+		f.c.flights.land(f)
+	}
+	close(f.decided)
+}

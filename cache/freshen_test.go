@@ -1,0 +1,167 @@
+package cache
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Which of the stored responses a 304 is about.
+func TestRFC9111_4_3_4_SelectingWhatIsUpdated(t *testing.T) {
+	p := &policy{}
+	strongA := storedAt(p, `ETag: "a"`, "Date: "+date(-10))
+	strongA2 := storedAt(p, `ETag: "a"`, "Date: "+date(-5))
+	strongB := storedAt(p, `ETag: "b"`, "Date: "+date(-5))
+	weakA := storedAt(p, `ETag: W/"a"`, "Date: "+date(-20))
+	weakA2 := storedAt(p, `ETag: W/"a"`, "Date: "+date(-15))
+	dated := storedAt(p, "Last-Modified: "+date(-3000), "Date: "+date(-10))
+	dated2 := storedAt(p, "Last-Modified: "+date(-3000), "Date: "+date(-5))
+	bare := storedAt(p)
+	for _, c := range []struct {
+		name    string
+		h       http.Header
+		offered []*facts
+		want    []int
+	}{
+		{"strong: all that have it", fields(`ETag: "a"`), []*facts{strongA, strongB, strongA2}, []int{0, 2}},
+		{"strong: none has it", fields(`ETag: "c"`), []*facts{strongA, strongB}, nil},
+		{"strong: a weak one is another", fields(`ETag: "a"`), []*facts{weakA}, nil},
+		{"strong: the only one offered has another", fields(`ETag: "c"`), []*facts{strongA}, nil},
+		{"weak: the most recent", fields(`ETag: W/"a"`), []*facts{weakA, weakA2}, []int{1}},
+		{"weak: also one that is strong here", fields(`ETag: W/"a"`), []*facts{strongA, strongB}, []int{0}},
+		{"weak: none has it", fields(`ETag: W/"c"`), []*facts{weakA}, nil},
+		{"date: the most recent", fields("Last-Modified: " + date(-3000)), []*facts{dated, dated2, strongB}, []int{1}},
+		{"date: none has it", fields("Last-Modified: " + date(-3001)), []*facts{dated}, nil},
+		{"none: one offered", nil, []*facts{bare}, []int{0}},
+		{"none: one offered, with a validator that the origin left out", nil, []*facts{strongA}, []int{0}},
+		{"none: many offered", nil, []*facts{strongA, strongB}, nil},
+		{"none: nothing offered", nil, nil, nil},
+	} {
+		require.Equal(t, c.want, selectedBy(c.h, c.offered, testNow), c.name)
+	}
+}
+
+func TestRFC9111_3_2_UpdatingStoredFields(t *testing.T) {
+	p := &policy{}
+	m := &Meta{
+		Status: 200, Length: 5, Vary: http.Header{"Foo": {"1"}}, Invalid: true, RequestTime: testNow, ResponseTime: testNow,
+		Header: fields("Cache-Control: max-age=1", `ETag: "a"`, "Kept: 1", "Changed: 1", "Many: 1", "Many: 2", "Age: 50", "Date: "+date(0),
+			"Content-Type: text/plain", "Content-Length: 5", "Content-Encoding: gzip", "Vary: Foo"),
+	}
+	old := m.Header.Clone()
+	n := p.freshened(m, fields("Foo: 1"), fields("Cache-Control: max-age=60", `ETag: "a"`, "Changed: 2", "Many: 3", "New: 4", "Date: "+date(100),
+		"Content-Type: text/html", "Content-Length: 0", "Content-Encoding: br", "Content-Range: bytes 0-1/2", "Set-Cookie: a=b",
+		"Connection: x", "X: 1", "Keep-Alive: 1", "Transfer-Encoding: chunked"), after(99), after(100))
+	require.Equal(t, fields("Cache-Control: max-age=60", `ETag: "a"`, "Kept: 1", "Changed: 2", "Many: 3", "New: 4", "Date: "+date(100),
+		"Content-Type: text/html", "Content-Length: 5", "Content-Encoding: gzip", "Vary: Foo"), n.Header)
+	require.Equal(t, after(99), n.RequestTime)
+	require.Equal(t, after(100), n.ResponseTime)
+	require.False(t, n.Invalid)
+	require.Equal(t, m.Vary, n.Vary)
+	require.EqualValues(t, 5, n.Length)
+	require.Equal(t, old, m.Header, "the old one stays as it is")
+	// A second of the lifetime went by on the way.
+	require.Equal(t, useFresh, p.decide(readFacts(n, p), &requestDirectives{}, after(158.9)).verdict)
+	require.Equal(t, mustValidate, p.decide(readFacts(n, p), &requestDirectives{}, after(159)).verdict)
+}
+
+func TestRFC9111_4_3_4_AgeAndDateOf304(t *testing.T) {
+	p := &policy{}
+	m := &Meta{Status: 200, Header: fields("Cache-Control: max-age=60", "Age: 50", "Date: "+date(-9)), RequestTime: testNow, ResponseTime: testNow}
+	n := p.freshened(m, nil, fields("Age: 7", "Date: "+date(100)), after(100), after(100))
+	require.Equal(t, "7", n.Header.Get("Age"))
+	age, _ := readFacts(n, p).age(after(101))
+	require.EqualValues(t, 8e9, age)
+}
+
+// A 304 may name other fields in Vary than the response did.
+func TestRFC9111_4_1_VaryOf304(t *testing.T) {
+	p := &policy{}
+	m := &Meta{Status: 200, Header: fields("Vary: Foo"), Vary: http.Header{"Foo": {"1"}}, ResponseTime: testNow}
+	n := p.freshened(m, fields("Foo: 1", "Bar: 2"), fields("Vary: Foo, Bar"), testNow, testNow)
+	require.Equal(t, http.Header{"Foo": {"1"}, "Bar": {"2"}}, n.Vary)
+	require.False(t, n.Invalid)
+	n = p.freshened(m, fields("Foo: 3", "Bar: 2"), fields("Vary: Foo, Bar"), testNow, testNow)
+	require.Equal(t, []string{"1"}, n.Vary["Foo"])
+	require.True(t, n.Invalid, "nobody knows what Bar was")
+	n = p.freshened(m, fields("Foo: 3"), fields("Foo: x"), testNow, testNow)
+	require.Equal(t, m.Vary, n.Vary)
+	require.False(t, n.Invalid)
+	n = p.freshened(m, fields("Foo: 3"), fields("Vary: "), testNow, testNow)
+	require.Empty(t, n.Vary)
+}
+
+// Fields that no-cache or private of the stored response name stay out, although
+// the 304 does not say so again.
+func TestRFC9111_5_2_2_4_FieldsStayOutAfter304(t *testing.T) {
+	p := &policy{targets: cdn}
+	m := &Meta{Status: 200, Header: fields(`Cache-Control: no-cache="a", private="b", max-age=60`), ResponseTime: testNow}
+	n := p.freshened(m, nil, fields("A: 1", "B: 1", "C: 1"), testNow, testNow)
+	require.NotContains(t, n.Header, "A")
+	require.NotContains(t, n.Header, "B")
+	require.Contains(t, n.Header, "C")
+	n = p.freshened(m, nil, fields("A: 1", "Cache-Control: max-age=60"), testNow, testNow)
+	require.Contains(t, n.Header, "A")
+	m.Header = fields(`CDN-Cache-Control: max-age=60, no-cache="a"`)
+	n = p.freshened(m, nil, fields("A: 1", "Cache-Control: max-age=60"), testNow, testNow)
+	require.NotContains(t, n.Header, "A")
+}
+
+func TestMayFreshen(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		stored            []string
+		request, response http.Header
+		refused           string
+		gone              bool
+	}{
+		{"plain", []string{"Cache-Control: max-age=60"}, nil, fields("Cache-Control: max-age=60"), "", false},
+		{"no-store in the request", nil, fields("Cache-Control: no-store"), nil, "no-store in the request", false},
+		{"no-store", nil, nil, fields("Cache-Control: no-store"), "no-store in the response", true},
+		{"no-store, must-understand", nil, nil, fields("Cache-Control: no-store, must-understand"), "", false},
+		{"private", nil, nil, fields("Cache-Control: private"), "private", true},
+		{"Vary: *", nil, nil, fields("Vary: *"), "Vary", true},
+		{"Authorization", nil, fields("Authorization: x"), nil, "Authorization", false},
+		{"Authorization, public as stored", []string{"Cache-Control: public"}, fields("Authorization: x"), nil, "", false},
+		{"Authorization, not public any more", []string{"Cache-Control: public"}, fields("Authorization: x"), fields("Cache-Control: max-age=1"), "Authorization", false},
+		{"a field that splits", nil, nil, http.Header{"A": {"b\nc"}}, "not valid", false},
+	} {
+		p := &policy{}
+		x := exchangeOf(p, 304, c.request, c.response)
+		why, gone := p.mayFreshen(&Meta{Status: 200, Header: fields(c.stored...)}, x)
+		if c.refused == "" {
+			require.Empty(t, why, c.name)
+		} else {
+			require.Contains(t, string(why), c.refused, c.name)
+		}
+		require.Equal(t, c.gone, gone, c.name)
+	}
+}
+
+func TestRFC9111_4_3_5_FresheningWithHead(t *testing.T) {
+	m := &Meta{Status: 200, Length: 5, Header: fields(`ETag: "a"`, "Last-Modified: "+date(-3000)), ResponseTime: testNow}
+	for _, c := range []struct {
+		name   string
+		status int
+		h      http.Header
+		want   headVerdict
+	}{
+		{"nothing to compare", 200, fields("Cache-Control: max-age=60"), headFreshens},
+		{"all the same", 200, fields(`ETag: "a"`, "Last-Modified: "+date(-3000), "Content-Length: 5"), headFreshens},
+		{"another tag", 200, fields(`ETag: "b"`), headInvalidates},
+		{"a weak tag", 200, fields(`ETag: W/"a"`), headInvalidates},
+		{"a tag that is none", 200, fields(`ETag: a`), headInvalidates},
+		{"another date", 200, fields("Last-Modified: " + date(-3001)), headInvalidates},
+		{"another length", 200, fields(`ETag: "a"`, "Content-Length: 6"), headInvalidates},
+		{"not found", 404, fields(`ETag: "a"`), headNothing},
+		{"not modified", 304, fields(`ETag: "a"`), headNothing},
+		{"gone", 410, nil, headNothing},
+	} {
+		require.Equal(t, c.want, byHead(readFacts(m, &policy{}), m, c.status, c.h, testNow), c.name)
+	}
+	other := &Meta{Status: 404, Header: fields(`ETag: "a"`)}
+	require.Equal(t, headNothing, byHead(readFacts(other, &policy{}), other, 200, fields(`ETag: "b"`), testNow))
+	unknown := &Meta{Status: 206, Length: -1, Parts: []Part{{0, 5}}, Header: fields(`ETag: "a"`)}
+	require.Equal(t, headFreshens, byHead(readFacts(unknown, &policy{}), unknown, 200, fields(`ETag: "a"`, "Content-Length: 9"), testNow))
+}

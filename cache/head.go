@@ -1,0 +1,79 @@
+package cache
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// head answers a HEAD: as a GET would be answered, without the body, or by the
+// origin.
+func (h *handler) head(w http.ResponseWriter, r *http.Request) {
+	c := h.c
+	v := &visit{c: c, r: r, key: c.keyOf(r), req: parseRequestDirectives(r.Header)}
+	l := lookup{fwd: fwdRequest}
+	if !wantsOrigin(r.Header) {
+		if l = c.look(r.Context(), v, time.Now()); l.verdict.usable() && h.serveStored(w, v, &l) {
+			return
+		}
+		if v.req.onlyIfCached {
+			v.onlyIfCached(w)
+			return
+		}
+	}
+	v.result.forwarded, v.result.Reason = l.fwd, l.why()
+	v.result.Outcome = OutcomeMiss
+	c.counters.misses.Add(1)
+	sent := time.Now()
+	h.observe(w, r, func(status int, header http.Header) {
+		v.result.forwardedStatus = status
+		v.learn(status, header, sent)
+		v.mark(header, nil)
+	})
+}
+
+// learn brings what is stored up to date by a response to HEAD: RFC 9111
+// section 4.3.5.
+func (v *visit) learn(status int, header http.Header, sent time.Time) {
+	c, now := v.c, time.Now()
+	ctx := context.WithoutCancel(v.r.Context())
+	entries, err := c.store.Get(ctx, v.key)
+	if err != nil {
+		c.storeFailed(ctx, "get", err)
+		return
+	}
+	for _, e := range entries {
+		m := e.Meta()
+		f := m.factsBy(&c.policy)
+		if !c.policy.matches(f, m.Vary, v.r.Header) {
+			continue
+		}
+		switch byHead(f, m, status, header, now) {
+		case headFreshens:
+			v.learnFrom(ctx, e, m, header, sent, now)
+		case headInvalidates:
+			c.soften(ctx, e)
+		}
+	}
+}
+
+func (v *visit) learnFrom(ctx context.Context, e Entry, m *Meta, header http.Header, sent, now time.Time) {
+	c := v.c
+	header = header.Clone()
+	addDate(header, now)
+	x := &exchange{
+		method: http.MethodHead, target: c.targetOf(v.r), requestHeader: v.r.Header, request: v.req,
+		status: http.StatusOK, header: header, response: parseResponseDirectives(header, c.policy.targets),
+		requestTime: sent, responseTime: now,
+	}
+	var err error
+	switch why, gone := c.policy.mayFreshen(m, x); {
+	case gone:
+		err = c.store.Remove(ctx, e)
+	case why == "":
+		err = c.store.Update(ctx, e, c.policy.freshened(m, v.r.Header, header, sent, now))
+	}
+	if err != nil {
+		c.storeFailed(ctx, "update", err)
+	}
+}

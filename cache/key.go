@@ -1,0 +1,116 @@
+package cache
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// keyOf returns the cache key of a request: RFC 9111 section 2. Path and query
+// are not normalized, since the origin may see a difference where a cache sees
+// none.
+func (c *Cache) keyOf(r *http.Request) string {
+	if c.Key != nil {
+		return c.Key(r)
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	host := r.Host
+	if r.URL.Host != "" {
+		if r.URL.Scheme != "" {
+			scheme = r.URL.Scheme
+		}
+		if host == "" {
+			host = r.URL.Host
+		}
+	}
+	return c.uriKey(scheme, host, r.URL)
+}
+
+// uriKey is the key of a path and query on a host.
+func (c *Cache) uriKey(scheme, host string, u *url.URL) string {
+	if c.KeyBaseURL != nil {
+		scheme, host = c.KeyBaseURL.Scheme, c.KeyBaseURL.Host
+	}
+	path, query := u.EscapedPath(), u.RawQuery
+	if path == "" {
+		path = "/"
+	}
+	if c.IgnoreQueryString {
+		query = ""
+	}
+	for _, name := range c.IgnoreURLSessionIdentifiers {
+		path = withoutPathParameter(path, name)
+		query = withoutQueryParameter(query, name)
+	}
+	mark := ""
+	if query != "" || u.ForceQuery && !c.IgnoreQueryString {
+		mark = "?"
+	}
+	scheme = strings.ToLower(scheme)
+	return scheme + "://" + canonicalHost(scheme, host) + path + mark + query
+}
+
+// canonicalHost is a host in lower case without the default port.
+func canonicalHost(scheme, host string) string {
+	host = strings.ToLower(host)
+	switch scheme {
+	case "http":
+		host = strings.TrimSuffix(host, ":80")
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return host
+}
+
+// withoutPathParameter takes ";name=value" off the end of a path.
+func withoutPathParameter(path, name string) string {
+	last := strings.LastIndexByte(path, '/') + 1
+	i := strings.Index(path[last:], ";"+name+"=")
+	if i < 0 {
+		return path
+	}
+	i += last
+	rest := path[i+1:]
+	if j := strings.IndexByte(rest, ';'); j >= 0 {
+		return path[:i] + rest[j:]
+	}
+	return path[:i]
+}
+
+// withoutQueryParameter takes "name=value" out of a query.
+func withoutQueryParameter(query, name string) string {
+	for at := 0; at < len(query); {
+		end := len(query)
+		if j := strings.IndexByte(query[at:], '&'); j >= 0 {
+			end = at + j + 1
+		}
+		if one := query[at:end]; strings.HasPrefix(one, name) && strings.HasPrefix(one[len(name):], "=") {
+			query = query[:at] + query[end:]
+			if at == len(query) {
+				query = strings.TrimSuffix(query, "&")
+			}
+			continue
+		}
+		at = end
+	}
+	return query
+}
+
+// targetOf is the URI that a request is for, for the rules about where a
+// Location points.
+func (c *Cache) targetOf(r *http.Request) *url.URL {
+	u := *r.URL
+	if u.Scheme == "" {
+		u.Scheme = "http"
+		if r.TLS != nil {
+			u.Scheme = "https"
+		}
+	}
+	if r.Host != "" {
+		u.Host = r.Host
+	}
+	return &u
+}

@@ -1,0 +1,216 @@
+package cache
+
+import (
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Sizes of the chunks that bodies are kept in.
+const (
+	firstChunk = 4 << 10
+	largeChunk = 1 << 20
+)
+
+// memoryWriter takes a body into chunks.
+type memoryWriter struct {
+	store    *Memory
+	expected int64 // length of the body; -1: not known
+	reserved int64 // of the store's budget
+	ended    bool  // committed or aborted
+	room     int64 // in the last chunk
+
+	mu     sync.Mutex // guards what readers see
+	chunks [][]byte   // each filled up but for the last
+	n      int64
+}
+
+func (w *memoryWriter) Write(p []byte) (written int, err error) {
+	if w.ended {
+		return 0, io.ErrClosedPipe
+	}
+	for len(p) > 0 {
+		if w.room == 0 {
+			if err := w.newChunk(); err != nil {
+				return written, err
+			}
+		}
+		last := w.chunks[len(w.chunks)-1]
+		n := copy(last[int64(len(last))-w.room:], p) // nobody reads beyond w.n
+		w.room -= int64(n)
+		w.mu.Lock()
+		w.n += int64(n)
+		w.mu.Unlock()
+		p, written = p[n:], written+n
+	}
+	return written, nil
+}
+
+// newChunk adds an empty chunk, paid for from the store's budget.
+func (w *memoryWriter) newChunk() error {
+	size := int64(firstChunk)
+	switch {
+	case w.expected > w.n:
+		size = min(w.expected-w.n, largeChunk)
+	case w.n > 0:
+		size = min(w.n, largeChunk) // doubles what is there
+	}
+	if size = min(size, w.store.maxEntry()-w.n); size <= 0 {
+		return ErrTooLarge
+	}
+	if err := w.store.reserve(size); err != nil {
+		return err
+	}
+	w.reserved += size
+	w.room = size
+	w.mu.Lock()
+	w.chunks = append(w.chunks, make([]byte, size))
+	w.mu.Unlock()
+	return nil
+}
+
+func (w *memoryWriter) Reader() (ReaderAtCloser, error) { return &memoryReader{w: w}, nil }
+
+func (w *memoryWriter) Commit(meta *Meta, old ...Entry) error {
+	if w.ended {
+		return io.ErrClosedPipe
+	}
+	w.ended = true
+	m := compact(meta)
+	r := &memoryRecord{chunks: w.tight(), size: w.n, cost: memoryCost(m, w.n)}
+	r.entry = &memoryEntry{r, m}
+	s := w.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used -= w.reserved
+	if r.cost > s.maxBytes() {
+		return ErrTooLarge
+	}
+	r.used.Store(true) // whoever gives way, not this one
+	s.insert(r, old)
+	s.used += r.cost
+	s.makeRoom(0)
+	r.used.Store(false)
+	return nil
+}
+
+// tight is the chunks without the room in the last one, which is copied if
+// that saves memory.
+func (w *memoryWriter) tight() [][]byte {
+	if w.room == 0 {
+		return w.chunks
+	}
+	chunks := slices.Clone(w.chunks)
+	last := &chunks[len(chunks)-1]
+	used := (*last)[:int64(len(*last))-w.room]
+	if w.room > int64(len(used))/8 {
+		used = append(make([]byte, 0, len(used)), used...)
+	}
+	*last = used
+	return chunks
+}
+
+func (w *memoryWriter) Abort() {
+	if w.ended {
+		return
+	}
+	w.ended = true
+	w.store.release(w.reserved)
+}
+
+// memoryReader reads what a writer has taken so far.
+type memoryReader struct {
+	w      *memoryWriter
+	closed atomic.Bool
+}
+
+func (r *memoryReader) ReadAt(p []byte, at int64) (int, error) {
+	if r.closed.Load() {
+		return 0, fs.ErrClosed
+	}
+	r.w.mu.Lock()
+	chunks, n := r.w.chunks, r.w.n
+	r.w.mu.Unlock()
+	if at >= n {
+		return 0, io.EOF
+	}
+	if int64(len(p)) > n-at {
+		return copyAt(p[:n-at], chunks, at), io.EOF
+	}
+	return copyAt(p, chunks, at), nil
+}
+
+func (r *memoryReader) Close() error {
+	if r.closed.Swap(true) {
+		return fs.ErrClosed
+	}
+	return nil
+}
+
+// memoryCost is about what a response costs in memory.
+func memoryCost(m *Meta, size int64) int64 {
+	const (
+		entry = 600 // memoryRecord, Meta, facts, slices, its share of the key's shard
+		field = 64  // a place in a map, which are never quite full, and its slice
+		value = 16
+	)
+	n := entry + size + int64(len(m.Key))
+	for _, h := range []http.Header{m.Header, m.Trailer, m.Vary} {
+		for name, values := range h {
+			n += field + int64(len(name))
+			for _, v := range values {
+				n += value + int64(len(v))
+			}
+		}
+	}
+	for _, t := range m.Tags {
+		n += value + int64(len(t))
+	}
+	return n
+}
+
+// compact copies metadata so that it holds on to no larger piece of memory: the
+// values of all fields are one string and one slice.
+func compact(meta *Meta) *Meta {
+	m := meta.Clone()
+	m.Header, m.Trailer, m.Vary = compactHeader(m.Header), compactHeader(m.Trailer), compactHeader(m.Vary)
+	return m
+}
+
+func compactHeader(h http.Header) http.Header {
+	names := make([]string, 0, 32)
+	values, size := 0, 0
+	for name, vv := range h {
+		names = append(names, name)
+		values += len(vv)
+		for _, v := range vv {
+			size += len(v)
+		}
+	}
+	if values == 0 {
+		return maps.Clone(h)
+	}
+	var b strings.Builder
+	b.Grow(size)
+	for _, name := range names {
+		for _, v := range h[name] {
+			b.WriteString(v)
+		}
+	}
+	text := b.String()
+	all := make([]string, 0, values)
+	out := make(http.Header, len(h))
+	for _, name := range names {
+		from := len(all)
+		for _, v := range h[name] {
+			all, text = append(all, text[:len(v)]), text[len(v):]
+		}
+		out[name] = all[from:len(all):len(all)] // appending copies
+	}
+	return out
+}

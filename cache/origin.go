@@ -1,0 +1,297 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+)
+
+// errAborted ends a body whose handler gave up.
+var errAborted = errors.New("cache: answer broke off")
+
+// mode is what becomes of the body of an answer.
+type mode uint8
+
+const (
+	modeUndecided mode = iota
+	modeStore          // to the store, from which all read
+	modeDirect         // to the leader
+	modeDiscard        // nowhere
+)
+
+// run carries a flight out, on a goroutine of its own.
+func (f *flight) run(do func()) {
+	defer close(f.ended)
+	defer f.landed()
+	defer func() {
+		if f.panicked = recover(); f.panicked != nil {
+			if f.panicked != http.ErrAbortHandler {
+				f.stack = debug.Stack()
+			}
+			f.fail(errAborted)
+		}
+	}()
+	do()
+}
+
+// landed takes back what the flight has taken.
+func (f *flight) landed() {
+	if !f.isDecided() {
+		f.decide(outcomeFailed)
+	}
+	if f.shared {
+		f.c.flights.land(f)
+	}
+	if f.unlock != nil {
+		f.unlock()
+	}
+	f.mu.Lock()
+	if f.lingering != nil {
+		f.lingering.Stop()
+	}
+	f.client, f.hasClient = nil, false
+	f.mu.Unlock()
+}
+
+// giveUp ends a flight that was never sent off; who waits for it looks again.
+func (f *flight) giveUp() {
+	f.c.flights.land(f)
+	close(f.decided)
+	f.cancel()
+	close(f.ended)
+	if f.unlock != nil {
+		f.unlock()
+	}
+}
+
+// head decides what becomes of an answer when its head is in. h is the flight's
+// own from now on; length is -1 if it is not known.
+func (f *flight) head(status int, h http.Header, length int64) mode {
+	c, now := f.c, time.Now()
+	if !bodyAllowed(status) {
+		length = 0
+	}
+	addDate(h, now)
+	f.status, f.header, f.received = status, h, now
+	x := &exchange{
+		method: http.MethodGet, target: c.targetOf(f.out), requestHeader: f.in, request: f.req,
+		status: status, header: h, response: parseResponseDirectives(h, c.policy.targets),
+		requestTime: f.sent, responseTime: now,
+	}
+	x.ttl = c.ttlOf(f.out, x)
+	switch {
+	case status == http.StatusNotModified && len(f.offered) > 0:
+		if !f.freshen(x) {
+			f.decide(outcomeAgain)
+			return modeDiscard
+		}
+		f.decide(outcomeFreshened)
+		return modeDiscard
+	case isServerError(status) && f.mayAnswer(now):
+		f.decide(outcomeStale)
+		return modeDiscard
+	}
+	switch f.why = c.policy.storable(x); {
+	case f.why != "":
+		f.outdate(x)
+		if f.shared {
+			c.alone.add(f.key, now)
+		}
+	case f.locked:
+		f.why = "another request is storing it"
+	case c.MaxFileSize > 0 && length > c.MaxFileSize:
+		f.why = "larger than MaxFileSize"
+	case length >= 0 && length < c.MinFileSize:
+		f.why = "smaller than MinFileSize"
+	case f.beginStore(x, length):
+		f.decide(outcomeStored)
+		return modeStore
+	}
+	c.counters.refused.Add(1)
+	f.decide(outcomeDirect)
+	return modeDirect
+}
+
+// mayAnswer reports whether what is stored may answer in place of an error.
+func (f *flight) mayAnswer(now time.Time) bool {
+	if f.stale == nil || !f.c.policy.mayAnswerError(f.stale.facts, &f.req, now) {
+		return false
+	}
+	f.stale.age, _ = f.stale.facts.age(now)
+	f.stale.ttl = f.stale.facts.lifetime - f.stale.age
+	return true
+}
+
+// ttlOf is the lifetime that the cache's own rules give an answer; nil if they
+// give none.
+func (c *Cache) ttlOf(r *http.Request, x *exchange) *time.Duration {
+	if c.TTL != nil {
+		if d, ok := c.TTL(r, x.status, x.header); ok {
+			return &d
+		}
+	}
+	if d, ok := c.StatusTTL[x.status]; ok && explicitLifetime(&x.response, x.header, x.responseTime).source == lifeNone {
+		return &d
+	}
+	return nil
+}
+
+// beginStore begins to store an answer. It is false if the store cannot; then
+// the answer passes by.
+func (f *flight) beginStore(x *exchange, length int64) bool {
+	c := f.c
+	m := &Meta{
+		Key: f.key, Status: x.status, Header: c.policy.storedHeader(x.header, &x.response),
+		RequestTime: f.sent, ResponseTime: f.received, Length: length, TTL: x.ttl, Tags: surrogateKeys(x.header),
+	}
+	vary, _ := nominated(m.Header["Vary"])
+	m.Vary = varyValues(vary, f.in)
+	if x.status == http.StatusPartialContent {
+		part, total, _ := parseContentRange(x.header)
+		m.Parts, m.Length = []Part{part}, total
+		if length >= 0 && length != part.End-part.Start {
+			f.why = "a Content-Range that contradicts the length"
+			return false
+		}
+	}
+	f.meta, f.facts = m, readFacts(m, &c.policy)
+	writer, err := c.store.Create(f.out.Context(), m)
+	if err == nil {
+		f.body, err = newStream(writer, c.MaxFileSize)
+		if err != nil {
+			writer.Abort()
+		}
+	}
+	if err != nil {
+		c.storeFailed(f.out.Context(), "create", err)
+		f.why = "the store does not take it"
+		return false
+	}
+	c.storeWorked(f.out.Context(), "create")
+	f.body.readSize, f.body.readTime = c.ReadSize, c.ReadTime
+	f.body.onFail = func(err error) { c.storeFailed(context.WithoutCancel(f.out.Context()), "write", err) }
+	f.mu.Lock()
+	if f.hasClient {
+		f.own = f.body.reader(f.leader)
+	}
+	f.mu.Unlock()
+	return true
+}
+
+// finish ends the body of an answer that came in whole.
+func (f *flight) finish(trailer http.Header) {
+	if f.out.Context().Err() != nil {
+		f.fail(errAbandoned) // it may have been ended for that
+		return
+	}
+	f.commit(trailer)
+	f.body.finish(nil, trailer)
+}
+
+// fail ends the body of an answer that broke off. It is not stored.
+func (f *flight) fail(err error) {
+	if f.body == nil {
+		return
+	}
+	f.c.counters.broken.Add(1)
+	f.body.writer.Abort()
+	f.body.finish(err, nil)
+}
+
+// commit makes a whole answer visible to all.
+func (f *flight) commit(trailer http.Header) {
+	c, s := f.c, f.body
+	ctx := context.WithoutCancel(f.out.Context())
+	if !s.whole() || s.n < c.MinFileSize {
+		s.writer.Abort()
+		return
+	}
+	if part := f.meta.Parts; len(part) > 0 && s.n != part[0].End-part[0].Start {
+		c.counters.broken.Add(1)
+		s.writer.Abort() // its Content-Range told something else
+		return
+	}
+	c.storeWorked(ctx, "write")
+	f.storing.Lock()
+	defer f.storing.Unlock()
+	if f.purged {
+		s.writer.Abort()
+		return
+	}
+	m := f.meta.Clone()
+	m.Trailer = trailer
+	var err error
+	if f.status == http.StatusPartialContent {
+		err = f.commitPart(ctx, m)
+	} else {
+		m.Length = s.n
+		if len(trailer) == 0 && bodyAllowed(m.Status) {
+			m.Header["Content-Length"] = lengthField(s.n)
+		} else {
+			delete(m.Header, "Content-Length")
+		}
+		err = s.writer.Commit(m, f.superseded(ctx)...)
+	}
+	if err != nil {
+		s.writer.Abort()
+		c.storeFailed(ctx, "commit", err)
+		return
+	}
+	c.storeWorked(ctx, "commit")
+	c.counters.stored.Add(1)
+}
+
+// superseded are the stored responses that a new one makes useless: those that
+// would have answered its request, and the oldest where there are too many.
+func (f *flight) superseded(ctx context.Context) (old []Entry) {
+	c := f.c
+	entries, err := c.store.Get(ctx, f.key)
+	if err != nil {
+		return nil
+	}
+	limit := c.MaxVariants
+	if limit <= 0 {
+		limit = 64
+	}
+	kept := 1
+	for _, e := range entries {
+		m := e.Meta()
+		if c.policy.matches(m.factsBy(&c.policy), m.Vary, f.in) {
+			old = append(old, e)
+		} else if kept++; kept > limit {
+			old = append(old, e)
+		}
+	}
+	return old
+}
+
+// outdate takes out the response that an answer of another kind shows to be
+// out of date, although that cannot be stored.
+func (f *flight) outdate(x *exchange) {
+	switch {
+	case f.stale == nil, x.status >= 500, x.status == http.StatusPartialContent,
+		x.status == http.StatusPreconditionFailed, x.status == http.StatusRequestedRangeNotSatisfiable,
+		x.request.noStore, len(x.requestHeader["Authorization"]) > 0: // it may be another one for others
+		return
+	}
+	ctx := f.out.Context()
+	if err := f.c.store.Remove(ctx, f.stale.entry); err != nil {
+		f.c.storeFailed(ctx, "remove", err)
+	}
+}
+
+// lengthField is the value of Content-Length.
+func lengthField(n int64) []string { return []string{strconv.FormatInt(n, 10)} }
+
+// logPanic tells of a handler that panicked where no client's connection could
+// end by it.
+func (c *Cache) logPanic(f *flight) {
+	if c.Logger != nil {
+		c.Logger.LogAttrs(context.Background(), slog.LevelError, "cache: handler panicked in the background",
+			slog.String("key", f.key), slog.Any("panic", f.panicked), slog.String("stack", string(f.stack)))
+	}
+}

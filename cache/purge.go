@@ -1,0 +1,134 @@
+package cache
+
+import (
+	"context"
+	"net/url"
+	"strings"
+)
+
+// PurgeMode is how responses are purged.
+type PurgeMode uint8
+
+const (
+	// PurgeRemove takes them out.
+	PurgeRemove PurgeMode = iota
+
+	// PurgeSoft leaves them where they are, but they are used only after the
+	// origin was asked whether they are still right.
+	PurgeSoft
+)
+
+// Purge purges what is stored for a URI, all variants of it, and returns how
+// many responses that is. A fetch that is under way is not stored. With a Key
+// function, uri is a key.
+func (c *Cache) Purge(ctx context.Context, uri string, mode PurgeMode) (int, error) {
+	c.setup()
+	key, err := c.keyOfURI(uri)
+	if err != nil {
+		return 0, err
+	}
+	c.flights.groundKey(key)
+	c.alone.drop(key)
+	entries, err := c.store.Get(ctx, key)
+	if err != nil {
+		return 0, err
+	}
+	return c.purge(ctx, entries, mode)
+}
+
+// PurgePrefix purges what is stored for all URIs that begin with prefix, such
+// as "https://example.org/images/". The host must be in lower case, without a
+// default port.
+func (c *Cache) PurgePrefix(ctx context.Context, prefix string, mode PurgeMode) (int, error) {
+	return c.purgeIf(ctx, mode, func(key string) bool { return strings.HasPrefix(key, prefix) })
+}
+
+// PurgeAll purges everything.
+func (c *Cache) PurgeAll(ctx context.Context, mode PurgeMode) (int, error) {
+	return c.purgeIf(ctx, mode, func(string) bool { return true })
+}
+
+func (c *Cache) purgeIf(ctx context.Context, mode PurgeMode, meant func(key string) bool) (int, error) {
+	c.setup()
+	c.flights.ground(meant)
+	var entries []Entry
+	err := c.store.Walk(ctx, func(e Entry) bool {
+		if meant(e.Meta().Key) {
+			entries = append(entries, e)
+		}
+		return true
+	})
+	n, perr := c.purge(ctx, entries, mode)
+	if err == nil {
+		err = perr
+	}
+	return n, err
+}
+
+// PurgeTags purges what has one of the surrogate keys: the fields Surrogate-Key
+// and Cache-Tag of responses. A fetch that is under way is not stored, whatever
+// its tags will be.
+func (c *Cache) PurgeTags(ctx context.Context, mode PurgeMode, tags ...string) (total int, err error) {
+	c.setup()
+	c.flights.ground(func(string) bool { return true })
+	for _, tag := range tags {
+		entries, err := c.tagged(ctx, tag)
+		if err != nil {
+			return total, err
+		}
+		n, err := c.purge(ctx, entries, mode)
+		if total += n; err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// tagged finds responses by surrogate key.
+func (c *Cache) tagged(ctx context.Context, tag string) (entries []Entry, err error) {
+	if t, ok := c.store.(Tagged); ok {
+		return t.Tagged(ctx, tag)
+	}
+	err = c.store.Walk(ctx, func(e Entry) bool {
+		if holds(e.Meta().Tags, tag) {
+			entries = append(entries, e)
+		}
+		return true
+	})
+	return entries, err
+}
+
+func (c *Cache) purge(ctx context.Context, entries []Entry, mode PurgeMode) (n int, err error) {
+	defer func() { c.counters.purged.Add(int64(n)) }()
+	for _, e := range entries {
+		if mode == PurgeSoft {
+			if c.soften(ctx, e) {
+				n++
+			}
+			continue
+		}
+		if err := c.store.Remove(ctx, e); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// Walk calls f with what is stored, until it returns false.
+func (c *Cache) Walk(ctx context.Context, f func(Entry) bool) error {
+	c.setup()
+	return c.store.Walk(ctx, f)
+}
+
+// keyOfURI is the key of a URI as somebody writes it.
+func (c *Cache) keyOfURI(uri string) (string, error) {
+	if c.Key != nil {
+		return uri, nil
+	}
+	u, err := url.Parse(uri)
+	if err != nil {
+		return "", err
+	}
+	return c.uriKey(u.Scheme, u.Host, u), nil
+}

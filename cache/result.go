@@ -1,0 +1,106 @@
+package cache
+
+import (
+	"net"
+	"net/http"
+	"time"
+)
+
+// Outcome is what a cache did with a request.
+type Outcome uint8
+
+const (
+	OutcomeMiss        Outcome = iota // the origin answered
+	OutcomeHit                        // what is stored answered
+	OutcomeRevalidated                // what is stored answered, after the origin said that it may
+	OutcomeInvalidated                // the origin answered, and what was stored may not be used any more
+	OutcomeBypass                     // the cache had no part in it
+)
+
+// String returns the word that Apache has for it, in lower case.
+func (o Outcome) String() string {
+	switch o {
+	case OutcomeHit:
+		return "hit"
+	case OutcomeRevalidated:
+		return "revalidate"
+	case OutcomeInvalidated:
+		return "invalidate"
+	case OutcomeBypass:
+		return "bypass"
+	}
+	return "miss"
+}
+
+// Result is what a cache did with one request, known when its answer begins.
+type Result struct {
+	Outcome   Outcome
+	Reason    string        // why, in words
+	Key       string        // empty if no key was made
+	Age       time.Duration // of the stored response
+	TTL       time.Duration // lifetime that is left; negative when stale
+	Stored    bool          // the answer is being stored
+	Collapsed bool          // the answer is that of another request
+	Stale     bool          // it is out of date
+
+	forwarded       forwarded
+	forwardedStatus int
+}
+
+// mark adds to an answer's header what it should tell of the cache, and tells
+// OnResult. It is the last thing before the header is sent.
+func (v *visit) mark(h http.Header, f *facts) {
+	c, res := v.c, &v.result
+	res.Key = v.key
+	if wants(c.Header, c.HeaderFunc, v.r) {
+		if word := xCache(res.Outcome); word != "" {
+			h["X-Cache"] = []string{word + " from " + v.serverName()}
+		}
+	}
+	if wants(c.DetailHeader, c.DetailHeaderFunc, v.r) && res.Reason != "" {
+		h["X-Cache-Detail"] = []string{`"` + res.Reason + `" from ` + v.serverName()}
+	}
+	if c.CacheStatus != "" {
+		s := cacheStatus{
+			name: c.CacheStatus, hit: res.Outcome == OutcomeHit, fwd: res.forwarded, fwdStatus: res.forwardedStatus,
+			ttl: res.TTL, hasTTL: f != nil, stored: res.Stored, collapsed: res.Collapsed, key: v.key, detail: res.Reason,
+		}
+		have := h["Cache-Status"]
+		h["Cache-Status"] = append(have[:len(have):len(have)], string(s.append(nil)))
+	}
+	if c.OnResult != nil {
+		c.OnResult(v.r, res)
+	}
+}
+
+func wants(always bool, decide func(*http.Request) bool, r *http.Request) bool {
+	if decide != nil {
+		return decide(r)
+	}
+	return always
+}
+
+func xCache(o Outcome) string {
+	switch o {
+	case OutcomeHit:
+		return "HIT"
+	case OutcomeRevalidated:
+		return "REVALIDATE"
+	case OutcomeMiss:
+		return "MISS"
+	case OutcomeInvalidated:
+		return "INVALIDATE"
+	}
+	return ""
+}
+
+func (v *visit) serverName() string {
+	if v.c.ServerName != "" {
+		return v.c.ServerName
+	}
+	host := v.r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return host
+}

@@ -1,0 +1,256 @@
+package cache
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// handler is a Cache in front of an http.Handler.
+type handler struct {
+	c    *Cache
+	next http.Handler
+}
+
+// visit is a request on its way through the cache.
+type visit struct {
+	c      *Cache
+	r      *http.Request
+	key    string
+	req    requestDirectives
+	result Result
+}
+
+// ServeHTTP answers from the store or else lets next answer.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := h.c
+	if passesBy(r) {
+		c.counters.bypassed.Add(1)
+		h.next.ServeHTTP(w, r)
+		return
+	}
+	bypass := c.Bypass != nil && c.Bypass(r)
+	switch {
+	case r.Method == http.MethodGet && !bypass && r.ContentLength == 0:
+		h.get(w, r)
+	case r.Method == http.MethodHead && !bypass:
+		h.head(w, r)
+	case !safe(r.Method):
+		h.change(w, r)
+	default:
+		h.pass(w, r, bypass)
+	}
+}
+
+// passesBy reports whether a request has nothing to do with caching: it wants
+// the connection for something else.
+func passesBy(r *http.Request) bool {
+	return r.Method == http.MethodConnect || len(r.Header["Upgrade"]) > 0 && namesUpgrade(r.Header["Connection"])
+}
+
+func namesUpgrade(lines []string) bool {
+	for _, line := range lines {
+		for more := true; more; {
+			var one string
+			one, line, more = strings.Cut(line, ",")
+			if strings.EqualFold(strings.Trim(one, " \t"), "upgrade") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// pass lets a request pass that the cache has no part in.
+func (h *handler) pass(w http.ResponseWriter, r *http.Request, bypass bool) {
+	v := visit{c: h.c, r: r, key: h.c.keyOf(r)}
+	v.result.Outcome, v.result.forwarded = OutcomeBypass, fwdMethod
+	v.result.Reason = "the method is not one that is cached"
+	if bypass {
+		v.result.forwarded, v.result.Reason = fwdBypass, "the cache is passed by"
+	} else if r.Method == http.MethodGet {
+		v.result.forwarded, v.result.Reason = fwdBypass, "a GET with a body"
+	}
+	h.c.counters.bypassed.Add(1)
+	h.observe(w, r, func(status int, header http.Header) {
+		v.result.forwardedStatus = status
+		v.mark(header, nil)
+	})
+}
+
+// get answers a GET.
+func (h *handler) get(w http.ResponseWriter, r *http.Request) {
+	v := &visit{c: h.c, r: r, key: h.c.keyOf(r), req: parseRequestDirectives(r.Header)}
+	if wantsOrigin(r.Header) {
+		v.result.forwarded = fwdRequest
+		v.result.Reason = "a condition that only the origin can judge"
+		h.observed(w, v)
+		return
+	}
+	if l := v.c.look(r.Context(), v, time.Now()); l.verdict == useFresh && v.hit(w, &l.found) {
+		return
+	}
+	h.miss(w, v)
+}
+
+// hit answers with a stored response, unless that is lost.
+func (v *visit) hit(w http.ResponseWriter, f *found) bool {
+	body, err := v.open(f)
+	if err != nil {
+		return false
+	}
+	v.countHit(f)
+	v.sendFound(w, f, body)
+	return true
+}
+
+// countHit notes that a stored response answers without the origin.
+func (v *visit) countHit(f *found) {
+	res := &v.result
+	res.Outcome, res.Age, res.TTL = OutcomeHit, f.age, f.ttl
+	res.Reason = "fresh in the cache"
+	if res.Collapsed {
+		v.countCollapsed()
+		return
+	}
+	v.c.counters.hits.Add(1)
+	switch {
+	case f.verdict == useWhileRevalidating:
+		res.Reason = "stale, and being validated"
+	case f.verdict == useStale:
+		res.Reason = "stale, as the request allows"
+	}
+	if f.ttl <= 0 {
+		res.Stale = true
+		v.c.counters.stale.Add(1)
+	}
+}
+
+// observed passes a request on whose answer is not stored.
+func (h *handler) observed(w http.ResponseWriter, v *visit) {
+	v.result.Outcome = OutcomeMiss
+	v.c.counters.misses.Add(1)
+	h.observe(w, v.r, func(status int, header http.Header) {
+		v.result.forwardedStatus = status
+		v.mark(header, nil)
+	})
+}
+
+// observe lets next answer and shows the head of that.
+func (h *handler) observe(w http.ResponseWriter, r *http.Request, head func(int, http.Header)) {
+	o := &observer{ResponseWriter: w, head: head}
+	h.next.ServeHTTP(o, r)
+	o.see(http.StatusOK) // if it wrote nothing at all
+}
+
+// sendFound sends a stored response, or the part of it that was asked for.
+func (v *visit) sendFound(w http.ResponseWriter, f *found, body Body) {
+	if body != nil {
+		defer body.Close()
+	}
+	h := w.Header()
+	p := v.plan(h, f.meta, f.facts)
+	setAge(h, f.age)
+	v.mark(h, f.facts)
+	w.WriteHeader(p.status)
+	if body == nil || p.empty {
+		return
+	}
+	if err := p.send(w, body, f.entry.Size()); err != nil {
+		v.broken(w, err)
+		return
+	}
+	if p.whole {
+		sendTrailer(w, f.meta.Trailer)
+	}
+}
+
+// open returns the body of a stored response; nil for HEAD.
+func (v *visit) open(f *found) (Body, error) {
+	if v.r.Method == http.MethodHead {
+		return nil, nil
+	}
+	body, err := f.entry.Open()
+	if err != nil {
+		v.c.storeFailed(v.r.Context(), "open", err)
+		_ = v.c.store.Remove(v.r.Context(), f.entry)
+		v.c.counters.lost.Add(1)
+	}
+	return body, err
+}
+
+// broken ends an answer that cannot be completed, so that nobody takes a part
+// for the whole.
+func (v *visit) broken(w http.ResponseWriter, err error) {
+	if v.r.Context().Err() != nil {
+		return // the client has left
+	}
+	if v.r.Context().Value(http.ServerContextKey) != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// observer passes an answer on and shows its head before it is sent. It keeps
+// what net/http's writer can.
+type observer struct {
+	http.ResponseWriter
+	head func(status int, header http.Header)
+	seen bool
+}
+
+func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }
+
+func (o *observer) WriteHeader(status int) {
+	if status >= 200 {
+		o.see(status)
+	}
+	o.ResponseWriter.WriteHeader(status)
+}
+
+func (o *observer) see(status int) {
+	if !o.seen {
+		o.seen = true
+		o.head(status, o.Header())
+	}
+}
+
+func (o *observer) Write(p []byte) (int, error) {
+	o.see(http.StatusOK)
+	return o.ResponseWriter.Write(p)
+}
+
+func (o *observer) ReadFrom(r io.Reader) (int64, error) {
+	o.see(http.StatusOK)
+	return readFrom(o.ResponseWriter, r)
+}
+
+func (o *observer) FlushError() error {
+	o.see(http.StatusOK)
+	return http.NewResponseController(o.ResponseWriter).Flush()
+}
+
+// Flush is for those who know http.Flusher alone.
+func (o *observer) Flush() { _ = o.FlushError() }
+
+// Hijack hands the connection over.
+func (o *observer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(o.ResponseWriter).Hijack()
+	if err == nil {
+		o.seen = true
+	}
+	return c, rw, err
+}
+
+// readFrom copies by the writer's own means where it has any, which may be
+// sendfile or splice.
+func readFrom(w http.ResponseWriter, r io.Reader) (int64, error) {
+	if rf, ok := w.(io.ReaderFrom); ok {
+		return rf.ReadFrom(r)
+	}
+	lent := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(lent)
+	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, lent[:])
+}

@@ -1,0 +1,90 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+)
+
+// counters are the figures of a Cache.
+type counters struct {
+	hits, stale, collapsed, revalidated, misses, bypassed atomic.Int64
+	fetches, background, stored, refused, broken          atomic.Int64
+	invalidated, purged, lost                             atomic.Int64
+}
+
+// Stats are the figures of a Cache since it was made. They are read one after
+// another, so that they may differ by what happened in between.
+type Stats struct {
+	Hits        int64 `json:"hits"`        // answered from the store, without asking
+	Stale       int64 `json:"stale"`       // those of them, and of errors, that were out of date
+	Collapsed   int64 `json:"collapsed"`   // answered with another request's fetch
+	Revalidated int64 `json:"revalidated"` // answered from the store, after asking
+	Misses      int64 `json:"misses"`      // answered by the origin
+	Bypassed    int64 `json:"bypassed"`    // that the cache had no part in
+	Fetches     int64 `json:"fetches"`     // requests to the origin that could be stored
+	Background  int64 `json:"background"`  // those of them that no client waited for
+	Stored      int64 `json:"stored"`      // answers that were stored
+	Refused     int64 `json:"refused"`     // answers that may not be stored
+	Broken      int64 `json:"broken"`      // answers that broke off, and were not stored
+	Invalidated int64 `json:"invalidated"` // responses that a change made unusable
+	Purged      int64 `json:"purged"`      // responses taken out by Purge and its kin
+	Lost        int64 `json:"lost"`        // stored responses that could not be opened
+
+	Store *StoreStats `json:"store,omitempty"` // nil if the Store has none
+}
+
+// Stats returns the figures.
+func (c *Cache) Stats() Stats {
+	c.setup()
+	n := &c.counters
+	s := Stats{
+		Hits: n.hits.Load(), Stale: n.stale.Load(), Collapsed: n.collapsed.Load(), Revalidated: n.revalidated.Load(),
+		Misses: n.misses.Load(), Bypassed: n.bypassed.Load(), Fetches: n.fetches.Load(), Background: n.background.Load(),
+		Stored: n.stored.Load(), Refused: n.refused.Load(), Broken: n.broken.Load(),
+		Invalidated: n.invalidated.Load(), Purged: n.purged.Load(), Lost: n.lost.Load(),
+	}
+	if m, ok := c.store.(Measured); ok {
+		st := m.Stats()
+		s.Store = &st
+	}
+	return s
+}
+
+// storeHealth remembers which operations of the store fail, so that a broken
+// one does not fill the log.
+type storeHealth struct {
+	failing atomic.Int32 // how many
+	ops     sync.Map     // their names
+}
+
+// storeFailed notes that an operation of the store failed. The request goes on
+// without it.
+func (c *Cache) storeFailed(ctx context.Context, op string, err error) {
+	if errors.Is(err, ErrTooLarge) || errors.Is(err, context.Canceled) {
+		return
+	}
+	if _, known := c.health.ops.LoadOrStore(op, nil); known {
+		return
+	}
+	c.health.failing.Add(1)
+	if c.Logger != nil {
+		c.Logger.LogAttrs(ctx, slog.LevelError, "cache: store failed", slog.String("op", op), slog.Any("error", err))
+	}
+}
+
+// storeWorked notes that an operation works.
+func (c *Cache) storeWorked(ctx context.Context, op string) {
+	if c.health.failing.Load() == 0 {
+		return
+	}
+	if _, failed := c.health.ops.LoadAndDelete(op); !failed {
+		return
+	}
+	c.health.failing.Add(-1)
+	if c.Logger != nil {
+		c.Logger.LogAttrs(ctx, slog.LevelInfo, "cache: store works again", slog.String("op", op))
+	}
+}

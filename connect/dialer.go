@@ -1,0 +1,220 @@
+package connect
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	netproxy "golang.org/x/net/proxy"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// Dialer opens connections through a parent proxy, by CONNECT. Its DialContext
+// fits wherever connections are opened: a [backend.Backend], an
+// http.Transport, a [Handler], or another Dialer, which makes a chain. The
+// dialers of golang.org/x/net/proxy, such as SOCKS5, fit the same holes, and
+// [FromURL] makes a Dialer fit there.
+//
+// The connection is a bare *net.TCPConn wherever that can be, so that a relay
+// may splice. Any number of goroutines may use a Dialer; set its fields before.
+type Dialer struct {
+	// Proxy is the parent: http://host:port, or https:// to speak TLS to the
+	// parent itself. Its userinfo are credentials for it, by the Basic scheme.
+	Proxy *url.URL
+
+	// Authorize, if not nil, returns the value of Proxy-Authorization for a
+	// destination, in place of the userinfo of Proxy. Empty means none.
+	Authorize func(ctx context.Context, address string) (string, error)
+
+	// Header are more fields of each CONNECT.
+	Header http.Header
+
+	// TLS configures TLS toward an https parent. If nil, its certificate is
+	// verified against the system's roots.
+	TLS *tls.Config
+
+	// DialParent connects to the parent. If nil, a net.Dialer; the DialContext
+	// of another Dialer makes a chain.
+	DialParent func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Timeout bounds connecting to the parent and its answer. Zero means 30 s;
+	// negative means none.
+	Timeout time.Duration
+}
+
+// maxAnswer limits the head of a parent's answer.
+const maxAnswer = 64 << 10
+
+// viaKey is the key of the Via field that a Handler has for the next proxy.
+type viaKey struct{}
+
+// DialContext connects to "host:port" through the parent, which resolves the
+// name. Errors are a [*proxy.Error] whose Backend is the parent; a
+// [*RefusedError] is in it when the parent has refused.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := d.dial(ctx, network, address)
+	if err != nil {
+		e := &proxy.Error{Op: proxy.OpDial, Err: err}
+		if errors.As(err, new(*proxy.Error)) { // of the address, or of the Dialer before this one
+			return nil, err
+		}
+		if d.Proxy != nil {
+			e.Backend = d.Proxy.Scheme + "://" + d.Proxy.Host
+		}
+		return nil, e
+	}
+	return c, nil
+}
+
+// Dial is DialContext without a context.
+func (d *Dialer) Dial(network, address string) (net.Conn, error) {
+	return d.DialContext(context.Background(), network, address)
+}
+
+func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := proxy.ParseAuthority(address)
+	if err != nil {
+		return nil, err
+	}
+	address = net.JoinHostPort(host, fmt.Sprint(port))
+	if timeout := or(d.Timeout, DefaultDialTimeout); timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	request, err := d.request(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := d.connect(ctx, network)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	made, err := handshake(c, request)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		_ = c.Close()
+		if ctx.Err() != nil && !errors.As(err, new(*RefusedError)) {
+			err = ctx.Err()
+		}
+		return nil, err
+	}
+	return made, nil
+}
+
+// connect opens a connection to the parent itself.
+func (d *Dialer) connect(ctx context.Context, network string) (net.Conn, error) {
+	if d.Proxy == nil || d.Proxy.Hostname() == "" || d.Proxy.Scheme != "http" && d.Proxy.Scheme != "https" {
+		return nil, errors.New("connect: the parent proxy is no http or https URL")
+	}
+	port := d.Proxy.Port()
+	if port == "" {
+		port = backend.DefaultPort(d.Proxy.Scheme)
+	}
+	dial := d.DialParent
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	c, err := dial(ctx, network, net.JoinHostPort(d.Proxy.Hostname(), port))
+	if err != nil || d.Proxy.Scheme == "http" {
+		return c, err
+	}
+	tc := tls.Client(c, d.tlsConfig())
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("TLS handshake with the parent proxy: %w", err)
+	}
+	return tc, nil
+}
+
+// tlsConfig completes the TLS field without changing it.
+func (d *Dialer) tlsConfig() *tls.Config {
+	config := d.TLS.Clone()
+	if config == nil {
+		config = &tls.Config{}
+	}
+	if config.ServerName == "" {
+		config.ServerName = d.Proxy.Hostname()
+	}
+	config.NextProtos = []string{"http/1.1"}
+	return config
+}
+
+// request returns the CONNECT for a destination.
+func (d *Dialer) request(ctx context.Context, address string) ([]byte, error) {
+	head := fmt.Appendf(nil, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n", address)
+	for name, values := range d.Header {
+		if http.CanonicalHeaderKey(name) != "Host" {
+			head = appendField(head, name, values)
+		}
+	}
+	if via, _ := ctx.Value(viaKey{}).(string); via != "" && d.Header["Via"] == nil {
+		head = appendField(head, "Via", []string{via})
+	}
+	credentials, err := d.credentials(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	if credentials != "" {
+		head = appendField(head, "Proxy-Authorization", []string{credentials})
+	}
+	return append(head, "\r\n"...), nil
+}
+
+func (d *Dialer) credentials(ctx context.Context, address string) (string, error) {
+	if d.Authorize != nil {
+		return d.Authorize(ctx, address)
+	}
+	if d.Proxy == nil || d.Proxy.User == nil {
+		return "", nil
+	}
+	password, _ := d.Proxy.User.Password()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(d.Proxy.User.Username()+":"+password)), nil
+}
+
+// handshake asks for the tunnel, and returns the connection behind the answer.
+func handshake(c net.Conn, request []byte) (net.Conn, error) {
+	if _, err := c.Write(request); err != nil {
+		return nil, err
+	}
+	r := bufio.NewReader(c)
+	if err := readAnswer(r, maxAnswer); err != nil {
+		return nil, err
+	}
+	if n := r.Buffered(); n > 0 { // the destination spoke first
+		early, _ := r.Peek(n)
+		return &earlyConn{Conn: c, early: early}, nil
+	}
+	return c, nil
+}
+
+// FromURL makes a Dialer for golang.org/x/net/proxy, whose RegisterDialerType
+// it fits. forward connects to the parent.
+func FromURL(u *url.URL, forward netproxy.Dialer) (netproxy.Dialer, error) {
+	d := &Dialer{Proxy: u}
+	switch f := forward.(type) {
+	case nil:
+	case netproxy.ContextDialer:
+		d.DialParent = f.DialContext
+	default:
+		d.DialParent = func(_ context.Context, network, address string) (net.Conn, error) { return f.Dial(network, address) }
+	}
+	return d, nil
+}
+
+var (
+	_ netproxy.Dialer        = (*Dialer)(nil)
+	_ netproxy.ContextDialer = (*Dialer)(nil)
+)

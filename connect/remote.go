@@ -1,0 +1,103 @@
+package connect
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// NewRemote makes the entry of [proxy.Forward].Remotes for a parent proxy, an
+// http or https URL whose userinfo are credentials for it. Requests that match
+// (see [proxy.Remote].Match) go to the parent in absolute-form, those for https
+// and CONNECT through tunnels. Apache: ProxyRemote.
+func NewRemote(match, parent string) (proxy.Remote, error) {
+	u, err := url.Parse(parent)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return proxy.Remote{}, fmt.Errorf("connect: the parent proxy for %s is no http or https URL", match)
+	}
+	d := &Dialer{Proxy: u}
+	return proxy.Remote{Match: match, Transport: &Transport{Dialer: d}, DialContext: d.DialContext}, nil
+}
+
+// Transport is an http.RoundTripper that sends requests by a parent proxy:
+// those for https through tunnels, and all others to the parent itself, in
+// absolute-form (RFC 9112 section 3.2.2). Connections are kept for more
+// requests.
+type Transport struct {
+	// Dialer knows the parent.
+	Dialer *Dialer
+
+	// NewBackend makes the backend of an https origin, such as one with a TLS
+	// configuration. Its DialContext is set here. If nil, a backend with default
+	// fields.
+	NewBackend func(u *url.URL) *backend.Backend
+
+	once      sync.Once
+	plain     proxy.Transport
+	tunnelled proxy.Transport
+}
+
+// RoundTrip sends a request and returns the answer when its head is in.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	t.once.Do(t.setup)
+	if r.URL.Scheme == "https" {
+		return t.tunnelled.RoundTrip(r)
+	}
+	out := *r
+	out.URL = &url.URL{Scheme: "http", Host: r.URL.Host, Opaque: absolute(r.URL), RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
+	credentials, err := t.Dialer.credentials(r.Context(), r.URL.Host)
+	if err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadGateway, Err: err}
+	}
+	if credentials != "" {
+		out.Header = r.Header.Clone()
+		out.Header.Set("Proxy-Authorization", credentials)
+	}
+	resp, err := t.plain.RoundTrip(&out)
+	if err == nil {
+		resp.Request = r
+	}
+	return resp, err
+}
+
+// absolute returns the request's URL up to the query.
+func absolute(u *url.URL) string {
+	path := u.Opaque
+	if path == "" {
+		path = u.EscapedPath()
+	}
+	if path == "*" { // OPTIONS for the origin as a whole
+		path = ""
+	}
+	return u.Scheme + "://" + u.Host + path
+}
+
+func (t *Transport) setup() {
+	d := t.Dialer
+	t.plain.Backend = &backend.Backend{URL: &url.URL{Scheme: d.Proxy.Scheme, Host: d.Proxy.Host}, DialContext: d.DialParent}
+	if d.Proxy.Scheme == "https" {
+		t.plain.Backend.TLS = d.tlsConfig()
+	}
+	t.tunnelled.NewBackend = func(u *url.URL) *backend.Backend {
+		b := &backend.Backend{URL: u}
+		if t.NewBackend != nil {
+			b = t.NewBackend(u)
+		}
+		b.DialContext = d.DialContext
+		return b
+	}
+}
+
+// CloseIdleConnections closes the connections that are not in use.
+func (t *Transport) CloseIdleConnections() {
+	t.once.Do(t.setup)
+	t.plain.Backend.Retire()
+	t.tunnelled.CloseIdleConnections()
+}

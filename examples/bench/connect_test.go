@@ -1,0 +1,43 @@
+package main
+
+import (
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestConnectPeers sends requests through a tunnel of each proxy.
+func TestConnectPeers(t *testing.T) {
+	for i := range connectFamily.peers {
+		p := &connectFamily.peers[i]
+		t.Run(p.name, func(t *testing.T) {
+			if p.name == "goproxy" && p.find() == "" {
+				t.Skip("not built: see README.md")
+			}
+			requireInstalled(t, p.find() != "", p.debian)
+			origin := httptest.NewServer(newOrigin())
+			defer origin.Close()
+			dir, err := os.MkdirTemp("", "bench-test-*") // t.TempDir is closed to other users
+			require.NoError(t, err)
+			defer os.RemoveAll(dir)
+			require.NoError(t, os.Chmod(dir, 0o755))
+			at := origin.Listener.Addr().String()
+			c, err := startPeer(t.Context(), p, filepath.Join(dir, p.name), at, "")
+			require.NoError(t, err)
+			defer c.process.stop()
+			for i := range connectWorkloads {
+				w := &connectWorkloads[i]
+				worker := &loadWorker{addr: c.addr, origin: at, want: w.want, request: rawRequest(w, at)}
+				if p.relays {
+					worker.origin = ""
+				}
+				require.NoError(t, worker.connection(t.Context(), time.Time{}), w.name)
+			}
+		})
+	}
+	requireNoChildren(t)
+}

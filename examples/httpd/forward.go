@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/modproxy/modproxy/connect"
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// startForward makes the forward proxy of a host, if it is to be one. Who may
+// use it is decided by sections, before it gets the request.
+func (h *host) startForward(opt options) error {
+	set := h.settings.forward
+	h.blocked = &proxy.Destinations{Block: set.block, AllowPrivate: true}
+	if !said(set.requests, false) {
+		return nil
+	}
+	timeout := said(h.settings.proxyTimeout, said(h.settings.timeout, backend.DefaultTimeout))
+	direct := &net.Dialer{}
+	if opt.source.IsValid() {
+		direct.LocalAddr = &net.TCPAddr{IP: opt.source.AsSlice()}
+	}
+	f := &proxy.Forward{
+		Clients:      &proxy.Clients{Access: &proxy.Access{}},
+		Destinations: &proxy.Destinations{Block: set.block, DenyAddrs: set.denied, AllowPrivate: !opt.noPrivate, Dial: direct.DialContext, ConnectTimeout: timeout},
+		NoProxy:      set.noProxy, Domain: said(set.domain, ""),
+		ServerName: h.name, Via: said(h.settings.via, proxy.ViaOff), MaxForwards: max(said(h.settings.maxForwards, -1), 0),
+		TunnelTimeout: timeout, Tunnels: h.tunnels, Logger: h.logger,
+		ModifyResponse: func(resp *http.Response) error {
+			if v := visitOf(resp.Request); len(v.served.header) > 0 {
+				editAnswer(resp.Header, v.served.header, v.client)
+			}
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			h.fail(w, r, visitOf(r).served, proxy.StatusOf(err))
+		},
+	}
+	for _, r := range set.remotes {
+		d := &connect.Dialer{Proxy: r.parent, DialParent: opt.dialer(), TLS: h.settings.tls.config(r.parent.Hostname())}
+		f.Remotes = append(f.Remotes, proxy.Remote{Match: r.match, Pattern: r.pattern, Transport: &connect.Transport{Dialer: d}, DialContext: d.DialContext})
+	}
+	dial := opt.resolved(f)
+	f.Transports = map[string]http.RoundTripper{
+		"http": &proxy.Transport{NewBackend: func(u *url.URL) *backend.Backend {
+			return &backend.Backend{URL: u, DialContext: dial, Timeout: timeout, Logger: h.logger}
+		}},
+		"https": &proxy.Transport{NewBackend: func(u *url.URL) *backend.Backend {
+			return &backend.Backend{URL: u, DialContext: dial, Timeout: timeout, Logger: h.logger, TLS: h.settings.tls.config(u.Hostname())}
+		}},
+	}
+	f.Connect = &connect.Handler{
+		Ports: set.ports, DialContext: dial, DialTimeout: timeout, IdleTimeout: timeout,
+		Tunnels: h.tunnels, ServerName: h.name, Logger: h.logger,
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			var refused *connect.RefusedError
+			if errors.As(err, &refused) {
+				refused.Answer(w)
+				return
+			}
+			h.fail(w, r, visitOf(r).served, connect.StatusOf(err))
+		},
+	}
+	h.forward = f
+	return f.Validate()
+}
+
+// resolved returns the dialer of a forward proxy that obeys -resolve.
+func (o *options) resolved(f *proxy.Forward) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	dial := o.dialer()
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if _, ok := o.resolve[addr]; ok && len(f.Remotes) == 0 {
+			return dial(ctx, network, addr)
+		}
+		return f.DialContext(ctx, network, addr)
+	}
+}
+
+// closeForward closes the connections that are kept.
+func (h *host) closeForward() {
+	if h.forward == nil {
+		return
+	}
+	h.forward.CloseIdleConnections()
+	for _, t := range h.forward.Transports {
+		t.(*proxy.Transport).CloseIdleConnections()
+	}
+}
+
+// forwards reports whether a request is for another server: a CONNECT, or one
+// whose URL names none of our hosts.
+func (h *host) forwards(r *http.Request) bool {
+	if h.forward == nil || visitOf(r).page != 0 {
+		return false
+	}
+	if r.Method == http.MethodConnect {
+		return true
+	}
+	return r.URL.Scheme != "" && !h.isOwn(r.URL)
+}
+
+// isOwn reports whether a URL names this host.
+func (h *host) isOwn(u *url.URL) bool {
+	port := u.Port()
+	if port == "" {
+		port = backend.DefaultPort(u.Scheme)
+	}
+	if u.Scheme != "http" || !slices.Contains(h.ports, port) {
+		return false
+	}
+	name := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	return slices.ContainsFunc(h.scope.names, func(n string) bool {
+		ok, _ := path.Match(strings.ToLower(n), name)
+		return ok
+	})
+}
+
+// ports are those of the listeners.
+func (st *site) ports() (list []string) {
+	for _, l := range st.listen {
+		_, port := splitAddress(l)
+		list = append(list, port)
+	}
+	return list
+}
+
+// serveForward finds the sections that apply to a forward request, and serves
+// it under them.
+func (h *host) serveForward(w http.ResponseWriter, r *http.Request) {
+	v := visitOf(r)
+	v.target = forwardTarget(r)
+	key := append(make([]byte, 0, 64), 'f')
+	var sections []*scope
+	for i, l := range h.locations {
+		if r.Method != http.MethodConnect && l.contains(v.path) {
+			key = strconv.AppendInt(append(key, 'l'), int64(i), 10)
+			sections = append(sections, l)
+		}
+	}
+	sections, key = h.coveringURL(sections, key, v.target)
+	s, err := h.served(key, nil, sections)
+	if err != nil {
+		h.logger.Error("request cannot be served", "target", v.target, "error", err)
+		h.fail(w, r, h.base, http.StatusInternalServerError)
+		return
+	}
+	h.serveAs(w, r, s, v.path)
+}
+
+// forwardTarget is what <Proxy> sections are compared with: the URL with its
+// path decoded and its host in one form, or host:port of CONNECT. One that is
+// malformed is left as it is: it will be refused.
+func forwardTarget(r *http.Request) string {
+	if r.Method == http.MethodConnect {
+		if host, port, err := proxy.ParseAuthority(r.RequestURI); err == nil {
+			return net.JoinHostPort(host, strconv.Itoa(int(port)))
+		}
+		return r.RequestURI
+	}
+	u := r.URL
+	port, usual := u.Port(), backend.DefaultPort(u.Scheme)
+	if port == "" {
+		port = usual
+	}
+	at := u.Host
+	if host, n, err := proxy.ParseAuthority(strings.TrimSuffix(strings.TrimSuffix(u.Host, ":"+u.Port()), ":") + ":" + port); err == nil {
+		at = host
+		if strings.Contains(host, ":") {
+			at = "[" + host + "]"
+		}
+		if port != usual {
+			at += ":" + strconv.Itoa(int(n))
+		}
+	}
+	to := u.Path
+	if to == "" {
+		to = "/"
+	}
+	return u.Scheme + "://" + at + to
+}
+
+// blocks reports whether ProxyBlock forbids the backend of a rule.
+func (h *host) blocks(ru *rule, in *url.URL) bool {
+	if len(h.blocked.Block) == 0 || isBalancer(ru.text) {
+		return false
+	}
+	out, ok, err := ru.proto.MapURL(in)
+	return ok && err == nil && h.blocked.Check(strings.ToLower(out.Hostname()), 1) != nil
+}

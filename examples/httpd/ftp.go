@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/ftpproxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// ftpDirectives are those of mod_proxy_ftp.
+func ftpDirectives() []directive {
+	const dir = anyServer | inLocation | inProxy
+	return []directive{
+		{name: "ProxyFtpDirCharset", in: dir, min: 1, max: 1, note: "UTF-8 unless it is set, and not ISO-8859-1", apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			if !httpguts.ValidHeaderFieldName(d.Args[0]) { // it is to be a token, too
+				return fmt.Errorf("%q is no name of a charset", d.Args[0])
+			}
+			s.settings.ftpCharset = d.Args[0]
+			return nil
+		}},
+		{name: "ProxyFtpEscapeWildcards", in: dir, min: 1, max: 1, note: "a name is tried as it is first", apply: applySwitch(func(s *settings) **bool { return &s.ftpEscape })},
+		{name: "ProxyFtpListOnWildcard", in: dir, min: 1, max: 1, note: "a name that exists is served; patterns are matched here", apply: applySwitch(func(s *settings) **bool { return &s.ftpWildcards })},
+	}
+}
+
+func isFTP(text string) bool {
+	scheme, _, _ := strings.Cut(text, "://")
+	switch strings.ToLower(scheme) {
+	case "ftp", "ftps", "ftpes":
+		return true
+	}
+	return false
+}
+
+// cutUser takes the userinfo off the authority of a URL.
+func cutUser(authority string) (user, host string) {
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		return authority[:i], authority[i+1:]
+	}
+	return "", authority
+}
+
+var errFTPTarget = errors.New("user and password of a target must be escaped")
+
+// withoutPassword returns a target as it may be shown.
+func withoutPassword(target string) string {
+	if u, err := url.Parse(target); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return target
+}
+
+// ftpTransport speaks FTP as the sections say that apply to a request.
+type ftpTransport struct {
+	b    *backend.Backend
+	user *url.Userinfo
+	opt  options
+}
+
+// newFTP makes what speaks FTP. A user in the target logs in for all clients.
+func (h *host) newFTP(b *backend.Backend, user string, opt options) (*link, error) {
+	if b.IdleTTL == 0 {
+		b.IdleTTL = ftpproxy.DefaultIdleTTL
+	}
+	if b.MaxIdle == 0 {
+		b.MaxIdle = ftpproxy.DefaultMaxIdle
+	}
+	b.MinIdle = 0 // connections belong to users
+	t := &ftpTransport{b: b, opt: opt}
+	if user != "" {
+		u, err := url.Parse("ftp://" + user + "@x")
+		if err != nil {
+			return nil, errFTPTarget
+		}
+		t.user = u.User
+	}
+	return &link{t, b, func() {}}, nil
+}
+
+// RoundTrip sends a request under the settings of its sections.
+func (t *ftpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	ft := &ftpproxy.Transport{Backend: t.b, User: t.user, EscapeWildcards: true}
+	if t.opt.source.IsValid() || len(t.opt.resolve) > 0 {
+		d := &net.Dialer{}
+		if t.opt.source.IsValid() {
+			d.LocalAddr = &net.TCPAddr{IP: t.opt.source.AsSlice()}
+		}
+		ft.DialData = d.DialContext // -resolve says where the server is: data comes from there, too
+	}
+	if v := visitOf(r); v != nil && v.served != nil {
+		s := &v.served.settings
+		ft.Charset = s.ftpCharset
+		ft.EscapeWildcards = said(s.ftpEscape, true)
+		ft.NoWildcards = !said(s.ftpWildcards, true)
+	}
+	return ft.RoundTrip(r)
+}

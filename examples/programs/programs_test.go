@@ -1,0 +1,173 @@
+package programs
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+// TestMain also is the program that the tests run.
+func TestMain(m *testing.M) {
+	if addr := os.Getenv("PROGRAMS_TEST_ADDR"); addr != "" {
+		greet(addr)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// greet says hello to each who connects, until it is told to end.
+func greet(addr string) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("listening")
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "hello")
+			_ = c.Close()
+		}
+	}()
+	<-stop
+	fmt.Println("ending")
+	os.Exit(0)
+}
+
+// greeter is the command of this program.
+func greeter(t testing.TB, addr string) *exec.Cmd {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), "PROGRAMS_TEST_ADDR="+addr)
+	return cmd
+}
+
+func greeting(addr string) (string, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	b, err := io.ReadAll(c)
+	return string(b), err
+}
+
+func TestServe(t *testing.T) {
+	p := Serve(t, func(addr string) *exec.Cmd { return greeter(t, addr) })
+	text, err := greeting(p.Addr)
+	require.NoError(t, err)
+	require.Equal(t, "hello", text)
+	for _, end := range []func(){p.Stop, p.Kill} {
+		end()
+		_, err = greeting(p.Addr)
+		require.Error(t, err)
+		p.Restart()
+		text, err = greeting(p.Addr)
+		require.NoError(t, err)
+		require.Equal(t, "hello", text)
+	}
+	require.Equal(t, 3, strings.Count(p.Output.String(), "listening\n"))
+	require.Equal(t, 1, strings.Count(p.Output.String(), "ending\n"), "only one was asked to end")
+}
+
+// TestServeTriesAgain: a program that cannot have its address is run at another.
+func TestServeTriesAgain(t *testing.T) {
+	tries := 0
+	p := Serve(t, func(addr string) *exec.Cmd {
+		if tries++; tries == 1 {
+			addr = "192.0.2.1:1"
+		}
+		return greeter(t, addr)
+	})
+	require.Equal(t, 2, tries)
+	_, err := greeting(p.Addr)
+	require.NoError(t, err)
+}
+
+// outcome is a test that ends early.
+type outcome struct {
+	testing.TB
+	text string
+}
+
+func (o *outcome) Helper() {}
+
+func (o *outcome) Skipf(format string, args ...any) {
+	o.text = "skip: " + fmt.Sprintf(format, args...)
+}
+
+func (o *outcome) Fatalf(format string, args ...any) {
+	o.text = "fail: " + fmt.Sprintf(format, args...)
+}
+
+func TestMissing(t *testing.T) {
+	for env, how := range map[string]string{"": "skip", "require": "fail"} {
+		t.Setenv("MODPROXY_INTEROP", env)
+		var o outcome
+		require.Empty(t, Find(&o, "some-package", "no-such-program"))
+		require.Equal(t, how+": no-such-program is not installed; it is in the Debian package some-package", o.text)
+		o = outcome{}
+		NeedFile(&o, filepath.Join(t.TempDir(), "x"), "p")
+		require.Contains(t, o.text, how)
+	}
+}
+
+// get asks a server that speaks HTTP.
+func get(t *testing.T, p *Program, path string) string {
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + p.Addr + path)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, 200, resp.StatusCode, "%s", b)
+	return string(b)
+}
+
+// TestServersOfFiles: httpd and nginx before files in Dir, and before each other.
+func TestServersOfFiles(t *testing.T) {
+	httpd := HTTPD(t, "", "Listen 127.0.0.1:${PORT}\n")
+	write(t, httpd.Dir, "a.html", "from httpd")
+	require.Equal(t, "from httpd", get(t, httpd, "/a.html"))
+	nginx := Nginx(t, "location /there/ { proxy_pass http://"+httpd.Addr+"/; }")
+	write(t, nginx.Dir, "a.html", "from nginx")
+	require.Equal(t, "from nginx", get(t, nginx, "/a.html"))
+	require.Equal(t, "from httpd", get(t, nginx, "/there/a.html"))
+	httpd.Kill()
+	httpd.Restart()
+	require.Equal(t, "from httpd", get(t, nginx, "/there/a.html"))
+}
+
+// TestApplicationServers: php-fpm and Tomcat behind httpd.
+func TestApplicationServers(t *testing.T) {
+	tcp, unix := PHPFPM(t, PHPFPMOptions{}), PHPFPM(t, PHPFPMOptions{Unix: true, Children: 1, More: "env[WHERE] = there"})
+	write(t, tcp.Dir, "a.php", "<?php echo 'from ', basename(__FILE__);")
+	write(t, unix.Dir, "b.php", "<?php echo 'from ', getenv('WHERE');")
+	tomcat := Tomcat(t, TomcatOptions{Secret: "s3cret", Pages: map[string]string{"who.jsp": "<%= session.getId() %>"}})
+	httpd := HTTPD(t, "proxy proxy_fcgi proxy_ajp", fmt.Sprintf(`
+ProxyPass /tcp/ fcgi://%s%s/
+ProxyPass /unix/ unix:%s|fcgi://localhost%s/
+ProxyPass /tomcat/ ajp://%s/ secret=s3cret
+`, tcp.Addr, tcp.Dir, unix.Addr, unix.Dir, tomcat.Addr))
+	require.Equal(t, "from a.php", get(t, httpd, "/tcp/a.php"))
+	require.Equal(t, "from there", get(t, httpd, "/unix/b.php"))
+	require.Equal(t, "tomcat root\n", get(t, httpd, "/tomcat/"))
+	require.Contains(t, get(t, httpd, "/tomcat/who.jsp"), ".node1")
+	require.Contains(t, get(t, httpd, "/tomcat/examples/index.html"), "Apache Tomcat Examples")
+}

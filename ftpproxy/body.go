@@ -1,0 +1,319 @@
+package ftpproxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy"
+)
+
+var errBodyClosed = errors.New("ftpproxy: read on a closed response body")
+
+// The use of a body: one goroutine reads; another may close.
+const (
+	bodyIdle int32 = iota
+	bodyReading
+	bodyClosed
+)
+
+// turn lets one goroutine read a body while another may close it, which gives
+// the connection back.
+//
+//	idle --read--> reading --> idle ... --end or error--> released
+//	any --close--> closed, released by whoever is last
+type turn struct{ use atomic.Int32 }
+
+// enter begins a read; it fails after close.
+func (t *turn) enter() error {
+	if !t.use.CompareAndSwap(bodyIdle, bodyReading) {
+		return errBodyClosed
+	}
+	return nil
+}
+
+// leave ends a read.
+func (t *turn) leave(x *exchange) {
+	if !t.use.CompareAndSwap(bodyReading, bodyIdle) {
+		x.release(false)
+	}
+}
+
+func (t *turn) close(x *exchange) {
+	switch t.use.Swap(bodyClosed) {
+	case bodyReading:
+		x.abort() // whoever reads gives it back
+	case bodyIdle:
+		x.release(false) // without effect after the end
+	}
+}
+
+// fileBody is the body of an answer: what comes over the data connection, up
+// to its end and the reply that the transfer is complete.
+type fileBody struct {
+	x     *exchange
+	name  string
+	size  int64 // of the file, or below zero
+	left  int64 // of the body; below zero: up to the end of the connection
+	toEnd bool  // of the file
+	slow  bool  // a splice met its time limit
+	turn  turn
+	ended error // what Read returns from now on; nil before the end
+}
+
+// shutLimit is how long a server may take to end a transfer all of which is
+// here.
+const shutLimit = 10 * time.Second
+
+// leaveLimit is how long it may take to say something to our leaving early: by
+// a reset, since some servers give up the control connection, too, when a TLS
+// connection for data ends well but early. The client waits meanwhile.
+const leaveLimit = time.Second
+
+// Read returns io.EOF at the end of a complete body, and a [*proxy.Error] with
+// OpBody, or OpClient if the request was cancelled, when it is cut short. The
+// last bytes are handed out when the server has said that all is well.
+func (b *fileBody) Read(p []byte) (int, error) {
+	if err := b.turn.enter(); err != nil {
+		return 0, err
+	}
+	defer b.turn.leave(b.x)
+	if b.ended != nil || len(p) == 0 {
+		return 0, b.ended
+	}
+	n := b.read(p)
+	if n == 0 {
+		return 0, b.ended
+	}
+	return n, nil
+}
+
+// read reads into p what there is, or waits for it. The end, or the failure, is
+// in b.ended.
+func (b *fileBody) read(p []byte) int {
+	if b.left >= 0 && int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.x.s.data.Read(p)
+	if b.left >= 0 {
+		b.left -= int64(n)
+	}
+	switch {
+	case b.left == 0, b.left < 0 && err == io.EOF:
+		if perr := b.finish(proxy.OpBody); perr != nil {
+			b.fail(perr)
+			return 0
+		}
+		b.end()
+	case err != nil:
+		b.fail(b.broken(proxy.OpBody, err))
+	}
+	return n
+}
+
+// end gives the connection back after a complete body.
+func (b *fileBody) end() {
+	b.ended = io.EOF
+	if !b.x.release(true) {
+		b.fail(&proxy.Error{Op: proxy.OpBody, Err: io.ErrUnexpectedEOF})
+	}
+}
+
+func (b *fileBody) fail(e *proxy.Error) { b.ended = b.x.fail(e) }
+
+// finish ends the transfer: what was to be sent is here, and now the server
+// must say so. It returns an error if it says otherwise.
+func (b *fileBody) finish(op proxy.Op) *proxy.Error {
+	s := b.x.s
+	if b.left < 0 {
+		return b.x.complete(op)
+	}
+	s.ctl.wait = shutLimit
+	if !b.toEnd {
+		s.ctl.wait = leaveLimit
+	}
+	if t := s.c.Timeout(); t > 0 {
+		s.ctl.wait = min(t, s.ctl.wait)
+	}
+	longer := false
+	if b.toEnd {
+		s.data.arm(s.ctl.wait)
+		var one [1]byte
+		n, _ := s.data.Conn.Read(one[:])
+		longer = n > 0
+	}
+	if !b.toEnd {
+		s.data.reset()
+	}
+	s.closeData()
+	if err := s.ctl.reply(); err != nil {
+		s.lost = true // all bytes are here: only the connection is of no more use
+		if longer {
+			return &proxy.Error{Op: op, Err: err}
+		}
+		return nil
+	}
+	s.ctl.wait = 0
+	switch {
+	case !b.toEnd: // whatever it says to our leaving early
+	case longer:
+		return b.grown(op)
+	case s.ctl.code < 200 || s.ctl.code > 299:
+		return &proxy.Error{Op: op, Status: statusOf(s.ctl.code, phaseTransfer), Err: &ReplyError{s.ctl.verb, s.ctl.code}}
+	}
+	return nil
+}
+
+// grown is called when there was more than the server had said. Unless it says
+// something else by now, it was no file that grows, but a lie.
+func (b *fileBody) grown(op proxy.Op) *proxy.Error {
+	size, err := b.x.s.ftp.FileSize(guard(b.name))
+	if err == nil && size > b.size {
+		return nil
+	}
+	return &proxy.Error{Op: op, Err: malformed("file is longer than its SIZE")}
+}
+
+// complete reads the reply that ends a transfer of unknown length.
+func (x *exchange) complete(op proxy.Op) *proxy.Error {
+	ctl := x.s.ctl
+	x.s.closeData()
+	if err := ctl.reply(); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return &proxy.Error{Op: op, Err: err}
+	}
+	if ctl.code < 200 || ctl.code > 299 {
+		return &proxy.Error{Op: op, Status: statusOf(ctl.code, phaseTransfer), Err: &ReplyError{ctl.verb, ctl.code}}
+	}
+	return nil
+}
+
+// broken words why the data connection ended early.
+func (b *fileBody) broken(op proxy.Op, err error) *proxy.Error {
+	s := b.x.s
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if !proxy.IsTimeout(err) {
+		s.ctl.wait = time.Second
+		s.closeData()
+		if s.ctl.reply() == nil && s.ctl.code >= 400 {
+			err = errors.Join(err, &ReplyError{s.ctl.verb, s.ctl.code})
+		}
+	}
+	return &proxy.Error{Op: op, Err: err}
+}
+
+// Bodies that are longer are moved from socket to socket, in pieces between
+// which the time limits are renewed.
+const (
+	spliceFrom  = 64 << 10
+	splicePiece = 4 << 20
+)
+
+// copyBuffers lends memory for bodies that are copied.
+var copyBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
+// WriteTo writes the rest of the body to w: from socket to socket where that is
+// possible. An error of w is returned as it is.
+func (b *fileBody) WriteTo(w io.Writer) (n int64, err error) {
+	if err := b.turn.enter(); err != nil {
+		return 0, err
+	}
+	defer b.turn.leave(b.x)
+	for b.ended == nil {
+		m, err := b.writeSome(w)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	if b.ended != io.EOF {
+		return n, b.ended
+	}
+	return n, nil
+}
+
+// writeSome writes a piece. Errors of the server end the body, those of w are
+// returned.
+func (b *fileBody) writeSome(w io.Writer) (int64, error) {
+	d := b.x.s.data
+	if rf, ok := w.(io.ReaderFrom); ok && b.left > spliceFrom && !b.slow && d.tcp() != nil {
+		return b.splice(rf, d)
+	}
+	b.slow = false
+	lent := copyBuffers.Get().(*[64 << 10]byte)
+	defer copyBuffers.Put(lent)
+	n := b.read(lent[:])
+	if n == 0 {
+		return 0, nil
+	}
+	m, err := w.Write(lent[:n])
+	if err == nil && b.ended == nil && (b.left < 0 || n < 4096) {
+		err = flush(w) // more may be long in coming
+	}
+	return int64(m), err
+}
+
+// splice moves a piece of the body, but for its last byte.
+func (b *fileBody) splice(rf io.ReaderFrom, d *dataConn) (int64, error) {
+	src := &io.LimitedReader{R: d.tcp(), N: min(b.left-1, splicePiece)}
+	want, begun, limit := src.N, time.Now(), d.control.Timeout()
+	d.arm(limit)
+	n, err := rf.ReadFrom(src)
+	moved := want - src.N // what left the server, whether or not the client got it
+	b.left -= moved
+	d.control.Count(0, moved)
+	switch {
+	case err == nil && moved < want:
+		b.fail(b.broken(proxy.OpBody, io.ErrUnexpectedEOF))
+		return n, nil
+	case err == nil:
+		return n, nil
+	case proxy.IsTimeout(err) && limit > 0 && time.Since(begun) >= limit-limit/16:
+		b.slow = true // whoever was slow: the next read finds out
+		d.deadline = time.Time{}
+		return n, nil
+	case !errors.Is(err, syscall.EPIPE) && d.broke():
+		b.fail(b.broken(proxy.OpBody, err))
+		return n, nil
+	}
+	return n, err
+}
+
+// broke reports whether the connection has ended, given that an error came of
+// it or of the one that it was spliced to. A byte may be lost.
+func (d *dataConn) broke() bool {
+	_ = d.raw.SetReadDeadline(time.Now().Add(time.Millisecond))
+	var one [1]byte
+	n, err := d.raw.Read(one[:])
+	var ne net.Error
+	return n == 0 && err != nil && !(errors.As(err, &ne) && ne.Timeout())
+}
+
+// Close gives the connection back. It cannot be used again unless the whole
+// body was read.
+func (b *fileBody) Close() error {
+	b.turn.close(b.x)
+	return nil
+}
+
+// flusher is a ResponseWriter of net/http, or one that wraps it well.
+type flusher interface{ FlushError() error }
+
+func flush(w io.Writer) error {
+	switch f := w.(type) {
+	case flusher:
+		return f.FlushError()
+	case http.Flusher:
+		f.Flush()
+	}
+	return nil
+}

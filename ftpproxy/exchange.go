@@ -1,0 +1,173 @@
+package ftpproxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// exchange is one request and its answer over a connection.
+type exchange struct {
+	t     *Transport
+	c     *backend.Conn
+	s     *session
+	r     *http.Request
+	ctx   context.Context
+	who   credentials
+	at    target
+	stale bool // a kept connection was closed before anything was said
+
+	mu    sync.Mutex // guards freed, and the session against an abort after that
+	freed bool       // the connection was given back
+}
+
+// run logs in if need be, and serves the request. The connection is given back
+// when that has failed, or when the body of the answer has ended.
+func (x *exchange) run() (*http.Response, *proxy.Error) {
+	resp, err := x.serve()
+	if err == nil {
+		x.c.Succeeded()
+		if resp.Body == http.NoBody || resp.Body == nil || isWhole(resp.Body) {
+			if !x.release(true) && x.ctx.Err() != nil {
+				return nil, x.fail(&proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone})
+			}
+		}
+		return resp, nil
+	}
+	if errors.Is(err.Err, errLoginRefused) && x.ctx.Err() == nil {
+		x.c.Succeeded() // the server is well
+		x.release(false)
+		return x.loginRefused(), nil
+	}
+	return nil, x.fail(err)
+}
+
+func (x *exchange) serve() (*http.Response, *proxy.Error) {
+	if err := x.session(); err != nil {
+		return nil, err
+	}
+	switch x.r.Method {
+	case http.MethodPut:
+		return x.put()
+	case http.MethodDelete:
+		return x.delete()
+	}
+	if x.at.name == "" {
+		return x.directory(x.at.dir, nil)
+	}
+	return x.file()
+}
+
+// failed words a failure in the way of err, an error of the library or of a
+// connection.
+func (x *exchange) failed(at phase, err error) *proxy.Error {
+	s := x.s
+	if s.dialErr != nil {
+		return &proxy.Error{Op: proxy.OpHeader, Err: s.dialErr}
+	}
+	cause := s.ctl.refusal(err)
+	if cause == nil {
+		return x.refused(at)
+	}
+	e := &proxy.Error{Op: proxy.OpHeader, Err: cause}
+	if x.c.Reused() && !s.ctl.heard && isConnError(cause) && !proxy.IsTimeout(cause) {
+		x.stale, e.Resend = true, true
+		e.Err = errors.Join(proxy.ErrStaleConn, cause)
+	} else if at < phaseTransfer && !proxy.IsTimeout(cause) && !errors.Is(cause, proxy.ErrMalformed) {
+		e.Resend = true // nothing was changed yet
+	}
+	return e
+}
+
+// refused words the failure that the last reply tells of.
+func (x *exchange) refused(at phase) *proxy.Error {
+	ctl := x.s.ctl
+	e := &proxy.Error{Op: proxy.OpHeader, Status: statusOf(ctl.code, at), Err: &ReplyError{ctl.verb, ctl.code}}
+	if ctl.code == 421 && at < phaseTransfer {
+		e.Resend = true
+		x.stale = x.c.Reused()
+	}
+	return e
+}
+
+// refusedBy reports whether err is a refusal by one of the codes.
+func (x *exchange) refusedBy(err error, codes ...int) bool {
+	if x.s.ctl.refusal(err) != nil {
+		return false
+	}
+	for _, c := range codes {
+		if x.s.ctl.code == c {
+			return true
+		}
+	}
+	return false
+}
+
+// release gives the connection back, and reports whether the exchange ended
+// before its context did.
+func (x *exchange) release(keep bool) bool {
+	x.mu.Lock()
+	freed := x.freed
+	x.freed = true
+	x.mu.Unlock()
+	if freed {
+		return false
+	}
+	alive := x.s.finish()
+	keep = keep && alive && x.s.reusable()
+	if !keep {
+		x.c.State = nil
+		x.c.Abort()
+	}
+	x.c.Release(keep)
+	return alive
+}
+
+// abort breaks the exchange off, from any goroutine, if it has not ended.
+func (x *exchange) abort() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.freed {
+		x.s.abort()
+	}
+}
+
+// fail ends the exchange and words its failure.
+func (x *exchange) fail(e *proxy.Error) *proxy.Error {
+	e.Backend = x.c.Backend().String()
+	if e.Op == proxy.OpClient || e.Op == proxy.OpRequest || e.Status != 0 && e.Status < 500 || x.ctx.Err() != nil {
+		x.c.Blameless()
+	}
+	alive := x.release(false)
+	if !alive || x.ctx.Err() != nil {
+		x.stale, e.Resend = false, false
+		if errors.Is(x.ctx.Err(), context.DeadlineExceeded) {
+			e.Status, e.Err = http.StatusGatewayTimeout, context.Cause(x.ctx)
+		} else {
+			e.Op, e.Status, e.Err = proxy.OpClient, proxy.StatusClientClosedRequest, errors.Join(proxy.ErrClientGone, context.Cause(x.ctx))
+		}
+	}
+	return e
+}
+
+// escapedClientPath is the path by which the client knows what is served: links
+// are relative to it.
+func (x *exchange) escapedClientPath() string {
+	u := x.r.URL
+	if in := proxy.ClientRequest(x.ctx); in != nil {
+		u = in.URL
+	}
+	path := escapedPath(u)
+	if p, _, err := cutType(path); err == nil {
+		path = p
+	}
+	return path
+}
+
+// lastSegment returns what follows the last slash of a path.
+func lastSegment(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

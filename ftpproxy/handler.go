@@ -1,0 +1,41 @@
+package ftpproxy
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// NewHandler returns the reverse proxy of a path to an FTP server, as Apache's
+// "ProxyPass path ftp://host/…" does. A user that the target names logs in for
+// all clients. The settings of its Transport, a [*Transport], may be changed
+// before the first request.
+func NewHandler(path, target string) (*proxy.Handler, error) {
+	u, err := url.Parse(target)
+	if err != nil {
+		// The text of err has the URL, and that a password.
+		return nil, fmt.Errorf("ftpproxy: target is no URL")
+	}
+	switch strings.ToLower(u.Scheme) {
+	case "ftp", "ftps", "ftpes":
+	default:
+		return nil, fmt.Errorf("ftpproxy: target %q: want a URL of the scheme ftp, ftps or ftpes", u.Redacted())
+	}
+	user := u.User
+	u.User = nil
+	h, err := proxy.NewHandler(path, u.String())
+	if err != nil {
+		return nil, err
+	}
+	b, err := backend.Parse(u.String())
+	if err != nil {
+		return nil, err
+	}
+	b.IdleTTL, b.MaxIdle = DefaultIdleTTL, DefaultMaxIdle
+	h.Transport = &Transport{Backend: b, User: user}
+	h.Forwarded = proxy.ForwardedOff
+	return h, nil
+}

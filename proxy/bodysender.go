@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// endDelay is how long an answer waits for the last piece of the request's body
+// to leave.
+const endDelay = 50 * time.Millisecond
+
+// BodySender is what the sending of a request's body has in common in every
+// protocol. It is done on a goroutine of its own, so that an answer that comes
+// before the body's end is seen. That goroutine calls Read and Write, and at
+// its end Finish; the exchange calls the other methods, also of a nil
+// BodySender: one without a body.
+type BodySender struct {
+	c    *backend.Conn
+	r    *http.Request
+	left int64 // negative if the length is not known
+
+	reading  atomic.Bool // the goroutine waits for the client
+	ending   atomic.Bool // the last byte is being written
+	broken   atomic.Bool // the client's body failed
+	extended time.Time   // when the time limit was last moved ahead
+	done     chan struct{}
+	err      error // of the client's body if that is broken, else of writing; read it after done
+}
+
+// Init prepares for sending the body of r, of which there is one, to c.
+func (s *BodySender) Init(c *backend.Conn, r *http.Request) {
+	s.c, s.r, s.left = c, r, r.ContentLength
+	if s.left == 0 {
+		s.left = -1 // by the convention of net/http
+	}
+	s.extended, s.done = time.Now(), make(chan struct{})
+}
+
+// Expect tells that the backend can say nothing before the client has sent
+// something: the goroutine is about to Read.
+func (s *BodySender) Expect() { s.reading.Store(true) }
+
+// Read reads some of the body into p, which is not empty, and tells whether
+// that is its last. An error is the client's; the backend's connection is then
+// aborted, for it must not take a part for the whole.
+func (s *BodySender) Read(p []byte) (n int, last bool, err error) {
+	if s.left >= 0 && int64(len(p)) > s.left {
+		p = p[:s.left]
+	}
+	s.reading.Store(true)
+	n, err = s.r.Body.Read(p)
+	s.reading.Store(false)
+	last = err == io.EOF
+	if s.left >= 0 {
+		s.left -= int64(n)
+		if last && s.left > 0 {
+			err = fmt.Errorf("request body ended %d bytes short of its length: %w", s.left, io.ErrUnexpectedEOF)
+			last = false
+		}
+		last = last || s.left == 0
+	}
+	if err != nil && err != io.EOF {
+		s.broken.Store(true)
+		s.c.Abort()
+		return n, false, err
+	}
+	if last {
+		s.ending.Store(true)
+	}
+	return n, last, nil
+}
+
+// Write writes to the backend, whose time limit is moved ahead.
+func (s *BodySender) Write(p []byte) (int, error) {
+	if now := time.Now(); now.Sub(s.extended) > time.Second {
+		s.extended = now
+		s.c.Extend()
+	}
+	return s.c.Write(p)
+}
+
+// Finish ends the sending; err is the error of Read or Write that ended it.
+func (s *BodySender) Finish(err error) {
+	s.err = err
+	_ = s.r.Body.Close()
+	close(s.done)
+}
+
+// WaitsForClient reports whether nothing can come from the backend since the
+// client has not sent what it has to answer.
+func (s *BodySender) WaitsForClient() bool { return s != nil && s.reading.Load() }
+
+// Ending reports whether the last piece was read, which is written in a moment.
+func (s *BodySender) Ending() bool { return s.ending.Load() }
+
+// Wait waits for the end of the goroutine.
+func (s *BodySender) Wait() { <-s.done }
+
+// Finished reports whether the whole body was sent. A body whose last byte is
+// on its way is waited for, but not long: a backend that has answered need not
+// read it.
+func (s *BodySender) Finished() bool {
+	if !s.ending.Load() {
+		return false
+	}
+	select {
+	case <-s.done:
+	default:
+		late := time.NewTimer(endDelay)
+		defer late.Stop()
+		select {
+		case <-s.done:
+		case <-late.C:
+			return false
+		}
+	}
+	return s.err == nil
+}
+
+// ClientError returns the error of reading the client's body, if that ended
+// the exchange.
+func (s *BodySender) ClientError() error {
+	if s == nil || !s.broken.Load() {
+		return nil
+	}
+	<-s.done
+	return s.err
+}

@@ -1,0 +1,70 @@
+package proxy
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// forwarded returns the request if it is for an origin: with an absolute URL
+// that names one. It returns nil if the request is for this server.
+func (f *Forward) forwarded(r *http.Request) (*http.Request, error) {
+	u := r.URL
+	switch {
+	case u.Scheme == "" && r.ProtoMajor >= 2 && f.Next == nil && r.Host != "" && strings.HasPrefix(u.Path, "/"):
+		absolute := *u
+		absolute.Scheme, absolute.Host = "http", r.Host
+		u = &absolute
+	case u.Scheme == "":
+		return nil, nil
+	}
+	switch {
+	case u.Opaque != "":
+		return nil, badRequest("target has no authority")
+	case u.User != nil:
+		return nil, badRequest("target has userinfo")
+	case u.Fragment != "" || strings.IndexByte(r.RequestURI, '#') >= 0:
+		return nil, badRequest("target has a fragment")
+	}
+	if !f.speaks(u.Scheme) {
+		return nil, badRequest("scheme is not spoken here")
+	}
+	if _, _, err := hostPort(u); err != nil {
+		return nil, err
+	}
+	out := *r
+	if u == r.URL {
+		copied := *u
+		u = &copied
+	}
+	u.Host = strings.TrimSuffix(u.Host, ":")
+	out.URL, out.Host = u, u.Host // the URI wins over the field: RFC 9112 section 3.2.2
+	return &out, nil
+}
+
+// speaks reports whether there is a transport for a scheme.
+func (f *Forward) speaks(scheme string) bool {
+	if f.Transports == nil {
+		return scheme == "http" || scheme == "https"
+	}
+	t, ok := f.Transports[scheme]
+	return t != nil || ok && (scheme == "http" || scheme == "https")
+}
+
+// redirectsToDomain answers requests for hosts without a domain.
+func (f *Forward) redirectsToDomain(w http.ResponseWriter, r *http.Request, host string) bool {
+	if f.Domain == "" || r.Method != http.MethodGet || host == "localhost" || strings.ContainsAny(host, ".:") {
+		return false
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return false
+	}
+	to := *r.URL
+	to.Host = host + f.Domain
+	if port := r.URL.Port(); port != "" {
+		to.Host += ":" + port
+	}
+	w.Header().Set("Location", to.String())
+	writeErrorPage(w, r, http.StatusMovedPermanently)
+	return true
+}

@@ -1,0 +1,185 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+)
+
+// spliceFrom is the number of bytes from which on moving them inside the
+// kernel is cheaper than copying.
+const spliceFrom = 64 << 10
+
+// splicePiece bounds one splice, so that time limits are renewed in between.
+const splicePiece = 4 << 20
+
+// responseBody reads the body of an HTTP/1 answer. What came with the head is
+// written without a copy, and long bodies of known length from a TCP connection
+// go through the io.ReaderFrom of their writer.
+type responseBody struct {
+	ResponseBody
+	x      *exchange
+	left   int64 // framingLength
+	f      framing
+	keep   bool // the connection is fit for reuse after the end
+	chunks chunkedReader
+}
+
+func (b *responseBody) init(x *exchange, f framing, length int64, keep bool) {
+	b.Init(b, x.c)
+	b.x, b.f, b.left, b.keep = x, f, length, keep
+	if f == framingChunked {
+		b.chunks = chunkedReader{r: x.c.R, lim: x.t.limits()}
+	}
+}
+
+// ReadSome is part of [BodySource].
+func (b *responseBody) ReadSome(p []byte) int {
+	n, err := b.read(p)
+	if err != nil {
+		b.end(err)
+	}
+	return n
+}
+
+func (b *responseBody) read(p []byte) (int, error) {
+	r := b.x.c.R
+	switch b.f {
+	case framingChunked:
+		return b.chunks.Read(p)
+	case framingClose:
+		return r.Read(p)
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := r.Read(p)
+	b.left -= int64(n)
+	switch {
+	case b.left == 0:
+		return n, io.EOF
+	case err == io.EOF:
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// end gives the connection back after the end of the body, or its failure.
+func (b *responseBody) end(err error) {
+	if err == io.EOF {
+		if b.f == framingChunked {
+			b.mergeTrailer()
+		}
+		if b.x.release(b.keep) || b.f != framingClose {
+			b.End(io.EOF)
+			return
+		}
+	}
+	b.End(b.x.fail(&Error{Op: OpBody, Err: unexpected(err)}))
+}
+
+func (b *responseBody) mergeTrailer() {
+	if len(b.chunks.trailer) == 0 {
+		return
+	}
+	resp := &b.x.resp
+	if resp.Trailer == nil {
+		resp.Trailer = make(http.Header, len(b.chunks.trailer))
+	}
+	for name, values := range b.chunks.trailer {
+		resp.Trailer[name] = values
+	}
+}
+
+// SomeReady is part of [BodySource].
+func (b *responseBody) SomeReady() bool {
+	c := b.x.c
+	if b.f == framingChunked && c.R.Buffered() > 0 {
+		return b.chunks.ready() || c.Waiting()
+	}
+	return c.R.Buffered() > 0 || c.Waiting()
+}
+
+// WriteSome is part of [BodySource].
+func (b *responseBody) WriteSome(w io.Writer, ready bool) (int64, error) {
+	c := b.x.c
+	if b.f == framingLength {
+		if have := min(int64(c.R.Buffered()), b.left); have > 0 {
+			return b.writeBuffered(w, int(have))
+		}
+	}
+	if ready && b.f == framingLength && b.left >= spliceFrom {
+		if rf, ok := w.(io.ReaderFrom); ok {
+			if tc := c.TCP(); tc != nil {
+				return b.splice(rf, tc)
+			}
+		}
+	}
+	lent := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(lent)
+	n, err := b.read(lent[:])
+	if err != nil {
+		b.end(err) // the connection is free before the client has the data
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	m, werr := w.Write(lent[:n])
+	return int64(m), werr
+}
+
+func (b *responseBody) writeBuffered(w io.Writer, have int) (int64, error) {
+	r := b.x.c.R
+	data, _ := r.Peek(have)
+	n, err := w.Write(data)
+	_, _ = r.Discard(n)
+	b.left -= int64(n)
+	if err == nil && b.left == 0 {
+		b.end(io.EOF)
+	}
+	return int64(n), err
+}
+
+// splice moves a piece of the body, whose begin is there, from socket to
+// socket.
+func (b *responseBody) splice(rf io.ReaderFrom, tc *net.TCPConn) (int64, error) {
+	src := &io.LimitedReader{R: tc, N: min(b.left, splicePiece)}
+	want, begun := src.N, time.Now()
+	n, err := rf.ReadFrom(src)
+	moved := want - src.N // what left the backend, whether or not the client got it
+	b.left -= moved
+	b.x.c.Count(0, moved)
+	switch {
+	case b.left == 0 && err == nil:
+		b.end(io.EOF)
+	case err == nil && moved < want:
+		b.end(io.ErrUnexpectedEOF)
+	case err != nil && isTimeout(err):
+		if limit := b.x.c.Timeout(); limit < 0 || time.Since(begun) < limit-limit/16 {
+			return n, err // the backend's limit has not passed: it is the client's
+		}
+		b.x.c.Disarmed() // a slow client used the time up: there was something to read
+		return n, nil
+	case err != nil && !errors.Is(err, syscall.EPIPE) && b.x.c.Ended():
+		b.end(err)
+		return n, nil
+	}
+	return n, err
+}
+
+// Drop is part of [BodySource].
+func (b *responseBody) Drop(tidy bool) { b.x.release(tidy && b.keep && b.discardRest()) }
+
+// discardRest takes the rest of the body out of the buffer if all of it is
+// there.
+func (b *responseBody) discardRest() bool {
+	r := b.x.c.R
+	if b.f != framingLength || int64(r.Buffered()) != b.left {
+		return false
+	}
+	_, _ = r.Discard(int(b.left))
+	return true
+}

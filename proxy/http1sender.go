@@ -1,0 +1,159 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+const (
+	copyBufferSize = 32 << 10
+	sizeLineRoom   = 16 // for a chunk's size line and the CRLF after its data
+	headDelay      = 20 * time.Millisecond
+)
+
+// copyBuffers lends buffers of copyBufferSize bytes.
+var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
+
+// bodySender sends the body of a request over HTTP/1. The head waits for the
+// first bytes of the body, to leave in one segment with them, but not longer
+// than headDelay.
+type bodySender struct {
+	BodySender
+	f framing
+
+	mu   sync.Mutex // guards head and its writing
+	head []byte     // not sent yet; nil once it is
+	late *time.Timer
+}
+
+// startSender starts sending the body of r, after head if it is not nil. The
+// sender owns the head's memory until it is done.
+func startSender(c *backend.Conn, r *http.Request, f framing, head []byte) *BodySender {
+	s := &bodySender{f: f, head: head}
+	s.Init(c, r)
+	s.Expect()
+	if head != nil {
+		s.late = time.AfterFunc(headDelay, s.sendHead)
+	}
+	go s.run()
+	return &s.BodySender
+}
+
+func (s *bodySender) run() {
+	err := s.copy()
+	if s.late != nil {
+		s.late.Stop()
+	}
+	s.Finish(err)
+}
+
+// copy reads and writes piece by piece.
+func (s *bodySender) copy() error {
+	lent := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(lent)
+	buf := lent[:]
+	for {
+		room := s.room(buf)
+		n, last, err := s.Read(room)
+		if err != nil {
+			return err
+		}
+		if err := s.write(buf, room, n, last); err != nil || last {
+			return err
+		}
+	}
+}
+
+// room is the part of buf into which the body is read: behind it, and before
+// it as long as the head is unsent, other bytes of the message find place.
+func (s *bodySender) room(buf []byte) []byte {
+	before := 0
+	if s.f == framingChunked {
+		before = sizeLineRoom
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := before + len(s.head); n <= len(buf)/2 {
+		before = n
+	}
+	return buf[before : len(buf)-sizeLineRoom]
+}
+
+// write sends n bytes that were read into room, with their framing and, if it
+// is unsent, the head before them.
+func (s *bodySender) write(buf, room []byte, n int, last bool) error {
+	at := cap(buf) - cap(room)
+	end := at + n
+	if s.f == framingChunked {
+		if n > 0 {
+			at = putSizeLine(buf, at, n)
+			end += copy(buf[end:], "\r\n")
+		}
+		if last {
+			return s.writeLast(buf, at, end)
+		}
+	}
+	return s.writePiece(buf, at, end)
+}
+
+// writePiece writes buf[at:end], after the head if that is unsent.
+func (s *bodySender) writePiece(buf []byte, at, end int) error {
+	s.mu.Lock()
+	head := s.head
+	s.head = nil
+	if n := len(head); n > 0 && n <= at {
+		at -= n
+		copy(buf[at:], head)
+	} else if n > 0 {
+		if _, err := s.c.Write(head); err != nil {
+			s.mu.Unlock()
+			return err
+		}
+	}
+	s.mu.Unlock()
+	if at == end {
+		return nil
+	}
+	_, err := s.Write(buf[at:end])
+	return err
+}
+
+// writeLast adds the last chunk and the trailer.
+func (s *bodySender) writeLast(buf []byte, at, end int) error {
+	if len(s.r.Trailer) == 0 && end+5 <= len(buf) {
+		end += copy(buf[end:], "0\r\n\r\n")
+		return s.writePiece(buf, at, end)
+	}
+	if err := s.writePiece(buf, at, end); err != nil {
+		return err
+	}
+	b := append(appendTrailer([]byte("0\r\n"), s.r.Trailer), "\r\n"...)
+	_, err := s.c.Write(b)
+	return err
+}
+
+// putSizeLine writes the size line of a chunk of n bytes so that it ends at
+// at, and returns where it begins.
+func putSizeLine(buf []byte, at, n int) int {
+	var line [sizeLineRoom]byte
+	b := append(strconv.AppendInt(line[:0], int64(n), 16), "\r\n"...)
+	copy(buf[at-len(b):], b)
+	return at - len(b)
+}
+
+// sendHead sends the head if the first bytes of the body have not come yet.
+func (s *bodySender) sendHead() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.head != nil {
+		_, err := s.c.Write(s.head)
+		s.head = nil
+		if err != nil {
+			s.c.Abort()
+		}
+	}
+}
