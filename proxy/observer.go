@@ -55,6 +55,8 @@ type observation struct {
 	mu     sync.Mutex // guards record against what goes on behind the answer
 	ended  bool       // record must not be changed any more
 	record Record
+	from   *Record // whose facts were taken last
+	before int     // attempts of those before it
 }
 
 type observationKey struct{}
@@ -93,21 +95,29 @@ func (o *observation) Value(key any) any {
 	return o.Context.Value(key)
 }
 
-// take takes over what a handler further in knows. It does nothing once the
-// request is over: who goes on behind the answer, such as a cache that fetches
-// in the background, has nobody to tell.
+// take takes over what a handler further in knows: once when the head of the
+// backend's answer is in, since a cache may pass that on and be done before the
+// handler is, and once at the end. It does nothing once the request is over: who
+// goes on behind the answer, such as a cache that fetches in the background, has
+// nobody to tell.
 func (o *observation) take(from *Record) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ended {
 		return
 	}
-	start, cache, sent := o.record.Start, o.record.Cache, o.record.Attempts
+	if o.from != from {
+		o.from, o.before = from, o.record.Attempts
+	}
+	start, cache := o.record.Start, o.record.Cache
 	o.record = *from
 	o.record.Start, o.record.untraced = start, false
-	o.record.Attempts += sent
+	o.record.Attempts += o.before
 	if cache != "" {
 		o.record.Cache = cache
+	}
+	if o.outer != nil {
+		o.outer.take(&o.record)
 	}
 }
 
@@ -147,8 +157,9 @@ func (b *observedBody) Read(p []byte) (int, error) {
 
 // NoteCache tells the record of the request that ctx belongs to what a cache
 // did with it: a word such as "hit", "miss" or "revalidate", for
-// [Record].Cache. It is for caches, and may be called from any goroutine; after
-// the request it does nothing.
+// [Record].Cache. It is for caches, or for the hook in which one tells of its
+// results, and may be called from any goroutine; after the request it does
+// nothing.
 func NoteCache(ctx context.Context, status string) {
 	if o := observationOf(ctx); o != nil {
 		o.mu.Lock()

@@ -166,6 +166,46 @@ func TestWorkBehindTheAnswer(t *testing.T) {
 	require.Len(t, rec.all(), 8)
 }
 
+// TestAnswerThatGoesOnBehind: a cache that has passed the head on, and is done
+// before the handler, does not lose what is known by then.
+func TestAnswerThatGoesOnBehind(t *testing.T) {
+	rest := make(chan struct{})
+	o := newOrigin(t, func(c *originConn, _ int) {
+		if _, _, ok := c.request(); ok {
+			c.say("HTTP/1.1 203 Non-Authoritative\r\nContent-Length: 5\r\n\r\n")
+			<-rest
+			c.say("hello")
+		}
+	})
+	h, b, _ := handlerFor(t, o.url())
+	var work sync.WaitGroup
+	cache := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		head := make(chan int)
+		work.Go(func() {
+			h.ServeHTTP(&headTeller{httptest.NewRecorder(), head}, r.WithContext(context.WithoutCancel(r.Context())))
+		})
+		w.WriteHeader(<-head)
+	})
+	var got Record
+	inner := (&Observer{Done: func(*http.Request, *Record) {}}).Wrap(cache)
+	(&Observer{Done: func(_ *http.Request, rec *Record) { got = *rec }}).Wrap(inner).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://front.test/", nil))
+	close(rest)
+	work.Wait()
+	require.Equal(t, 203, got.Status)
+	require.Equal(t, 203, got.BackendStatus)
+	require.Equal(t, b.String(), got.Backend)
+	require.Equal(t, 1, got.Attempts)
+	require.Positive(t, got.FirstByte)
+}
+
+// headTeller tells the status of an answer.
+type headTeller struct {
+	*httptest.ResponseRecorder
+	head chan int
+}
+
+func (w *headTeller) WriteHeader(code int) { w.head <- code }
+
 // TestDetached keeps the values of others, and nothing that belongs to the
 // request.
 func TestDetached(t *testing.T) {

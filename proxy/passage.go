@@ -125,6 +125,9 @@ func (p *passage) serve() error {
 		p.record.Backend = p.out.URL.Scheme + "://" + p.out.URL.Host
 		p.record.Attempts = 1
 	}
+	if p.outer != nil {
+		p.outer.take(&p.record)
+	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return p.switchProtocols()
 	}
