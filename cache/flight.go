@@ -34,18 +34,19 @@ type flight struct {
 	ended   chan struct{} // closed when the origin is done with it
 
 	// Known when decided:
-	outcome  outcome
-	received time.Time
-	status   int
-	header   http.Header // as it came
-	why      refusal     // not to store; "" if it is stored
-	meta     *Meta       // of what is being stored
-	facts    *facts
-	body     *stream
-	own      *streamReader  // the leader's
-	fresh    found          // the stored response that a 304 made fresh
-	response *http.Response // of a RoundTripper, for the leader alone
-	err      error          // of a RoundTripper
+	outcome   outcome
+	received  time.Time
+	status    int
+	header    http.Header // as it came
+	why       refusal     // not to store; "" if it is stored
+	meta      *Meta       // of what is being stored
+	facts     *facts
+	body      *stream
+	own       *streamReader  // the leader's
+	committed bool           // all has come, and was stored if it may be
+	fresh     found          // the stored response that a 304 made fresh
+	response  *http.Response // of a RoundTripper, for the leader alone
+	err       error          // of a RoundTripper
 
 	// Known when ended:
 	panicked any

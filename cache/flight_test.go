@@ -683,3 +683,35 @@ func TestLockFilesAreSeenByOtherProcesses(t *testing.T) {
 	get(other.Wrap(o), page)
 	require.Equal(t, int64(1), other.Stats().Stored)
 }
+
+// Who has all of an answer and asks again finds it stored, although the handler
+// has not returned yet.
+func TestStoredBeforeTheLastByteIsSent(t *testing.T) {
+	for _, body := range []string{"whole", ""} {
+		clocked(t, func(t *testing.T) {
+			linger := make(chan struct{})
+			var asked atomic.Int64
+			c := &Cache{Collapse: CollapseOff}
+			h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked.Add(1)
+				w.Header().Set("Cache-Control", "max-age=60")
+				w.Header().Set("Content-Type", "text/plain")
+				w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+				_, _ = io.WriteString(w, body)
+				_ = http.NewResponseController(w).Flush()
+				<-linger
+				panic(http.ErrAbortHandler) // too late to matter
+			}))
+			first := asking(h, page)
+			synctest.Wait()
+			require.Equal(t, body, first.got())
+			require.Equal(t, body, bodyOf(t, get(h, page)))
+			require.Equal(t, int64(1), asked.Load())
+			require.Equal(t, int64(1), c.Stats().Hits)
+			close(linger)
+			synctest.Wait()
+			require.Zero(t, c.Stats().Broken)
+			require.Equal(t, int64(1), c.Stats().Store.Entries)
+		})
+	}
+}

@@ -108,6 +108,9 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 	case length >= 0 && length < c.MinFileSize:
 		f.why = "smaller than MinFileSize"
 	case f.beginStore(x, length):
+		if length == 0 {
+			f.commit(0, nil)
+		}
 		f.decide(outcomeStored)
 		return modeStore
 	}
@@ -161,7 +164,7 @@ func (f *flight) beginStore(x *exchange, length int64) bool {
 	f.meta, f.facts = m, readFacts(m, &c.policy)
 	writer, err := c.store.Create(f.out.Context(), m)
 	if err == nil {
-		f.body, err = newStream(writer, c.MaxFileSize)
+		f.body, err = newStream(writer, length, c.MaxFileSize)
 		if err != nil {
 			writer.Abort()
 		}
@@ -173,6 +176,7 @@ func (f *flight) beginStore(x *exchange, length int64) bool {
 	}
 	c.storeWorked(f.out.Context(), "create")
 	f.body.readSize, f.body.readTime = c.ReadSize, c.ReadTime
+	f.body.onWhole = func() { f.commit(length, nil) }
 	f.body.onFail = func(err error) { c.storeFailed(context.WithoutCancel(f.out.Context()), "write", err) }
 	f.mu.Lock()
 	if f.hasClient {
@@ -184,33 +188,43 @@ func (f *flight) beginStore(x *exchange, length int64) bool {
 
 // finish ends the body of an answer that came in whole.
 func (f *flight) finish(trailer http.Header) {
-	if f.out.Context().Err() != nil {
+	switch {
+	case f.committed:
+	case f.out.Context().Err() != nil:
 		f.fail(errAbandoned) // it may have been ended for that
 		return
+	default:
+		f.commit(f.body.n, trailer)
 	}
-	f.commit(trailer)
 	f.body.finish(nil, trailer)
 }
 
 // fail ends the body of an answer that broke off. It is not stored.
 func (f *flight) fail(err error) {
-	if f.body == nil {
+	switch {
+	case f.body == nil:
 		return
+	case f.committed: // all of the body had come
+		err = nil
+	default:
+		f.c.counters.broken.Add(1)
+		f.body.writer.Abort()
 	}
-	f.c.counters.broken.Add(1)
-	f.body.writer.Abort()
 	f.body.finish(err, nil)
 }
 
-// commit makes a whole answer visible to all.
-func (f *flight) commit(trailer http.Header) {
+// commit makes a whole answer of n bytes visible to all. Of a body whose length
+// was told, that is before its last byte goes to any client, so that whoever
+// asks next finds it stored.
+func (f *flight) commit(n int64, trailer http.Header) {
 	c, s := f.c, f.body
+	f.committed = true
 	ctx := context.WithoutCancel(f.out.Context())
-	if !s.whole() || s.n < c.MinFileSize {
+	if !s.whole() || n < c.MinFileSize {
 		s.writer.Abort()
 		return
 	}
-	if part := f.meta.Parts; len(part) > 0 && s.n != part[0].End-part[0].Start {
+	if part := f.meta.Parts; len(part) > 0 && n != part[0].End-part[0].Start {
 		c.counters.broken.Add(1)
 		s.writer.Abort() // its Content-Range told something else
 		return
@@ -228,9 +242,9 @@ func (f *flight) commit(trailer http.Header) {
 	if f.status == http.StatusPartialContent {
 		err = f.commitPart(ctx, m)
 	} else {
-		m.Length = s.n
+		m.Length = n
 		if len(trailer) == 0 && bodyAllowed(m.Status) {
-			m.Header["Content-Length"] = lengthField(s.n)
+			m.Header["Content-Length"] = lengthField(n)
 		} else {
 			delete(m.Header, "Content-Length")
 		}

@@ -22,7 +22,9 @@ var errAbandoned = errors.New("cache: nobody wants the answer any more")
 // through the window: whoever reads already is served to the end, nobody else
 // may join, and nothing is kept.
 type stream struct {
-	maxSize  int64 // that is stored; 0: no limit
+	maxSize  int64  // that is stored; 0: no limit
+	expected int64  // length; -1: not known
+	onWhole  func() // called with the last byte of an expected length, before any reader gets that
 	readSize int64
 	readTime time.Duration
 	writer   Writer
@@ -45,12 +47,12 @@ type stream struct {
 // nothing is stored.
 const windowSize = 256 << 10
 
-func newStream(w Writer, maxSize int64) (*stream, error) {
+func newStream(w Writer, expected, maxSize int64) (*stream, error) {
 	stored, err := w.Reader()
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{maxSize: maxSize, writer: w, stored: stored, readers: make(map[*streamReader]struct{})}
+	s := &stream{maxSize: maxSize, expected: expected, writer: w, stored: stored, readers: make(map[*streamReader]struct{})}
 	s.changed.L = &s.mu
 	return s, nil
 }
@@ -62,6 +64,9 @@ func (s *stream) Write(p []byte) (n int, err error) {
 			err = ErrTooLarge
 		} else {
 			n, err = s.writer.Write(p)
+		}
+		if err == nil && s.n+int64(n) == s.expected {
+			s.onWhole()
 		}
 		s.mu.Lock()
 		s.n += int64(n)
