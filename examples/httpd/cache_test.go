@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -234,7 +235,7 @@ func TestCacheMistakes(t *testing.T) {
 		"<Location />\nCacheEnable disk /x\n</Location>": "a section takes no URL",
 		"CacheLock perhaps":                              "On or Off",
 	} {
-		var out output
+		var out strings.Builder
 		file := filepath.Join(t.TempDir(), "x.conf")
 		require.NoError(t, os.WriteFile(file, []byte("Listen 80\nServerName s\n"+lines+"\n"), 0o644))
 		require.NotZero(t, run([]string{"-t", "-f", file}, &out, &out, nil, nil), lines)
