@@ -123,7 +123,7 @@ var cacheMeant = map[string]struct {
 		[]string{`200 "answer 1" MISS - asked=1`, `200 "answer 1" HIT Age asked=1`},
 		"a stale answer without an Age looks fresh: RFC 9111 section 4",
 	},
-}{}
+}
 
 // cacheOrigin answers by the row that is running.
 type cacheOrigin struct {
