@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/ajp"
@@ -76,8 +76,10 @@ ProxyPass /ajp/ ajp://ajp.test/%[1]d/
 ErrorDocument 404 "configuration %[1]d"
 `, n)
 	}
+	letGo := sync.OnceFunc(func() { close(back.letGo) })
 	p := start(t, config(0), back, "-resolve", "app.test:9000="+app.Addr().String(),
 		"-resolve", "ajp.test:8009="+startAJP(t, &ajp.Server{Handler: back}))
+	t.Cleanup(letGo) // or a failure would wait for ever
 	addr := p.server.addresses()["80"]
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
@@ -112,17 +114,13 @@ ErrorDocument 404 "configuration %[1]d"
 		_, err := io.WriteString(w, "first"+pattern(100)) // enough to get through buffers
 		require.NoError(t, err)
 	}
-	tunnels := make(map[net.Conn]*bufio.Reader)
-	for _, path := range []string{"/http/ws", "/lb/ws"} {
-		c, err := net.Dial("tcp", addr)
+	open := func(path string) *websocket.Conn {
+		c, _, err := websocket.DefaultDialer.Dial("ws://"+addr+path, nil)
 		require.NoError(t, err)
-		defer c.Close()
-		_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", path)
-		tunnels[c] = bufio.NewReader(c)
-		resp, err := http.ReadResponse(tunnels[c], nil)
-		require.NoError(t, err)
-		require.Equal(t, 101, resp.StatusCode)
+		t.Cleanup(func() { _ = c.Close() })
+		return c
 	}
+	tunnels := []*websocket.Conn{open("/http/ws"), open("/lb/ws")}
 	all := int64(len(paths) * each)
 	require.Eventually(t, func() bool { return back.begun.Load() == 2*all }, 30*time.Second, time.Millisecond)
 
@@ -134,18 +132,19 @@ ErrorDocument 404 "configuration %[1]d"
 		require.Equal(t, fmt.Sprint("configuration ", n), page)
 	}
 	require.Zero(t, down.Load()+up.Load(), "none has ended before")
-	close(back.letGo)
+	letGo()
 	for _, w := range uploads {
 		_, err := io.WriteString(w, pattern(1<<16 - 5)[100:])
 		require.NoError(t, err)
 		require.NoError(t, w.Close())
 	}
 	work.Wait()
-	for c, r := range tunnels {
-		_, _ = io.WriteString(c, "still here\n")
-		line, err := r.ReadString('\n')
+	tunnels = append(tunnels, open("/http/ws"), open("/lb/ws")) // new ones are taken, too
+	for _, c := range tunnels {
+		require.NoError(t, c.WriteMessage(websocket.TextMessage, []byte("still here")))
+		_, message, err := c.ReadMessage()
 		require.NoError(t, err)
-		require.Equal(t, "still here\n", line)
+		require.Equal(t, "still here", string(message))
 	}
 	t.Logf("%d downloads, %d uploads, %d tunnels over 3 reloads", down.Load(), up.Load(), len(tunnels))
 	require.Equal(t, [2]int64{all, all}, [2]int64{down.Load(), up.Load()})

@@ -9,12 +9,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/fcgi"
+	"net/http/httptest"
 	"strings"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/ajp"
+	"github.com/modproxy/modproxy/examples/internal/ftpd"
 )
 
 // soakLoads are the kinds of load of [TestSoak].
@@ -45,6 +48,26 @@ var soakLoads = []soakLoad{
 	{"WebSocket", 3, func(*soak) (string, []string) {
 		return "ProxyPass /ws/ http://backend.test/ upgrade=websocket ttl=2\n", nil
 	}, func(w *soakWorker) error { return w.echo("/ws/x", 1+w.IntN(50)) }},
+
+	{"ws://", 2, func(*soak) (string, []string) {
+		return "ProxyPass /wstunnel/ ws://backend.test/ ttl=2\n", nil
+	}, func(w *soakWorker) error { return w.echo("/wstunnel/x", 1+w.IntN(50)) }},
+
+	{"CONNECT", 3, func(s *soak) (string, []string) {
+		back := httptest.NewServer(soakBackend)
+		s.t.Cleanup(back.Close)
+		return "Listen 81\n<VirtualHost *:81>\nProxyRequests On\n<Proxy *>\nRequire ip 127.0.0.1\n</Proxy>\n</VirtualHost>\n",
+			[]string{"-resolve", "echo.test:443=" + back.Listener.Addr().String()}
+	}, func(w *soakWorker) error { return w.connect("echo.test:443", 1+w.IntN(50)) }},
+
+	{"cache", 3, func(s *soak) (string, []string) {
+		return "CacheRoot " + s.t.TempDir() + "\nCacheEnable disk /cached/\nProxyPass /cached/ http://backend.test/cached/ ttl=2\n", nil
+	}, func(w *soakWorker) error { return w.get("/cached/x", 64<<10) }},
+
+	{"ftp", 2, func(s *soak) (string, []string) {
+		addr := ftpd.Serve(s.t, ftpd.Plant(s.t, map[string]string{"file": pattern(100 << 10)}), false)
+		return "ProxyPass /ftp/ ftp://ftp.test/ ttl=2\n", []string{"-resolve", "ftp.test:21=" + addr}
+	}, func(w *soakWorker) error { return w.get("/ftp/file", 100<<10) }},
 
 	{"clients that leave", 4, nothingToStart, func(w *soakWorker) error {
 		path := []string{"/http/x", "/h2c/x", "/fcgi/a.php", "/ajp/x", "/lb/x"}[w.IntN(5)]
@@ -152,7 +175,7 @@ func (w *soakWorker) do(r *http.Request, size int) error {
 func (w *soakWorker) leave(path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(w.IntN(20000))*time.Microsecond)
 	defer cancel()
-	method, url, body := http.MethodGet, fmt.Sprintf("http://%s%s?n=%d&slow", w.s.addr, path, 1<<20), io.Reader(nil)
+	method, to, body := http.MethodGet, fmt.Sprintf("http://%s%s?n=%d&slow", w.s.addr, path, 1<<20), io.Reader(nil)
 	if w.IntN(2) == 0 {
 		pr, pw := io.Pipe()
 		go func() {
@@ -160,9 +183,9 @@ func (w *soakWorker) leave(path string) error {
 			<-ctx.Done()
 			_ = pw.CloseWithError(ctx.Err())
 		}()
-		method, url, body = http.MethodPost, "http://"+w.s.addr+path, pr
+		method, to, body = http.MethodPost, "http://"+w.s.addr+path, pr
 	}
-	r, err := http.NewRequestWithContext(ctx, method, url, body)
+	r, err := http.NewRequestWithContext(ctx, method, to, body)
 	if err != nil {
 		return err
 	}
@@ -177,7 +200,28 @@ func (w *soakWorker) leave(path string) error {
 	return nil
 }
 
-// echo upgrades a connection, sends some messages, and closes.
+// connect opens a tunnel, and speaks to the echo at its end.
+func (w *soakWorker) connect(to string, messages int) error {
+	c, err := net.Dial("tcp", w.s.p.server.addresses()["81"])
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := fmt.Fprintf(c, "CONNECT %[1]s HTTP/1.1\r\nHost: %[1]s\r\n\r\n", to); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: http.MethodConnect})
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return w.speak(c, "/x", messages)
+}
+
+// echo connects, and speaks to the echo behind a path.
 func (w *soakWorker) echo(path string, messages int) error {
 	c, err := net.Dial("tcp", w.s.addr)
 	if err != nil {
@@ -185,32 +229,35 @@ func (w *soakWorker) echo(path string, messages int) error {
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(time.Minute))
-	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: soak.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", path); err != nil {
-		return err
-	}
-	r := bufio.NewReader(c)
-	resp, err := http.ReadResponse(r, nil)
+	return w.speak(c, path, messages)
+}
+
+// speak makes a WebSocket of a connection, sends some messages, and closes it.
+func (w *soakWorker) speak(c net.Conn, path string, messages int) error {
+	dialer := websocket.Dialer{NetDialContext: func(context.Context, string, string) (net.Conn, error) { return c, nil }}
+	ws, _, err := dialer.Dial("ws://soak.test"+path, nil)
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return errors.New(resp.Status)
-	}
 	for range messages {
 		message := pattern(1 + w.IntN(32<<10))
-		sent := make(chan error, 1)
-		go func() {
-			_, err := io.WriteString(c, message)
-			sent <- err
-		}()
-		got := make([]byte, len(message))
-		_, rerr := io.ReadFull(r, got)
-		if err := errors.Join(<-sent, rerr); err != nil {
+		if err := ws.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
+			return err
+		}
+		_, got, err := ws.ReadMessage()
+		if err != nil {
 			return err
 		}
 		if string(got) != message {
 			return errors.New("the echo is not what was sent")
 		}
+	}
+	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	if err := ws.WriteMessage(websocket.CloseMessage, bye); err != nil {
+		return err
+	}
+	if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+		return fmt.Errorf("no close in return: %w", err)
 	}
 	return nil
 }
