@@ -125,7 +125,8 @@ type Disk struct {
 	ready   chan struct{} // closed then, or at Close
 	loading sync.Mutex    // guards loaded
 	loaded  map[string]struct{}
-	lockfd  *os.File // of the keeper
+	joined  sync.Mutex // guards lockfd
+	lockfd  *os.File
 
 	closing sync.Once
 	closed  atomic.Bool
@@ -202,6 +203,7 @@ func (d *Disk) start() {
 		close(d.stopped)
 		return
 	}
+	d.join() // before anything is written that another may take for abandoned
 	go d.keep()
 }
 
@@ -220,6 +222,12 @@ func (d *Disk) Close() error {
 			s.mu.Unlock()
 			closeAll(idle)
 		}
+		d.joined.Lock()
+		if d.lockfd != nil {
+			d.lockfd.Close()
+			d.lockfd = nil
+		}
+		d.joined.Unlock()
 	})
 	return nil
 }

@@ -3,7 +3,8 @@ package cache
 import (
 	"bytes"
 	"context"
-	"errors"
+	"encoding/binary"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -280,15 +281,21 @@ func TestDiskDamagedInMidBody(t *testing.T) {
 func FuzzDiskRecord(f *testing.F) {
 	var sums bodySums
 	sums.add(make([]byte, sumBlock+1))
-	data, err := appendRecord(nil, 5, sums, fullMeta())
-	require.NoError(f, err)
-	f.Add(data)
-	f.Add(data[:30])
-	f.Add([]byte(diskVersion))
-	f.Fuzz(func(t *testing.T, data []byte) {
+	for _, m := range []*Meta{{}, fullMeta()} {
+		data, err := appendRecord(nil, 5, sums, m)
+		require.NoError(f, err)
+		f.Add(data[len(diskVersion) : len(data)-4])
+	}
+	f.Fuzz(func(t *testing.T, inner []byte) {
+		_, _, err := parseRecord(inner, 5)
+		require.ErrorIs(t, err, ErrDamaged)
+
+		// With a right version and checksum, to get beyond them.
+		data := append([]byte(diskVersion), inner...)
+		data = binary.LittleEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 		meta, body, err := parseRecord(data, 5)
 		if err != nil {
-			require.True(t, errors.Is(err, ErrDamaged))
+			require.ErrorIs(t, err, ErrDamaged)
 			return
 		}
 		again, err := appendRecord(nil, 5, body, meta)

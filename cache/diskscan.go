@@ -23,12 +23,7 @@ const (
 // again and again when another process uses it too.
 func (d *Disk) keep() {
 	defer close(d.stopped)
-	defer func() {
-		if d.lockfd != nil {
-			d.lockfd.Close()
-		}
-	}()
-	d.scan(d.alone())
+	d.scan()
 	d.sort()
 	if d.stopping() {
 		close(d.ready)
@@ -54,7 +49,7 @@ func (d *Disk) keep() {
 		case <-tick.C:
 		}
 		if !d.alone() {
-			d.scan(false)
+			d.scan()
 			d.compare()
 			d.sort()
 			d.evict()
@@ -80,19 +75,36 @@ func (d *Disk) stopping() bool {
 	}
 }
 
-// alone reports whether no other process uses the directory: each holds a
-// shared lock of one file. Without locks nobody is alone.
-func (d *Disk) alone() bool {
+// join takes the shared lock by which processes that use the directory know of
+// each other. Another may hold it alone, for a moment.
+func (d *Disk) join() {
 	if !hasLocks {
-		return false
+		return
+	}
+	_ = os.MkdirAll(d.Root, 0o700)
+	f, err := os.OpenFile(filepath.Join(d.Root, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return // nothing can be removed either
+	}
+	d.lockfd = f
+	for range 100 {
+		if lockFile(f, lockShared) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// alone reports whether no other process uses the directory. Without locks
+// nobody is alone.
+func (d *Disk) alone() bool {
+	d.joined.Lock()
+	defer d.joined.Unlock()
+	if d.lockfd == nil && !d.closed.Load() {
+		d.join()
 	}
 	if d.lockfd == nil {
-		_ = os.MkdirAll(d.Root, 0o700)
-		f, err := os.OpenFile(filepath.Join(d.Root, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
-		if err != nil {
-			return false // nothing can be removed either
-		}
-		d.lockfd = f
+		return false
 	}
 	alone := lockFile(d.lockfd, lockExclusive)
 	lockFile(d.lockfd, lockShared)
@@ -100,19 +112,19 @@ func (d *Disk) alone() bool {
 }
 
 // scan loads all leaves.
-func (d *Disk) scan(alone bool) {
-	if err := d.scanDir(d.Root, "", 0, alone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (d *Disk) scan() {
+	if err := d.scanDir(d.Root, "", 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		d.fault("scan", err)
 	}
 }
 
 // scanDir goes through a directory. digits are those of the names on the way;
 // level is how many there were, or -1 where the layout has no directories.
-func (d *Disk) scanDir(dir, digits string, level int, alone bool) error {
+func (d *Disk) scanDir(dir, digits string, level int) error {
 	var list []fs.DirEntry
 	var err error
 	if level == d.layout.levels {
-		list, err = d.loadLeaf(leafHash(digits), alone)
+		list, err = d.loadLeaf(leafHash(digits))
 	} else {
 		list, err = d.readDir(dir)
 	}
@@ -130,7 +142,7 @@ func (d *Disk) scanDir(dir, digits string, level int, alone bool) error {
 			if level >= 0 && level < d.layout.levels && len(name) == d.layout.length {
 				next = level + 1
 			}
-			err = errors.Join(err, ignoreMissing(d.scanDir(path, digits+name, next, alone)))
+			err = errors.Join(err, ignoreMissing(d.scanDir(path, digits+name, next)))
 		} else if _, _, ours := parseName(name); ours && level != d.layout.levels {
 			d.removeMisplaced(path)
 		}
@@ -197,7 +209,7 @@ func (d *Disk) load(ctx context.Context, h diskHash) error {
 	done = done || d.loaded == nil
 	d.loading.Unlock()
 	if !done {
-		if _, err := d.loadLeaf(h, false); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if _, err := d.loadLeaf(h); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			d.fault("read", err)
 		}
 	}
@@ -212,7 +224,7 @@ type leafFiles struct {
 
 // loadLeaf brings the index up to what is in the leaf of a hash, and removes
 // what nobody needs. It returns what was there.
-func (d *Disk) loadLeaf(h diskHash, alone bool) ([]fs.DirEntry, error) {
+func (d *Disk) loadLeaf(h diskHash) ([]fs.DirEntry, error) {
 	lock := d.stripe(h)
 	lock.Lock()
 	defer lock.Unlock()
@@ -233,11 +245,11 @@ func (d *Disk) loadLeaf(h diskHash, alone bool) ([]fs.DirEntry, error) {
 			files.metas[n.id] = n
 		case ext == bodyExt:
 			files.bodies[n.id] = n
-		case d.abandoned(path, alone):
+		case d.abandoned(path):
 			d.remove(path)
 		}
 	}
-	d.loadFiles(files, alone)
+	d.loadFiles(files)
 	if err == nil && len(list) == 0 {
 		d.removeDirs(h)
 	}
@@ -249,7 +261,7 @@ func (d *Disk) loadLeaf(h diskHash, alone bool) ([]fs.DirEntry, error) {
 	return list, err
 }
 
-func (d *Disk) loadFiles(files leafFiles, alone bool) {
+func (d *Disk) loadFiles(files leafFiles) {
 	for _, n := range files.metas {
 		// The process ended between making the one visible and removing the other.
 		if old, ok := files.metas[n.old]; ok && old.hash == n.hash {
@@ -273,7 +285,7 @@ func (d *Disk) loadFiles(files leafFiles, alone bool) {
 		if m, ok := files.metas[id]; ok && m.hash == n.hash {
 			continue
 		}
-		if path := d.layout.body(n); d.abandoned(path, alone) {
+		if path := d.layout.body(n); d.abandoned(path) {
 			d.remove(path)
 			d.removeDirs(n.hash)
 		}
@@ -304,7 +316,7 @@ func (d *Disk) loadEntry(n diskName) {
 }
 
 // abandoned reports whether a file that belongs to no entry has no writer.
-func (d *Disk) abandoned(path string, alone bool) bool {
+func (d *Disk) abandoned(path string) bool {
 	f, err := d.open(path)
 	if err != nil {
 		return false
@@ -318,7 +330,7 @@ func (d *Disk) abandoned(path string, alone bool) bool {
 	if !hasLocks {
 		return age > orphanAgeNoLock
 	}
-	return (alone || age > orphanAge) && lockFile(f, lockExclusive)
+	return (age > orphanAge || d.alone()) && lockFile(f, lockExclusive)
 }
 
 // compare brings the index up to what other processes did to entries: some are

@@ -321,7 +321,7 @@ func (r *plainReader) ReadAt(p []byte, off int64) (int, error) {
 func (r *plainReader) Close() error { r.closed = true; return nil }
 
 func (p *plain) claims() cachetest.Claims {
-	c := cachetest.Claims{Rounds: 50, BigBody: 1<<20 + 100_000}
+	c := cachetest.Claims{Rounds: 20, BigBody: 1<<20 + 100_000}
 	switch p.fault {
 	case "", "reopens":
 		c.Reopen = func(s cache.Store) (cache.Store, error) { return s, nil }
