@@ -29,7 +29,7 @@ const (
 // system in turn, then at any moment.
 func TestDiskKilled(t *testing.T) {
 	times := 250
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		times = 15
 	}
 	const families = 4

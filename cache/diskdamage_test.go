@@ -132,13 +132,17 @@ func requireDamaged(t testing.TB, root string, meta *Meta, body []byte) {
 
 // TestDiskDamagedInUse changes files of a store that has served them already.
 func TestDiskDamagedInUse(t *testing.T) {
+	times := 300
+	if raceDetector {
+		times = 30
+	}
 	for name, n := range map[string]int{"small": 300, "large": smallBody + 100, "blocks": 3*sumBlock + 100} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			root := memoryDir(t)
 			d := &Disk{Root: root}
 			defer d.Close()
-			for i := range 300 {
+			for i := range times {
 				seed := i + 1
 				storeSeed(t, d, diskKey, seed, n)
 				meta, body := seedMeta(diskKey, seed, n), seedBody(seed, n)
@@ -161,7 +165,7 @@ func TestDiskDamagedInUse(t *testing.T) {
 				}
 				f, err := os.OpenFile(path, os.O_RDWR, 0)
 				require.NoError(t, err)
-				at := int64(i) * int64(n) / 300
+				at := int64(i) * int64(n) / int64(times)
 				_, err = f.WriteAt([]byte{body[at] ^ 4}, at)
 				require.NoError(t, err)
 				require.NoError(t, f.Close())

@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rounds spares time in -short.
 func rounds() int {
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		return 50
 	}
 	return 300

@@ -364,6 +364,9 @@ func TestFindsFaults(t *testing.T) {
 		"readers see zeros":                "Reader while it is written",
 		"reopens empty":                    "reopen",
 	} {
+		if raceDetector && fault != "" && fault != "removes the old first" {
+			continue // there is no more to detect
+		}
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			claims := newPlain(fault).claims()
