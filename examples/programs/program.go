@@ -1,6 +1,9 @@
 package programs
 
 import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"syscall"
@@ -142,11 +145,19 @@ func (p *Program) Restart() {
 	p.mustAccept()
 }
 
-// FreeAddr returns an address of 127.0.0.1 that was free just now.
+// FreeAddr returns an address of 127.0.0.1 that was free just now. Its port is
+// below those that systems give to whoever does not ask for one (from 32768 on),
+// lest a connection or a server of another test gets it first, and is taken for
+// the program.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(22000)))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		require.NoError(t, err)
+		defer l.Close()
+		return l.Addr().String()
+	}
 }
