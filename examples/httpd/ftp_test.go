@@ -197,7 +197,9 @@ ProxyPass /down/ ftp://127.0.0.1:1/
 // TestFTPDifferential is TestDifferential for mod_proxy_ftp.
 func TestFTPDifferential(t *testing.T) {
 	root := ftpd.Plant(t, ftpFiles)
-	defines := map[string]string{"OPEN": ftpd.Vsftpd(t, root, false), "CLOSED": ftpd.Vsftpd(t, root, true), "USER": url.UserPassword(ftpd.User, ftpd.Password).String()}
+	open := programs.Vsftpd(t, programs.VsftpdOptions{Root: root})
+	closed := programs.Vsftpd(t, programs.VsftpdOptions{Root: root, Password: ftpd.Password})
+	defines := map[string]string{"OPEN": open.Addr, "CLOSED": closed.Addr, "USER": url.UserPassword(ftpd.User, ftpd.Password).String()}
 	file := t.TempDir() + "/x.conf"
 	require.NoError(t, os.WriteFile(file, []byte(ftpDifferential), 0o644))
 	args := []string{"-D", "PORT=80", "-listen", "80=127.0.0.1:0"}

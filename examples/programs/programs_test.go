@@ -109,12 +109,15 @@ type outcome struct {
 
 func (o *outcome) Helper() {}
 
-func (o *outcome) Skipf(format string, args ...any) {
-	o.text = "skip: " + fmt.Sprintf(format, args...)
-}
+func (o *outcome) Skipf(format string, args ...any) { o.end("skip: "+format, args...) }
 
-func (o *outcome) Fatalf(format string, args ...any) {
-	o.text = "fail: " + fmt.Sprintf(format, args...)
+func (o *outcome) Fatalf(format string, args ...any) { o.end("fail: "+format, args...) }
+
+// end keeps the first text, for a test goes no further.
+func (o *outcome) end(format string, args ...any) {
+	if o.text == "" {
+		o.text = fmt.Sprintf(format, args...)
+	}
 }
 
 func TestMissing(t *testing.T) {
