@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 	"go.uber.org/goleak"
 )
 
@@ -298,14 +300,20 @@ func TestDiskOtherLevels(t *testing.T) {
 	}
 }
 
+// needLocks skips a test of what locks tell; without them, age decides.
+func needLocks(t *testing.T) {
+	t.Helper()
+	if !hasLocks {
+		programs.CannotHere(t, "files cannot be locked")
+	}
+}
+
 type dirLayout struct{ levels, length int }
 
 // TestDiskLeftovers: what no writer will finish is removed at the start, what
 // a writer holds is not.
 func TestDiskLeftovers(t *testing.T) {
-	if !hasLocks {
-		t.Skip("without locks, age decides")
-	}
+	needLocks(t)
 	root := t.TempDir()
 	d := &Disk{Root: root}
 	defer d.Close()
@@ -360,9 +368,7 @@ func TestDiskLeftovers(t *testing.T) {
 // TestDiskReaderHoldsNoLock: a body that is read for long after Abort is no
 // writer's.
 func TestDiskReaderHoldsNoLock(t *testing.T) {
-	if !hasLocks {
-		t.Skip("without locks, age decides")
-	}
+	needLocks(t)
 	root := t.TempDir()
 	d := &Disk{Root: root}
 	defer d.Close()
@@ -583,7 +589,7 @@ func TestDiskCloseWhileRead(t *testing.T) {
 // TestDiskOpenFiles: no more files stay open than are allowed, none after Close.
 func TestDiskOpenFiles(t *testing.T) {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
-		t.Skip("no /proc/self/fd")
+		programs.CannotHere(t, "descriptors are not seen: %v", err)
 	}
 	root := t.TempDir()
 	open := func() (n int) {

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,6 +59,17 @@ func Cannot(t testing.TB, format string, args ...any) {
 		t.Fatalf(format, args...)
 	}
 	t.Skipf(format, args...)
+}
+
+// CannotHere is [Cannot] for what each Linux has. Other systems may be without
+// it, whatever the environment says.
+func CannotHere(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if runtime.GOOS == "linux" {
+		Cannot(t, format, args...)
+	} else {
+		t.Skipf(format, args...)
+	}
 }
 
 // Folder returns a new folder that a program may enter and write to after it

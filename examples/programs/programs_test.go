@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,6 +130,12 @@ func TestMissing(t *testing.T) {
 		o = outcome{}
 		NeedFile(&o, filepath.Join(t.TempDir(), "x"), "p")
 		require.Contains(t, o.text, how)
+		o = outcome{}
+		CannotHere(&o, "no %s", "locks")
+		if runtime.GOOS != "linux" {
+			how = "skip"
+		}
+		require.Equal(t, how+": no locks", o.text)
 	}
 }
 
