@@ -641,8 +641,7 @@ func TestDiskHitAllocates(t *testing.T) {
 					panic(err)
 				}
 				b.Close()
-				_, unread := b.(*checkedBody)
-				return !unread
+				return !IsChecked(b)
 			}
 			require.Eventually(t, hit, time.Minute, 10*time.Millisecond)
 			require.LessOrEqual(t, testing.AllocsPerRun(100, func() { hit() }), 1.0)
