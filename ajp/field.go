@@ -1,8 +1,11 @@
 package ajp
 
 import (
+	"net/http"
 	"net/textproto"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // hasBlankOrControl reports whether s has bytes that a target must not have.
@@ -11,22 +14,6 @@ func hasBlankOrControl(s string) bool {
 		if c := s[i]; c <= ' ' || c == 0x7f {
 			return true
 		}
-	}
-	return false
-}
-
-// framesInDisguise reports whether name, which is not in canonical form, means
-// a field that frames or routes the message to a container that ignores case.
-func framesInDisguise(name string) bool {
-	switch len(name) {
-	case len("Host"):
-		return strings.EqualFold(name, "Host")
-	case len("Content-Length"):
-		return strings.EqualFold(name, "Content-Length")
-	case len("Transfer-Encoding"):
-		return strings.EqualFold(name, "Transfer-Encoding")
-	case len("Connection"):
-		return strings.EqualFold(name, "Connection")
 	}
 	return false
 }
@@ -53,4 +40,26 @@ func (f *fields) add(name, value string) {
 	f.values = append(f.values, value)
 	n := len(f.values)
 	f.h[name] = f.values[n-1 : n : n]
+}
+
+// fields reads n fields, whose names may be codes for those in names.
+func (d *decoder) fields(n int, names []string) (http.Header, error) {
+	if n > len(d.s)/3 { // none is shorter
+		return nil, errShort
+	}
+	f := newFields(n)
+	for range n {
+		name := d.name(names)
+		value, _ := d.string()
+		switch {
+		case d.err != nil:
+			return nil, d.err
+		case !httpguts.ValidHeaderFieldName(name):
+			return nil, malformed("field name is no token")
+		case !httpguts.ValidHeaderFieldValue(value):
+			return nil, malformed("value of a field has control bytes")
+		}
+		f.add(name, strings.Trim(value, " \t"))
+	}
+	return f.h, nil
 }

@@ -209,7 +209,7 @@ func appendFields(b []byte, r *http.Request, kind bodyKind, host string, limit i
 			if !httpguts.ValidHeaderFieldName(name) {
 				return b, badRequest("field name is no token")
 			}
-			if framesInDisguise(name) {
+			if proxy.FramesInDisguise(name) {
 				return b, badRequest("field %s is not in canonical form", name)
 			}
 			if len(name) >= nameCode {
@@ -332,7 +332,7 @@ func appendTLS(b []byte, s *tls.ConnectionState) []byte {
 			b = appendInt(b, bits)
 		}
 	}
-	return appendNamed(b, nameSSLProtocol, protocolName(s.Version))
+	return appendNamed(b, nameSSLProtocol, proxy.TLSProtocol(s.Version))
 }
 
 // cipherName is tls.CipherSuiteName, which makes a list of all ciphers, for
@@ -371,27 +371,11 @@ func keySize(cipher string) int {
 	return 0
 }
 
-// protocolName returns the name that httpd gives a version of TLS in
-// SSL_PROTOCOL, or "".
-func protocolName(version uint16) string {
-	switch version {
-	case tls.VersionTLS10:
-		return "TLSv1"
-	case tls.VersionTLS11:
-		return "TLSv1.1"
-	case tls.VersionTLS12:
-		return "TLSv1.2"
-	case tls.VersionTLS13:
-		return "TLSv1.3"
-	}
-	return ""
-}
-
-// protocolVersion is the inverse of protocolName; 0 for a name it does not
+// protocolVersion is the inverse of proxy.TLSProtocol; 0 for a name it does not
 // know.
 func protocolVersion(name string) uint16 {
 	for v := uint16(tls.VersionTLS10); v <= tls.VersionTLS13; v++ {
-		if protocolName(v) == name {
+		if proxy.TLSProtocol(v) == name {
 			return v
 		}
 	}

@@ -31,28 +31,12 @@ func parseSendHeaders(payload string, h *answerHead) error {
 	if !httpguts.ValidHeaderFieldValue(h.reason) {
 		return malformed("reason has control bytes")
 	}
-	if n > len(d.s)/3 { // none is shorter
-		return errShort
+	header, err := d.fields(n, responseNames[:])
+	if err == nil && d.s != "" {
+		err = malformed("bytes behind the fields")
 	}
-	f := newFields(n)
-	for range n {
-		name := d.name(responseNames[:])
-		value, _ := d.string()
-		switch {
-		case d.err != nil:
-			return d.err
-		case !httpguts.ValidHeaderFieldName(name):
-			return malformed("field name is no token")
-		case !httpguts.ValidHeaderFieldValue(value):
-			return malformed("value of a field has control bytes")
-		}
-		f.add(name, strings.Trim(value, " \t"))
-	}
-	if d.s != "" {
-		return malformed("bytes behind the fields")
-	}
-	h.header = f.h
-	return nil
+	h.header = header
+	return err
 }
 
 // statusLine returns status and reason as http.Response has them. Tomcat sends

@@ -70,28 +70,12 @@ func parseForwardRequest(text string, fr *forwardRequest) error {
 
 func parseRequestFields(d *decoder, fr *forwardRequest) error {
 	n := d.int()
-	if n > len(d.s)/3 {
-		d.fail(errShort)
-	}
 	if d.err != nil {
 		return d.err
 	}
-	f := newFields(n)
-	for range n {
-		name := d.name(requestNames[:])
-		value, _ := d.string()
-		switch {
-		case d.err != nil:
-			return d.err
-		case !httpguts.ValidHeaderFieldName(name):
-			return malformed("field name is no token")
-		case !httpguts.ValidHeaderFieldValue(value):
-			return malformed("value of a field has control bytes")
-		}
-		f.add(name, strings.Trim(value, " \t"))
-	}
-	fr.header = f.h
-	return nil
+	header, err := d.fields(n, requestNames[:])
+	fr.header = header
+	return err
 }
 
 // attribute takes one attribute, and reports whether it was their end.

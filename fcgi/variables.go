@@ -176,7 +176,7 @@ func (t *Transport) addServer(p *Params, r, front *http.Request) {
 // addTLS adds the facts that applications ask for, under mod_ssl's names.
 func addTLS(p *Params, state *tls.ConnectionState) {
 	p.add("HTTPS", "on")
-	p.add("SSL_PROTOCOL", sslProtocol(state.Version))
+	p.add("SSL_PROTOCOL", proxy.TLSProtocol(state.Version))
 	p.add("SSL_CIPHER", tls.CipherSuiteName(state.CipherSuite))
 	p.addSome("SSL_TLS_SNI", state.ServerName)
 	if state.DidResume {
@@ -197,21 +197,6 @@ func addTLS(p *Params, state *tls.ConnectionState) {
 	p.add("SSL_CLIENT_S_DN", own.Subject.String())
 	p.add("SSL_CLIENT_I_DN", own.Issuer.String())
 	p.add("SSL_CLIENT_M_SERIAL", own.SerialNumber.Text(16))
-}
-
-// sslProtocol is mod_ssl's name of a version.
-func sslProtocol(version uint16) string {
-	switch version {
-	case tls.VersionTLS10:
-		return "TLSv1"
-	case tls.VersionTLS11:
-		return "TLSv1.1"
-	case tls.VersionTLS12:
-		return "TLSv1.2"
-	case tls.VersionTLS13:
-		return "TLSv1.3"
-	}
-	return tls.VersionName(version)
 }
 
 // addPeer adds who asks. A request of this process itself has no address; it

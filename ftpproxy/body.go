@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -257,7 +256,7 @@ func (b *fileBody) writeSome(w io.Writer) (int64, error) {
 	}
 	m, err := w.Write(lent[:n])
 	if err == nil && b.ended == nil && (b.left < 0 || n < 4096) {
-		err = flush(w) // more may be long in coming
+		err = proxy.FlushWriter(w) // more may be long in coming
 	}
 	return int64(m), err
 }
@@ -302,18 +301,5 @@ func (d *dataConn) broke() bool {
 // body was read.
 func (b *fileBody) Close() error {
 	b.turn.close(b.x)
-	return nil
-}
-
-// flusher is a ResponseWriter of net/http, or one that wraps it well.
-type flusher interface{ FlushError() error }
-
-func flush(w io.Writer) error {
-	switch f := w.(type) {
-	case flusher:
-		return f.FlushError()
-	case http.Flusher:
-		f.Flush()
-	}
 	return nil
 }

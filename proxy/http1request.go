@@ -153,7 +153,7 @@ func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) ([
 		case "Te":
 			te = len(values) > 0
 		default:
-			if framesInDisguise(name) {
+			if FramesInDisguise(name) {
 				return b, fmt.Errorf("field %s is not in canonical form", name)
 			}
 		}
@@ -198,22 +198,6 @@ func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) ([
 		b = append(b, "Connection: keep-alive\r\n"...)
 	}
 	return append(b, "\r\n"...), nil
-}
-
-// framesInDisguise reports whether name, which is not in canonical form, means
-// a field that frames or routes the message to a backend that ignores case.
-func framesInDisguise(name string) bool {
-	switch len(name) {
-	case len("Host"):
-		return strings.EqualFold(name, "Host")
-	case len("Content-Length"):
-		return strings.EqualFold(name, "Content-Length")
-	case len("Transfer-Encoding"):
-		return strings.EqualFold(name, "Transfer-Encoding")
-	case len("Connection"):
-		return strings.EqualFold(name, "Connection")
-	}
-	return false
 }
 
 // appendTarget appends the target in origin-form. The raw form of the path is

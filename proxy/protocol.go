@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -97,4 +99,38 @@ func TraceOf(r *http.Request) *httptrace.ClientTrace {
 // it has a connection.
 func GotConn(r *http.Request, trace *httptrace.ClientTrace, c *backend.Conn) {
 	gotConn(RecordFrom(r.Context()), trace, c)
+}
+
+// FramesInDisguise reports whether the name of a field, which is not in
+// canonical form, means one that frames or routes the message to a backend that
+// ignores case: it must not be sent.
+func FramesInDisguise(name string) bool {
+	switch len(name) {
+	case len("Host"):
+		return strings.EqualFold(name, "Host")
+	case len("Content-Length"):
+		return strings.EqualFold(name, "Content-Length")
+	case len("Transfer-Encoding"):
+		return strings.EqualFold(name, "Transfer-Encoding")
+	case len("Connection"):
+		return strings.EqualFold(name, "Connection")
+	}
+	return false
+}
+
+// TLSProtocol returns the name that mod_ssl gives a version of TLS in
+// SSL_PROTOCOL, such as "TLSv1.3"; that of [tls.VersionName] for one it does not
+// know.
+func TLSProtocol(version uint16) string {
+	switch version {
+	case tls.VersionTLS10:
+		return "TLSv1"
+	case tls.VersionTLS11:
+		return "TLSv1.1"
+	case tls.VersionTLS12:
+		return "TLSv1.2"
+	case tls.VersionTLS13:
+		return "TLSv1.3"
+	}
+	return tls.VersionName(version)
 }
