@@ -32,7 +32,7 @@ func TestRun(t *testing.T) {
 func TestShares(t *testing.T) {
 	require.NoError(t, cachetest.TestStore(func() (cache.Store, error) {
 		return &Shares{Hosts: map[string]cache.Store{"example.org": &cache.Memory{}, "example.com": &cache.Memory{}}, Rest: &cache.Memory{}}, nil
-	}, cachetest.Claims{}))
+	}, cachetest.Claims{BigBody: 1 << 20, Rounds: 50}))
 }
 
 // TestWalk: what is in any of the stores is found, and so purged.
