@@ -35,6 +35,15 @@ func TestKeysOfRequests(t *testing.T) {
 	}
 }
 
+func TestClientAddr(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.1:80": "192.0.2.1", "[2001:db8::1]:80": "2001:db8::1", "[fe80::1%eth0]:80": "fe80::1",
+		"[::ffff:192.0.2.1]:80": "192.0.2.1", "name:80": "name", "@": "@", "": "",
+	} {
+		require.Equal(t, want, ClientAddr(&http.Request{RemoteAddr: remote}), remote)
+	}
+}
+
 // TestHashByKey: requests alike in their key go to one member, others are spread.
 func TestHashByKey(t *testing.T) {
 	for name, key := range map[string]func(*http.Request) string{"cookie": ByCookie("id"), "URL": ByURL} {
