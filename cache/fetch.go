@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // errand is how a visit gets on with a flight.
@@ -205,7 +207,11 @@ func (f *flight) rangesInSight(r *http.Request) bool {
 // newFlight prepares a request to the origin. plain sends it without conditions
 // of ours.
 func (v *visit) newFlight(l *lookup, plain bool) *flight {
-	return v.newFlightIn(v.r.Context(), l, plain)
+	ctx := v.r.Context()
+	if v.leaves {
+		ctx = proxy.Detached(ctx)
+	}
+	return v.newFlightIn(ctx, l, plain)
 }
 
 func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain bool) *flight {

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // Outcome is what a cache did with a request.
@@ -48,7 +50,7 @@ type Result struct {
 }
 
 // mark adds to an answer's header what it should tell of the cache, and tells
-// OnResult. It is the last thing before the header is sent.
+// the request's record and OnResult. It is the last thing before the header is sent.
 func (v *visit) mark(h http.Header, f *facts) {
 	c, res := v.c, &v.result
 	res.Key = v.key
@@ -68,6 +70,7 @@ func (v *visit) mark(h http.Header, f *facts) {
 		have := h["Cache-Status"]
 		h["Cache-Status"] = append(have[:len(have):len(have)], string(s.append(nil)))
 	}
+	proxy.NoteCache(v.r.Context(), res.Outcome.String())
 	if c.OnResult != nil {
 		c.OnResult(v.r, res)
 	}

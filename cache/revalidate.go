@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // maxOffered is how many stored responses one request asks about.
@@ -182,7 +184,7 @@ func (v *visit) background(l *lookup) *flight {
 		return len(l.facts.vary) == 0 || c.policy.matches(l.facts, v.r.Header, other.in)
 	}
 	f, leads := c.flights.board(v.key, same, func() *flight {
-		ctx := v.r.Context()
+		ctx := proxy.Detached(v.r.Context())
 		if c.BackgroundContext != nil {
 			ctx = c.BackgroundContext(ctx)
 		}

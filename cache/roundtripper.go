@@ -29,7 +29,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return t.next.RoundTrip(r)
 	}
 	bypass := c.Bypass != nil && c.Bypass(r)
-	v := &visit{c: c, r: r, key: t.key(r)}
+	v := &visit{c: c, r: r, key: t.key(r), leaves: true}
 	switch {
 	case r.Method == "" || r.Method == http.MethodGet:
 		if bypass || r.Body != nil && r.Body != http.NoBody {

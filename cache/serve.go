@@ -23,6 +23,7 @@ type visit struct {
 	req    requestDirectives
 	result Result
 	late   bool // what it wants was being stored already when it came
+	leaves bool // it may be over before the flight that it has sent off
 }
 
 // ServeHTTP answers from the store or else lets next answer.

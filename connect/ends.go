@@ -18,6 +18,7 @@ type streamConn struct {
 	rc      *http.ResponseController
 	writing atomic.Int32
 	once    sync.Once
+	closed  chan struct{}
 }
 
 func (s *streamConn) Read(p []byte) (int, error) { return s.body.Read(p) }
@@ -40,6 +41,7 @@ func (s *streamConn) Close() error {
 		if s.writing.Load() > 0 {
 			_ = s.rc.SetWriteDeadline(time.Unix(1, 0))
 		}
+		close(s.closed) // rc is of no use once the handler has returned
 	})
 	return nil
 }

@@ -43,7 +43,7 @@ func (t *opening) joinConn() error {
 // joinStream joins the stream of a CONNECT over HTTP/2 to the destination. It
 // returns when the tunnel has ended, since the stream ends with the handler.
 func (t *opening) joinStream() error {
-	s := &streamConn{body: t.r.Body, w: t.w, rc: http.NewResponseController(t.w)}
+	s := &streamConn{body: t.r.Body, w: t.w, rc: http.NewResponseController(t.w), closed: make(chan struct{})}
 	t.w.WriteHeader(http.StatusOK)
 	if err := s.rc.Flush(); err != nil {
 		t.giveUp()
@@ -51,7 +51,9 @@ func (t *opening) joinStream() error {
 	}
 	ended := make(chan error, 1)
 	t.start(s, nil, ended)
-	if err := <-ended; err != nil {
+	err := <-ended
+	<-s.closed
+	if err != nil {
 		panic(http.ErrAbortHandler) // resets the stream: a cut is no clean end
 	}
 	return nil

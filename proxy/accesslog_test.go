@@ -76,12 +76,15 @@ func TestAccessLogLines(t *testing.T) {
 			l.User = func(*http.Request) string { return "me" }
 			l.Note = func(_ *http.Request, n string) string { return "<" + n + ">" }
 		}, hello, `me <n> <e>`},
-		"conditions": {`%201{X-In}i %200,404{X-In}i %!201{X-In}i %!200s`, set("X-In", "i"), hello, `i - - 201`},
-		"text":       {`\"\t%%\\`, nil, hello, "\"\t%\\"},
-		"kept":       {`%X`, nil, hello, `+`},
-		"closed":     {`%X`, func(r *http.Request, l *AccessLog) { r.Close = true }, hello, `-`},
-		"broke off":  {`%>s %X`, nil, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200); panic(http.ErrAbortHandler) }, `200 X`},
-		"unix":       {`%h`, func(r *http.Request, l *AccessLog) { r.RemoteAddr = "@" }, hello, `-`},
+		"password":    {`%r`, func(r *http.Request, l *AccessLog) { r.RequestURI = "ftp://u:s3c:r%2Fet@h/a@b:c@d" }, hello, `GET ftp://u:XXXXXX@h/a@b:c@d HTTP/1.1`},
+		"user alone":  {`%r`, func(r *http.Request, l *AccessLog) { r.RequestURI = "ftp://u@h" }, hello, `GET ftp://u@h HTTP/1.1`},
+		"a URL in it": {`%r`, func(r *http.Request, l *AccessLog) { r.RequestURI = "/x?http://u:p@h/" }, hello, `GET /x?http://u:p@h/ HTTP/1.1`},
+		"conditions":  {`%201{X-In}i %200,404{X-In}i %!201{X-In}i %!200s`, set("X-In", "i"), hello, `i - - 201`},
+		"text":        {`\"\t%%\\`, nil, hello, "\"\t%\\"},
+		"kept":        {`%X`, nil, hello, `+`},
+		"closed":      {`%X`, func(r *http.Request, l *AccessLog) { r.Close = true }, hello, `-`},
+		"broke off":   {`%>s %X`, nil, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200); panic(http.ErrAbortHandler) }, `200 X`},
+		"unix":        {`%h`, func(r *http.Request, l *AccessLog) { r.RemoteAddr = "@" }, hello, `-`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, tc.want+"\n", logOf(t, tc.format, tc.change, tc.h))

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -59,8 +60,9 @@ func (s *Backends) forget() {
 	if len(s.own) < max(s.enough, fewOrigins) {
 		return
 	}
+	now := time.Now()
 	for key, b := range s.own {
-		if st := b.Stats(); st.Open == 0 && st.Waiting == 0 && st.Flags == 0 {
+		if st := b.Stats(); st.Open == 0 && st.Waiting == 0 && st.Flags == 0 && b.Usable(now) {
 			delete(s.own, key)
 		}
 	}

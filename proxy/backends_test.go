@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -45,4 +47,27 @@ func TestBackendsForgetTheUnused(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.LessOrEqual(t, len(s.own), fewOrigins)
+}
+
+// TestBackendsRemember those that are known to be down, or that somebody has
+// set a flag of.
+func TestBackendsRemember(t *testing.T) {
+	var s Backends
+	t.Cleanup(s.Retire)
+	find := func(host string) *backend.Backend {
+		b, err := s.For(&url.URL{Scheme: "ajp", Host: host}, nil, func(u *url.URL) *backend.Backend {
+			return &backend.Backend{URL: u, Retry: time.Minute}
+		}, "ajp")
+		require.NoError(t, err)
+		return b
+	}
+	down, drained, idle := find("down"), find("drained"), find("idle")
+	down.MarkError(errors.New("refused"))
+	drained.SetFlags(backend.Disabled, 0)
+	for i := range 2 * fewOrigins {
+		find(fmt.Sprint("host", i))
+	}
+	require.True(t, down == find("down"))
+	require.True(t, drained == find("drained"))
+	require.False(t, idle == find("idle"))
 }

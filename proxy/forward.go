@@ -50,7 +50,9 @@ type Forward struct {
 	// https are spoken by a [Transport] that dials by DialContext, so that
 	// addresses are checked after names are resolved; one of your own must dial
 	// by it as well. For http and https a nil entry stands for that Transport.
-	// Other schemes than those named are answered with 400.
+	// Other schemes than those named are answered with 400. User and password in
+	// a URL of a scheme that has such, as ftp, reach its transport as
+	// Authorization, unless the request has one.
 	Transports map[string]http.RoundTripper
 
 	// Connect serves CONNECT requests whose client and destination are allowed.

@@ -143,6 +143,35 @@ func TestForwardRefuses(t *testing.T) {
 	}
 }
 
+// TestForwardOtherScheme: a transport for FTP gets the credentials of a URL as a
+// field, which is in no log.
+func TestForwardOtherScheme(t *testing.T) {
+	_, at := forwardTo(t, mirror, func(f *Forward) {
+		f.Transports = map[string]http.RoundTripper{"ftp": roundTripFunc(func(r *http.Request) (*http.Response, error) {
+			user, password, _ := r.BasicAuth()
+			h := http.Header{"X-Got": {fmt.Sprintf("%s as %q %q", r.URL, user, password)}}
+			return &http.Response{StatusCode: 200, Header: h, Body: http.NoBody, Request: r}, nil
+		})}
+	})
+	for target, want := range map[string]string{
+		"ftp://a.test/x;type=i":        `ftp://a.test/x;type=i as "" ""`,
+		"ftp://u:p%40%3a%20@a.test/x":  `ftp://a.test/x as "u" "p@: "`,
+		"ftp://u@a.test:2121/":         `ftp://a.test:2121/ as "u" ""`,
+		"ftp://u%3Av:p@a.test/":        "",
+		"http://a.test/":               "",
+		"ftp://u:p@127.0.0.1:notaport": "",
+	} {
+		got := exchangeRaw(t, at, once("GET "+target+" HTTP/1.1\r\nHost: a.test\r\n"))
+		if want == "" {
+			require.Regexp(t, "^HTTP/1.1 400 ", got, target)
+			continue
+		}
+		require.Contains(t, got, "\r\nX-Got: "+want+"\r\n", target)
+	}
+	got := exchangeRaw(t, at, once("GET ftp://u:p@a.test/ HTTP/1.1\r\nHost: a.test\r\nAuthorization: Basic djp3\r\n"))
+	require.Contains(t, got, `X-Got: ftp://a.test/ as "v" "w"`)
+}
+
 // TestForwardRefusesPrivate: the same rules as for tunnels, with the default.
 func TestForwardRefusesPrivate(t *testing.T) {
 	_, at := forwardTo(t, mirror, func(f *Forward) { f.Destinations = nil })

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -21,10 +23,13 @@ func (f *Forward) forwarded(r *http.Request) (*http.Request, error) {
 	switch {
 	case u.Opaque != "":
 		return nil, badRequest("target has no authority")
-	case u.User != nil:
+	case u.User != nil && (u.Scheme == "http" || u.Scheme == "https"): // RFC 9110 section 4.2.4
 		return nil, badRequest("target has userinfo")
 	case u.Fragment != "" || strings.IndexByte(r.RequestURI, '#') >= 0:
 		return nil, badRequest("target has a fragment")
+	}
+	if u.User != nil && strings.Contains(u.User.Username(), ":") { // Basic cannot say so
+		return nil, badRequest("user in the target has a colon")
 	}
 	if !f.speaks(u.Scheme) {
 		return nil, badRequest("scheme is not spoken here")
@@ -38,8 +43,24 @@ func (f *Forward) forwarded(r *http.Request) (*http.Request, error) {
 		u = &copied
 	}
 	u.Host = strings.TrimSuffix(u.Host, ":")
+	if u.User != nil {
+		out.Header = withCredentials(r.Header, u.User)
+		u.User = nil
+	}
 	out.URL, out.Host = u, u.Host // the URI wins over the field: RFC 9112 section 3.2.2
 	return &out, nil
+}
+
+// withCredentials moves those of a URL, as FTP has them, to where no log looks.
+// Authorization that is there wins, as in mod_proxy_ftp.
+func withCredentials(h http.Header, u *url.Userinfo) http.Header {
+	if _, ok := h["Authorization"]; ok {
+		return h
+	}
+	h = h.Clone()
+	password, _ := u.Password()
+	h["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password))}
+	return h
 }
 
 // speaks reports whether there is a transport for a scheme.

@@ -307,12 +307,34 @@ func connectionState(e *logEntry) byte {
 	return '+'
 }
 
-// requestTarget is what stood in the request line.
+// requestTarget is what stood in the request line, but for a password.
 func requestTarget(r *http.Request) string {
 	if r.RequestURI != "" {
-		return r.RequestURI
+		return withoutPassword(r.RequestURI)
 	}
 	return r.URL.RequestURI()
+}
+
+// withoutPassword covers the password in the authority of a target, as httpd
+// does.
+func withoutPassword(target string) string {
+	scheme, rest, ok := strings.Cut(target, "://")
+	if !ok || strings.HasPrefix(target, "/") {
+		return target
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	at := strings.LastIndexByte(rest[:end], '@')
+	if at < 0 {
+		return target
+	}
+	user, _, secret := strings.Cut(rest[:at], ":")
+	if !secret {
+		return target
+	}
+	return scheme + "://" + user + ":XXXXXX" + rest[at:]
 }
 
 func peerOf(r *http.Request) string {

@@ -177,18 +177,31 @@ func NoteCache(ctx context.Context, status string) {
 
 // Detached returns a context for work that goes on behind the request that ctx
 // belongs to, or for several requests at once, such as a fetch of a cache: it
-// does not end with ctx, and what is done under it is told to no record and to
-// no httptrace.ClientTrace.
+// does not end with ctx, and what is done under it is told to no record. It is
+// told to no httptrace.ClientTrace either if ctx is that of a [Handler], whose
+// hooks belong to its request.
 func Detached(ctx context.Context) context.Context {
-	return detached{context.WithoutCancel(ctx)}
+	free := context.WithoutCancel(ctx)
+	p, _ := ctx.Value(passageKey{}).(*passage)
+	if p == nil && observationOf(ctx) == nil {
+		return free
+	}
+	return detached{free, p != nil}
 }
 
-type detached struct{ context.Context }
+type detached struct {
+	context.Context
+	untraced bool
+}
 
 func (d detached) Value(key any) any {
 	switch key {
-	case observationKey{}, recordKey{}, passageKey{}, traceKey:
+	case observationKey{}, recordKey{}, passageKey{}:
 		return nil
+	case traceKey:
+		if d.untraced {
+			return nil
+		}
 	}
 	return d.Context.Value(key)
 }

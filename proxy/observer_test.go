@@ -222,6 +222,7 @@ func TestDetached(t *testing.T) {
 		require.NoError(t, d.Err())
 		return nil, errors.New("enough")
 	})}
+	require.NotNil(t, httptrace.ContextClientTrace(Detached(ctx)), "somebody else's hooks")
 	observed(h, httptest.NewRequest("GET", "http://front.test/", nil).WithContext(ctx))
 	require.Error(t, ctx.Err())
 }

@@ -127,6 +127,15 @@ func (d *direction) want() bool {
 	return true
 }
 
+// over reports whether the farewell was written, while copying.
+func (d *direction) over() bool {
+	if !d.mu.TryLock() {
+		return false
+	}
+	defer d.mu.Unlock()
+	return d.said
+}
+
 // unseen is how many of the bytes that come next the framing need not see, at
 // most n.
 func (d *direction) unseen(n int64) int64 {
@@ -170,9 +179,25 @@ func (r *relay) goWithin(cause error, d time.Duration) {
 	}
 }
 
+// aborter is a connection whose Close looks like an end that was meant, where
+// Abort looks like a cut: a stream of HTTP/2.
+type aborter interface{ Abort() error }
+
+// cut is end for a tunnel that its sides did not end. Who was told so by a
+// farewell is not cut.
+func (r *relay) cut(cause error) {
+	if a, ok := r.tn.Client.(aborter); ok && !r.down.over() {
+		r.endBy(cause, a.Abort)
+		return
+	}
+	r.end(cause)
+}
+
 // end closes both ends, so that what moves the bytes stops. The first cause
 // counts.
-func (r *relay) end(cause error) {
+func (r *relay) end(cause error) { r.endBy(cause, r.tn.Client.Close) }
+
+func (r *relay) endBy(cause error, closeClient func() error) {
 	r.mu.Lock()
 	if r.ended {
 		r.mu.Unlock()
@@ -193,7 +218,7 @@ func (r *relay) end(cause error) {
 	if m, ok := r.tn.Backend.(interface{ moved(sent, received int64) }); ok {
 		m.moved(r.up.count.Load(), r.down.count.Load())
 	}
-	_ = r.tn.Client.Close()
+	_ = closeClient()
 	_ = r.tn.Backend.Close()
 	if r.sockets != nil {
 		go r.finish() // a function of the user's must not hold other tunnels up

@@ -19,7 +19,7 @@ func (r *relay) move(d *direction, dst, src io.ReadWriteCloser, first []byte) {
 	case errors.As(err, &w):
 		r.writeFailed(w.error)
 	case err != nil:
-		r.end(err)
+		r.cut(err)
 	case r.tn.NoHalfClose || !closeWrite(dst):
 		r.end(nil)
 	default:

@@ -43,7 +43,7 @@ func (r *relay) look() {
 		r.leave(ErrTunnelLife)
 	}
 	if r.idles() {
-		r.end(ErrTunnelIdle)
+		r.cut(ErrTunnelIdle)
 		return
 	}
 	r.mu.Lock()
@@ -71,7 +71,7 @@ func (r *relay) leave(cause error) {
 	d := r.tn.CloseDelay
 	if cause == ErrTunnelLife && d <= 0 {
 		if !polite {
-			r.end(cause)
+			r.cut(cause)
 			return
 		}
 		d = partingTime
@@ -95,7 +95,7 @@ func (r *relay) evict(cause error) {
 			r.say(d)
 		}
 	}
-	r.end(cause)
+	r.cut(cause)
 }
 
 // say writes the farewell of a direction if it can be written now. If not,

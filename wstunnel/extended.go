@@ -126,12 +126,20 @@ func (s *stream) Write(p []byte) (int, error) {
 
 // Close ends the stream: cleanly, unless the client does not take what is being
 // written.
-func (s *stream) Close() error {
+func (s *stream) Close() error { return s.end(false) }
+
+// Abort resets the stream, so that its end does not look like one that was
+// meant.
+func (s *stream) Abort() error { return s.end(true) }
+
+func (s *stream) end(reset bool) error {
 	s.once.Do(func() {
-		close(s.closed)
-		if !s.mu.TryLock() {
-			_ = s.rc.SetWriteDeadline(time.Now())
-		} else {
+		free := s.mu.TryLock()
+		if reset || !free {
+			_ = s.rc.SetWriteDeadline(time.Now()) // net/http resets it then
+		}
+		close(s.closed) // only now: the handler returns, and rc is of no more use
+		if free {
 			s.mu.Unlock()
 		}
 		_ = s.body.Close()

@@ -177,6 +177,16 @@ func TestOverHTTP2(t *testing.T) {
 		_ = s.Close()
 		nothingLeft(t, h, 0)
 	})
+	t.Run("idle", func(t *testing.T) {
+		h := handlerTo(t, echoServer(t, websocket.Upgrader{}).URL)
+		h.IdleTimeout = 100 * time.Millisecond
+		cc := overHTTP2(t, h)
+		_, s := connect(t, cc, "websocket", http.Header{fieldVersion: {"13"}})
+		_, err := io.Copy(io.Discard, s)
+		var reset http2.StreamError
+		require.True(t, errors.As(err, &reset), "it must not look like a clean end: %v", err)
+		nothingLeft(t, h, 0)
+	})
 	t.Run("client does not read", func(t *testing.T) {
 		back := scripted(t, endless)
 		h := handlerTo(t, back)

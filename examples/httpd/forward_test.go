@@ -159,7 +159,7 @@ func TestForwardConfiguration(t *testing.T) {
 		{carl, "http://carls.example/", "503 000"},
 		{carl, "http://carls.example:8080/", "503 000"},
 		{alice, "http://wiki/x?y", "301 000"}, // ProxyDomain
-		{alice, "ftp://a.example/", "400 000"},
+		{alice, "ftp://a.example/", "503 000"},
 	} {
 		args := []string{"-o", "/dev/null", "-w", codes, tc.url}
 		if tc.user != "" {

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
 	"github.com/modproxy/modproxy/ftpproxy"
+	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
@@ -60,9 +63,12 @@ func withoutPassword(target string) string {
 
 // ftpTransport speaks FTP as the sections say that apply to a request.
 type ftpTransport struct {
-	b    *backend.Backend
-	user *url.Userinfo
-	opt  options
+	b        *backend.Backend // nil: one for each host
+	backends proxy.Backends
+	dial     func(ctx context.Context, network, addr string) (net.Conn, error) // of a forward proxy
+	timeout  time.Duration
+	user     *url.Userinfo
+	opt      options
 }
 
 // newFTP makes what speaks FTP. A user in the target logs in for all clients.
@@ -87,8 +93,19 @@ func (h *host) newFTP(b *backend.Backend, user string, opt options) (*link, erro
 
 // RoundTrip sends a request under the settings of its sections.
 func (t *ftpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	ft := &ftpproxy.Transport{Backend: t.b, User: t.user, EscapeWildcards: true}
-	if t.opt.source.IsValid() || len(t.opt.resolve) > 0 {
+	b := t.b
+	if b == nil {
+		var err error
+		if b, err = t.backends.For(r.URL, nil, t.newBackend, "ftp"); err != nil {
+			return nil, err
+		}
+	}
+	ft := &ftpproxy.Transport{Backend: b, User: t.user, EscapeWildcards: true}
+	switch {
+	case t.dial != nil && len(t.opt.resolve) > 0:
+		ft.DialData = t.dial
+	case t.dial != nil: // the backend's, which knows the name that is allowed or not
+	case t.opt.source.IsValid() || len(t.opt.resolve) > 0:
 		d := &net.Dialer{}
 		if t.opt.source.IsValid() {
 			d.LocalAddr = &net.TCPAddr{IP: t.opt.source.AsSlice()}
@@ -103,3 +120,11 @@ func (t *ftpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return ft.RoundTrip(r)
 }
+
+// newBackend is for a host that a client of the forward proxy has named.
+func (t *ftpTransport) newBackend(u *url.URL) *backend.Backend {
+	return &backend.Backend{URL: u, DialContext: t.dial, Timeout: t.timeout, IdleTTL: ftpproxy.DefaultIdleTTL, MaxIdle: ftpproxy.DefaultMaxIdle}
+}
+
+// CloseIdleConnections closes those to hosts that clients have named.
+func (t *ftpTransport) CloseIdleConnections() { t.backends.Retire() }
