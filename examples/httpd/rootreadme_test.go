@@ -185,3 +185,20 @@ func TestREADMELinks(t *testing.T) {
 		require.True(t, linked["examples/"+filepath.Base(filepath.Dir(m))], "README.md does not lead to %s", m)
 	}
 }
+
+// TestExamplesFitAPage: so does the README say. This one and bench are tools.
+func TestExamplesFitAPage(t *testing.T) {
+	mains, err := filepath.Glob("../*/main.go")
+	require.NoError(t, err)
+	require.Greater(t, len(mains), 10)
+	for _, m := range mains {
+		tests, err := filepath.Glob(filepath.Join(filepath.Dir(m), "*_test.go"))
+		require.NoError(t, err)
+		require.NotEmpty(t, tests, "%s has no test", m)
+		b, err := os.ReadFile(m)
+		require.NoError(t, err)
+		if name := filepath.Base(filepath.Dir(m)); name != "httpd" && name != "bench" {
+			require.LessOrEqual(t, bytes.Count(b, []byte("\n")), 80, "%s is longer than a page", m)
+		}
+	}
+}
