@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // checked makes a member whose check returns what verdict says.
@@ -186,9 +188,7 @@ func TestCheckMethods(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, free.Close())
+	free := programs.FreeAddr(t)
 	expect := func(want string) func(*http.Response, []byte) error {
 		return func(_ *http.Response, body []byte) error {
 			if string(body) != want {
@@ -215,7 +215,7 @@ func TestCheckMethods(t *testing.T) {
 	} {
 		url := s.URL + "/app"
 		if test.down {
-			url = "http://" + free.Addr().String()
+			url = "http://" + free
 		}
 		c := test.check
 		m, err := NewMember(MemberConfig{URL: url})

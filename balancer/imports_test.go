@@ -6,12 +6,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // TestImports: a balancer carries any protocol, and so must know none but what
 // proxy itself speaks.
 func TestImports(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	out, err := exec.Command(programs.Find(t, "golang-go", "go"), "list", "-deps", ".").Output()
 	require.NoError(t, err)
 	const module = "github.com/modproxy/modproxy/"
 	allowed := map[string]bool{"proxy": true, "proxy/backend": true, "balancer": true}

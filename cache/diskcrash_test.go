@@ -5,7 +5,6 @@ package cache
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -15,13 +14,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-)
-
-// What the child of TestDiskKilled is told.
-const (
-	childRoot = "MODPROXY_CACHE_DISK_ROOT"
-	childDie  = "MODPROXY_CACHE_DISK_DIE" // before which operation; 0: it is killed
-	childSeed = "MODPROXY_CACHE_DISK_SEED"
 )
 
 // TestDiskKilled kills a process that writes, again and again, and looks at
@@ -58,7 +50,7 @@ type progress struct{ replaced, updated int }
 
 // killChild runs a child until it dies.
 func killChild(t *testing.T, root string, die, seed int, done progress) progress {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestDiskChild$")
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childRoot+"="+root, childDie+"="+strconv.Itoa(die),
 		childSeed+"="+strconv.Itoa(1+max(seed, done.replaced, done.updated)))
 	out, err := cmd.StdoutPipe()
@@ -88,12 +80,6 @@ func killChild(t *testing.T, root string, die, seed int, done progress) progress
 	return done
 }
 
-const (
-	keyReplaced = "http://example.org/replaced"
-	keyUpdated  = "http://example.org/updated"
-	keyRemoved  = "http://example.org/removed"
-)
-
 // checkLeft opens the directory as the next process does.
 func checkLeft(t *testing.T, root string, done progress) {
 	ctx := context.Background()
@@ -120,65 +106,4 @@ func checkLeft(t *testing.T, root string, done progress) {
 	}
 	get(keyRemoved)
 	requireTidy(t, d)
-}
-
-// TestDiskChild is the process that TestDiskKilled kills.
-func TestDiskChild(t *testing.T) {
-	root := os.Getenv(childRoot)
-	if root == "" {
-		t.Skip("only with TestDiskKilled")
-	}
-	die, err := strconv.Atoi(os.Getenv(childDie))
-	require.NoError(t, err)
-	first, err := strconv.Atoi(os.Getenv(childSeed))
-	require.NoError(t, err)
-	d := &Disk{Root: root, Sync: first%16 == 0}
-	ops := 0
-	if die > 0 {
-		d.hook = func(op, _ string) error {
-			if op == "open" {
-				return nil // it changes nothing, and there are many
-			}
-			if ops++; ops == die {
-				syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			}
-			return nil
-		}
-	}
-	// The scan must not die, or the first operations are always those.
-	require.NoError(t, d.Walk(context.Background(), func(Entry) bool { return false }))
-	ops = 0
-	random := rand.New(rand.NewPCG(uint64(first), 1))
-	for n := first; ; n++ {
-		size := []int{0, 100, 5000, 300_000}[random.IntN(4)]
-		storeSeed(t, d, keyReplaced, n, size, diskGet(t, d, keyReplaced)...)
-		fmt.Println("replaced", n)
-
-		entries := diskGet(t, d, keyUpdated)
-		if len(entries) == 0 {
-			storeSeed(t, d, keyUpdated, n, size)
-			entries = diskGet(t, d, keyUpdated)
-		}
-		meta := entries[0].Meta().Clone()
-		meta.Header.Set("X-Updated", strconv.Itoa(n))
-		require.NoError(t, d.Update(context.Background(), entries[0], meta))
-		fmt.Println("updated", n)
-
-		switch entries := diskGet(t, d, keyRemoved); {
-		case len(entries) > 3:
-			for _, e := range entries {
-				require.NoError(t, d.Remove(context.Background(), e))
-			}
-		case len(entries) == 3:
-			storeSeed(t, d, keyRemoved, n, size, entries[1:]...)
-		default:
-			storeSeed(t, d, keyRemoved, n, size)
-		}
-		if n%5 == 0 {
-			w, err := d.Create(context.Background(), seedMeta(keyRemoved, n, 10))
-			require.NoError(t, err)
-			w.Write(seedBody(n, 10))
-			w.Abort()
-		}
-	}
 }

@@ -94,3 +94,9 @@ func requireWhole(t testing.TB, e Entry) {
 	require.Equal(t, e.Meta().Length, e.Size())
 	require.True(t, string(got) == string(seedBody(seedOf(e.Meta()), int(e.Size()))), "body of %s", e.Meta().Key)
 }
+
+// IsChecked reports whether the bytes of a body are checked while they are read.
+func IsChecked(b Body) bool {
+	_, checked := b.(*checkedBody)
+	return checked
+}

@@ -1,21 +1,19 @@
 package cache
 
 import (
-	"os"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // mount makes a file system in memory. Only root can.
 func mount(t *testing.T, options string) string {
 	root := t.TempDir()
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount a tmpfs")
-	}
 	if err := syscall.Mount("tmpfs", root, "tmpfs", 0, options); err != nil {
-		t.Skipf("cannot mount a tmpfs: %v", err)
+		programs.Cannot(t, "cannot mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(root, syscall.MNT_DETACH)) })
 	return root

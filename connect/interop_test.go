@@ -21,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -59,7 +60,7 @@ func startSite(t *testing.T) *site {
 
 // writeCertificate writes a server's certificate, which is its own CA.
 func writeCertificate(t *testing.T, s *httptest.Server) string {
-	file := filepath.Join(publicDir(t), "ca.pem")
+	file := filepath.Join(programs.Folder(t), "ca.pem")
 	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o644))
 	return file
 }
@@ -80,7 +81,7 @@ func (s *site) places() *proxy.Destinations {
 // tell runs curl, which must end as expected, and returns what it wrote.
 func tell(t *testing.T, code int, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(installed(t, "curl", "curl"), append([]string{"--disable", "--silent", "--show-error", "--max-time", "60"}, args...)...)
+	cmd := exec.Command(programs.Find(t, "curl", "curl"), append([]string{"--disable", "--silent", "--show-error", "--max-time", "60"}, args...)...)
 	cmd.Env = append(os.Environ(), "no_proxy=", "NO_PROXY=")
 	out, err := cmd.CombinedOutput()
 	require.Equal(t, code, cmd.ProcessState.ExitCode(), "%q: %v: %s", args, err, out)
@@ -199,27 +200,9 @@ func TestHTTPTransport(t *testing.T) {
 // and reach every port.
 var parents = map[string]func(t *testing.T) string{
 	"httpd": func(t *testing.T) string {
-		apache := installed(t, "apache2", "apache2")
-		const modules = "/usr/lib/apache2/modules"
-		if _, err := os.Stat(modules); err != nil {
-			missing(t, modules, "apache2-bin")
-		}
-		return runServer(t, func(addr string) *exec.Cmd {
-			dir := publicDir(t)
-			var conf strings.Builder
-			for _, m := range []string{"mpm_event", "authz_core", "authz_user", "authn_core", "authn_file", "auth_basic", "proxy", "proxy_http", "proxy_connect"} {
-				fmt.Fprintf(&conf, "LoadModule %s_module %s/mod_%s.so\n", m, modules, m)
-			}
-			if os.Geteuid() == 0 {
-				conf.WriteString("User www-data\nGroup www-data\n")
-			}
-			fmt.Fprintf(&conf, `ServerName parent.test
-Listen %s
-PidFile %[2]s/pid
-DefaultRuntimeDir %[2]s
-Mutex pthread
-ErrorLog /dev/stderr
-StartServers 1
+		users := writeUsers(t, "alice:$2y$05$4/iI97VcNWO9rTLBAOmmX.APUi0dEDnTd1q51PVeHQFK9kGZ44j8q")
+		return programs.HTTPD(t, "authz_user authn_core authn_file auth_basic proxy proxy_http proxy_connect", fmt.Sprintf(`
+ServerName parent.test
 ProxyRequests On
 ProxyVia On
 AllowCONNECT 1-65535
@@ -227,42 +210,44 @@ AllowCONNECT 1-65535
   AuthType Basic
   AuthName parent
   AuthBasicProvider file
-  AuthUserFile %[2]s/users
+  AuthUserFile %s
   Require valid-user
 </Proxy>
-`, addr, dir)
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "httpd.conf"), []byte(conf.String()), 0o644))
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "users"), []byte("alice:$2y$05$4/iI97VcNWO9rTLBAOmmX.APUi0dEDnTd1q51PVeHQFK9kGZ44j8q\n"), 0o644))
-			return exec.Command(apache, "-D", "FOREGROUND", "-f", filepath.Join(dir, "httpd.conf"))
-		})
+`, users)).Addr
 	},
 	"squid": func(t *testing.T) string {
-		squid := installed(t, "squid", "squid")
+		squid := programs.Find(t, "squid", "squid")
 		helper := "/usr/lib/squid/basic_ncsa_auth"
-		if _, err := os.Stat(helper); err != nil {
-			missing(t, helper, "squid")
-		}
-		return runServer(t, func(addr string) *exec.Cmd {
-			dir := publicDir(t)
+		programs.NeedFile(t, helper, "squid")
+		users := writeUsers(t, "alice:$apr1$dTGWyHFk$jDRLY392WdwQWOOr0I07B.")
+		return programs.Serve(t, func(addr string) *exec.Cmd {
+			dir := programs.Folder(t)
 			conf := fmt.Sprintf(`http_port %s
 visible_hostname parent.test
 pid_filename none
 cache deny all
 access_log none
 cache_log /dev/stderr
-coredump_dir %[2]s
-auth_param basic program %[3]s %[2]s/users
+coredump_dir %s
+auth_param basic program %s %s
 auth_param basic children 1
 acl known proxy_auth REQUIRED
 http_access allow known
 http_access deny all
 shutdown_lifetime 1 seconds
-`, addr, dir, helper)
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "squid.conf"), []byte(conf), 0o644))
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "users"), []byte("alice:$apr1$dTGWyHFk$jDRLY392WdwQWOOr0I07B.\n"), 0o644))
-			return exec.Command(squid, "-N", "-f", filepath.Join(dir, "squid.conf"))
-		})
+`, addr, dir, helper, users)
+			file := filepath.Join(dir, "squid.conf")
+			require.NoError(t, os.WriteFile(file, []byte(conf), 0o644))
+			return exec.Command(squid, "-N", "-f", file)
+		}).Addr
 	},
+}
+
+// writeUsers writes a file of passwords that every program may read.
+func writeUsers(t *testing.T, line string) string {
+	file := filepath.Join(programs.Folder(t), "users")
+	require.NoError(t, os.WriteFile(file, []byte(line+"\n"), 0o644))
+	return file
 }
 
 // TestRealParents: our forward proxy behind the real httpd and squid, and our
@@ -316,21 +301,13 @@ func TestRealChildren(t *testing.T) {
 	users := &proxy.Clients{Auth: &proxy.BasicAuth{Verify: func(_ context.Context, user, password string) (bool, error) { return user+password == "ab", nil }}}
 	front, _ := startForward(t, s, false, users, nil)
 	open, h := startForward(t, s, false, everybody(), nil)
-	apache := installed(t, "apache2", "apache2")
-	at := runServer(t, func(addr string) *exec.Cmd {
-		dir := publicDir(t)
-		var conf strings.Builder
-		for _, m := range []string{"mpm_event", "authz_core", "proxy", "proxy_http", "proxy_connect"} {
-			fmt.Fprintf(&conf, "LoadModule %s_module /usr/lib/apache2/modules/mod_%s.so\n", m, m)
-		}
-		if os.Geteuid() == 0 {
-			conf.WriteString("User www-data\nGroup www-data\n")
-		}
-		fmt.Fprintf(&conf, "ServerName child.test\nListen %s\nPidFile %[2]s/pid\nDefaultRuntimeDir %[2]s\nMutex pthread\nErrorLog /dev/stderr\nStartServers 1\nProxyRequests On\nAllowCONNECT 1-65535\nProxyRemote http %[3]s a:b\nProxyRemote * %[4]s\n", addr, dir, front.URL, open.URL)
-		file := filepath.Join(dir, "httpd.conf")
-		require.NoError(t, os.WriteFile(file, []byte(conf.String()), 0o644))
-		return exec.Command(apache, "-D", "FOREGROUND", "-f", file)
-	})
+	at := programs.HTTPD(t, "proxy proxy_http proxy_connect", fmt.Sprintf(`
+ServerName child.test
+ProxyRequests On
+AllowCONNECT 1-65535
+ProxyRemote http %s a:b
+ProxyRemote * %s
+`, front.URL, open.URL)).Addr
 	require.Contains(t, tell(t, 0, "-x", "http://"+at, s.plain.URL+"/x"), ` /x, via "1.1 fwd.test", credentials ""`)
 	require.Contains(t, tell(t, 0, "-x", "http://"+at, "--cacert", s.ca, s.secure.URL+"/x"), ` /x, via ""`)
 	require.Eventually(t, func() bool { return taken(h) == 0 }, patience, time.Millisecond)

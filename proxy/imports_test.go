@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 const module = "github.com/modproxy/modproxy/"
@@ -29,11 +31,7 @@ var guarded = map[string]string{
 
 // TestImportsPointDown asks the go command who imports whom.
 func TestImportsPointDown(t *testing.T) {
-	goTool, err := exec.LookPath("go")
-	if err != nil {
-		t.Skip("the go command is not in PATH")
-	}
-	out, err := exec.Command(goTool, "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").CombinedOutput()
+	out, err := exec.Command(programs.Find(t, "golang-go", "go"), "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	checked := 0
 	for line := range strings.Lines(string(out)) {

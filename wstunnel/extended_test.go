@@ -23,25 +23,26 @@ import (
 	"github.com/modproxy/modproxy/proxy"
 )
 
-// TestExtendedConnect runs the tests of HTTP/2 in a process of their own, since
-// net/http looks only once whether extended CONNECT is on.
+// TestExtendedConnect runs itself in a process of its own, since net/http looks
+// only once whether extended CONNECT is on.
 func TestExtendedConnect(t *testing.T) {
+	const on = "http2xconnect=1"
+	if strings.Contains(os.Getenv("GODEBUG"), on) {
+		testOverHTTP2(t)
+		return
+	}
 	self, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.Command(self, "-test.run=^TestOverHTTP2", "-test.v", "-test.timeout=5m")
-	cmd.Env = append(os.Environ(), "GODEBUG=http2xconnect=1")
+	cmd := exec.Command(self, "-test.run=^TestExtendedConnect$", "-test.v", "-test.timeout=5m")
+	cmd.Env = append(os.Environ(), "GODEBUG="+on)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	require.Contains(t, string(out), "--- PASS: TestOverHTTP2")
-	require.NotContains(t, string(out), "--- SKIP")
+	require.Contains(t, string(out), "--- PASS: TestExtendedConnect/WebSocket")
 }
 
 // overHTTP2 starts a front that speaks HTTP/2, and returns a client's
 // connection to it.
 func overHTTP2(t *testing.T, h http.Handler) *http2.ClientConn {
-	if !strings.Contains(os.Getenv("GODEBUG"), "http2xconnect=1") {
-		t.Skip("run by TestExtendedConnect")
-	}
 	front := httptest.NewUnstartedServer(h)
 	front.EnableHTTP2 = true
 	front.StartTLS()
@@ -86,7 +87,7 @@ func connect(t *testing.T, cc *http2.ClientConn, protocol string, fields http.He
 	return resp, &h2Stream{Reader: resp.Body, WriteCloser: pw, cancel: cancel}
 }
 
-func TestOverHTTP2(t *testing.T) {
+func testOverHTTP2(t *testing.T) {
 	t.Run("WebSocket", func(t *testing.T) {
 		for mode, set := range modes {
 			t.Run(mode, func(t *testing.T) {

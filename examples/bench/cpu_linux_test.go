@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // requireNoChildren fails if a process that this one has started is left.
@@ -38,8 +40,7 @@ func TestParseStat(t *testing.T) {
 // TestCPUTimeCountsChildren burns time in a grandchild, of which a part has
 // ended and a part is still at work.
 func TestCPUTimeCountsChildren(t *testing.T) {
-	sh, err := exec.LookPath("sh")
-	requireInstalled(t, err == nil, "dash")
+	sh := programs.Find(t, "dash", "sh")
 	cmd := exec.Command(sh, "-c", `sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done'; sh -c 'while :; do :; done'; :`)
 	cmd.SysProcAttr = ownGroup()
 	require.NoError(t, cmd.Start())
@@ -51,6 +52,6 @@ func TestCPUTimeCountsChildren(t *testing.T) {
 		used, err := cpuTime(cmd.Process.Pid)
 		return err == nil && used > 200*time.Millisecond
 	}, time.Minute, 10*time.Millisecond)
-	_, err = cpuTime(-1)
+	_, err := cpuTime(-1)
 	require.Error(t, err)
 }

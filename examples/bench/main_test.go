@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -135,8 +134,7 @@ func TestPeers(t *testing.T) {
 }
 
 func TestWrk(t *testing.T) {
-	path, err := exec.LookPath("wrk")
-	requireInstalled(t, err == nil, "wrk")
+	path := programs.Find(t, "wrk", "wrk")
 	origin := httptest.NewServer(newOrigin())
 	defer origin.Close()
 	for _, name := range []string{"get1k", "post1m"} {

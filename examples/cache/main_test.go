@@ -11,14 +11,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
+	"github.com/modproxy/modproxy/examples/programs"
+)
 
 func TestServe(t *testing.T) {
 	asked := 0
@@ -31,7 +26,7 @@ func TestServe(t *testing.T) {
 	defer http.DefaultClient.CloseIdleConnections()
 	dir := t.TempDir()
 	run := func(f func(front, admin string)) {
-		front, admin := freeAddr(t), freeAddr(t)
+		front, admin := programs.FreeAddr(t), programs.FreeAddr(t)
 		ctx, stop := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		go func() { done <- serve(ctx, front, admin, back.URL+"/", dir) }()

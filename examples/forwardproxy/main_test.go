@@ -23,14 +23,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/examples/internal/browser"
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // start runs the proxy until the test ends, and returns its address.
 func start(t *testing.T, o options) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	o.listen = l.Addr().String()
-	require.NoError(t, l.Close())
+	o.listen = programs.FreeAddr(t)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- serve(ctx, o) }()

@@ -13,20 +13,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // curl runs the real curl with a proxy at a configured port, and returns what
 // it wrote and its exit code.
 func (p *program) curl(port string, args ...string) (string, int) {
 	p.t.Helper()
-	path, err := exec.LookPath("curl")
-	if err != nil {
-		const text = "curl is not installed (Debian package curl)"
-		if os.Getenv("MODPROXY_INTEROP") == "require" {
-			p.t.Fatal(text)
-		}
-		p.t.Skip(text)
-	}
+	path := programs.Find(p.t, "curl", "curl")
 	cmd := exec.Command(path, append([]string{"--disable", "--silent", "--insecure", "--max-time", "60", "-x", "http://" + p.server.addresses()[port]}, args...)...)
 	cmd.Env = append(os.Environ(), "no_proxy=", "NO_PROXY=")
 	out, _ := cmd.CombinedOutput()

@@ -14,7 +14,7 @@ import (
 // TestForwardFTP: curl gets ftp:// URLs by a forward proxy, from a server that
 // lets everybody in and from one that does not.
 func TestForwardFTP(t *testing.T) {
-	for name, serve := range map[string]func(t testing.TB, root string, login bool) string{"in process": ftpd.Serve, "vsftpd": ftpd.Vsftpd} {
+	for name, serve := range map[string]func(t testing.TB, root string, login bool) string{"in process": ftpd.Serve, "vsftpd": vsftpd} {
 		t.Run(name, func(t *testing.T) {
 			root := ftpd.Plant(t, ftpFiles)
 			open, closed := serve(t, root, false), serve(t, root, true)

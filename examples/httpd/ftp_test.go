@@ -115,6 +115,16 @@ func TestFTPConfigurationErrors(t *testing.T) {
 	}
 }
 
+// vsftpd is the real server in place of [ftpd.Serve].
+func vsftpd(t testing.TB, root string, login bool) string {
+	t.Helper()
+	o := programs.VsftpdOptions{Root: root}
+	if login {
+		o.Password = ftpd.Password
+	}
+	return programs.Vsftpd(t, o).Addr
+}
+
 // ftpRow is a request to the real httpd and to us, both before one vsftpd.
 type ftpRow struct {
 	name, line, fields string
@@ -197,7 +207,7 @@ ProxyPass /down/ ftp://127.0.0.1:1/
 // TestFTPDifferential is TestDifferential for mod_proxy_ftp.
 func TestFTPDifferential(t *testing.T) {
 	root := ftpd.Plant(t, ftpFiles)
-	defines := map[string]string{"OPEN": ftpd.Vsftpd(t, root, false), "CLOSED": ftpd.Vsftpd(t, root, true), "USER": url.UserPassword(ftpd.User, ftpd.Password).String()}
+	defines := map[string]string{"OPEN": vsftpd(t, root, false), "CLOSED": vsftpd(t, root, true), "USER": url.UserPassword(ftpd.User, ftpd.Password).String()}
 	file := t.TempDir() + "/x.conf"
 	require.NoError(t, os.WriteFile(file, []byte(ftpDifferential), 0o644))
 	args := []string{"-D", "PORT=80", "-listen", "80=127.0.0.1:0"}

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,15 +37,39 @@ func NeedFile(t testing.TB, path, debianPackage string) {
 	}
 }
 
-// Missing skips the test, or fails it if MODPROXY_INTEROP=require says that all
-// programs ought to be there.
+// NeedRoot is [Cannot] if a program that root must start cannot be.
+func NeedRoot(t testing.TB, program string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		Cannot(t, "%s must be started by root", program)
+	}
+}
+
+// Missing is [Cannot] for what is not installed.
 func Missing(t testing.TB, what, debianPackage string) {
 	t.Helper()
-	fail := t.Skipf
+	Cannot(t, "%s is not installed; it is in the Debian package %s", what, debianPackage)
+}
+
+// Cannot skips a test that cannot run here, or fails it if
+// MODPROXY_INTEROP=require says that whatever tests need ought to be there.
+func Cannot(t testing.TB, format string, args ...any) {
+	t.Helper()
 	if os.Getenv("MODPROXY_INTEROP") == "require" {
-		fail = t.Fatalf
+		t.Fatalf(format, args...)
 	}
-	fail("%s is not installed; it is in the Debian package %s", what, debianPackage)
+	t.Skipf(format, args...)
+}
+
+// CannotHere is [Cannot] for what each Linux has. Other systems may be without
+// it, whatever the environment says.
+func CannotHere(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if runtime.GOOS == "linux" {
+		Cannot(t, format, args...)
+	} else {
+		t.Skipf(format, args...)
+	}
 }
 
 // Folder returns a new folder that a program may enter and write to after it

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -109,12 +110,15 @@ type outcome struct {
 
 func (o *outcome) Helper() {}
 
-func (o *outcome) Skipf(format string, args ...any) {
-	o.text = "skip: " + fmt.Sprintf(format, args...)
-}
+func (o *outcome) Skipf(format string, args ...any) { o.end("skip: "+format, args...) }
 
-func (o *outcome) Fatalf(format string, args ...any) {
-	o.text = "fail: " + fmt.Sprintf(format, args...)
+func (o *outcome) Fatalf(format string, args ...any) { o.end("fail: "+format, args...) }
+
+// end keeps the first text, for a test goes no further.
+func (o *outcome) end(format string, args ...any) {
+	if o.text == "" {
+		o.text = fmt.Sprintf(format, args...)
+	}
 }
 
 func TestMissing(t *testing.T) {
@@ -126,6 +130,12 @@ func TestMissing(t *testing.T) {
 		o = outcome{}
 		NeedFile(&o, filepath.Join(t.TempDir(), "x"), "p")
 		require.Contains(t, o.text, how)
+		o = outcome{}
+		CannotHere(&o, "no %s", "locks")
+		if runtime.GOOS != "linux" {
+			how = "skip"
+		}
+		require.Equal(t, how+": no locks", o.text)
 	}
 }
 

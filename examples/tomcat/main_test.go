@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"strings"
@@ -22,10 +21,7 @@ func TestServe(t *testing.T) {
 		"node1": programs.Tomcat(t, programs.TomcatOptions{Route: "node1", Secret: "s3cret"}),
 		"node2": programs.Tomcat(t, programs.TomcatOptions{Route: "node2", Secret: "s3cret"}),
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
+	addr := programs.FreeAddr(t)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -57,10 +58,7 @@ func TestServe(t *testing.T) {
 	chat := &room{members: make(map[*websocket.Conn]bool)}
 	back := httptest.NewServer(chat)
 	defer back.Close()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
+	addr := programs.FreeAddr(t)
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	done := make(chan error, 1)
@@ -71,7 +69,8 @@ func TestServe(t *testing.T) {
 	var clients [3]*websocket.Conn
 	for i := range clients {
 		require.Eventually(t, func() bool {
-			clients[i], _, err = dial("http://" + addr)
+			c, _, err := dial("http://" + addr)
+			clients[i] = c
 			return err == nil
 		}, 20*time.Second, 5*time.Millisecond)
 		defer clients[i].Close()

@@ -1,0 +1,81 @@
+package cache
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// failing is a store that fails on purpose.
+type failing struct {
+	Memory
+	get, create, write, commit bool
+	after                      int // bytes
+}
+
+func (s *failing) Get(ctx context.Context, key string) ([]Entry, error) {
+	if s.get {
+		return nil, errFull
+	}
+	return s.Memory.Get(ctx, key)
+}
+
+func (s *failing) Create(ctx context.Context, m *Meta) (Writer, error) {
+	if s.create {
+		return nil, errFull
+	}
+	w, err := s.Memory.Create(ctx, m)
+	return &failingWriter{Writer: w, s: s}, err
+}
+
+type failingWriter struct {
+	Writer
+	s *failing
+	n int
+}
+
+func (w *failingWriter) Write(p []byte) (int, error) {
+	if !w.s.write || w.n+len(p) <= w.s.after {
+		w.n += len(p)
+		return w.Writer.Write(p)
+	}
+	n, _ := w.Writer.Write(p[:w.s.after-w.n])
+	w.n += n
+	return n, errFull
+}
+
+func (w *failingWriter) Commit(m *Meta, old ...Entry) error {
+	if w.s.commit {
+		return errFull
+	}
+	return w.Writer.Commit(m, old...)
+}
+
+func TestBrokenStoreIsAPassThrough(t *testing.T) {
+	body := strings.Repeat("0123456789abcdef", 1<<16) // 1 MiB
+	for name, s := range map[string]*failing{
+		"Get": {get: true}, "Create": {create: true}, "Commit": {commit: true},
+		"first Write": {write: true}, "later Write": {write: true, after: 100000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clocked(t, func(t *testing.T) {
+				log := &logged{}
+				c := &Cache{Store: s, Logger: log.logger()}
+				o := newOrigin(t, step{header: fields("Cache-Control: max-age=60"), body: body})
+				h := c.Wrap(o)
+				for range 3 {
+					resp := get(h, page)
+					require.Equal(t, http.StatusOK, resp.StatusCode)
+					require.True(t, body == bodyOf(t, resp))
+				}
+				if name != "Get" {
+					require.Equal(t, 3, o.count())
+				}
+				require.Len(t, log.lines(), 1, "one line of log, not one a request")
+			})
+		})
+	}
+}

@@ -1,0 +1,137 @@
+package backend
+
+import "time"
+
+// maxSweep is the longest that a connection closed by the backend stays
+// unnoticed in the pool.
+const maxSweep = time.Minute
+
+// sweepIn is when to look after an idle connection.
+func (b *Backend) sweepIn(c *Conn) time.Duration {
+	if limit := b.idleLimit(c); limit > 0 {
+		return min(limit, maxSweep)
+	}
+	return maxSweep
+}
+
+// arm starts the sweeper; the caller holds the lock.
+func (p *pool) arm(b *Backend, d time.Duration) {
+	p.armed = true
+	if p.sweeper == nil {
+		p.sweeper = time.AfterFunc(d, func() { p.sweep(b) })
+	} else {
+		p.sweeper.Reset(d)
+	}
+}
+
+// sweep closes what was idle for too long or was closed by the backend.
+func (p *pool) sweep(b *Backend) {
+	var dead []*Conn
+	p.mu.Lock()
+	kept := p.idle[:0]
+	next := maxSweep
+	now := time.Since(b.epoch)
+	for _, c := range p.idle {
+		if !b.fit(c, false) {
+			dead = append(dead, c)
+			continue
+		}
+		if limit := b.idleLimit(c); limit > 0 {
+			next = min(next, limit-(now-c.since))
+		}
+		kept = append(kept, c)
+	}
+	clear(p.idle[len(kept):])
+	p.idle = kept
+	p.open -= len(dead) // nobody is in line while connections are idle
+	p.armed = false
+	if len(kept) > 0 && !p.closed {
+		p.arm(b, max(next, time.Millisecond))
+	}
+	p.mu.Unlock()
+	for _, c := range dead {
+		_ = c.Conn.Close()
+	}
+	b.tend()
+}
+
+// tend does what is due besides serving: it opens connections for MinIdle and
+// looks the address up again.
+func (b *Backend) tend() {
+	if b.MinIdle > 0 {
+		b.warm()
+	}
+	if b.network == "tcp" {
+		b.refresh()
+	}
+}
+
+// warm opens connections in the background until MinIdle are idle, or one
+// fails.
+func (b *Backend) warm() {
+	if b.ProxyProtocol != 0 || b.State() != StateUsable {
+		return
+	}
+	p := &b.pool
+	p.mu.Lock()
+	due := !p.warming && p.lacksIdle(b)
+	p.warming = p.warming || due
+	if due {
+		b.work.Add(1)
+	}
+	p.mu.Unlock()
+	if !due {
+		return
+	}
+	go func() {
+		defer b.work.Done()
+		for {
+			p.mu.Lock()
+			if !p.lacksIdle(b) {
+				p.warming = false
+				p.mu.Unlock()
+				return
+			}
+			p.open++
+			p.mu.Unlock()
+			c, err := b.dial(b.life, Client{})
+			if err != nil {
+				p.forget(b)
+				p.mu.Lock()
+				p.warming = false
+				p.mu.Unlock()
+				return
+			}
+			b.counters.created.Add(1)
+			p.put(b, c)
+		}
+	}()
+}
+
+func (p *pool) lacksIdle(b *Backend) bool {
+	return !p.closed && !p.retired && len(p.idle) < min(b.MinIdle, or(b.MaxIdle, DefaultMaxIdle)) &&
+		(b.MaxConns <= 0 || p.open < b.MaxConns)
+}
+
+// CloseIdle closes up to n connections that are open and unused, the longest
+// idle first, and returns how many there were. It is for backends that can
+// serve only so many connections at a time, whether something comes over them
+// or not.
+func (b *Backend) CloseIdle(n int) int {
+	p := &b.pool
+	p.mu.Lock()
+	n = min(n, len(p.idle))
+	if n <= 0 {
+		p.mu.Unlock()
+		return 0
+	}
+	old := append([]*Conn(nil), p.idle[:n]...)
+	p.idle = append(p.idle[:0], p.idle[n:]...)
+	clear(p.idle[len(p.idle) : len(p.idle)+n])
+	p.open -= n
+	p.mu.Unlock()
+	for _, c := range old {
+		_ = c.Conn.Close()
+	}
+	return n
+}
