@@ -276,5 +276,15 @@ func TestLifetimesOfTheOwner(t *testing.T) {
 			c.TTL = func(*http.Request, int, http.Header) (time.Duration, bool) { return time.Minute, true }
 		}, []act{{answer: []string{"Cache-Control: max-age=1"}}, {wait: 59, by: byCache}, {wait: 1}}},
 		{"StatusTTL", func(c *Cache) { c.StatusTTL = map[int]time.Duration{403: time.Minute} }, []act{{status: 403, content: "x"}, {wait: 59, by: byCache, want: 403, text: "x"}, {wait: 1}}},
+		{"TTL of what is stored", func(c *Cache) {
+			c.TTL = func(_ *http.Request, status int, h http.Header) (time.Duration, bool) {
+				return time.Minute, status == 200 && h.Get("X-Kind") == "long" && h.Get("X-More") == ""
+			}
+		}, []act{{answer: []string{"X-Kind: long", `Etag: "a"`}}, {wait: 59, by: byCache}, {wait: 1, by: checked, status: 304, answer: []string{`Etag: "a"`}},
+			{wait: 59, by: byCache}, {wait: 1, by: checked, status: 304, answer: []string{"X-More: 1", "Cache-Control: max-age=5"}}, {wait: 4, by: byCache}, {wait: 1, by: checked, status: 304}}},
+		{"StatusTTL, but a lifetime by 304", func(c *Cache) { c.StatusTTL = map[int]time.Duration{200: time.Minute} }, []act{{answer: []string{`Etag: "a"`}}, {wait: 59, by: byCache},
+			{wait: 1, by: checked, status: 304, answer: []string{"Cache-Control: max-age=5"}}, {wait: 4, by: byCache}, {wait: 1, by: checked, status: 304}}},
+		{"StatusTTL, but a lifetime by HEAD", func(c *Cache) { c.StatusTTL = map[int]time.Duration{200: time.Minute} }, []act{{answer: []string{`Etag: "a"`}},
+			{method: "HEAD", send: []string{"Cache-Control: no-cache"}, by: either, answer: []string{`Etag: "a"`, "Cache-Control: max-age=5"}}, {wait: 4, by: byCache, text: "*"}, {wait: 1, by: checked, status: 304}}},
 	}, onDisk)
 }

@@ -64,6 +64,16 @@ func (p *policy) freshened(m *Meta, request, h http.Header, requested, received 
 	return n
 }
 
+// freshened is that of the policy, with the lifetime that the cache's own rules
+// give a response which is now as told.
+func (c *Cache) freshened(m *Meta, r *http.Request, request, h http.Header, requested, received time.Time) *Meta {
+	n := c.policy.freshened(m, request, h, requested, received)
+	n.TTL = c.ttlOf(r, &exchange{
+		status: n.Status, header: n.Header, response: parseResponseDirectives(n.Header, c.policy.targets), responseTime: received,
+	})
+	return n
+}
+
 // varyAnew brings the values of the fields that Vary names up to date, where it
 // names others than before. They are those of the request, if the response was
 // one for that; else some are not known, and it has to be validated.

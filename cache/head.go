@@ -71,7 +71,7 @@ func (v *visit) learnFrom(ctx context.Context, e Entry, m *Meta, header http.Hea
 	case gone:
 		err = c.store.Remove(ctx, e)
 	case why == "":
-		err = c.store.Update(ctx, e, c.policy.freshened(m, v.r.Header, header, sent, now))
+		err = c.store.Update(ctx, e, c.freshened(m, v.r, v.r.Header, header, sent, now))
 	}
 	if err != nil {
 		c.storeFailed(ctx, "update", err)

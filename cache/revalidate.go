@@ -86,10 +86,7 @@ func (f *flight) freshen(x *exchange) bool {
 	defer f.storing.Unlock()
 	for _, i := range selectedBy(x.header, all, f.received) {
 		old := f.offered[i]
-		m := c.policy.freshened(old.meta, f.in, x.header, f.sent, f.received)
-		if x.ttl != nil {
-			m.TTL = x.ttl
-		}
+		m := c.freshened(old.meta, f.out, f.in, x.header, f.sent, f.received)
 		chosen := f.fresh.entry == nil || c.answers(&old, f)
 		why, gone := c.policy.mayFreshen(old.meta, x)
 		if gone && chosen {

@@ -20,6 +20,9 @@ import (
 	"github.com/modproxy/modproxy/examples/internal/ftpd"
 )
 
+// soakKeys is how many responses the cache is asked for.
+const soakKeys = 18
+
 // soakLoads are the kinds of load of [TestSoak].
 var soakLoads = []soakLoad{
 	{"http", 6, func(*soak) (string, []string) {
@@ -62,7 +65,7 @@ var soakLoads = []soakLoad{
 
 	{"cache", 3, func(s *soak) (string, []string) {
 		return "CacheRoot " + s.t.TempDir() + "\nCacheEnable disk /cached/\nProxyPass /cached/ http://backend.test/cached/ ttl=2\n", nil
-	}, func(w *soakWorker) error { return w.get("/cached/x", 64<<10) }},
+	}, func(w *soakWorker) error { return w.get(fmt.Sprint("/cached/", w.IntN(soakKeys)), 64<<10) }},
 
 	{"ftp", 2, func(s *soak) (string, []string) {
 		addr := ftpd.Serve(s.t, ftpd.Plant(s.t, map[string]string{"file": pattern(100 << 10)}), false)
