@@ -170,6 +170,8 @@ func TestCheckPanics(t *testing.T) {
 	list[0].Check = &Check{Func: func(context.Context, *Member) error { panic("oh") }}
 	b := newTest(t, Config{}, list...)
 	require.ErrorContains(t, b.Member("a").CheckNow(t.Context()), "oh")
+	require.NoError(t, b.Member("a").Configure(func(c *MemberConfig) { c.Check = nil }))
+	require.ErrorIs(t, b.Member("a").CheckNow(t.Context()), ErrNoCheck)
 }
 
 func TestCheckMethods(t *testing.T) {

@@ -83,5 +83,6 @@
 //   - The route is behind the last separator of a session's value, not the
 //     first. Several cookies of one name are all looked at.
 //   - FailOnStatus also tries another member, if that is safe.
-//   - Apache's growth is not needed: members are added without a limit.
+//   - Members are added without a limit; growth is for those that a [Manager]
+//     adds.
 package balancer

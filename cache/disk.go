@@ -203,6 +203,11 @@ func (d *Disk) start() {
 		close(d.stopped)
 		return
 	}
+	if d.closed.Load() { // before its first use, which leaves the disk alone
+		close(d.ready)
+		close(d.stopped)
+		return
+	}
 	d.join() // before anything is written that another may take for abandoned
 	go d.keep()
 }
@@ -210,7 +215,10 @@ func (d *Disk) start() {
 // Close ends the background work and closes idle files. Bodies that are open
 // stay so. It returns nil.
 func (d *Disk) Close() error {
-	d.once.Do(d.start)
+	d.once.Do(func() {
+		d.closed.Store(true)
+		d.start()
+	})
 	d.closing.Do(func() {
 		d.closed.Store(true)
 		close(d.stop)

@@ -71,10 +71,25 @@
 // until [Clients] says whom, and reaches no private address until [Destinations]
 // says which.
 //
+// # Transports for other protocols
+//
+// Any http.RoundTripper will do. What those of this library have in common is
+// exported, so that another protocol need not write it anew; who only puts
+// proxies together needs none of it.
+//
+//	Backends                      the backend of a URL, made on first use
+//	Watcher                       breaks an exchange off when its context ends
+//	Spool, BodySender             the body of a request: read first, or sent beside the answer
+//	ResponseBody, BodySource      the body of an answer, and the connection's way back
+//	ParseFields                   field lines, by the rules for HTTP/1
+//	AcquireError, StaleError, EndError, ClientBodyError
+//	IsIdempotent, ResendRequest   whether to try again
+//	GotConn, RecordFrom           what to tell the Record
+//
 // # Differences from Apache
 //
-// The raw path and query reach the backend byte for byte ([MappingRaw];
-// [MappingDecoded] is Apache's way). A timeout is 504, a name that does not
+// Path and query reach the backend as the client wrote them, but for dot segments
+// ([MappingRaw]; [MappingDecoded] is Apache's way). A timeout is 504, a name that does not
 // resolve 503. A reused connection that turns out closed is replaced by a fresh
 // one when that is safe. Uploads stream at once, an early answer ends them.
 // Trailers pass both ways. Cookie fields stay apart. ProxyPassReverse compares

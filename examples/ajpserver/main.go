@@ -10,7 +10,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -67,16 +66,15 @@ func newService() http.Handler {
 
 func serve(ctx context.Context, l net.Listener, secret string) error {
 	server := &ajp.Server{Handler: newService(), Secret: secret, Logger: slog.Default()}
-	stopped := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		stopped <- server.Shutdown(grace)
-	}()
 	slog.Info("listening", "url", "ajp://"+l.Addr().String()+"/go/")
-	if err := server.Serve(l); !errors.Is(err, ajp.ErrServerClosed) {
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
 		return err
+	case <-ctx.Done():
 	}
-	return <-stopped
+	grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return server.Shutdown(grace)
 }

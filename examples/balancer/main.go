@@ -1,14 +1,12 @@
 // Command balancer is a load balancer in a few lines: sessions, health checks,
 // failover, and a manager at /balancer-manager. Without members it starts three
-// small ones itself.
+// small ones itself. How to stop gracefully is in examples/gracefulshutdown.
 //
 //	go run ./examples/balancer
 //	go run ./examples/balancer http://127.0.0.1:9001 http://127.0.0.1:9002
 package main
 
 import (
-	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -17,8 +15,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/modproxy/modproxy/balancer"
@@ -28,28 +24,18 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "address to listen on")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	members := flag.Args()
 	for n := 1; flag.NArg() == 0 && n <= 3; n++ {
 		members = append(members, tinyMember(n))
 	}
 	h, err := handler(members)
-	if err != nil {
-		slog.Error("cannot serve", "error", err)
-		os.Exit(1)
+	if err == nil {
+		slog.Info("listening", "site", "http://"+*listen+"/", "manager", "http://"+*listen+"/balancer-manager")
+		server := &http.Server{Addr: *listen, Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+		err = server.ListenAndServe()
 	}
-	server := &http.Server{Addr: *listen, Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	go func() {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		_ = server.Shutdown(grace)
-	}()
-	slog.Info("listening", "site", "http://"+*listen+"/", "manager", "http://"+*listen+"/balancer-manager")
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		slog.Error("cannot serve", "error", err)
-	}
+	slog.Error("cannot serve", "error", err)
+	os.Exit(1)
 }
 
 // handler is the whole site: <Proxy balancer://app>, ProxyPass / balancer://app/.

@@ -4,10 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -45,6 +49,19 @@ func certified(t *testing.T) (server, client *tls.Config) {
 	return &tls.Config{Certificates: s.TLS.Certificates}, &tls.Config{RootCAs: roots, ServerName: "example.com"}
 }
 
+// pemFile writes a chain and its key as the flag -cert takes them.
+func pemFile(t *testing.T, c tls.Certificate) string {
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	require.NoError(t, err)
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	for _, b := range c.Certificate {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: b})...)
+	}
+	file := filepath.Join(t.TempDir(), "cert.pem")
+	require.NoError(t, os.WriteFile(file, text, 0o600))
+	return file
+}
+
 func start(t *testing.T, frontTLS, backTLS bool, options ...grpc.ServerOption) *setup {
 	serverTLS, clientTLS := certified(t)
 	to, clientCreds := "h2c", insecure.NewCredentials()
@@ -70,16 +87,16 @@ func start(t *testing.T, frontTLS, backTLS bool, options ...grpc.ServerOption) *
 	require.NoError(t, err)
 	s.back.TLS = clientTLS
 	t.Cleanup(func() { _ = s.back.Close() })
-	fl := listen(t)
-	var frontConfig *tls.Config
+	cert := ""
 	if frontTLS {
-		frontConfig, clientCreds = serverTLS, credentials.NewTLS(clientTLS)
+		cert, clientCreds = pemFile(t, serverTLS.Certificates[0]), credentials.NewTLS(clientTLS)
 	}
+	fl, err := newListener("127.0.0.1:0", cert)
+	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
-	h := newHandler(s.back)
-	h.Logger = nil // failures are what these tests are about
-	go func() { stopped <- serve(ctx, fl, h, frontConfig) }()
+	quiet := slog.New(slog.DiscardHandler) // failures are what these tests are about
+	go func() { stopped <- serve(ctx, fl, s.back, quiet) }()
 	s.client, err = grpc.NewClient(fl.Addr().String(), grpc.WithTransportCredentials(clientCreds))
 	require.NoError(t, err)
 	t.Cleanup(func() {

@@ -54,16 +54,16 @@ func withCookie(c string) func(r *http.Request) {
 	return func(r *http.Request) { r.Header.Set("Cookie", c) }
 }
 
-// TestBalancerConfiguration runs conf/balancer.conf as it stands, with each of
-// Apache's methods.
+// TestBalancerConfiguration runs conf/balancer.conf, bytraffic.conf and
+// bybusyness.conf as they stand.
 func TestBalancerConfiguration(t *testing.T) {
-	text, err := os.ReadFile("conf/balancer.conf")
-	require.NoError(t, err)
-	for _, method := range []string{"byrequests", "bytraffic", "bybusyness"} {
+	for file, method := range map[string]string{"balancer": "byrequests", "bytraffic": "bytraffic", "bybusyness": "bybusyness"} {
 		t.Run(method, func(t *testing.T) {
+			text, err := os.ReadFile("conf/" + file + ".conf")
+			require.NoError(t, err)
 			one, two := newNode(t, "one"), newNode(t, "two")
 			args := append(one.resolve("backend1.local:8080"), two.resolve("backend2.local:8080")...)
-			p := start(t, strings.ReplaceAll(string(text), "byrequests", method), echo, args...)
+			p := start(t, string(text), echo, args...)
 			count := make(map[string]int)
 			cookies := make(map[string]string)
 			for range 10 {
@@ -94,6 +94,7 @@ func TestBalancerConfiguration(t *testing.T) {
 			require.NotEmpty(t, resp.Header.Get("Retry-After"))
 			_, page := p.get("80", "proxy.example.com/balancer-manager")
 			require.Contains(t, page, "balancer://mycluster")
+			require.Contains(t, page, method)
 			require.Contains(t, page, "Init Err")
 		})
 	}

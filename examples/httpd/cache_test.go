@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -241,4 +243,15 @@ func TestCacheMistakes(t *testing.T) {
 		require.NotZero(t, run([]string{"-t", "-f", file}, &out, &out, nil, nil), lines)
 		require.Contains(t, out.String(), want, lines)
 	}
+}
+
+// TestCheckLeavesDisk: -t makes no directory and no lock file.
+func TestCheckLeavesDisk(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "x.conf")
+	require.NoError(t, os.WriteFile(file, []byte("Listen 80\nCacheRoot cache\nCacheEnable disk /\nProxyPass / http://backend.test/\n"), 0o600))
+	var stderr bytes.Buffer
+	require.Zero(t, run([]string{"-f", file, "-t"}, io.Discard, &stderr, nil, nil))
+	require.Equal(t, "Syntax OK\n", stderr.String())
+	require.NoDirExists(t, filepath.Join(dir, "cache"))
 }

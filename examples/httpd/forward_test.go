@@ -30,22 +30,36 @@ func (p *program) curl(port string, args ...string) (string, int) {
 
 const codes = "%{http_code} %{http_connect}"
 
-// startForwardConf runs a file of conf as it stands. Clients tell their address
-// in X-Client, since a test has but loopback; secure.test:443 and plain.test
-// are origins.
-func startForwardConf(t *testing.T, name string) *program {
+// startForwardConf runs a file of conf behind the directives more, of which
+// RemoteIPHeader X-Client lets clients tell an address, since a test has but
+// loopback; secure.test:443 and plain.test are origins.
+func startForwardConf(t *testing.T, name string, more ...string) *program {
 	text, err := os.ReadFile("conf/" + name)
 	require.NoError(t, err)
 	secure, plain := httptest.NewTLSServer(echo), httptest.NewServer(echo)
 	t.Cleanup(secure.Close)
 	t.Cleanup(plain.Close)
 	at := secure.Listener.Addr().String()
-	return start(t, "RemoteIPHeader X-Client\n"+string(text), echo, "-resolve", "secure.test:443="+at, "-resolve", "secure.test:563="+at, "-resolve", "secure.test:444="+at, "-resolve", "plain.test:80="+plain.Listener.Addr().String())
+	return start(t, strings.Join(more, "")+string(text), echo, "-resolve", "secure.test:443="+at, "-resolve", "secure.test:563="+at, "-resolve", "secure.test:444="+at, "-resolve", "plain.test:80="+plain.Listener.Addr().String())
+}
+
+const addressByClient = "RemoteIPHeader X-Client\n"
+
+// TestForwardRefusesOthers runs conf/connect.conf and conf/requireip.conf as
+// they stand: this machine is in none of their networks.
+func TestForwardRefusesOthers(t *testing.T) {
+	for _, name := range []string{"connect.conf", "requireip.conf"} {
+		p := startForwardConf(t, name)
+		for url, want := range map[string]string{"http://plain.test/x": "403 000", "https://secure.test/x": "000 403"} {
+			got, _ := p.curl("80", "--proxy-header", "X-Client: 192.168.1.7", "-o", "/dev/null", "-w", codes, url)
+			require.Equal(t, want, got, "%s: %s", name, url)
+		}
+	}
 }
 
 // TestConnectConfiguration runs conf/connect.conf.
 func TestConnectConfiguration(t *testing.T) {
-	p := startForwardConf(t, "connect.conf")
+	p := startForwardConf(t, "connect.conf", addressByClient)
 	for _, tc := range []struct {
 		client, url, want string
 	}{
@@ -70,7 +84,7 @@ func TestConnectConfiguration(t *testing.T) {
 
 // TestRequireIPConfiguration runs conf/requireip.conf.
 func TestRequireIPConfiguration(t *testing.T) {
-	p := startForwardConf(t, "requireip.conf")
+	p := startForwardConf(t, "requireip.conf", addressByClient)
 	for client, want := range map[string]string{
 		"192.168.1.1": "200 000", "10.1.200.3": "200 000", "2001:db8::7": "200 000", "::ffff:192.168.1.1": "200 000",
 		"192.168.0.1": "403 000", "10.2.0.1": "403 000", "2001:db9::7": "403 000", "127.0.0.1": "403 000",

@@ -105,7 +105,13 @@ func TestReverseConfiguration(t *testing.T) {
 	require.NoError(t, err)
 	p := start(t, string(config), echo, "-resolve", "backend.local:80=127.0.0.1:1")
 	p.stop()
-	back := httptest.NewServer(echo)
+	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/app/moved" {
+			w.Header().Set("Location", "http://backend.local/app/there?x")
+			w.WriteHeader(http.StatusFound)
+		}
+		echo(w, r)
+	}))
 	defer back.Close()
 	p = start(t, string(config), echo, "-resolve", "backend.local:80="+back.Listener.Addr().String())
 	resp, text := p.get("80", "proxy.example.com/app/x?y=1")
@@ -114,6 +120,9 @@ func TestReverseConfiguration(t *testing.T) {
 	require.Equal(t, "127.0.0.1", resp.Header.Get("X-Xff"))
 	resp, _ = p.get("80", "proxy.example.com/other")
 	require.Equal(t, 404, resp.StatusCode)
+	resp, _ = p.get("80", "proxy.example.com/app/moved")
+	require.Equal(t, 302, resp.StatusCode)
+	require.Equal(t, "http://proxy.example.com/app/there?x", resp.Header.Get("Location"))
 }
 
 func TestServing(t *testing.T) {

@@ -1,14 +1,15 @@
 // Command middleware is a chain of handlers, each of which knows only the next:
-// an access log, a password, a balancer. Any func(http.Handler) http.Handler
-// has its place in it. Without members it starts two small ones itself.
+// an access log, a password, a cache, a balancer. Any func(http.Handler)
+// http.Handler has its place in it. Without members it starts two small ones
+// itself.
 //
 //	go run ./examples/middleware
 //	curl -u me:secret http://127.0.0.1:8080/
+//	curl -u you:hidden http://127.0.0.1:8080/
 package main
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -17,11 +18,17 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/cache"
 	"github.com/modproxy/modproxy/proxy"
 )
+
+// users is a file of htpasswd, with the passwords secret and hidden.
+const users = `me:$2y$05$C.vS3LP7wXeJ1qUgwMl29OJs.L4Bw9uPepu2OmJcCw6UACu1MQXAW
+you:$2y$05$tv7ViG.d.BcVobkH4SCs3OAhaxBP1BmoR5Ddl.IXHARDadVkvZ/Da`
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "address to listen on")
@@ -29,55 +36,45 @@ func main() {
 	members := flag.Args()
 	for n := 1; flag.NArg() == 0 && n <= 2; n++ {
 		members = append(members, httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=10")
 			fmt.Fprintf(w, "member %d got %s from %s\n", n, r.URL.Path, r.Header.Get("X-User"))
 		})).URL)
 	}
-	h, err := site(os.Stdout, "me", "secret", members)
+	h, err := site(os.Stdout, members)
 	if err == nil {
-		slog.Info("listening", "url", "http://"+*listen+"/", "user", "me:secret")
-		err = (&http.Server{Addr: *listen, Handler: h, ReadHeaderTimeout: 10 * time.Second}).ListenAndServe()
+		slog.Info("listening", "url", "http://"+*listen+"/", "users", "me:secret you:hidden")
+		err = (&http.Server{Addr: *listen, Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}).ListenAndServe()
 	}
 	slog.Error("cannot serve", "error", err)
 	os.Exit(1)
 }
 
-// site is the whole chain: the first of the list sees a request first.
-func site(log io.Writer, user, password string, members []string) (http.Handler, error) {
-	b, err := balancer.New(balancer.Config{Name: "app"}, balancer.URLs(members...)...)
-	if err != nil {
-		return nil, err
-	}
-	access, err := proxy.NewAccessLog(log, `%h %u "%r" %>s %b %{member}n %{attempts}n %{first-byte}n`)
-	if err != nil {
+// site is the whole chain.
+func site(log io.Writer, members []string) (http.Handler, error) {
+	b, badMembers := balancer.New(balancer.Config{Name: "app"}, balancer.URLs(members...)...)
+	known, badUsers := proxy.ReadHtpasswd(strings.NewReader(users))
+	access, badFormat := proxy.NewAccessLog(log, `%h %u "%r" %>s %b %{cache-status}n %{member}n %{attempts}n`)
+	if err := errors.Join(badMembers, badUsers, badFormat); err != nil {
 		return nil, err
 	}
 	access.User = func(r *http.Request) string { name, _, _ := r.BasicAuth(); return name }
+	auth := &proxy.BasicAuth{Realm: "site", Verify: known.Verify}
+	// The key says who asks, so that nobody gets what is another's.
+	c := &cache.Cache{
+		Key:      func(r *http.Request) string { return r.Header.Get("X-User") + ":" + r.Host + r.URL.RequestURI() },
+		OnResult: func(r *http.Request, res *cache.Result) { proxy.NoteCache(r.Context(), res.Outcome.String()) },
+	}
 	app := &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "app", Path: "/"}, Transport: b}
-	return chain(app, access.Wrap, authenticate(user, password)), nil
+	return access.Wrap(auth.Wrap(identify(c.Wrap(app)))), nil
 }
 
-func chain(h http.Handler, middleware ...func(http.Handler) http.Handler) http.Handler {
-	for i := len(middleware) - 1; i >= 0; i-- {
-		h = middleware[i](h)
-	}
-	return h
-}
-
-// authenticate lets one user in, and tells the members who it is.
-func authenticate(user, password string) func(http.Handler) http.Handler {
-	want := sha256.Sum256([]byte(user + ":" + password)) // alike in length, whatever was sent
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			name, pass, _ := r.BasicAuth()
-			if got := sha256.Sum256([]byte(name + ":" + pass)); subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-				w.Header().Set("WWW-Authenticate", `Basic realm="site"`)
-				http.Error(w, "401 Unauthorized", http.StatusUnauthorized)
-				return
-			}
-			out := r.Clone(r.Context())
-			out.Header.Set("X-User", name) // in place of what the client says
-			out.Header.Del("Authorization")
-			next.ServeHTTP(w, out)
-		})
-	}
+// identify says who asks, in place of what the client says, and keeps the
+// password from all that is behind.
+func identify(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		out := r.Clone(r.Context())
+		out.Header.Set("X-User", proxy.User(r.Context()))
+		out.Header.Del("Authorization")
+		next.ServeHTTP(w, out)
+	})
 }

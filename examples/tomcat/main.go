@@ -7,11 +7,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -28,13 +28,9 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "address to listen on")
 	secret := flag.String("secret", "", "secret of the connectors")
 	flag.Parse()
-	nodes := flag.Args()
-	if len(nodes) == 0 {
-		nodes = []string{"node1=127.0.0.1:8009"}
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := serve(ctx, *listen, *secret, nodes); err != nil {
+	if err := serve(ctx, *listen, *secret, flag.Args()); err != nil {
 		slog.Error("cannot serve", "error", err)
 		os.Exit(1)
 	}
@@ -60,30 +56,25 @@ func serve(ctx context.Context, listen, secret string, nodes []string) error {
 			}},
 		})
 	}
-	tomcats, err := balancer.New(balancer.Config{ // stickysession=JSESSIONID|jsessionid
-		Name: "tomcats", Sticky: balancer.Sticky{Cookie: "JSESSIONID", Param: "jsessionid"}, Logger: slog.Default(),
-	}, members...)
+	sessions := balancer.ParseSticky("JSESSIONID|jsessionid")
+	tomcats, err := balancer.New(balancer.Config{Name: "tomcats", Sticky: sessions, Logger: slog.Default()}, members...)
 	if err != nil {
 		return err
 	}
 	defer tomcats.Close()
-	h, err := proxy.NewHandler("/", "balancer://tomcats/")
-	if err != nil {
-		return err
-	}
-	h.Transport = tomcats
-	h.Forwarded = proxy.ForwardedOff // AJP tells the client's address by itself
-	server := &http.Server{Addr: listen, Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	stopped := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		stopped <- server.Shutdown(grace)
-	}()
+	// AJP tells the client's address by itself.
+	to := &url.URL{Scheme: "balancer", Host: "tomcats", Path: "/"}
+	h := &proxy.Handler{Target: to, Transport: tomcats, Forwarded: proxy.ForwardedOff}
 	slog.Info("listening", "url", "http://"+listen+"/", "tomcats", nodes)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	server := &http.Server{Addr: listen, Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	ended := make(chan error, 1)
+	go func() { ended <- server.ListenAndServe() }()
+	select {
+	case err := <-ended:
 		return err
+	case <-ctx.Done():
 	}
-	return <-stopped
+	grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return server.Shutdown(grace)
 }

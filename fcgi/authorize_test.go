@@ -1,0 +1,60 @@
+package fcgi
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
+)
+
+// TestAuthorizeByPHP: a script of php-fpm decides who is served, and says who it
+// is.
+func TestAuthorizeByPHP(t *testing.T) {
+	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
+		script := f.script("auth.php", `<?php
+			if ($_SERVER['FCGI_ROLE'] !== 'AUTHORIZER' || ($_GET['key'] ?? '') !== 'opensesame') {
+				http_response_code(403);
+				exit('go away');
+			}
+			header('Variable-REMOTE_USER: ann');`)
+		served := 0
+		h, err := Authorize(f.target()+script, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			served++
+			fmt.Fprint(w, "hello ", Variables(r.Context())["REMOTE_USER"])
+		}))
+		require.NoError(t, err)
+		for _, tc := range []struct {
+			path   string
+			status int
+			body   string
+		}{
+			{"/x?key=opensesame", 200, "hello ann"},
+			{"/x?key=wrong", 403, "go away"},
+			{"/x", 403, "go away"},
+		} {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("GET", tc.path, nil))
+			require.Equal(t, tc.status, w.Code, tc.path)
+			require.Equal(t, tc.body, w.Body.String(), tc.path)
+		}
+		require.Equal(t, 1, served)
+	})
+}
+
+// TestAuthorizeRefusesTargets: no authorizer is taken for one that is not there.
+func TestAuthorizeRefusesTargets(t *testing.T) {
+	for _, target := range []string{"", "nonsense", "http://127.0.0.1:9000/auth.php", "fcgi://", "unix:/run/x.sock|http://localhost/auth.php"} {
+		h, err := Authorize(target, http.NotFoundHandler())
+		require.Error(t, err, target)
+		require.Nil(t, h, target)
+	}
+	h, err := Authorize("fcgi://127.0.0.1:1/auth.php", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("served") }))
+	require.NoError(t, err)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+}
