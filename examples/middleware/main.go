@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"strings"
@@ -60,20 +61,18 @@ func site(log io.Writer, members []string) (http.Handler, error) {
 	access.User = func(r *http.Request) string { name, _, _ := r.BasicAuth(); return name }
 	auth := &proxy.BasicAuth{Realm: "site", Verify: known.Verify}
 	// The key says who asks, so that nobody gets what is another's.
-	c := &cache.Cache{
-		Key:      func(r *http.Request) string { return r.Header.Get("X-User") + ":" + r.Host + r.URL.RequestURI() },
-		OnResult: func(r *http.Request, res *cache.Result) { proxy.NoteCache(r.Context(), res.Outcome.String()) },
-	}
+	c := &cache.Cache{Key: func(r *http.Request) string { return proxy.User(r.Context()) + ":" + r.Host + r.URL.RequestURI() }}
 	app := &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "app", Path: "/"}, Transport: b}
-	return access.Wrap(auth.Wrap(identify(c.Wrap(app)))), nil
+	// The members are told last, when nothing of the client's can get in the way.
+	app.Rewrite = func(p *httputil.ProxyRequest) { p.Out.Header.Set("X-User", proxy.User(p.In.Context())) }
+	return access.Wrap(auth.Wrap(withoutPassword(c.Wrap(app)))), nil
 }
 
-// identify says who asks, in place of what the client says, and keeps the
-// password from all that is behind.
-func identify(next http.Handler) http.Handler {
+// withoutPassword keeps the password from all that is behind: answers to a
+// request with one are not stored.
+func withoutPassword(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		out := r.Clone(r.Context())
-		out.Header.Set("X-User", proxy.User(r.Context()))
 		out.Header.Del("Authorization")
 		next.ServeHTTP(w, out)
 	})

@@ -31,6 +31,7 @@ func TestSite(t *testing.T) {
 	ask := func(user, password string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest("GET", "/x", nil)
 		r.Header.Set("X-User", "you")
+		r.Header.Set("Connection", "X-User") // drops it on the way
 		if user != "" {
 			r.SetBasicAuth(user, password)
 		}
