@@ -42,7 +42,8 @@
 // # Concurrency
 //
 // Handlers, Dialers and Transports may be used by any number of goroutines
-// once their fields are set. A tunnel has two goroutines, and no buffer while
+// once their fields are set. A tunnel between two bare sockets costs no goroutine
+// on Linux, where one waits for many; any other has two. None has a buffer while
 // nothing moves; see [proxy.Tunnels].
 //
 // # Timeouts

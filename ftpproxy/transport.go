@@ -191,6 +191,10 @@ func (t *Transport) newBackend(u *url.URL) *backend.Backend {
 // that are not in use. A Backend given to it is left as it is.
 func (t *Transport) CloseIdleConnections() { t.backends.Retire() }
 
+// Stats returns the figures of the transport's backends, as
+// [proxy.Transport.Stats] does.
+func (t *Transport) Stats() []backend.Stats { return t.backends.Stats(t.Backend) }
+
 // Causes without more to say.
 var (
 	errPathTooLong = fmt.Errorf("path exceeds %d bytes", maxPathBytes)

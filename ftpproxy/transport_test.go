@@ -113,7 +113,10 @@ func TestBackendsByHost(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 	}
 	require.Equal(t, 1, strings.Count(strings.Join(s.heard(), "\n"), "USER"))
+	require.Len(t, rt.Stats(), 1)
+	require.EqualValues(t, 3, rt.Stats()[0].Elected)
 	rt.CloseIdleConnections()
+	require.Empty(t, rt.Stats())
 
 	made := 0
 	rt = &Transport{NewBackend: func(u *url.URL) *backend.Backend {

@@ -43,7 +43,8 @@
 // key of the proxy's own. net/http offers it to clients if the environment has
 // GODEBUG=http2xconnect=1 when the program starts. Its method is CONNECT: a
 // pattern of http.ServeMux must not ask for GET. The handler returns only when
-// the tunnel has ended.
+// the tunnel has ended. A tunnel that is cut, for being idle or because the
+// backend was, resets its stream.
 //
 // # Concurrency
 //

@@ -70,6 +70,7 @@ type CloseError struct {
 	Reason string // at most 123 bytes are sent
 }
 
+// Error names the code and the reason.
 func (e *CloseError) Error() string {
 	return fmt.Sprintf("wstunnel: closed with code %d: %s", e.Code, e.Reason)
 }

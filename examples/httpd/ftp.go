@@ -102,9 +102,8 @@ func (t *ftpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	ft := &ftpproxy.Transport{Backend: b, User: t.user, EscapeWildcards: true}
 	switch {
-	case t.dial != nil && len(t.opt.resolve) > 0:
+	case t.dial != nil: // data comes from the server, of several of that name, that control went to
 		ft.DialData = t.dial
-	case t.dial != nil: // the backend's, which knows the name that is allowed or not
 	case t.opt.source.IsValid() || len(t.opt.resolve) > 0:
 		d := &net.Dialer{}
 		if t.opt.source.IsValid() {
