@@ -156,7 +156,7 @@ func (s *records) rest() (content int, ended bool) {
 		return 0, true
 	}
 	b, _ := s.r.Peek(s.r.Buffered())
-	left, padding := s.left, s.padding
+	left, padding, closed := s.left, s.padding, s.closed
 	for {
 		n := min(left, len(b))
 		content += n
@@ -171,14 +171,20 @@ func (s *records) rest() (content int, ended bool) {
 		b = b[headLength:]
 		left, padding = 0, h.padding
 		switch {
-		case h.kind == typeStdout && h.id == requestID:
-			left = h.length
-		case h.kind == typeEndRequest && h.id == requestID:
+		case h.id != requestID && h.id != 0:
+			return content, true // as here
+		case h.id == 0 || h.kind == typeStderr:
+		case h.kind == typeEndRequest:
 			return content, len(b) >= h.length+h.padding
-		case len(b) < h.length:
-			return content, false
+		case h.kind != typeStdout || closed && h.length > 0:
+			return content, true
 		default:
-			b = b[h.length:]
+			left, closed = h.length, h.length == 0
+			continue
 		}
+		if len(b) < h.length {
+			return content, false
+		}
+		b = b[h.length:]
 	}
 }
