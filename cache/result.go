@@ -50,7 +50,8 @@ type Result struct {
 }
 
 // mark adds to an answer's header what it should tell of the cache, and tells
-// the request's record and OnResult. It is the last thing before the header is sent.
+// the request's record and OnResult. It is the last thing before the header is
+// sent.
 func (v *visit) mark(h http.Header, f *facts) {
 	c, res := v.c, &v.result
 	res.Key = v.key

@@ -57,7 +57,7 @@ func (h *host) startForward(opt options) error {
 		"https": &proxy.Transport{NewBackend: func(u *url.URL) *backend.Backend {
 			return &backend.Backend{URL: u, DialContext: dial, Timeout: timeout, Logger: h.logger, TLS: h.settings.tls.config(u.Hostname())}
 		}},
-		"ftp": &ftpTransport{dial: dial, timeout: timeout, opt: opt},
+		"ftp": &ftpTransport{dial: dial, dialData: f.Destinations.DialContext, timeout: timeout, opt: opt},
 	}
 	f.Connect = &connect.Handler{
 		Ports: set.ports, DialContext: dial, DialTimeout: timeout, IdleTimeout: timeout,

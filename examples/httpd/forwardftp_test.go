@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -68,4 +69,22 @@ CustomLog ` + log + ` line
 			}
 		})
 	}
+}
+
+// TestForwardFTPData: the server is reached directly by its name, and then its
+// data must be, too, although its address would be the parent's to reach.
+func TestForwardFTPData(t *testing.T) {
+	_, port, err := net.SplitHostPort(ftpd.Serve(t, ftpd.Plant(t, ftpFiles), false))
+	require.NoError(t, err)
+	p := start(t, `
+Listen 80
+ProxyRequests On
+ProxyRemote * http://127.0.0.1:1
+NoProxy localhost
+<Proxy *>
+    Require all granted
+</Proxy>
+`, echo)
+	got, _ := p.curl("80", "ftp://localhost:"+port+"/hello.txt")
+	require.Equal(t, "hello, world\n", got)
 }

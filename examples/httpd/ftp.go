@@ -66,6 +66,7 @@ type ftpTransport struct {
 	b        *backend.Backend // nil: one for each host
 	backends proxy.Backends
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error) // of a forward proxy
+	dialData func(ctx context.Context, network, addr string) (net.Conn, error) // of one, by no parent
 	timeout  time.Duration
 	user     *url.Userinfo
 	opt      options
@@ -102,8 +103,8 @@ func (t *ftpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	ft := &ftpproxy.Transport{Backend: b, User: t.user, EscapeWildcards: true}
 	switch {
-	case t.dial != nil: // data comes from the server, of several of that name, that control went to
-		ft.DialData = t.dial
+	case t.dialData != nil: // data comes from the server, of several of that name, that control went to
+		ft.DialData = t.dialData
 	case t.opt.source.IsValid() || len(t.opt.resolve) > 0:
 		d := &net.Dialer{}
 		if t.opt.source.IsValid() {
