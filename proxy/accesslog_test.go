@@ -148,7 +148,7 @@ func TestAccessLogAroundTheHandler(t *testing.T) {
 	req, _ := http.NewRequestWithContext(ctx, "GET", front.URL+"/stall", nil)
 	_, err = client(t).Do(req)
 	require.Error(t, err)
-	require.Eventually(t, func() bool { return strings.Count(out.String(), "\n") == 3 }, 2*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Count(out.String(), "\n") == 3 }, 20*time.Second, time.Millisecond)
 	require.Equal(t, "/long 200 1048576 +\n/switch 101 0 -\n/stall 499 0 X\n", out.String())
 }
 

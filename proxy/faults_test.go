@@ -204,7 +204,7 @@ func TestStall(t *testing.T) {
 			var pe *Error
 			require.ErrorAs(t, e, &pe)
 			require.True(t, pe.Timeout(), "%v", e)
-			require.Eventually(t, func() bool { return b.Stats().Open == 0 }, time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return b.Stats().Open == 0 }, 20*time.Second, time.Millisecond)
 		})
 	}
 }
@@ -255,7 +255,7 @@ func TestLateBytes(t *testing.T) {
 	resp, err := client(t).Get(front.URL)
 	require.NoError(t, err)
 	require.Equal(t, "1", body(t, resp))
-	require.Eventually(t, func() bool { return b.Stats().Idle == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.Stats().Idle == 1 }, 20*time.Second, time.Millisecond)
 	sent <- struct{}{}
 	<-sent
 	resp, err = client(t).Get(front.URL)

@@ -130,9 +130,9 @@ func TestLongBodiesAreSpliced(t *testing.T) {
 		require.Len(t, body(t, resp), size)
 		becomesIdle(t, b)
 	}
-	require.Eventually(t, func() bool { return spliced.Load() > 2*size-64<<10 }, time.Second, time.Millisecond, "all but what came with the head")
+	require.Eventually(t, func() bool { return spliced.Load() > 2*size-64<<10 }, 20*time.Second, time.Millisecond, "all but what came with the head")
 	require.EqualValues(t, 1, b.Stats().Created)
-	require.Eventually(t, func() bool { return b.Stats().Received >= 2*size }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.Stats().Received >= 2*size }, 20*time.Second, time.Millisecond)
 }
 
 type readFromSpy struct {

@@ -351,7 +351,7 @@ func TestRecord(t *testing.T) {
 		require.NoError(t, err)
 		_ = body(t, resp)
 	}
-	require.Eventually(t, func() bool { return len(rec.all()) == 2 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(rec.all()) == 2 }, 20*time.Second, time.Millisecond)
 	for i, r := range rec.all() {
 		require.Equal(t, o.url().String(), r.Backend)
 		require.Equal(t, 1, r.Attempts)

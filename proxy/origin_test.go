@@ -190,7 +190,7 @@ func (r *recorder) all() []Record {
 // last waits for a record and returns the newest.
 func (r *recorder) last(t *testing.T) Record {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(r.all()) > 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(r.all()) > 0 }, 20*time.Second, time.Millisecond)
 	all := r.all()
 	return all[len(all)-1]
 }
@@ -202,7 +202,7 @@ func exchangeRaw(t *testing.T, addr, request string) string {
 	c, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	_, err = io.WriteString(c, request)
 	require.NoError(t, err)
 	b, _ := io.ReadAll(c)
@@ -264,7 +264,7 @@ func exchangeUpTo(t *testing.T, addr, request, want string) {
 	c, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	_, _ = io.WriteString(c, request)
 	var got strings.Builder
 	b := make([]byte, 1)

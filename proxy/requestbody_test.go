@@ -78,11 +78,11 @@ func TestHeadDoesNotWaitForBody(t *testing.T) {
 			select {
 			case head := <-arrived:
 				require.Contains(t, head, frame)
-			case <-time.After(2 * time.Second):
+			case <-time.After(20 * time.Second):
 				t.Fatal("the head waits for the body")
 			}
 			// The answer comes before the body: it must be passed on at once.
-			_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 			require.NoError(t, err)
 			require.Equal(t, "ab", body(t, resp))
@@ -105,12 +105,12 @@ func TestEarlyAnswerWins(t *testing.T) {
 	defer c.Close()
 	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: f\r\nContent-Length: 100000000\r\n\r\n")
 	_, _ = c.Write(bytes.Repeat([]byte("x"), 100000))
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	require.NoError(t, err)
 	require.Equal(t, 413, resp.StatusCode)
 	require.Equal(t, "big", body(t, resp))
-	require.Eventually(t, func() bool { return b.Stats().Open == 0 }, 2*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.Stats().Open == 0 }, 20*time.Second, time.Millisecond)
 }
 
 // TestDuplex: what the backend answers while the body is still coming arrives.
@@ -132,7 +132,7 @@ func TestDuplex(t *testing.T) {
 	c, err := net.Dial("tcp", frontOf(t, h).Listener.Addr().String())
 	require.NoError(t, err)
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: f\r\nTransfer-Encoding: chunked\r\n\r\n")
 	r := bufio.NewReader(c)
 	var resp *http.Response
@@ -186,7 +186,7 @@ func TestExpectContinue(t *testing.T) {
 			c, err := net.Dial("tcp", frontOf(t, h).Listener.Addr().String())
 			require.NoError(t, err)
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 			_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: f\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
 			r := bufio.NewReader(c)
 			resp, err := http.ReadResponse(r, nil)
@@ -274,7 +274,7 @@ func TestStaleConnection(t *testing.T) {
 			resp, err := client(t).Get(front.URL)
 			require.NoError(t, err)
 			_ = body(t, resp)
-			require.Eventually(t, func() bool { return b.Stats().Idle == 1 }, time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return b.Stats().Idle == 1 }, 20*time.Second, time.Millisecond)
 			req, _ := http.NewRequest(tc.method, front.URL, struct{ io.Reader }{strings.NewReader(tc.body)})
 			if tc.body == "" {
 				req.Body = nil
@@ -288,7 +288,7 @@ func TestStaleConnection(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tc.status, resp.StatusCode)
 			text := body(t, resp)
-			require.Eventually(t, func() bool { return len(rec.all()) == 2 }, time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return len(rec.all()) == 2 }, 20*time.Second, time.Millisecond)
 			r := rec.last(t)
 			if tc.status == 200 {
 				require.Equal(t, tc.method+tc.body, text)
@@ -339,7 +339,7 @@ func TestBodyCutByClient(t *testing.T) {
 			select {
 			case ok := <-whole:
 				require.False(t, ok)
-			case <-time.After(2 * time.Second):
+			case <-time.After(20 * time.Second):
 				t.Fatal("the backend still waits for the body")
 			}
 			var e *Error
@@ -403,7 +403,7 @@ func TestBodiesAreClosed(t *testing.T) {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				_ = resp.Body.Close()
 			}
-			require.Eventually(t, spy.isClosed, time.Second, time.Millisecond)
+			require.Eventually(t, spy.isClosed, 20*time.Second, time.Millisecond)
 		})
 	}
 }

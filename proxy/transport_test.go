@@ -218,7 +218,7 @@ func TestHTTP2Faults(t *testing.T) {
 	require.NoError(t, err)
 	_ = resp.Body.Close()
 	require.Equal(t, http.StatusBadGateway, resp.StatusCode)
-	require.Eventually(t, func() bool { return len(rec.all()) == 2 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(rec.all()) == 2 }, 20*time.Second, time.Millisecond)
 
 	resp, err = client(t).Get(front.URL + "/cut")
 	require.NoError(t, err)
@@ -226,7 +226,7 @@ func TestHTTP2Faults(t *testing.T) {
 	require.Error(t, err)
 	_ = resp.Body.Close()
 	var e *Error
-	require.Eventually(t, func() bool { return len(rec.all()) == 3 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(rec.all()) == 3 }, 20*time.Second, time.Millisecond)
 	require.ErrorAs(t, rec.last(t).Err, &e)
 	require.Equal(t, OpBody, e.Op)
 	require.LessOrEqual(t, b.Stats().Created, int64(2))
@@ -370,5 +370,5 @@ func TestBodyCloseIsSafe(t *testing.T) {
 	<-time.After(10 * time.Millisecond)
 	require.NoError(t, resp.Body.Close(), "closing while another goroutine reads")
 	require.Error(t, <-done)
-	require.Eventually(t, func() bool { return b.Stats().Open == 0 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.Stats().Open == 0 }, 20*time.Second, time.Millisecond)
 }

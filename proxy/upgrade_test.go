@@ -53,7 +53,7 @@ func TestWebSocket(t *testing.T) {
 	require.True(t, rec.last(t).Upgraded)
 	require.EqualValues(t, 1, b.Stats().Busy)
 	_ = c.Close()
-	require.Eventually(t, func() bool { return h.Tunnels.Count() == 0 && b.Stats().Open == 0 }, 2*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return h.Tunnels.Count() == 0 && b.Stats().Open == 0 }, 20*time.Second, time.Millisecond)
 	require.Greater(t, b.Stats().Sent, int64(100_000))
 }
 
@@ -115,7 +115,7 @@ func TestBytesBeforeTheSwitchAreKept(t *testing.T) {
 	c, err := net.Dial("tcp", frontOf(t, h).Listener.Addr().String())
 	require.NoError(t, err)
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(3 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: f\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly")
 	r := bufio.NewReader(c)
 	resp, err := http.ReadResponse(r, nil)
@@ -153,7 +153,7 @@ func TestUpgradeRules(t *testing.T) {
 			c, err := net.Dial("tcp", frontOf(t, h).Listener.Addr().String())
 			require.NoError(t, err)
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(3 * time.Second))
+			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 			connection := ""
 			if tc.connected {
 				connection = "Connection: keep-alive, Upgrade\r\n"
@@ -166,7 +166,7 @@ func TestUpgradeRules(t *testing.T) {
 				var e *Error
 				require.ErrorAs(t, rec.last(t).Err, &e)
 				require.Equal(t, OpUpgrade, e.Op)
-				require.Eventually(t, func() bool { return b.Stats().Open == 0 }, time.Second, time.Millisecond, "the backend's connection is closed at once")
+				require.Eventually(t, func() bool { return b.Stats().Open == 0 }, 20*time.Second, time.Millisecond, "the backend's connection is closed at once")
 			}
 		})
 	}

@@ -274,7 +274,7 @@ func TestReloadLosesNothing(t *testing.T) {
 	}
 	p.write("Listen 80\nNonsense\n")
 	p.signals <- syscall.SIGHUP
-	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "Nonsense is not known") }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "Nonsense is not known") }, 20*time.Second, time.Millisecond)
 	close(quit)
 	wg.Wait()
 	http.DefaultClient.CloseIdleConnections()
@@ -288,7 +288,7 @@ func TestReloadMovesListeners(t *testing.T) {
 	p := start(t, "Listen 80\nProxyPass / http://backend.test/", echo)
 	p.write("Listen 81\nProxyPass / http://backend.test/")
 	p.signals <- syscall.SIGHUP
-	require.Eventually(t, func() bool { return p.server.addresses()["81"] != "" }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return p.server.addresses()["81"] != "" }, 20*time.Second, time.Millisecond)
 	require.Empty(t, p.server.addresses()["80"])
 	resp, _ := p.get("81", "h.test/x")
 	require.Equal(t, 200, resp.StatusCode)
