@@ -24,7 +24,13 @@ type facts struct {
 
 // readFacts reads the header of a stored response.
 func readFacts(m *Meta, p *policy) *facts {
-	f := &facts{status: m.Status, invalid: m.Invalid, received: m.ResponseTime}
+	f := new(facts)
+	f.read(m, p)
+	return f
+}
+
+func (f *facts) read(m *Meta, p *policy) {
+	f.status, f.invalid, f.received = m.Status, m.Invalid, m.ResponseTime
 	f.directives = parseResponseDirectives(m.Header, p.targets)
 	f.freshness = p.lifetimeOf(&f.directives, m.Status, m.Header, m.ResponseTime)
 	if m.TTL != nil {
@@ -40,7 +46,6 @@ func readFacts(m *Meta, p *policy) *facts {
 	}
 	f.etag = oneETag(m.Header["Etag"])
 	f.vary, _ = nominated(m.Header["Vary"])
-	return f
 }
 
 // verdict is what may be done with a stored response.

@@ -36,10 +36,10 @@ type Memory struct {
 	used      int64
 	count     int64
 	evictions int64
-	newest    *memoryRecord // head of the list
-	oldest    *memoryRecord
-	hand      *memoryRecord // where the search for a victim goes on; nil: at the oldest
-	tags      map[string][]*memoryRecord
+	newest    *memoryEntry // head of the list
+	oldest    *memoryEntry
+	hand      *memoryEntry // where the search for a victim goes on; nil: at the oldest
+	tags      map[string][]*memoryEntry
 }
 
 const memoryShards = 64
@@ -86,7 +86,7 @@ func (s *Memory) Get(_ context.Context, key string) ([]Entry, error) {
 	entries := sh.keys[key]
 	sh.mu.RUnlock()
 	if len(entries) == 1 { // of several, Open marks the one that is used
-		entries[0].(*memoryEntry).record.mark()
+		entries[0].(*memoryEntry).mark()
 	}
 	return entries, nil
 }
@@ -102,31 +102,27 @@ func (s *Memory) Create(_ context.Context, meta *Meta) (Writer, error) {
 
 // Update implements Store.
 func (s *Memory) Update(_ context.Context, e Entry, meta *Meta) error {
-	m := compact(meta)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	me, ok := e.(*memoryEntry)
-	if !ok || !me.record.linked {
+	old, ok := current(e)
+	if !ok || !old.linked {
 		return nil
 	}
-	r := me.record
-	s.untag(r)
-	old := r.entry
-	r.entry = &memoryEntry{r, m} // who has the old one sees no change
-	sh := s.shard(m.Key)
+	n := newMemoryEntry(meta, old.chunks, old.size) // who has the old one sees no change
+	n.used.Store(old.used.Load())
+	s.untag(old)
+	sh := s.shard(n.meta.Key)
 	sh.mu.Lock()
-	entries := slices.Clone(sh.keys[m.Key])
-	for i := range entries {
-		if entries[i] == Entry(old) {
-			entries[i] = r.entry
-		}
+	entries := n.alone[:]
+	if all := sh.keys[n.meta.Key]; len(all) > 1 {
+		entries = slices.Clone(all)
+		entries[slices.Index(all, Entry(old))] = n
 	}
-	sh.keys[m.Key] = entries
+	sh.keys[n.meta.Key] = entries
 	sh.mu.Unlock()
-	s.tag(r)
-	cost := memoryCost(m, r.size)
-	s.used += cost - r.cost
-	r.cost = cost
+	s.replace(old, n)
+	s.tag(n)
+	s.used += n.cost - old.cost
 	s.makeRoom(0)
 	return nil
 }
@@ -135,8 +131,8 @@ func (s *Memory) Update(_ context.Context, e Entry, meta *Meta) error {
 func (s *Memory) Remove(_ context.Context, e Entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if me, ok := e.(*memoryEntry); ok {
-		s.drop(me.record)
+	if me, ok := current(e); ok {
+		s.drop(me)
 	}
 	return nil
 }
@@ -172,7 +168,7 @@ func (s *Memory) Tagged(_ context.Context, tag string) ([]Entry, error) {
 	list := s.tags[tag]
 	entries := make([]Entry, len(list))
 	for i, e := range list {
-		entries[i] = e.entry
+		entries[i] = e
 	}
 	return entries, nil
 }
@@ -215,7 +211,7 @@ func (s *Memory) makeRoom(n int64) bool {
 }
 
 // victim is the next response to give way; s.mu is held.
-func (s *Memory) victim() *memoryRecord {
+func (s *Memory) victim() *memoryEntry {
 	e := s.hand
 	if e == nil {
 		e = s.oldest
@@ -231,32 +227,30 @@ func (s *Memory) victim() *memoryRecord {
 	return e
 }
 
-// insert puts r in place of old; s.mu is held.
-func (s *Memory) insert(r *memoryRecord, old []Entry) {
-	key := r.entry.meta.Key
-	sh := s.shard(key)
+// insert puts e in place of old; s.mu is held.
+func (s *Memory) insert(e *memoryEntry, old []Entry) {
+	sh := s.shard(e.meta.Key)
 	sh.mu.Lock()
-	entries := make([]Entry, 1, len(sh.keys[key])+1)
-	entries[0] = r.entry
-	for _, e := range sh.keys[key] { // others see either the old or the new
-		if !supersedes(old, e) {
-			entries = append(entries, e)
+	entries := e.alone[:1:1]
+	for _, o := range sh.keys[e.meta.Key] { // others see either the old or the new
+		if !supersedes(old, o) {
+			entries = append(entries, o)
 		}
 	}
-	sh.keys[key] = entries
+	sh.keys[e.meta.Key] = entries
 	sh.mu.Unlock()
-	r.linked = true
-	if r.older = s.newest; r.older != nil {
-		r.older.newer = r
+	e.linked = true
+	if e.older = s.newest; e.older != nil {
+		e.older.newer = e
 	} else {
-		s.oldest = r
+		s.oldest = e
 	}
-	s.newest = r
+	s.newest = e
 	s.count++
-	s.tag(r)
-	for _, e := range old {
-		if me, ok := e.(*memoryEntry); ok && me.record != r {
-			s.drop(me.record)
+	s.tag(e)
+	for _, o := range old {
+		if me, ok := current(o); ok && me != e {
+			s.drop(me)
 		}
 	}
 }
@@ -264,70 +258,89 @@ func (s *Memory) insert(r *memoryRecord, old []Entry) {
 // supersedes reports whether e is among the old ones.
 func supersedes(old []Entry, e Entry) bool {
 	for _, o := range old {
-		if me, ok := o.(*memoryEntry); ok && me.record == e.(*memoryEntry).record {
+		if me, ok := current(o); ok && Entry(me) == e {
 			return true
 		}
 	}
 	return false
 }
 
-// drop takes r out; s.mu is held.
-func (s *Memory) drop(r *memoryRecord) {
-	if !r.linked {
+// replace puts n into the place of old in the list; s.mu is held.
+func (s *Memory) replace(old, n *memoryEntry) {
+	n.newer, n.older, n.linked = old.newer, old.older, true
+	if n.newer != nil {
+		n.newer.older = n
+	} else {
+		s.newest = n
+	}
+	if n.older != nil {
+		n.older.newer = n
+	} else {
+		s.oldest = n
+	}
+	if s.hand == old {
+		s.hand = n
+	}
+	old.newer, old.older, old.linked = nil, nil, false
+	old.updated = n
+}
+
+// drop takes e out; s.mu is held.
+func (s *Memory) drop(e *memoryEntry) {
+	if !e.linked {
 		return
 	}
-	r.linked = false
-	key := r.entry.meta.Key
-	sh := s.shard(key)
+	e.linked = false
+	sh := s.shard(e.meta.Key)
 	sh.mu.Lock()
-	if rest := without(sh.keys[key], r); len(rest) > 0 {
-		sh.keys[key] = rest
+	if rest := without(sh.keys[e.meta.Key], e); len(rest) > 0 {
+		sh.keys[e.meta.Key] = rest
 	} else {
-		delete(sh.keys, key)
+		delete(sh.keys, e.meta.Key)
 	}
 	sh.mu.Unlock()
-	if s.hand == r {
-		s.hand = r.newer
+	if s.hand == e {
+		s.hand = e.newer
 	}
-	if r.newer != nil {
-		r.newer.older = r.older
+	if e.newer != nil {
+		e.newer.older = e.older
 	} else {
-		s.newest = r.older
+		s.newest = e.older
 	}
-	if r.older != nil {
-		r.older.newer = r.newer
+	if e.older != nil {
+		e.older.newer = e.newer
 	} else {
-		s.oldest = r.newer
+		s.oldest = e.newer
 	}
-	r.newer, r.older = nil, nil
-	s.untag(r)
-	s.used -= r.cost
+	e.newer, e.older = nil, nil
+	s.untag(e)
+	s.used -= e.cost
 	s.count--
 }
 
-// without returns the entries but those of r, in memory of its own.
-func without(entries []Entry, r *memoryRecord) []Entry {
+// without returns the entries but e, in memory of its own.
+func without(entries []Entry, e *memoryEntry) []Entry {
 	rest := make([]Entry, 0, len(entries))
-	for _, e := range entries {
-		if e.(*memoryEntry).record != r {
-			rest = append(rest, e)
+	for _, o := range entries {
+		if o != Entry(e) {
+			rest = append(rest, o)
 		}
 	}
 	return rest
 }
 
-func (s *Memory) tag(r *memoryRecord) {
-	for _, t := range r.entry.meta.Tags {
+func (s *Memory) tag(e *memoryEntry) {
+	for _, t := range e.meta.Tags {
 		if s.tags == nil {
-			s.tags = make(map[string][]*memoryRecord)
+			s.tags = make(map[string][]*memoryEntry)
 		}
-		s.tags[t] = append(s.tags[t], r)
+		s.tags[t] = append(s.tags[t], e)
 	}
 }
 
-func (s *Memory) untag(r *memoryRecord) {
-	for _, t := range r.entry.meta.Tags {
-		list := slices.DeleteFunc(s.tags[t], func(o *memoryRecord) bool { return o == r })
+func (s *Memory) untag(e *memoryEntry) {
+	for _, t := range e.meta.Tags {
+		list := slices.DeleteFunc(s.tags[t], func(o *memoryEntry) bool { return o == e })
 		if len(list) == 0 {
 			delete(s.tags, t)
 		} else {
@@ -336,37 +349,57 @@ func (s *Memory) untag(r *memoryRecord) {
 	}
 }
 
-// memoryRecord is a stored response.
-type memoryRecord struct {
+// memoryEntry is a stored response with the metadata of one time.
+type memoryEntry struct {
+	// What a hit reads is one piece of memory.
+	alone  [1]Entry // itself: what is under the key, as long as that is all
+	meta   Meta
 	chunks [][]byte
+	one    [1][]byte // room for chunks: most bodies are one
 	size   int64
 	used   atomic.Bool // since the hand passed
 
 	// Under the store's mu:
-	entry        *memoryEntry
-	newer, older *memoryRecord
+	newer, older *memoryEntry
+	updated      *memoryEntry // what has taken its place, with other metadata
 	cost         int64
 	linked       bool
 }
 
-func (r *memoryRecord) mark() {
-	if !r.used.Load() { // a load leaves the cache line with all processors
-		r.used.Store(true)
+func newMemoryEntry(meta *Meta, chunks [][]byte, size int64) *memoryEntry {
+	e := &memoryEntry{chunks: chunks, size: size}
+	e.alone[0] = e
+	if len(chunks) == 1 {
+		e.one[0] = chunks[0]
+		e.chunks = e.one[:]
+	}
+	compactInto(&e.meta, meta)
+	e.cost = memoryCost(&e.meta, size)
+	return e
+}
+
+// current returns what e is by now, if it is of a Memory; its store's mu is
+// held.
+func current(e Entry) (*memoryEntry, bool) {
+	me, ok := e.(*memoryEntry)
+	for ok && me.updated != nil {
+		me = me.updated
+	}
+	return me, ok
+}
+
+func (e *memoryEntry) mark() {
+	if !e.used.Load() { // a load leaves the cache line with all processors
+		e.used.Store(true)
 	}
 }
 
-// memoryEntry is a stored response with the metadata of one time.
-type memoryEntry struct {
-	record *memoryRecord
-	meta   *Meta
-}
-
-func (e *memoryEntry) Meta() *Meta { return e.meta }
-func (e *memoryEntry) Size() int64 { return e.record.size }
+func (e *memoryEntry) Meta() *Meta { return &e.meta }
+func (e *memoryEntry) Size() int64 { return e.size }
 
 func (e *memoryEntry) Open() (Body, error) {
-	e.record.mark()
-	return &memoryBody{chunks: e.record.chunks, size: e.record.size}, nil
+	e.mark()
+	return &memoryBody{chunks: e.chunks, size: e.size}, nil
 }
 
 // memoryBody reads chunks without copying where it can.

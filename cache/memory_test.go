@@ -14,10 +14,13 @@ import (
 
 // keep stores a response of n bytes.
 func keep(t testing.TB, s Store, key string, n int, lines ...string) {
-	m := &Meta{Key: key, Status: 200, Length: int64(n), Header: fields(lines...)}
+	keepMeta(t, s, &Meta{Key: key, Status: 200, Length: int64(n), Header: fields(lines...)})
+}
+
+func keepMeta(t testing.TB, s Store, m *Meta) {
 	w, err := s.Create(context.Background(), m)
 	require.NoError(t, err)
-	_, err = w.Write(make([]byte, n))
+	_, err = w.Write(make([]byte, m.Length))
 	require.NoError(t, err)
 	require.NoError(t, w.Commit(m))
 }

@@ -3,10 +3,8 @@ package cache
 import (
 	"io"
 	"io/fs"
-	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -81,21 +79,19 @@ func (w *memoryWriter) Commit(meta *Meta, old ...Entry) error {
 		return io.ErrClosedPipe
 	}
 	w.ended = true
-	m := compact(meta)
-	r := &memoryRecord{chunks: w.tight(), size: w.n, cost: memoryCost(m, w.n)}
-	r.entry = &memoryEntry{r, m}
+	e := newMemoryEntry(meta, w.tight(), w.n)
 	s := w.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used -= w.reserved
-	if r.cost > s.maxBytes() {
+	if e.cost > s.maxBytes() {
 		return ErrTooLarge
 	}
-	r.used.Store(true) // whoever gives way, not this one
-	s.insert(r, old)
-	s.used += r.cost
+	e.used.Store(true) // whoever gives way, not this one
+	s.insert(e, old)
+	s.used += e.cost
 	s.makeRoom(0)
-	r.used.Store(false)
+	e.used.Store(false)
 	return nil
 }
 
@@ -155,7 +151,7 @@ func (r *memoryReader) Close() error {
 // memoryCost is about what a response costs in memory.
 func memoryCost(m *Meta, size int64) int64 {
 	const (
-		entry = 600 // memoryRecord, Meta, facts, slices, its share of the key's shard
+		entry = 600 // memoryEntry, facts, slices, its share of the key's shard
 		field = 64  // a place in a map, which are never quite full, and its slice
 		value = 16
 	)
@@ -172,45 +168,4 @@ func memoryCost(m *Meta, size int64) int64 {
 		n += value + int64(len(t))
 	}
 	return n
-}
-
-// compact copies metadata so that it holds on to no larger piece of memory: the
-// values of all fields are one string and one slice.
-func compact(meta *Meta) *Meta {
-	m := meta.Clone()
-	m.Header, m.Trailer, m.Vary = compactHeader(m.Header), compactHeader(m.Trailer), compactHeader(m.Vary)
-	return m
-}
-
-func compactHeader(h http.Header) http.Header {
-	names := make([]string, 0, 32)
-	values, size := 0, 0
-	for name, vv := range h {
-		names = append(names, name)
-		values += len(vv)
-		for _, v := range vv {
-			size += len(v)
-		}
-	}
-	if values == 0 {
-		return maps.Clone(h)
-	}
-	var b strings.Builder
-	b.Grow(size)
-	for _, name := range names {
-		for _, v := range h[name] {
-			b.WriteString(v)
-		}
-	}
-	text := b.String()
-	all := make([]string, 0, values)
-	out := make(http.Header, len(h))
-	for _, name := range names {
-		from := len(all)
-		for _, v := range h[name] {
-			all, text = append(all, text[:len(v)]), text[len(v):]
-		}
-		out[name] = all[from:len(all):len(all)] // appending copies
-	}
-	return out
 }

@@ -70,17 +70,18 @@ func (m *Meta) Clone() *Meta {
 // workedFacts are facts by the rules of one policy.
 type workedFacts struct {
 	policy *policy
-	facts  *facts
+	facts  facts
 }
 
 // factsBy returns the facts by the rules of p, which must not change any more.
 func (m *Meta) factsBy(p *policy) *facts {
 	if w := m.worked.Load(); w != nil && w.policy == p {
-		return w.facts
+		return &w.facts
 	}
-	f := readFacts(m, p)
-	m.worked.Store(&workedFacts{p, f})
-	return f
+	w := &workedFacts{policy: p}
+	w.facts.read(m, p)
+	m.worked.Store(w)
+	return &w.facts
 }
 
 // Part is a range of a body, as offsets: Start is in it, End is not. The bytes
