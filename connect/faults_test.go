@@ -201,9 +201,8 @@ func TestShutdownOfManyTunnels(t *testing.T) {
 		require.Error(t, err)
 		_ = c.Close()
 	}
-	c := dialTo(t, at)
-	_, _ = io.WriteString(c, request)
-	_, _ = io.Copy(io.Discard, c) // no tunnel any more: closed at once
+	_, resp := ask(t, dialTo(t, at), request)
+	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 	require.Zero(t, h.tunnels().Count())
 	require.Eventually(t, func() bool { return taken(h) == 0 }, patience, time.Millisecond)
 }

@@ -170,6 +170,9 @@ func (t *opening) serve() (err error) {
 	if err := t.check(); err != nil {
 		return err
 	}
+	if t.h.tunnels().Closing() { // or the client would be told of a tunnel that is none
+		return &proxy.Error{Op: proxy.OpUpgrade, Status: http.StatusServiceUnavailable, Err: http.ErrServerClosed}
+	}
 	if t.place, err = t.h.limits.take(t.r.RemoteAddr); err != nil {
 		return err
 	}
@@ -316,7 +319,8 @@ func (t *opening) logRefusal(status int, err error) {
 	case status < 500:
 		level = slog.LevelInfo // of the client's making: it must not fill the log
 	}
-	l.Log(t.r.Context(), level, "connect: no tunnel", "client", t.r.RemoteAddr, "target", t.r.RequestURI, "status", status, "error", err)
+	target := t.r.RequestURI[strings.LastIndexByte(t.r.RequestURI, '@')+1:] // no log has credentials
+	l.Log(t.r.Context(), level, "connect: no tunnel", "client", t.r.RemoteAddr, "target", target, "status", status, "error", err)
 }
 
 // or returns v, or def if v is zero.

@@ -364,3 +364,14 @@ func TestNoHijacker(t *testing.T) {
 	require.Equal(t, 500, w.Code)
 	require.Eventually(t, func() bool { return taken(h) == 0 }, patience, time.Millisecond)
 }
+
+// TestNoCredentialsInLog: a target with credentials is refused, and logged
+// without them.
+func TestNoCredentialsInLog(t *testing.T) {
+	var log lockedText
+	_, at, _ := proxyTo(t, server(t, echo), func(h *Handler) { h.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	_, resp := ask(t, dialTo(t, at), "CONNECT user:secret@a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n")
+	require.Equal(t, http.StatusBadRequest, resp.StatusCode)
+	require.Contains(t, log.String(), "target=a.test:443")
+	require.NotContains(t, log.String(), "secret")
+}

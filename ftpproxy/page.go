@@ -85,7 +85,7 @@ func (p *place) header() http.Header {
 // link returns the URL of an entry, relative to the page; empty for a name that
 // could not be asked for.
 func (p *place) link(e entry) string {
-	if hasControl(e.name) {
+	if checkName(e.name) != nil {
 		return ""
 	}
 	to := p.links + url.PathEscape(e.name)

@@ -72,10 +72,13 @@ func checkName(name string) *proxy.Error {
 	switch {
 	case hasControl(name):
 		return badRequest("path has a control byte")
-	case name == "." || name == "..":
-		return badRequest("path has a dot segment")
 	case strings.Contains(name, "/"):
 		return badRequest("path has an encoded slash, which may only stand in front")
+	}
+	for part := range strings.SplitSeq(name, `\`) { // which servers on Windows take for a slash
+		if part == "." || part == ".." {
+			return badRequest("path has a dot segment")
+		}
 	}
 	return nil
 }

@@ -20,7 +20,11 @@ func (x *exchange) put() (*http.Response, *proxy.Error) {
 	if perr != nil {
 		return nil, perr
 	}
-	if found = found && (i.size >= 0 || !i.modified.IsZero()); found {
+	unknown := found && i.size < 0 && i.modified.IsZero() // whether it is there
+	if _, only := field(x.r, "If-None-Match"); only && unknown {
+		return say(x.r, http.StatusPreconditionFailed, http.Header{}), nil
+	}
+	if found = found && !unknown; found {
 		if status := precondition(x.r, i); status != 0 {
 			return say(x.r, status, http.Header{}), nil
 		}

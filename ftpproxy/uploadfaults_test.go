@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -47,4 +48,21 @@ func TestClientLeavesUpload(t *testing.T) {
 	require.ErrorIs(t, err, proxy.ErrClientGone)
 	require.Contains(t, s.heard(), "DELE g")
 	require.EqualValues(t, 0, rt.Backend.Stats().Open)
+}
+
+// TestOnlyNewWhereNothingIsKnown: a server that cannot tell whether the file is
+// there must not have it overwritten by who has ruled that out.
+func TestOnlyNewWhereNothingIsKnown(t *testing.T) {
+	s := startScripted(t)
+	s.features = " UTF8\r\n"
+	s.on["SIZE"] = func(c *scriptedConn, _ string) { c.say("502 no") }
+	rt := s.transport(patience)
+	rt.AllowPut = true
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "ftp://"+s.listener.Addr().String()+"/f", strings.NewReader("new"))
+	require.NoError(t, err)
+	r.Header.Set("If-None-Match", "*")
+	resp, err := rt.RoundTrip(r)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusPreconditionFailed, resp.StatusCode)
+	require.NotContains(t, s.heard(), "STOR f")
 }

@@ -107,7 +107,7 @@ func (d *Destinations) blocks(host string) bool {
 
 // checkAddr decides about an address.
 func (d *Destinations) checkAddr(a netip.Addr) error {
-	bare := a.Unmap()
+	bare := a.Unmap().WithZone("") // a network contains no address with one
 	inner, carries := embedded4(a)
 	if containsAddr(d.DenyAddrs, bare) || carries && containsAddr(d.DenyAddrs, inner) {
 		return denied("address is among those that must not be reached")

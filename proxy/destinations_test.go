@@ -269,3 +269,16 @@ func FuzzAuthority(f *testing.F) {
 		}
 	})
 }
+
+// TestDeniedNetworkWithZone: a zone takes no address out of a network.
+func TestDeniedNetworkWithZone(t *testing.T) {
+	d := &Destinations{AllowPrivate: true, DenyAddrs: []netip.Prefix{netip.MustParsePrefix("fe80::/10")}}
+	d.Lookup = func(context.Context, string, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("fe80::1%lo")}, nil
+	}
+	d.Dial = func(_ context.Context, _, address string) (net.Conn, error) {
+		return nil, errors.New("dialled " + address)
+	}
+	_, err := d.DialContext(t.Context(), "tcp", "a.test:80")
+	require.ErrorIs(t, err, ErrForbidden)
+}

@@ -47,9 +47,9 @@ type Forward struct {
 	Destinations *Destinations
 
 	// Transports speak the schemes of URLs, in lower case. If nil, http and
-	// https are spoken by a [Transport] that dials by DialContext, so that
+	// https are spoken by a [Transport] that dials by Destinations, so that
 	// addresses are checked after names are resolved; one of your own must dial
-	// by it as well. For http and https a nil entry stands for that Transport.
+	// by them, or by DialContext, as well. For http and https a nil entry stands for that Transport.
 	// Other schemes than those named are answered with 400. User and password in
 	// a URL of a scheme that has such, as ftp, reach its transport as
 	// Authorization, unless the request has one.
@@ -141,7 +141,8 @@ func (f *Forward) setup() error {
 	if err := f.Clients.Validate(); err != nil {
 		return fmt.Errorf("proxy: forward: %w", err)
 	}
-	f.direct = &Transport{NewBackend: f.backend(f.DialContext)}
+	// Not by DialContext: what comes here is for no Remote by its whole URL.
+	f.direct = &Transport{NewBackend: f.backend(f.Destinations.DialContext)}
 	for i := range f.Remotes {
 		r, err := f.newRemote(&f.Remotes[i])
 		if err != nil {

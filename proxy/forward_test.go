@@ -364,6 +364,16 @@ func TestForwardDialsByRemotes(t *testing.T) {
 	require.Equal(t, 400, StatusOf(err))
 }
 
+// TestRemoteOfAnotherScheme: what is for no Remote by its scheme goes by none.
+func TestRemoteOfAnotherScheme(t *testing.T) {
+	_, at := forwardTo(t, mirror, func(f *Forward) {
+		f.Remotes = []Remote{{Match: "https", DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
+			return nil, fmt.Errorf("the other proxy was asked for %s", address)
+		}}}
+	})
+	require.Contains(t, exchangeRaw(t, at, once("GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n")), "GET /\nHost: a.test\n")
+}
+
 // TestForwardByHTTPTransport: Go's own client, which the proxy is set for.
 func TestForwardByHTTPTransport(t *testing.T) {
 	for name, front := range map[string]func(*testing.T, http.Handler) *httptest.Server{

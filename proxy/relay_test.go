@@ -341,3 +341,20 @@ func TestHalfCloseIsIdleToo(t *testing.T) {
 		require.NoError(t, ended(t, end).Err)
 	}
 }
+
+// TestLifeAfterShutdown: a client that was told to leave, and does not, cannot
+// stay for longer than the tunnel may live.
+func TestLifeAfterShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, in := net.Pipe()
+		_, out := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, client) }()
+		ts := &Tunnels{}
+		require.NoError(t, ts.Start(Tunnel{Client: in, Backend: out, MaxLife: time.Minute, ToClient: Farewell{Bytes: []byte("bye"), Framing: wholes{}}}))
+		begun := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		require.NoError(t, ts.Shutdown(ctx))
+		require.Equal(t, time.Minute+partingTime, time.Since(begun))
+	})
+}

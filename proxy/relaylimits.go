@@ -20,7 +20,7 @@ func (r *relay) nextLook(now time.Time) time.Duration {
 	if d := r.tn.IdleTimeout; d > 0 {
 		sooner(d / idleLooks)
 	}
-	if d := r.tn.MaxLife; d > 0 && r.going == nil {
+	if d := r.tn.MaxLife; d > 0 && r.unasked() {
 		sooner(d - now.Sub(r.started))
 	}
 	if !r.goneBy.IsZero() {
@@ -29,17 +29,21 @@ func (r *relay) nextLook(now time.Time) time.Duration {
 	return next
 }
 
+// unasked reports whether MaxLife still has to ask the tunnel to leave: a
+// shutdown that has done so may have set no time.
+func (r *relay) unasked() bool { return r.going == nil || r.goneBy.IsZero() }
+
 // look is run by the timer. It ends the tunnel if its time is up.
 func (r *relay) look() {
 	now := time.Now()
 	r.mu.Lock()
-	going, goneBy := r.going, r.goneBy
+	going, goneBy, unasked := r.going, r.goneBy, r.unasked()
 	r.mu.Unlock()
 	if !goneBy.IsZero() && !now.Before(goneBy) {
 		r.evict(going)
 		return
 	}
-	if r.tn.MaxLife > 0 && going == nil && now.Sub(r.started) >= r.tn.MaxLife {
+	if r.tn.MaxLife > 0 && unasked && now.Sub(r.started) >= r.tn.MaxLife {
 		r.leave(ErrTunnelLife)
 	}
 	if r.idles() {

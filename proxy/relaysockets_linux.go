@@ -194,6 +194,19 @@ func (p *socketPair) drain(s *socket) {
 	for s.deaf && !p.over && !s.in.over && !s.in.stuck() {
 		p.pump(s.in)
 	}
+	if s.deaf && !p.over && s.in.over && !s.out.over {
+		p.unheard(s)
+	}
+}
+
+// unheard is what becomes of a tunnel one side of which has ended and then
+// closed the other direction as well: nobody hears what is still to come.
+func (p *socketPair) unheard(s *socket) {
+	if errno, _ := syscall.GetsockoptInt(s.fd, syscall.SOL_SOCKET, syscall.SO_ERROR); errno != 0 {
+		p.fail(os.NewSyscallError("write", syscall.Errno(errno)))
+		return
+	}
+	p.relay.goWithin(nil, lastWords)
 }
 
 // pumps is how often a busy flow may read before others have their turn.
@@ -382,6 +395,9 @@ func (p *socketPair) close() {
 	p.discard(&p.down)
 	for _, s := range []*socket{&p.client, &p.backend} {
 		p.loop.forget(s)
+		if !s.deaf { // or epoll would go on as long as somebody else has the socket open
+			_ = p.loop.control(syscall.EPOLL_CTL_DEL, s.fd, 0)
+		}
 		_ = syscall.Close(s.fd)
 	}
 }

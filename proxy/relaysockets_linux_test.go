@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -292,4 +293,59 @@ func TestJoin(t *testing.T) {
 	require.ErrorIs(t, s.Err, reason)
 	require.EqualValues(t, 10, s.Sent)
 	require.EqualValues(t, 5, s.Received)
+}
+
+// TestCloseAfterEnd: a side that has ended, and is then gone, ends the tunnel,
+// even if the other one is silent.
+func TestCloseAfterEnd(t *testing.T) {
+	for _, kind := range []string{"tcp", "unix"} {
+		t.Run(kind, func(t *testing.T) {
+			c, b, _, end := tunnelOver(t, kind, nil)
+			require.NoError(t, c.(interface{ CloseWrite() error }).CloseWrite())
+			_, err := io.ReadAll(b)
+			require.NoError(t, err)
+			if tc, ok := c.(*net.TCPConn); ok {
+				require.NoError(t, tc.SetLinger(0))
+			}
+			require.NoError(t, c.Close())
+			select {
+			case s := <-end:
+				require.Equal(t, kind == "tcp", s.Err != nil, "a reset is an error: %v", s.Err)
+			case <-time.After(time.Minute):
+				t.Fatal("the tunnel did not end")
+			}
+		})
+	}
+}
+
+// TestSocketThatOthersHave: epoll tells nothing of a tunnel that is over, even
+// if the embedder has kept a descriptor of its socket.
+func TestSocketThatOthersHave(t *testing.T) {
+	_, in := tcpPair(t)
+	b, out := tcpPair(t)
+	kept, err := in.File()
+	require.NoError(t, err)
+	defer kept.Close()
+	_, other := tcpPair(t)
+	_, end := tcpPair(t)
+	ts := &Tunnels{}
+	require.NoError(t, ts.Start(Tunnel{Client: in, Backend: out}))
+	require.NoError(t, ts.Start(Tunnel{Client: other, Backend: end}))
+	require.NoError(t, b.SetLinger(0))
+	require.NoError(t, b.Close())
+	require.Eventually(t, func() bool { return ts.Count() == 1 }, time.Minute, time.Millisecond)
+	watched := 0
+	for _, l := range ts.loops.list {
+		info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(l.epoll))
+		require.NoError(t, err)
+		watched += strings.Count(string(info), "tfd:") - 1 // that wakes the loop
+	}
+	require.Equal(t, 2, watched)
+	require.ErrorIs(t, ts.Shutdown(canceled()), context.Canceled)
+}
+
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }

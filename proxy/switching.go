@@ -60,7 +60,7 @@ func (p *passage) switchProtocols() error {
 	if tunnels == nil {
 		tunnels = &p.h.ownTunnels
 	}
-	if tunnels.isClosing() {
+	if tunnels.Closing() {
 		return &Error{Op: OpUpgrade, Backend: p.record.Backend, Status: http.StatusServiceUnavailable, Err: http.ErrServerClosed}
 	}
 	var err error

@@ -54,7 +54,9 @@ func (t *Tunnels) Start(tn Tunnel) error {
 	return nil
 }
 
-func (t *Tunnels) isClosing() bool {
+// Closing reports whether Shutdown was called: a tunnel that is started now is
+// refused.
+func (t *Tunnels) Closing() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.closing

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -342,4 +343,32 @@ func TestClosedWithoutAnswer(t *testing.T) {
 	_, _, err := c.ReadMessage()
 	require.True(t, websocket.IsCloseError(err, 1000), "%v", err)
 	nothingLeft(t, h, 0)
+}
+
+// TestPingWaitsForSlowSide: a side that reads nothing for a while still gets the
+// Ping that was on its way, and what comes behind it.
+func TestPingWaitsForSlowSide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, toClient := net.Pipe()
+		backend, toBackend := net.Pipe()
+		c, err := accepted(toClient, false)
+		require.NoError(t, err)
+		b, err := dialed(toBackend, false)
+		require.NoError(t, err)
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			_ = (&session{m: &Messages{}}).run(c, b)
+		}()
+		const frames = "\x89\x01p" + "\x82\x01m"
+		go func() { _, _ = io.WriteString(backend, frames) }()
+		time.Sleep(time.Minute)
+		got := make([]byte, len(frames))
+		_, err = io.ReadFull(client, got)
+		require.NoError(t, err)
+		require.Equal(t, frames, string(got))
+		_ = client.Close()
+		_ = backend.Close()
+		<-over
+	})
 }

@@ -40,7 +40,7 @@ type peer struct {
 }
 
 // closeWait is how long a side may take to answer a Close, and ctlWait how long
-// a control frame may take to be written.
+// a control frame of the proxy's own may take to be written.
 const (
 	closeWait = 5 * time.Second
 	ctlWait   = time.Second
@@ -78,16 +78,18 @@ func (s *session) run(client, backend *peer) error {
 	return s.cause
 }
 
-// control passes the control frames of one side on.
+// control passes the control frames of one side on. They wait for the other
+// side as messages do: gorilla/websocket writes nothing more to a connection on
+// which a write has met its time limit.
 func (s *session) control(from, to *peer) {
 	from.SetCloseHandler(func(int, string) error { return nil }) // the other side answers
 	from.SetPingHandler(func(data string) error {
-		_ = to.WriteControl(websocket.PingMessage, []byte(data), time.Now().Add(ctlWait))
+		_ = to.WriteControl(websocket.PingMessage, []byte(data), time.Time{})
 		return nil
 	})
 	from.SetPongHandler(func(data string) error {
 		if data != s.token {
-			_ = to.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(ctlWait))
+			_ = to.WriteControl(websocket.PongMessage, []byte(data), time.Time{})
 		}
 		return nil
 	})
