@@ -40,6 +40,20 @@ func (t *Transport) exchange(c *backend.Conn, r *http.Request, trace *httptrace.
 		x.state = new(connState)
 		c.State = x.state
 	}
+	returned := false
+	defer func() {
+		if !returned { // Attributes has panicked, or a hook
+			x.release(false)
+		}
+	}()
+	resp, err := x.answer(first)
+	returned = true
+	return resp, err
+}
+
+// answer is exchange that may panic.
+func (x *exchange) answer(first bool) (*http.Response, *proxy.Error) {
+	t, c, r := x.t, x.c, x.r
 	if !t.watcher.Add(&x.watch, r.Context(), c) {
 		return nil, x.fail(&proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone})
 	}
@@ -90,21 +104,28 @@ func (x *exchange) send() *proxy.Error {
 	return nil
 }
 
-// next looks at the next packet, after it has answered those that ask for more
-// of the request's body.
-func (x *exchange) next() (kind byte, length int, err error) {
+// peek looks at the next packet.
+func (x *exchange) peek() (kind byte, length int, err error) {
 	for {
 		kind, length, err = peekPacket(x.c.R, x.size)
-		if err != nil {
-			if proxy.IsTimeout(err) && x.feeder.sender().WaitsForClient() {
-				x.c.Extend() // it is not the container that is slow
-				continue
-			}
+		if err == nil {
+			x.first = true
+			return kind, length, nil
+		}
+		if !proxy.IsTimeout(err) || !x.feeder.sender().WaitsForClient() {
 			return 0, 0, err
 		}
-		x.first = true
-		if kind != typeGetBodyChunk {
-			return kind, length, nil
+		x.c.Extend() // it is not the container that is slow
+	}
+}
+
+// next is peek, after it has answered those packets that ask for more of the
+// request's body.
+func (x *exchange) next() (kind byte, length int, err error) {
+	for {
+		kind, length, err = x.peek()
+		if err != nil || kind != typeGetBodyChunk {
+			return kind, length, err
 		}
 		ask, err := x.c.R.Peek(headSize + length)
 		if err != nil {
@@ -241,8 +262,8 @@ func (x *exchange) accept(h *answerHead) *proxy.Error {
 	x.resp.Body = b
 	if (b.none || length == 0) && b.settle() {
 		x.resp.Body = http.NoBody
-		if b.Ended() != io.EOF {
-			return &proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone}
+		if e, failed := b.Ended().(*proxy.Error); failed {
+			return e
 		}
 	}
 	return nil
@@ -273,6 +294,9 @@ func (x *exchange) release(keep bool) bool {
 
 // fail ends the exchange and words its failure.
 func (x *exchange) fail(e *proxy.Error) *proxy.Error {
+	if x.freed { // it ended when the head was in, and e says why
+		return e
+	}
 	e.Backend = x.c.Backend().String()
 	if !x.owned {
 		closeBody(x.r)
@@ -282,7 +306,7 @@ func (x *exchange) fail(e *proxy.Error) *proxy.Error {
 	if cause != nil || e.Op == proxy.OpClient || e.Op == proxy.OpRequest || ctx.Err() != nil {
 		x.c.Blameless()
 	}
-	alive := x.release(false)
+	alive := x.release(e.Op == proxy.OpRequest) // then nothing was written
 	if (!alive || ctx.Err() != nil) && x.owned && x.feeder == nil {
 		closeBody(x.r) // there will be no second try
 	}

@@ -34,6 +34,9 @@ func ping(c *backend.Conn, wait time.Duration) error {
 		return errors.Join(errNoPong, malformed("answer to a CPING is no CPONG"))
 	}
 	_, _ = c.R.Discard(len(cpong))
+	if c.R.Buffered() > 0 { // it would pass for the answer to the request that follows
+		return errors.Join(errNoPong, malformed("bytes behind a CPONG"))
+	}
 	return nil
 }
 

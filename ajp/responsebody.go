@@ -66,7 +66,7 @@ func (b *responseBody) packet() error {
 		}
 		b.pad, b.chunk = 0, 0
 	}
-	kind, length, err := b.x.next()
+	kind, length, err := b.x.peek()
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (b *responseBody) end(reuse bool) error {
 	if b.left > 0 && !b.none {
 		return io.ErrUnexpectedEOF
 	}
-	b.x.release(reuse)
+	b.x.release(b.Free() && reuse)
 	b.End(io.EOF)
 	return nil
 }

@@ -73,6 +73,7 @@ func (c *serverConn) closeIdle() {
 func (c *serverConn) abort() {
 	c.state.Store(connClosed)
 	_ = c.nc.Close()
+	c.watcher.fire() // a body that is not read hides the end of the connection
 }
 
 func (c *serverConn) serve() {
@@ -96,7 +97,7 @@ func (c *serverConn) serve() {
 		}
 		switch kind {
 		case typeCPing:
-			if _, err := c.nc.Write(cpong); err != nil {
+			if c.pong() != nil {
 				return
 			}
 		case typeForwardRequest:
@@ -112,6 +113,15 @@ func (c *serverConn) serve() {
 			return
 		}
 	}
+}
+
+// pong answers a CPING, within a time limit of its own: that of the last answer
+// may have passed.
+func (c *serverConn) pong() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = append(c.out, cpong...)
+	return c.flush()
 }
 
 // limitRead sets the time limit of the reads that follow; zero or less means
@@ -196,6 +206,9 @@ func (c *serverConn) request(text string) (again bool) {
 		w.body = body
 	}
 	c.watcher.begin(c, cancel, w.body == nil)
+	if c.state.Load() == connClosed { // by Close, a moment ago
+		cancel()
+	}
 	completed := c.run(w, r)
 	c.watcher.end(c)
 	if !completed {

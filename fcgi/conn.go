@@ -46,6 +46,19 @@ type exchange struct {
 // run sends the request and reads the header of the answer. It owns the
 // connection and the request's body from now on, whatever happens.
 func (x *exchange) run() (*http.Response, *proxy.Error) {
+	returned := false
+	defer func() {
+		if !returned { // Env has panicked, or a hook
+			x.release(false)
+		}
+	}()
+	resp, err := x.answer()
+	returned = true
+	return resp, err
+}
+
+// answer is run that may panic.
+func (x *exchange) answer() (*http.Response, *proxy.Error) {
 	if x.state, _ = x.c.State.(*connState); x.state == nil {
 		x.state = new(connState)
 		x.c.State = x.state

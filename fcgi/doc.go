@@ -48,8 +48,8 @@
 // # Security
 //
 // Scripts are found by paths that hold neither control bytes nor dot segments,
-// nor an encoded slash before their end. The field Proxy and fields with an
-// underscore in their name never become variables. Headers of answers are bound
+// nor an encoded slash before their end. The field Proxy and fields whose name
+// has more than letters, digits and hyphens never become variables. Headers of answers are bound
 // in length and read by the rules for HTTP answers. An answer that breaks off is
 // a [*proxy.Error] and never a clean end. A php-fpm that gets a part of a body,
 // since its client left, may run the script on that: set Spool.All where that

@@ -201,6 +201,9 @@ func plain(resp *http.Response, status int) *http.Response {
 func answerWith(resp *http.Response, r *http.Request, f *os.File) *http.Response {
 	ask := r.Clone(r.Context())
 	ask.Method = http.MethodHead
+	if resp.StatusCode != http.StatusOK {
+		ask.Header = nil // conditions and ranges are for what was asked for, not for a page about an error
+	}
 	if strings.Contains(ask.Header.Get("Range"), ",") {
 		delete(ask.Header, "Range") // several ranges would need a body of their own
 	}
@@ -214,7 +217,7 @@ func answerWith(resp *http.Response, r *http.Request, f *os.File) *http.Response
 		delete(rec.header, "Content-Type") // PHP's default says nothing of the file
 	}
 	http.ServeContent(rec, ask, st.Name(), st.ModTime(), f)
-	if resp.StatusCode == http.StatusOK || rec.status != http.StatusOK {
+	if resp.StatusCode == http.StatusOK {
 		resp.StatusCode, resp.Status = rec.status, http.StatusText(rec.status)
 	}
 	resp.ContentLength = 0

@@ -157,7 +157,11 @@ func (h *Handler) script(name, info string) *script {
 
 // run passes the request to the application.
 func (h *Handler) run(w http.ResponseWriter, r *http.Request, s *script) {
-	if escapesSlash(r.URL.RawPath, len(s.name)) {
+	end := len(s.name)
+	if s.name+s.info != r.URL.Path { // it was made clean, so the name may end further on
+		end = len(r.URL.Path)
+	}
+	if escapesSlash(r.URL.RawPath, end) {
 		http.NotFound(w, r)
 		return
 	}

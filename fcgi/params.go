@@ -134,11 +134,12 @@ func (p *Params) appendTo(dst []byte) []byte {
 
 // fields adds the variables of the request's fields. Left out are those that
 // have a variable of their own or concern the connection, Proxy, which
-// libraries take for the proxy to use, and names with an underscore, which
-// could pass for another field.
+// libraries take for the proxy to use, and names with an underscore or a dot,
+// of which PHP makes one, or another such byte: they could pass for another
+// field.
 func (p *Params) fields(h http.Header, authorization bool) {
 	for name, values := range h {
-		if len(values) == 0 || strings.IndexByte(name, '_') >= 0 {
+		if len(values) == 0 || !isPlain(name) {
 			continue
 		}
 		switch name = http.CanonicalHeaderKey(name); name {
@@ -164,4 +165,17 @@ func (p *Params) fields(h http.Header, authorization bool) {
 		}
 		p.list = append(p.list, param{name, value, true})
 	}
+}
+
+// isPlain reports whether a field's name has letters, digits and hyphens alone,
+// as Apache wants it.
+func isPlain(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
 }

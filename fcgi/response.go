@@ -52,7 +52,7 @@ func (b *responseBody) end(err error) {
 	case err == io.EOF && end.protocol != requestComplete:
 		err = malformed("protocol status %d after the header", end.protocol)
 	case err == io.EOF && complete:
-		b.x.release(true)
+		b.x.release(b.Free())
 		b.End(io.EOF)
 		return
 	case err == io.EOF:
@@ -67,7 +67,19 @@ func (b *responseBody) end(err error) {
 }
 
 // SomeReady is part of [proxy.BodySource].
-func (b *responseBody) SomeReady() bool { return b.here() || b.x.c.Waiting() }
+func (b *responseBody) SomeReady() bool {
+	r := b.x.c.R
+	for !b.here() {
+		if r.Buffered() == r.Size() || !b.x.c.Waiting() {
+			return false
+		}
+		// It may be error output, behind which nothing comes for long.
+		if _, err := r.Peek(r.Buffered() + 1); err != nil {
+			return true // a read fails at once
+		}
+	}
+	return true
+}
 
 // here reports whether a read finds something in the buffer.
 func (b *responseBody) here() bool {
@@ -100,7 +112,7 @@ func (b *responseBody) fill(buf []byte) int {
 			b.end(err)
 			return total
 		}
-		if total == len(buf) || !b.here() && (total >= enough || !b.x.c.Waiting()) {
+		if total == len(buf) || !b.here() && (total >= enough || !b.SomeReady()) {
 			return total
 		}
 	}

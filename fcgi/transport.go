@@ -130,8 +130,11 @@ func (t *Transport) roundTrip(r *http.Request, role Role) (*http.Response, error
 		defer done()
 	}
 	length := sent.ContentLength
-	if content != nil {
+	switch {
+	case content != nil:
 		length = int64(len(content))
+	case sent.Body == nil || sent.Body == http.NoBody: // whatever ContentLength says
+		length = 0
 	}
 	record, trace := proxy.RecordFrom(r.Context()), proxy.TraceOf(r)
 	get := o.b.Get
