@@ -247,3 +247,21 @@ func TestCheckTimeout(t *testing.T) {
 	c := Check{Method: "GET", Timeout: 20 * time.Millisecond}
 	require.Error(t, c.run(t.Context(), m))
 }
+
+// TestCheckTakenOffWhileItRuns: its failure would stay for ever.
+func TestCheckTakenOffWhileItRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, list := fakes(1)
+		list[0].Check = &Check{Func: func(context.Context, *Member) error {
+			time.Sleep(time.Second)
+			return errors.New("down")
+		}}
+		b := newTest(t, Config{}, list...)
+		synctest.Wait()
+		require.NoError(t, b.Member("a").Configure(func(c *MemberConfig) { c.Check = nil }))
+		time.Sleep(time.Minute)
+		failed, _ := b.Member("a").CheckFailed()
+		require.False(t, failed)
+		require.Equal(t, "a", send(t, b))
+	})
+}

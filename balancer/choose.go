@@ -76,7 +76,11 @@ type chooser struct {
 
 func (c *chooser) choose(s session) (decision, error) {
 	if s.known {
-		if d := c.bound(s.route); d.member != nil {
+		d := c.bound(s.route)
+		if d.member == nil && c.recover() {
+			d = c.bound(s.route)
+		}
+		if d.member != nil {
 			return d, nil
 		}
 		if c.view.config.Sticky.NoFailover {
@@ -84,7 +88,7 @@ func (c *chooser) choose(s session) (decision, error) {
 		}
 	}
 	d := c.free()
-	if d.member == nil && len(c.tried) == 0 && c.recover() {
+	if d.member == nil && c.recover() {
 		d = c.free()
 	}
 	if d.member == nil {
@@ -280,9 +284,10 @@ func (c *chooser) skips(chosen *Member) []proxy.Skip {
 }
 
 // recover clears the error state of all members if all of them are in it, or
-// failed their checks: rather a try than a refusal.
+// failed their checks: rather a try than a refusal. It does so once, and not for
+// a request that has tried some.
 func (c *chooser) recover() bool {
-	if c.view.config.NoForceRecovery {
+	if c.view.config.NoForceRecovery || c.forced || len(c.tried) > 0 {
 		return false
 	}
 	var sick []*Member

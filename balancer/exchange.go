@@ -150,6 +150,7 @@ func (x *exchange) request() *http.Request {
 		out.Body = x.sent
 		if r.GetBody != nil {
 			out.GetBody = func() (io.ReadCloser, error) {
+				x.sent.renew()
 				body, err := r.GetBody()
 				if err != nil {
 					return nil, err

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -305,4 +307,27 @@ func TestBodyKeepsWriterTo(t *testing.T) {
 	require.Equal(t, int64(5), received)
 	require.NoError(t, resp.Body.Close())
 	require.Zero(t, m.Busy())
+}
+
+// TestBodyTakenAnew: a transport that had to send an unread body again, and
+// failed all the same, leaves one to the next member.
+func TestBodyTakenAnew(t *testing.T) {
+	fs, list := fakes(2)
+	fs[0].do(func(r *http.Request) (*http.Response, error) {
+		require.NoError(t, r.Body.Close())
+		again, err := r.GetBody()
+		require.NoError(t, err)
+		require.NoError(t, again.Close())
+		return nil, &proxy.Error{Op: proxy.OpDial, Resend: true, Err: errors.New("refused")}
+	})
+	fs[1].do(func(r *http.Request) (*http.Response, error) {
+		got, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		return answer(r, http.StatusOK, string(got)), nil
+	})
+	h := &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "x"}, Transport: newTest(t, Config{}, list...)}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPut, "/", strings.NewReader("payload")))
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Equal(t, "payload", w.Body.String())
 }

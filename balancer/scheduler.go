@@ -134,12 +134,17 @@ func (s *scheduler) check(m *Member, c *Check) {
 		failed = st.fails >= max(c.Fails, 1)
 	}
 	s.mu.Unlock()
-	if s.b.life.Err() == nil {
+	// A check that was taken off meanwhile has no say, and nobody would take
+	// its failure off again.
+	if s.b.life.Err() == nil && m.config.Load().Check == c {
 		switch {
 		case passed:
 			m.passedCheck()
 		case failed:
 			m.setCheckFailed(true, err)
+			if m.config.Load().Check == nil {
+				m.setCheckFailed(false, nil)
+			}
 		}
 	}
 	s.poke()

@@ -48,6 +48,14 @@ func (s *sentBody) again(r *http.Request) (*sentBody, error) {
 	return &sentBody{r: body}, nil
 }
 
+// renew is told that the transport goes on with a body from GetBody: this one,
+// even if it was not read, is not to be had again.
+func (s *sentBody) renew() {
+	if s.use.CompareAndSwap(bodyFresh, bodyRevoked) {
+		_ = s.r.Close()
+	}
+}
+
 // abandon closes the client's body when there is no further attempt.
 func (s *sentBody) abandon(r *http.Request) {
 	switch {

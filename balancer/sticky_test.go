@@ -177,3 +177,23 @@ func TestInvalidNamesAreRefused(t *testing.T) {
 		require.Error(t, err, s)
 	}
 }
+
+// TestSessionAfterRecovery: when all members are in error, a session comes back
+// to its own, as in httpd, even if it may go nowhere else.
+func TestSessionAfterRecovery(t *testing.T) {
+	for _, noFailover := range []bool{false, true} {
+		_, list := fakes(3)
+		for i := range list {
+			list[i].Route = list[i].Name
+		}
+		b := newTest(t, Config{Sticky: Sticky{Cookie: "S", NoFailover: noFailover}}, list...)
+		for _, m := range b.Members() {
+			m.MarkError(errors.New("down"))
+		}
+		r := get(t, "balancer://x/")
+		r.Header.Set("Cookie", "S=1.c")
+		got, err := sent(b, r)
+		require.NoError(t, err)
+		require.Equal(t, "c", got)
+	}
+}
