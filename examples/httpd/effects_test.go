@@ -49,6 +49,7 @@ func TestEffects(t *testing.T) {
 	}
 	t.Setenv("PASSED", "from outside")
 	list := filepath.Join(t.TempDir(), "proxies")
+	const servlet = "<Location /srv/admin>\nRequire all denied\n</Location>\nProxyPass /srv http://backend.test/srv mapping=servlet"
 	require.NoError(t, os.WriteFile(list, []byte("# ours\n127.0.0.0/8 10.0.0.1\n"), 0o644))
 	for name, tc := range map[string]struct {
 		config string
@@ -88,6 +89,10 @@ func TestEffects(t *testing.T) {
 		"decoded, then Location":     {"AllowEncodedSlashes On\n<Location /in/side>\nRequire all denied\n</Location>\nProxyPass / http://backend.test/", "/in%2Fside", nil, 403, ""},
 		"decoded, then dots":         {"AllowEncodedSlashes On\n<Location /inside>\nRequire all denied\n</Location>\nProxyPass / http://backend.test/", "/x%2F..%2Finside", nil, 403, ""},
 		"kept, then Location":        {"AllowEncodedSlashes NoDecode\n<Location /in/side>\nRequire all denied\n</Location>\nProxyPass / http://backend.test/", "/in%2Fside", nil, 200, ""},
+		"servlet, then Location":     {servlet, "/srv/x/..;/admin/y", nil, 403, ""},
+		"servlet, parameters":        {servlet, "/srv;p=1/;q/admin;r/y", nil, 403, ""},
+		"servlet, escaped semicolon": {servlet, "/srv/admin%3B/y", nil, 200, "backend.test /srv/admin%3B/y"},
+		"servlet, kept":              {servlet, "/srv/x;p=1/y", nil, 200, "backend.test /srv/x;p=1/y"},
 		"ErrorDocument text":         {"ErrorDocument 404 \"not <b>here</b>\"", "/x", nil, 404, "not <b>here</b>"},
 		"ErrorDocument path":         {"ErrorDocument 403 /page?code=403\n<Location /x>\nRequire all denied\n</Location>\nProxyPass / http://backend.test/", "/x", nil, 403, "backend.test /page\\?code=403 "},
 		"ErrorDocument URL":          {"ErrorDocument 404 http://elsewhere.test/", "/x", nil, 302, "Location: http://elsewhere.test/"},

@@ -58,6 +58,15 @@ func (h *host) route(w http.ResponseWriter, r *http.Request) {
 	encoded := hasEncodedSlash(in)
 	key := append(make([]byte, 0, 64), 'k')
 	chosen, sections, key := h.pick(r, in, at, true, key)
+	if chosen != nil && chosen.params.pathMapping() == proxy.MappingServlet {
+		// The backend sees no parameters in the path, so neither do sections.
+		if at, err = readServletPath(in); err != nil {
+			h.fail(w, r, h.base, http.StatusBadRequest)
+			return
+		}
+		v.path = at
+		_, sections, key = h.pick(r, in, at, true, key[:1])
+	}
 	if chosen == nil {
 		if encoded {
 			switch said(h.settings.encodedSlashes, slashesRefused) {
@@ -260,6 +269,21 @@ func readPath(u *url.URL) (string, error) {
 		return "", fmt.Errorf("path %q does not begin with a slash", p)
 	}
 	return cleanPath(p), nil
+}
+
+// readServletPath is readPath without the parameters (";name=value") of
+// segments, as servlet containers read a path. An escaped semicolon is none.
+func readServletPath(u *url.URL) (string, error) {
+	segments := strings.Split(u.EscapedPath(), "/")
+	for i := range segments {
+		segments[i], _, _ = strings.Cut(segments[i], ";")
+	}
+	bare := &url.URL{RawPath: strings.Join(segments, "/")}
+	var err error
+	if bare.Path, err = url.PathUnescape(bare.RawPath); err != nil {
+		return "", err
+	}
+	return readPath(bare)
 }
 
 // cleanPath resolves dots and merges slashes.

@@ -340,3 +340,23 @@ func TestDemonstration(t *testing.T) {
 	signals <- syscall.SIGTERM
 	require.Zero(t, <-done)
 }
+
+// TestHostsByAddress: a virtual host for one address is no other's, though one
+// listener takes all of them.
+func TestHostsByAddress(t *testing.T) {
+	named := func(addresses, name string) *host {
+		return &host{name: name, scope: &scope{addresses: strings.Fields(addresses), names: []string{name}}}
+	}
+	st := &site{hosts: []*host{{name: "main"}, named("127.0.0.2:80", "inside"), named("*:80", "outside"), named("*:80", "other"), named("10.0.0.1:80", "far")}}
+	for at, want := range map[string]string{
+		"127.0.0.1 x": "outside", "127.0.0.1 inside": "outside", "127.0.0.1 other": "other",
+		"127.0.0.2 x": "inside", "127.0.0.2 outside": "inside", "10.0.0.1 other": "far",
+	} {
+		ip, name, _ := strings.Cut(at, " ")
+		r := httptest.NewRequest("GET", "http://"+name+"/", nil)
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(ip), Port: 80}))
+		require.Equal(t, want, st.host("80", r).name, at)
+	}
+	st.opt.listen = map[string]string{"80": "127.0.0.1:8080"}
+	require.Equal(t, "far", st.host("80", httptest.NewRequest("GET", "http://far/", nil)).name)
+}

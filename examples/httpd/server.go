@@ -191,6 +191,12 @@ func (o *options) realAddress(configured string) string {
 	return net.JoinHostPort(ip, port)
 }
 
+// moved reports whether -listen puts a configured address somewhere else.
+func (o *options) moved(configured string) bool {
+	_, port := splitAddress(configured)
+	return o.listen[configured] != "" || o.listen[port] != ""
+}
+
 func (s *server) serve(l *listener, st *site) {
 	idle := st.opt.idleTimeout
 	if idle == 0 {

@@ -179,9 +179,18 @@ func (h *host) allRules() []*rule {
 	return all
 }
 
-// host returns the virtual host for a request that came in on a listener.
+// host returns the virtual host for a request that came in on a listener: of
+// those that name the address at which it did, or else of those for all
+// addresses, the one with its name, or the first.
 func (st *site) host(listen string, r *http.Request) *host {
 	ip, port := splitAddress(listen)
+	if ip == "" && !st.opt.moved(listen) {
+		ip = hostOf(localAddr(r)) // a listener for all addresses has taken it
+	}
+	exact := false
+	for _, h := range st.hosts[1:] {
+		exact = exact || ip != "" && h.scope.isAt(ip, port)
+	}
 	name := strings.ToLower(r.Host)
 	if h, _, err := net.SplitHostPort(name); err == nil {
 		name = h
@@ -189,7 +198,7 @@ func (st *site) host(listen string, r *http.Request) *host {
 	name = strings.TrimSuffix(name, ".")
 	var first *host
 	for _, h := range st.hosts[1:] {
-		if !h.scope.serves(ip, port) {
+		if !h.scope.serves(ip, port) || exact && !h.scope.isAt(ip, port) {
 			continue
 		}
 		if first == nil {
@@ -212,6 +221,17 @@ func (s *scope) serves(ip, port string) bool {
 	for _, a := range s.addresses {
 		vip, vport := splitAddress(a)
 		if (vport == "" || vport == "*" || vport == port) && (vip == "" || ip == "" || vip == ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// isAt reports whether a virtual host names that very address.
+func (s *scope) isAt(ip, port string) bool {
+	for _, a := range s.addresses {
+		vip, vport := splitAddress(a)
+		if (vport == "" || vport == "*" || vport == port) && vip == ip {
 			return true
 		}
 	}

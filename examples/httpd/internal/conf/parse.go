@@ -168,8 +168,11 @@ func (p *parser) line(text, file string, line, depth int) error {
 }
 
 func sectionName(text string) string {
-	name, _, _ := strings.Cut(strings.TrimSuffix(text[1:], ">"), " ")
-	return name
+	words := strings.Fields(strings.TrimSuffix(text[1:], ">"))
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
 }
 
 func (p *parser) tooDeep(at func(string, ...any) error) error {

@@ -52,6 +52,7 @@ func TestParse(t *testing.T) {
 		"defined here":        {"Define X 1\nA ${X}\nUnDefine X\nA ${X}", `A "1"; A "${X}"`},
 		"IfDefine":            {"<IfDefine SET>\nA\n</IfDefine>\n<IfDefine !SET>\nB\n</IfDefine>\n<IfDefine NO>\nC\n</IfDefine>", `A`},
 		"IfModule":            {"<IfModule mod_proxy.c>\nA\n</IfModule>\n<IfModule !x>\nB\n</IfModule>\n<IfModule x>\n<D>\n<E>\n</E>\n</D>\nC \"\n</IfModule>\nF", `A; B; F`},
+		"skipped, with a tab": {"<IfModule x>\n<D\ta>\n</D>\n</IfModule>\nF", `F`},
 		"IfVersion":           {"<IfVersion >= 2.4>\nA\n</IfVersion>\n<IfVersion < 2.4.71>\nB\n</IfVersion>\n<IfVersion 2.4.71>\nC\n</IfVersion>\n<IfVersion !> 2.5>\nD\n</IfVersion>\n<IfVersion ~ ^2\\.4>\nE\n</IfVersion>\n<IfVersion = /^2\\.2/>\nF\n</IfVersion>", `A; C; D; E`},
 		"IfFile":              {"<IfFile parse.go>\nA\n</IfFile>\n<IfFile !parse.go>\nB\n</IfFile>\n<IfFile none>\nC\n</IfFile>", `A`},
 		"condition in parent": {"<S>\n<IfDefine SET>\nA\n<T>\nB\n</T>\n</IfDefine>\nC\n</S>", `<S>{A; <T>{B}; C}`},
