@@ -90,7 +90,7 @@ func (c *chunkedReader) endsBuffered() bool {
 }
 
 // ready reports whether more data, or the end, is in the buffer: a part of a
-// size line is not enough.
+// size line, or of a trailer, is not enough.
 func (c *chunkedReader) ready() bool {
 	n := c.r.Buffered()
 	if c.done || c.left > 0 && n > 0 {
@@ -100,7 +100,11 @@ func (c *chunkedReader) ready() bool {
 	if c.begun && n >= 2 {
 		b = b[2:]
 	}
-	return bytes.IndexByte(b, '\n') >= 0
+	line, rest, ok := bytes.Cut(b, []byte("\n"))
+	if size, err := chunkSize(bytes.TrimSuffix(line, []byte("\r"))); ok && err == nil && size == 0 {
+		return bytes.HasPrefix(rest, []byte("\r\n")) || bytes.Contains(rest, []byte("\n\r\n"))
+	}
+	return ok
 }
 
 // readLine returns a line without its CRLF. It is valid until the next read.

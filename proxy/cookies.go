@@ -78,6 +78,9 @@ func mapAttribute(name, value string, domains, paths []CookieRule) (string, bool
 			if r.Internal == "" {
 				continue
 			}
+			if value == r.Internal {
+				return r.Public, true
+			}
 			if n, ok := replacePathPrefix(value, r.Internal, r.Public); ok {
 				return n, true
 			}

@@ -67,6 +67,16 @@ func TestRewriteCookiesLeavesTheRestAlone(t *testing.T) {
 	rewriteCookies(h, nil, nil)
 }
 
+// TestCookieOfTheWholePath: a path that is the rule's becomes what the rule
+// says; a slash behind it would keep the cookie from "/app" itself.
+func TestCookieOfTheWholePath(t *testing.T) {
+	for in, want := range map[string]string{"a=b; Path=/": "a=b; Path=/app", "a=b; Path=/x": "a=b; Path=/app/x"} {
+		h := http.Header{"Set-Cookie": {in}}
+		rewriteCookies(h, nil, []CookieRule{{"/", "/app"}})
+		require.Equal(t, want, h.Get("Set-Cookie"))
+	}
+}
+
 func BenchmarkRewriteCookies(b *testing.B) {
 	paths := []CookieRule{{"/int", "/pub"}}
 	values := []string{"session=0123456789abcdef; Path=/int; HttpOnly; SameSite=Lax"}

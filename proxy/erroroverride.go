@@ -36,6 +36,7 @@ func (p *passage) override() error {
 	if v := resp.Header["Www-Authenticate"]; v != nil && resp.StatusCode == http.StatusUnauthorized {
 		p.w.Header()["Www-Authenticate"] = v
 	}
+	p.closeIfUnread()
 	p.mu.Lock()
 	p.final = true
 	p.mu.Unlock()

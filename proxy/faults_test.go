@@ -187,7 +187,7 @@ func TestStall(t *testing.T) {
 				c.untilClosed()
 			})
 			h, b, rec := handlerFor(t, o.url())
-			b.Timeout = 100 * time.Millisecond
+			b.Timeout = time.Second // the begin must come within it
 			resp, err := client(t).Get(frontOf(t, h).URL)
 			if strings.Contains(name, "in a ") {
 				require.NoError(t, err)
@@ -278,4 +278,16 @@ func TestCannotConnect(t *testing.T) {
 	require.ErrorAs(t, e, &pe)
 	require.Equal(t, OpDial, pe.Op)
 	require.Equal(t, o.url().String(), pe.Backend)
+}
+
+// TestManyFoldedLines: a backend cannot make us copy a field again and again.
+func TestManyFoldedLines(t *testing.T) {
+	block := "A: b\r\n" + strings.Repeat(" c\n", 20000) + "D: e\r\n\r\n"
+	copies := testing.AllocsPerRun(1, func() {
+		h, err := parseFields(block, nil)
+		require.NoError(t, err)
+		require.Equal(t, "b"+strings.Repeat(" c", 20000), h.Get("A"))
+		require.Equal(t, "e", h.Get("D"))
+	})
+	require.Less(t, copies, 1000.0)
 }

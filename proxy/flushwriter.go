@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// headFlushDelay is how long the head of a stream waits for its first byte. A
-// transport's own bodies need no such clock: they tell when they pause.
+// headFlushDelay is how long the head of a stream waits for its first byte, and
+// bytes of a known length for more of them. A transport's own HTTP/1 bodies need
+// no such clock: they tell when they pause.
 const headFlushDelay = 10 * time.Millisecond
 
 // flushWriter flushes what is written to it, at once or after an interval.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,7 +62,7 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 			resp, xerr = t.exchange(c, r, trace)
 		} else {
 			gotStream(record, trace, b, e.nc, reused, e.acquire, e.connect)
-			resp, xerr = t.exchangeH2(b, e.cc, r, reused)
+			resp, xerr = t.exchangeH2(b, e, r, reused)
 		}
 		if xerr == nil {
 			record.Answered()
@@ -76,18 +77,39 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 	}
 }
 
-// exchangeH2 is one request and the head of its answer over a stream.
-func (t *Transport) exchangeH2(b *backend.Backend, cc *http2.ClientConn, r *http.Request, reused bool) (*http.Response, *Error) {
+// exchangeH2 is one request and the head of its answer over a stream, which it
+// gives back.
+func (t *Transport) exchangeH2(b *backend.Backend, e h2Entry, r *http.Request, reused bool) (*http.Response, *Error) {
 	w := watchH2(b, r, reused)
-	resp, err := cc.RoundTrip(w.request(r))
+	w.taken.Store(e.taken)
+	resp, err := e.cc.RoundTrip(w.request(r))
 	if err != nil {
 		return nil, w.fail(err)
 	}
 	b.MarkOK()
+	if err := h2Length(resp); err != nil {
+		_ = resp.Body.Close()
+		w.end()
+		return nil, &Error{Op: OpHeader, Backend: b.String(), Err: err}
+	}
 	w.answered.Store(true)
 	resp.Request = r
 	resp.Body = w.responseBody(resp.Body)
 	return resp, nil
+}
+
+// h2Length refuses lengths that contradict each other. They do not frame the
+// body here, but would toward an HTTP/1 client.
+func h2Length(resp *http.Response) error {
+	values := resp.Header["Content-Length"]
+	if len(values) == 0 {
+		return nil
+	}
+	length, err := contentLength(values)
+	if err == nil {
+		resp.Header["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	}
+	return err
 }
 
 var errH2Timeout = errors.New("backend made no progress in time")
@@ -104,7 +126,10 @@ type h2Watch struct {
 	limit  time.Duration
 
 	waits    atomic.Bool // the body's next part is still with the client
+	reading  atomic.Bool // somebody waits for the answer's body
 	answered atomic.Bool // the head of the answer is in
+
+	taken atomic.Pointer[atomic.Int64] // the streams of its connection; nil once it has ended
 
 	mu    sync.Mutex // guards timer
 	timer *time.Timer
@@ -123,7 +148,10 @@ func watchH2(b *backend.Backend, r *http.Request, reused bool) *h2Watch {
 
 // expire ends the exchange, unless it is not the backend that is slow.
 func (w *h2Watch) expire() {
-	if w.waits.Load() && !w.answered.Load() {
+	switch {
+	case w.answered.Load() && !w.reading.Load():
+		return // the next Read begins the limit anew
+	case w.waits.Load() && !w.answered.Load():
 		w.progress()
 		return
 	}
@@ -141,6 +169,9 @@ func (w *h2Watch) progress() {
 
 func (w *h2Watch) end() {
 	w.cancel(nil)
+	if taken := w.taken.Swap(nil); taken != nil {
+		taken.Add(-1)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.timer != nil {
@@ -236,7 +267,9 @@ type h2ResponseBody struct {
 
 func (b *h2ResponseBody) Read(p []byte) (int, error) {
 	b.w.progress()
+	b.w.reading.Store(true)
 	n, err := b.body.Read(p)
+	b.w.reading.Store(false)
 	if err != nil && err != io.EOF {
 		e := b.w.fail(err)
 		if e.Op == OpHeader {

@@ -8,9 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -349,14 +351,14 @@ func TestHTTP2SlowUploadIsNoTimeout(t *testing.T) {
 		got, _ := io.ReadAll(r.Body)
 		_, _ = fmt.Fprintf(w, "%s", got)
 	}))
-	b.Timeout = 300 * time.Millisecond
+	b.Timeout = time.Second
 	tr := &Transport{Backend: b}
 	t.Cleanup(tr.CloseIdleConnections)
 	pr, pw := io.Pipe()
 	go func() {
 		for _, s := range []string{"he", "ll", "o"} {
 			_, _ = io.WriteString(pw, s)
-			<-time.After(500 * time.Millisecond)
+			<-time.After(1250 * time.Millisecond)
 		}
 		_ = pw.Close()
 	}()
@@ -364,4 +366,81 @@ func TestHTTP2SlowUploadIsNoTimeout(t *testing.T) {
 	resp, err := tr.RoundTrip(req)
 	require.NoError(t, err)
 	require.Equal(t, "hello", body(t, resp))
+}
+
+// TestHTTP2Cancelled: requests that are cancelled before they are written leave
+// nothing behind on the connection.
+func TestHTTP2Cancelled(t *testing.T) {
+	u, b := protocols["h2c"](t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	tr := &Transport{Backend: b}
+	for range 30 {
+		ctx, cancel := context.WithCancel(context.Background())
+		hooks := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { cancel() }}
+		req, _ := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, hooks), "GET", u.String(), nil)
+		if resp, err := tr.RoundTrip(req); err == nil {
+			_ = resp.Body.Close()
+		}
+	}
+	require.Eventually(t, func() bool {
+		tr.CloseIdleConnections()
+		return b.Stats().Open == 0
+	}, 20*time.Second, 10*time.Millisecond)
+}
+
+// TestHTTP2Lengths: lengths that contradict each other do not reach a client,
+// to whom they frame the body.
+func TestHTTP2Lengths(t *testing.T) {
+	for values, want := range map[string]string{"5 5": "5", "5 0": "", "x": ""} {
+		t.Run(values, func(t *testing.T) {
+			u := framesOrigin(t, func(f *http2.Framer, _ int, stream uint32) bool {
+				var b strings.Builder
+				e := hpack.NewEncoder(&b)
+				_ = e.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+				for _, v := range strings.Fields(values) {
+					_ = e.WriteField(hpack.HeaderField{Name: "content-length", Value: v})
+				}
+				_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: []byte(b.String()), EndHeaders: true})
+				_ = f.WriteData(stream, true, []byte("hello"))
+				return true
+			}).url()
+			u.Scheme = "h2c"
+			tr := &Transport{Backend: testBackend(t, u)}
+			t.Cleanup(tr.CloseIdleConnections)
+			resp, err := client(t).Get(frontOf(t, &Handler{Target: u, Transport: tr}).URL)
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			if want == "" {
+				require.Equal(t, http.StatusBadGateway, resp.StatusCode)
+				return
+			}
+			require.Equal(t, []string{want}, resp.Header["Content-Length"])
+			require.Equal(t, "hello", body(t, resp))
+		})
+	}
+}
+
+// TestHTTP2SlowReader: the time that passes while nobody reads the answer is not
+// the backend's.
+func TestHTTP2SlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		req, _ := http.NewRequest("GET", "http://b.test", nil)
+		w := watchH2(&backend.Backend{URL: req.URL, Timeout: time.Second}, req, false)
+		w.answered.Store(true)
+		pr, pw := io.Pipe()
+		b := w.responseBody(pr)
+		defer b.Close()
+		go func() { _, _ = io.WriteString(pw, "ab") }()
+		p := make([]byte, 1)
+		for range 2 {
+			_, err := b.Read(p)
+			require.NoError(t, err)
+			time.Sleep(time.Minute)
+			require.NoError(t, w.ctx.Err())
+		}
+		context.AfterFunc(w.ctx, func() { _ = pw.CloseWithError(w.ctx.Err()) })
+		begun := time.Now()
+		_, err := b.Read(p)
+		require.ErrorIs(t, err, errH2Timeout)
+		require.Equal(t, time.Second, time.Since(begun))
+	})
 }

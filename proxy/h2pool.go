@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -33,6 +34,7 @@ type h2Entry struct {
 	cc     *http2.ClientConn
 	nc     net.Conn
 	client netip.AddrPort
+	taken  *atomic.Int64 // streams that requests have; see take
 
 	acquire, connect time.Duration // what this use had to wait for
 }
@@ -66,7 +68,7 @@ func (t *Transport) h2PoolOf(b *backend.Backend) *h2Pool {
 	return p
 }
 
-// reserve returns a connection with a free stream and whether it was open
+// reserve returns a connection with a stream of the request's own and whether it was open
 // before, or the HTTP/1.1 connection that was opened instead because the
 // backend chose that.
 func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2Entry, reused bool, c *backend.Conn, err error) {
@@ -131,9 +133,13 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2En
 	}
 }
 
-// take reserves a stream on an open connection that has a free one. Where no
+// take takes a stream of an open connection that has a free one. Where no
 // more connections may be opened, it returns one without: the request will wait
 // there for a stream. The caller holds the lock.
+//
+// Streams are counted here. The HTTP/2 client's own reservations stay for ever
+// when a request is cancelled before it is written: clients that come and go
+// would fill one connection after the other.
 func (p *h2Pool) take(client netip.AddrPort) (h2Entry, bool) {
 	p.conns = slices.DeleteFunc(p.conns, func(e h2Entry) bool {
 		s := e.cc.State()
@@ -145,7 +151,8 @@ func (p *h2Pool) take(client netip.AddrPort) (h2Entry, bool) {
 			continue
 		}
 		s := e.cc.State()
-		if s.StreamsActive+s.StreamsReserved < int(s.MaxConcurrentStreams) && s.StreamsPending == 0 && e.cc.ReserveNewRequest() {
+		if max(int64(s.StreamsActive), e.taken.Load()) < int64(s.MaxConcurrentStreams) && s.StreamsPending == 0 && e.cc.CanTakeNewRequest() {
+			e.taken.Add(1)
 			return e, true
 		}
 		if p.full() {
@@ -155,8 +162,9 @@ func (p *h2Pool) take(client netip.AddrPort) (h2Entry, bool) {
 	if len(full) == 0 {
 		return h2Entry{}, false
 	}
-	// A reservation beyond the limit would be waited for by itself.
-	return full[rand.IntN(len(full))], true
+	e := full[rand.IntN(len(full))]
+	e.taken.Add(1)
+	return e, true
 }
 
 // full reports whether all connections that may be open are HTTP/2's.
@@ -169,7 +177,7 @@ func (p *h2Pool) spare() *http2.ClientConn {
 		return nil
 	}
 	for i, e := range p.conns {
-		if s := e.cc.State(); s.StreamsActive+s.StreamsReserved+s.StreamsPending == 0 {
+		if s := e.cc.State(); e.taken.Load() == 0 && s.StreamsActive+s.StreamsPending == 0 {
 			p.conns = slices.Delete(p.conns, i, i+1)
 			return e.cc
 		}
@@ -202,8 +210,8 @@ func (p *h2Pool) open(ctx context.Context, scheme string, fresh bool) (h2Entry, 
 		_ = nc.Close()
 		return h2Entry{}, nil, err
 	}
-	cc.ReserveNewRequest()
-	e.cc = cc
+	e.cc, e.taken = cc, new(atomic.Int64)
+	e.taken.Add(1)
 	return e, nil, nil
 }
 
@@ -220,7 +228,7 @@ func (p *h2Pool) closeIdle() {
 	defer p.mu.Unlock()
 	for _, e := range p.conns {
 		e.cc.SetDoNotReuse()
-		if s := e.cc.State(); s.StreamsActive+s.StreamsReserved == 0 {
+		if e.taken.Load() == 0 && e.cc.State().StreamsActive == 0 {
 			_ = e.cc.Close()
 		}
 	}

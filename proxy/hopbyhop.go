@@ -55,14 +55,24 @@ func namesToken(v, token string) bool {
 // copyTo adds to dst what passes of src. Values are shared, not copied.
 func (f hopFilter) copyTo(dst, src http.Header) {
 	for name, values := range src {
-		if f.drops(name) {
-			continue
+		if !f.drops(name) {
+			addField(dst, name, values)
 		}
-		if have := dst[name]; len(have) > 0 {
-			dst[name] = append(have[:len(have):len(have)], values...)
-		} else {
-			dst[name] = values
-		}
+	}
+}
+
+// addFields adds all of src to dst.
+func addFields(dst, src http.Header) {
+	for name, values := range src {
+		addField(dst, name, values)
+	}
+}
+
+func addField(dst http.Header, name string, values []string) {
+	if have := dst[name]; len(have) > 0 {
+		dst[name] = append(have[:len(have):len(have)], values...)
+	} else {
+		dst[name] = values
 	}
 }
 

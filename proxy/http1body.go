@@ -73,7 +73,7 @@ func (b *responseBody) end(err error) {
 		if b.f == framingChunked {
 			b.mergeTrailer()
 		}
-		if b.x.release(b.keep) || b.f != framingClose {
+		if b.x.release(b.Free() && b.keep) || b.f != framingClose {
 			b.End(io.EOF)
 			return
 		}

@@ -138,10 +138,8 @@ func parseFields(s string, room []string) (http.Header, error) {
 		if !isToken(name) {
 			return nil, malformed("field name is no token")
 		}
-		for s != "" && (s[0] == ' ' || s[0] == '\t') { // folded line, RFC 9112 section 5.2
-			var more string
-			more, s = cutLine(s)
-			value = trimBlank(value + " " + trimBlank(more))
+		if s != "" && (s[0] == ' ' || s[0] == '\t') {
+			value, s = unfold(value, s)
 		}
 		if !validValue(value) {
 			return nil, malformed("value of a field has control bytes")
@@ -156,6 +154,25 @@ func parseFields(s string, room []string) (http.Header, error) {
 		h[name] = values[n-1 : n : n]
 	}
 	return h, nil
+}
+
+// unfold adds the folded lines at the begin of s (RFC 9112 section 5.2) to a
+// value. There may be a great many of them.
+func unfold(value, s string) (unfolded, rest string) {
+	var b strings.Builder
+	b.WriteString(value)
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		var more string
+		more, s = cutLine(s)
+		if more = trimBlank(more); more == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(more)
+	}
+	return b.String(), s
 }
 
 func trimBlank(s string) string {

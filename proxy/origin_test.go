@@ -73,7 +73,7 @@ func (o *origin) close() {
 	go func() { o.wg.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		o.t.Error("a script of the origin hangs")
 	}
 }
@@ -143,7 +143,7 @@ func answering(t *testing.T, answer string) *origin {
 
 // testBackend returns a backend for u with short limits, closed at the end.
 func testBackend(t *testing.T, u *url.URL) *backend.Backend {
-	b := &backend.Backend{URL: u, Timeout: 2 * time.Second}
+	b := &backend.Backend{URL: u, Timeout: 5 * time.Second}
 	t.Cleanup(func() { _ = b.Close() })
 	return b
 }

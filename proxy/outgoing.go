@@ -83,7 +83,12 @@ func (p *passage) rewrite() {
 	if p.h.Rewrite == nil {
 		return
 	}
+	body, again := p.out.Body, p.out.GetBody
+	p.out.GetBody = nil
 	pr := &httputil.ProxyRequest{In: p.in, Out: p.out}
 	p.h.Rewrite(pr)
 	p.out = pr.Out
+	if p.out.GetBody == nil && again != nil && p.out.Body == body {
+		p.out.GetBody = again // it returns the client's body, not one that was put in its place
+	}
 }

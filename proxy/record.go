@@ -196,9 +196,7 @@ func (p *passage) answerError(err error) {
 	p.mu.Lock()
 	p.final = true // no interim answer may come in between any more
 	p.mu.Unlock()
-	if p.body.unread() && p.in.ProtoMajor == 1 {
-		p.w.Header()["Connection"] = []string{"close"}
-	}
+	p.closeIfUnread()
 	status := StatusOf(err)
 	p.record.Status = status
 	addErrorFields(p.w.Header(), err)

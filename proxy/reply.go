@@ -35,7 +35,7 @@ func (p *passage) interim(code int, header textproto.MIMEHeader) error {
 // answer passes the answer of the backend to the client.
 func (p *passage) answer() error {
 	h, resp := p.h, p.resp
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // ModifyResponse may put another in its place
 	p.reverse()
 	if h.Via == ViaOn || h.Via == ViaFull {
 		resp.Header["Via"] = p.via(resp.Header["Via"])
@@ -44,6 +44,7 @@ func (p *passage) answer() error {
 	required := p.requiredUpgrade()
 	if h.ModifyResponse != nil {
 		filter.strip(resp.Header)
+		defer resp.Body.Close()
 		if err := h.ModifyResponse(resp); err != nil {
 			return err
 		}
@@ -52,13 +53,15 @@ func (p *passage) answer() error {
 		return p.override()
 	}
 	dst := p.w.Header()
-	filter.copyTo(dst, resp.Header)
+	if h.ModifyResponse != nil {
+		addFields(dst, resp.Header) // what it has added is meant
+	} else {
+		filter.copyTo(dst, resp.Header)
+	}
 	if _, ok := dst["Content-Type"]; !ok {
 		dst["Content-Type"] = nil // or net/http would guess one from the body
 	}
-	if p.body.unread() && p.in.ProtoMajor == 1 {
-		dst["Connection"] = []string{"close"} // the rest of the request is not wanted
-	}
+	p.closeIfUnread()
 	if required != "" {
 		dst["Upgrade"] = []string{required}
 		dst["Connection"] = append(dst["Connection"], "Upgrade")
@@ -116,6 +119,14 @@ func (p *passage) writeHead(code int) {
 	p.w.WriteHeader(code)
 }
 
+// closeIfUnread ends the client's connection after the answer if the rest of
+// the request is not wanted: it must not be read as the next request.
+func (p *passage) closeIfUnread() {
+	if p.body.unread() && p.in.ProtoMajor == 1 {
+		p.w.Header()["Connection"] = []string{"close"}
+	}
+}
+
 // announceTrailer announces the trailer fields that are known by now.
 func (p *passage) announceTrailer(filter hopFilter) int {
 	n := 0
@@ -163,8 +174,11 @@ func (p *passage) copyBody() error {
 		return p.copyError(err)
 	}
 	interval := p.h.FlushInterval
-	if streams {
+	switch {
+	case streams:
 		interval = -1
+	case interval == 0:
+		interval = headFlushDelay // such a body does not tell when it pauses
 	}
 	return p.copyError(p.copyPieces(interval))
 }

@@ -182,7 +182,10 @@ func TestExpectContinue(t *testing.T) {
 			t.Parallel()
 			o := newOrigin(t, func(c *originConn, _ int) { tc.script(c) })
 			h, _, _ := handlerFor(t, o.url())
-			h.Transport.(*Transport).ExpectTimeout = 50 * time.Millisecond
+			h.Transport.(*Transport).ExpectTimeout = 20 * time.Second
+			if name == "ignored" {
+				h.Transport.(*Transport).ExpectTimeout = 50 * time.Millisecond
+			}
 			c, err := net.Dial("tcp", frontOf(t, h).Listener.Addr().String())
 			require.NoError(t, err)
 			defer c.Close()
@@ -221,6 +224,9 @@ func TestPing(t *testing.T) {
 			})
 			h, _, rec := handlerFor(t, o.url())
 			h.Transport.(*Transport).Ping = 100 * time.Millisecond
+			if answers {
+				h.Transport.(*Transport).Ping = 20 * time.Second
+			}
 			got := exchangeRaw(t, frontOf(t, h).Listener.Addr().String(), "POST / HTTP/1.1\r\nHost: f\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello")
 			if answers {
 				require.True(t, strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n"), "the 100 that we asked for is not the client's: %q", got)
@@ -353,12 +359,12 @@ func TestBodyCutByClient(t *testing.T) {
 func TestSlowUploadIsNoTimeout(t *testing.T) {
 	o := bodyOrigin(t)
 	h, b, _ := handlerFor(t, o.url())
-	b.Timeout = 300 * time.Millisecond
+	b.Timeout = time.Second
 	pr, pw := io.Pipe()
 	go func() {
 		for _, s := range []string{"he", "ll", "o"} {
 			_, _ = io.WriteString(pw, s)
-			<-time.After(500 * time.Millisecond)
+			<-time.After(1250 * time.Millisecond)
 		}
 		_ = pw.Close()
 	}()

@@ -12,6 +12,8 @@ import (
 const (
 	bodyIdle int32 = iota
 	bodyReading
+	bodyFreed  // is being read, but its connection is no longer its own
+	bodyBroken // was closed while it was read
 	bodyClosed
 )
 
@@ -19,7 +21,7 @@ const (
 // as far as that is the same for every protocol. It gives the connection back
 // as soon as the last byte is read, or when it is closed before.
 //
-//	idle --Read--> reading --> idle ... --End--> released
+//	idle --Read--> reading --> idle ... --Free--> released --End--> idle
 //	any --Close--> closed, released by whoever is last
 //
 // A transport embeds it in the type that is its BodySource. One goroutine may
@@ -56,6 +58,14 @@ type BodySource interface {
 // Init makes b the body that src reads from c.
 func (b *ResponseBody) Init(src BodySource, c *backend.Conn) { b.src, b.c = src, c }
 
+// Free is called before the connection is given back at the end of the body,
+// and reports whether it is fit for reuse: whether nobody has closed the body
+// meanwhile, who would abort it. From then on it is left alone.
+func (b *ResponseBody) Free() bool {
+	b.use.CompareAndSwap(bodyReading, bodyFreed)
+	return b.use.Load() != bodyBroken
+}
+
 // End ends the body, whose connection has been given back: with io.EOF, or with
 // the failure that Read is to return. It returns err.
 func (b *ResponseBody) End(err error) error {
@@ -72,7 +82,10 @@ func (b *ResponseBody) enter() bool { return b.use.CompareAndSwap(bodyIdle, body
 // leave ends a read. The connection of a body that was closed meanwhile is
 // given back here.
 func (b *ResponseBody) leave() {
-	if !b.use.CompareAndSwap(bodyReading, bodyIdle) && b.ended == nil {
+	if b.use.CompareAndSwap(bodyReading, bodyIdle) || b.use.CompareAndSwap(bodyFreed, bodyIdle) {
+		return
+	}
+	if b.ended == nil {
 		b.src.Drop(false)
 	}
 }
@@ -133,16 +146,19 @@ func (b *ResponseBody) WriteTo(w io.Writer) (n int64, err error) {
 // Close gives the connection back. Unless the whole body was read it cannot be
 // used again, but for a rest that is already here.
 func (b *ResponseBody) Close() error {
-	switch b.use.Swap(bodyClosed) {
-	case bodyReading:
+	switch {
+	case b.use.CompareAndSwap(bodyReading, bodyBroken):
 		b.c.Abort() // whoever reads gives it back
-	case bodyIdle:
+	case b.use.CompareAndSwap(bodyFreed, bodyClosed):
+	case b.use.CompareAndSwap(bodyIdle, bodyClosed):
 		if b.ended == nil {
 			b.src.Drop(true)
 		}
 		if b.ended == nil {
 			b.ended = http.ErrBodyReadAfterClose
 		}
+	case b.use.Load() < bodyBroken: // it has changed meanwhile
+		return b.Close()
 	}
 	return nil
 }

@@ -202,7 +202,7 @@ func TestHTTP2Faults(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	}))
-	b.Timeout = 100 * time.Millisecond
+	b.Timeout = time.Second
 	rec := &recorder{}
 	tr := &Transport{Backend: b}
 	t.Cleanup(tr.CloseIdleConnections)

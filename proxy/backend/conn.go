@@ -163,9 +163,10 @@ func (c *Conn) LimitIdle(d time.Duration) {
 }
 
 // Succeeded tells that the backend has answered well over this connection. It
-// ends a trial; protocols call it when the head of an answer is in.
+// ends a trial, and the error state of a backend without Retry; protocols call
+// it when the head of an answer is in.
 func (c *Conn) Succeeded() {
-	if c.trial {
+	if c.trial || c.backend.Retry <= 0 { // without Retry each request is one
 		c.trial = false
 		c.backend.MarkOK()
 	}

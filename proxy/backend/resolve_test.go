@@ -97,7 +97,7 @@ func TestAddressTTL(t *testing.T) {
 	require.Eventually(t, func() bool {
 		get(t, b).Release(true)
 		return b.resolved.known.Load() != nil
-	}, 5*time.Second, time.Millisecond)
+	}, 20*time.Second, time.Millisecond)
 	require.EqualValues(t, 2, b.Stats().Created)
 	names.set(netip.MustParseAddr("127.0.0.9"))
 	require.Eventually(t, func() bool {
@@ -106,7 +106,7 @@ func TestAddressTTL(t *testing.T) {
 			c.Release(true)
 		}
 		return b.resolved.gone(held)
-	}, 5*time.Second, time.Millisecond)
+	}, 20*time.Second, time.Millisecond)
 	require.Zero(t, b.Stats().Idle)
 	held.Release(true)
 	require.Zero(t, b.Stats().Open)

@@ -92,7 +92,7 @@ func TestClosedConnectionsAreSeen(t *testing.T) {
 				c := get(t, b)
 				defer c.Release(true)
 				return b.Stats().Created == 2
-			}, 2*time.Second, time.Millisecond)
+			}, 20*time.Second, time.Millisecond)
 			c := get(t, b)
 			require.True(t, c.Reused())
 			c.Release(true)

@@ -30,6 +30,14 @@ func TestStates(t *testing.T) {
 			b.MarkError(down)
 			b.MarkOK()
 		}, StateUsable, "usable>error error>usable "},
+		"answered without Retry": {func(t *testing.T, b *Backend, m *memory) {
+			b.Retry = 0
+			fail(t, b, m, down)
+			c, err := b.Get(context.Background())
+			require.NoError(t, err)
+			c.Succeeded()
+			c.Release(true)
+		}, StateUsable, "usable>error error>usable "},
 		"left alone": {func(t *testing.T, b *Backend, m *memory) {
 			fail(t, b, m, down)
 			time.Sleep(59 * time.Second)
