@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -78,4 +79,60 @@ func TestBrokenStoreIsAPassThrough(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestEntriesThatNeitherOpenNorGo(t *testing.T) {
+	for name, front := range fronts {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(t, *ok("1", "Cache-Control: max-age=60"))
+			h := front(&Cache{Store: &unopenable{}}, o)
+			get(h, page)
+			require.Equal(t, "1", bodyOf(t, get(h, page)), "and it does not look again and again")
+		})
+	}
+}
+
+func TestEachFailureIsLoggedAgain(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		log := &logged{}
+		s := &updateFails{}
+		c := &Cache{Store: s, Logger: log.logger()}
+		o := newOrigin(t, *ok("1", "Cache-Control: max-age=10", `ETag: "1"`), *status(304, `ETag: "1"`))
+		h := c.Wrap(o)
+		get(h, page)
+		for _, s.fails = range []bool{true, true, false, true} {
+			time.Sleep(20 * time.Second)
+			get(h, page)
+		}
+		require.Len(t, log.lines(), 3, "%s", log.lines())
+	})
+}
+
+type unopenable struct{ Memory }
+
+type unopenableEntry struct{ Entry }
+
+func (unopenableEntry) Open() (Body, error) { return nil, errFull }
+
+func (s *unopenable) Get(ctx context.Context, key string) ([]Entry, error) {
+	all, err := s.Memory.Get(ctx, key)
+	var out []Entry
+	for _, e := range all {
+		out = append(out, unopenableEntry{e})
+	}
+	return out, err
+}
+
+func (s *unopenable) Remove(context.Context, Entry) error { return errFull }
+
+type updateFails struct {
+	Memory
+	fails bool
+}
+
+func (s *updateFails) Update(ctx context.Context, e Entry, m *Meta) error {
+	if s.fails {
+		return errFull
+	}
+	return s.Memory.Update(ctx, e, m)
 }

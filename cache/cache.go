@@ -164,7 +164,8 @@ type Cache struct {
 	LockPath string
 
 	// Linger is how long a fetch whose clients have all left goes on, so that
-	// its answer can be stored. Zero means a minute; negative ends it at once.
+	// its answer can be stored. Zero means a minute; negative ends it at once,
+	// but leaves a validation in the background that minute.
 	Linger time.Duration
 
 	// BackgroundContext makes the context of a validation in the background

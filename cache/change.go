@@ -32,7 +32,7 @@ func (v *visit) invalidateAfter(status int, header http.Header, keyOf func(*http
 	for _, u := range alsoInvalidated(c.targetOf(r), header) {
 		// It is of the same origin: the key is that of a request like this one.
 		other, path := *r, *r.URL
-		path.Path, path.RawPath, path.RawQuery, path.ForceQuery = u.Path, u.RawPath, u.RawQuery, u.ForceQuery
+		path.Opaque, path.Path, path.RawPath, path.RawQuery, path.ForceQuery = "", u.Path, u.RawPath, u.RawQuery, u.ForceQuery
 		other.Method, other.URL = http.MethodGet, &path
 		n += c.invalidate(ctx, keyOf(&other))
 	}
@@ -68,11 +68,8 @@ func (c *Cache) soften(ctx context.Context, e Entry) bool {
 	}
 	m = m.Clone()
 	m.Invalid = true
-	if err := c.store.Update(ctx, e, m); err != nil {
-		c.storeFailed(ctx, "update", err)
-		if err := c.store.Remove(ctx, e); err != nil {
-			c.storeFailed(ctx, "remove", err)
-		}
+	if !c.noted(ctx, "update", c.store.Update(ctx, e, m)) {
+		c.noted(ctx, "remove", c.store.Remove(ctx, e))
 	}
 	return true
 }

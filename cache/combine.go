@@ -26,7 +26,7 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 		case combinable(facts, em, f.header):
 			if len(em.Parts) == 0 { // all of it is there
 				s.writer.Abort()
-				return c.store.Update(ctx, e, c.policy.freshened(em, f.in, f.header, f.sent, f.received))
+				return c.store.Update(ctx, e, c.freshened(em, f.out, f.in, f.header, f.sent, f.received))
 			}
 			return f.join(ctx, e, em, part)
 		case len(em.Parts) > 0:
@@ -46,6 +46,7 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 func (f *flight) join(ctx context.Context, e Entry, em *Meta, part Part) error {
 	c, s := f.c, f.body
 	m := c.policy.combined(em, f.in, f.header, f.sent, f.received)
+	m.TTL = f.meta.TTL // that of the newest part
 	have := em.coverage()
 	w, err := c.store.Create(ctx, m)
 	if err != nil {

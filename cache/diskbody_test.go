@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/modproxy/modproxy/examples/programs"
+	"github.com/stretchr/testify/require"
 )
 
 // TestDiskBodyIsSentByTheKernel: net takes the file itself from the body.
@@ -179,4 +178,20 @@ func TestDiskHitAllocates(t *testing.T) {
 			require.LessOrEqual(t, testing.AllocsPerRun(100, func() { hit() }), 1.0)
 		})
 	}
+}
+
+// An entry that was held while it was read anew is updated: no idle file is lost.
+func TestDiskUpdateOfWhatWasReadAnew(t *testing.T) {
+	d := &Disk{Root: t.TempDir(), Logger: testLogger(t)}
+	defer d.Close()
+	storeSeed(t, d, diskKey, 1, 100_000)
+	held := diskGet(t, d, diskKey)[0].(*diskEntry)
+	s := d.shard(held.name.hash)
+	s.mu.Lock()
+	closeAll(s.hot.drop(held.name.id)) // it has not been used for long
+	s.mu.Unlock()
+	requireWhole(t, diskGet(t, d, diskKey)[0])
+	require.NoError(t, d.Update(context.Background(), held, held.Meta()))
+	require.NoError(t, d.Remove(context.Background(), held))
+	require.Zero(t, s.hot.files)
 }

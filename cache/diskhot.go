@@ -24,14 +24,17 @@ func (h *hotEntries) add(e *diskEntry) []*os.File {
 	if h.closed {
 		return nil
 	}
-	if was := h.byID[e.name.id]; was != nil {
+	var idle []*os.File
+	if was := h.byID[e.name.id]; was != nil && was.body != e.body { // read anew since e was found
+		idle = h.drop(e.name.id)
+	} else if was != nil {
 		h.unlink(was)
 	}
 	h.byID[e.name.id] = e
 	h.bytes += e.cost
 	e.body.hot = true
 	h.push(e)
-	return h.trim()
+	return append(idle, h.trim()...)
 }
 
 // use makes an entry the one used last.

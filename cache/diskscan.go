@@ -87,12 +87,7 @@ func (d *Disk) join() {
 		return // nothing can be removed either
 	}
 	d.lockfd = f
-	for range 100 {
-		if lockFile(f, lockShared) {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
+	d.share()
 }
 
 // alone reports whether no other process uses the directory. Without locks
@@ -106,9 +101,29 @@ func (d *Disk) alone() bool {
 	if d.lockfd == nil {
 		return false
 	}
+	// Whoever tries for the exclusive lock is without any for a moment. So one
+	// tries at a time, and the directory's own lock tells whose turn it is.
+	turn, err := os.Open(d.Root)
+	if err != nil {
+		return false
+	}
+	defer turn.Close()
+	if !lockFile(turn, lockExclusive) {
+		return false // there is another, who has it
+	}
 	alone := lockFile(d.lockfd, lockExclusive)
-	lockFile(d.lockfd, lockShared)
+	d.share()
 	return alone
+}
+
+// share takes the shared lock. Another process may have the other for a moment.
+func (d *Disk) share() {
+	for range 100 {
+		if lockFile(d.lockfd, lockShared) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // scan loads all leaves.

@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/modproxy/modproxy/examples/programs"
+	"github.com/stretchr/testify/require"
 )
 
 // needLocks skips a test of what locks tell; without them, age decides.
@@ -199,4 +198,28 @@ func TestDiskRemovedByOther(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.Empty(t, diskGet(t, a, diskKey))
 	require.Zero(t, a.Stats().Bytes)
+}
+
+// Two that look at once whether they are alone both see that they are not.
+func TestDiskProcessesStayKnown(t *testing.T) {
+	needLocks(t)
+	root := t.TempDir()
+	a, b := &Disk{Root: root}, &Disk{Root: root}
+	defer a.Close()
+	defer b.Close()
+	for _, d := range []*Disk{a, b} {
+		require.NoError(t, d.Walk(t.Context(), func(Entry) bool { return true }))
+	}
+	var wg sync.WaitGroup
+	for _, d := range []*Disk{a, b} {
+		wg.Go(func() {
+			for range 20_000 {
+				if d.alone() {
+					t.Error("it takes the other for gone")
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -23,16 +23,20 @@ const maxWaits = 4
 // miss answers a request that the store alone cannot answer.
 func (h *handler) miss(w http.ResponseWriter, v *visit) {
 	c, ctx := v.c, v.r.Context()
-	alone, plain, waited := false, false, false
+	alone, plain, waited, lost := false, false, false, false
 	for tries := 0; ; tries++ {
 		landed := c.flights.landings()
-		l := c.look(ctx, v, time.Now())
+		l := lookup{fwd: fwdMiss}
+		if !lost {
+			l = c.look(ctx, v, time.Now())
+		}
 		if l.verdict.usable() {
 			v.result.Collapsed = waited && l.verdict == useFresh
 			if h.serveStored(w, v, &l) {
 				return
 			}
-			continue // it was lost, and is gone now
+			lost = true // and gone now, if the store can take it out
+			continue
 		}
 		if v.req.onlyIfCached {
 			v.onlyIfCached(w)
@@ -44,9 +48,10 @@ func (h *handler) miss(w http.ResponseWriter, v *visit) {
 			if v.serveStale(w, &l.found, "stale, while another request fetches it") {
 				return
 			}
+			lost = true
 			continue
 		}
-		if leads && f.shared && c.flights.landings() != landed {
+		if leads && f.shared && !lost && c.flights.landings() != landed {
 			// Somebody may have stored it since we looked.
 			if again := c.look(ctx, v, time.Now()); again.verdict.usable() {
 				f.giveUp()
@@ -118,13 +123,15 @@ func (v *visit) board(l *lookup, alone, plain bool) (*flight, bool) {
 		}
 		f := v.newFlight(l, plain)
 		f.unlock, f.locked = unlock, unlock == nil
-		return f, true
+		return c.flights.add(f), true
 	}
 	if alone || c.Collapse != CollapseStream || !v.mayShare(l) {
-		return v.newFlight(l, plain), true
+		return c.flights.add(v.newFlight(l, plain)), true
 	}
 	now := time.Now()
-	return c.flights.board(v.key, func(other *flight) bool { return v.fits(other, l, now) }, func() *flight {
+	return c.flights.board(v.key, func(other *flight) bool {
+		return v.fits(other, l, now) && other.enter()
+	}, func() *flight {
 		f := v.newFlight(l, plain)
 		f.shared = true
 		return f
@@ -223,6 +230,11 @@ func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain bool) *flight 
 	f.out = v.r.WithContext(ctx)
 	f.out.Method = http.MethodGet
 	f.out.Header = v.r.Header.Clone()
+	if v.leaves { // then the request is its owner's again
+		f.in = v.r.Header.Clone()
+		u := *v.r.URL
+		f.out.URL = &u
+	}
 	f.condition(v, l, plain)
 	return f
 }

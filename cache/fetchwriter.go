@@ -58,17 +58,18 @@ func (w *fetchWriter) WriteHeader(status int) {
 func (w *fetchWriter) interim(status int) {
 	f := w.f
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.hasClient || !w.v.r.ProtoAtLeast(1, 1) {
+	client := f.client // the leader's handler does not return before the flight has ended
+	f.mu.Unlock()
+	if client == nil || !w.v.r.ProtoAtLeast(1, 1) {
 		return
 	}
-	h := f.client.Header()
+	h := client.Header()
 	outer := h.Clone()
 	clear(h)
 	for name, values := range w.header {
 		h[name] = values
 	}
-	f.client.WriteHeader(status)
+	client.WriteHeader(status)
 	clear(h)
 	for name, values := range outer {
 		h[name] = values

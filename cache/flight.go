@@ -78,7 +78,8 @@ const (
 	outcomeAgain             // a 304 that fits nothing: ask without conditions
 )
 
-// flightTable holds the flights that others may wait for.
+// flightTable holds the flights that are under way: those that others may wait
+// for, and those that must not store what a purge or a change makes out of date.
 type flightTable struct {
 	mu      sync.Mutex
 	flights map[string][]*flight
@@ -93,23 +94,35 @@ func (t *flightTable) landings() uint64 {
 	return t.landed
 }
 
-// board returns a flight under key that fits, or else adds the one that make
-// returns, and reports whether it is that.
+// board returns a shared flight under key that fits, or else adds the one that
+// make returns, and reports whether it is that.
 func (t *flightTable) board(key string, fits func(*flight) bool, make func() *flight) (*flight, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, other := range t.flights[key] {
-		if fits(other) {
-			other.enter()
+		if other.shared && fits(other) {
 			return other, false
 		}
 	}
 	f := make()
+	t.put(f)
+	return f, true
+}
+
+// add adds a flight that nobody joins.
+func (t *flightTable) add(f *flight) *flight {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.put(f)
+	return f
+}
+
+// put is add; the table is locked.
+func (t *flightTable) put(f *flight) {
 	if t.flights == nil {
 		t.flights = map[string][]*flight{}
 	}
-	t.flights[key] = append(t.flights[key], f)
-	return f, true
+	t.flights[f.key] = append(t.flights[f.key], f)
 }
 
 // land takes f out.
@@ -164,15 +177,20 @@ func (t *flightTable) groundKey(key string) {
 	}
 }
 
-// enter adds a client that wants the answer.
-func (f *flight) enter() {
+// enter adds a client that wants the answer. It is false if the flight was ended
+// because nobody did, though it may take its time.
+func (f *flight) enter() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.out.Context().Err() != nil {
+		return false
+	}
 	f.interested++
 	if f.lingering != nil {
 		f.lingering.Stop()
 		f.lingering = nil
 	}
+	return true
 }
 
 // leaves takes one away. The last one leaves the fetch to the cache, for a
@@ -197,9 +215,9 @@ func (f *flight) linger() {
 	case d < 0 || f.c.closing.Err() != nil:
 		f.cancel()
 	case d == 0:
-		f.lingering = time.AfterFunc(time.Minute, f.cancel)
+		f.lingering = time.AfterFunc(time.Minute, f.cancelIfIdle)
 	default:
-		f.lingering = time.AfterFunc(d, f.cancel)
+		f.lingering = time.AfterFunc(d, f.cancelIfIdle)
 	}
 }
 
@@ -225,7 +243,7 @@ func (f *flight) isDecided() bool {
 // decide tells all who wait what became of the flight.
 func (f *flight) decide(o outcome) {
 	f.outcome = o
-	if o != outcomeStored && f.shared {
+	if o != outcomeStored {
 		f.c.flights.land(f)
 	}
 	close(f.decided)

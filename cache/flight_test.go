@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -338,4 +339,178 @@ func TestStoredBeforeTheLastByteIsSent(t *testing.T) {
 			require.Equal(t, int64(1), c.Stats().Store.Entries)
 		})
 	}
+}
+
+// What is fetched by one request alone is not stored either when it is out of date by then.
+func TestPurgeReachesFlightsThatNobodyMayJoin(t *testing.T) {
+	changes := map[string]func(c *Cache, h http.Handler){
+		"Purge": func(c *Cache, _ http.Handler) { _, _ = c.Purge(context.Background(), page, PurgeRemove) },
+		"POST":  func(_ *Cache, h http.Handler) { ask(h, http.MethodPost, page) },
+	}
+	for name, begin := range map[string]func(c *Cache) (lines []string){
+		"CollapseOff":  func(c *Cache) []string { c.Collapse = CollapseOff; return nil },
+		"CollapseLock": func(c *Cache) []string { c.Collapse = CollapseLock; return nil },
+		"loner":        func(c *Cache) []string { c.alone.add(page, time.Now()); return nil },
+		"range":        func(*Cache) []string { return []string{"Range: bytes=0-1"} },
+	} {
+		for how, change := range changes {
+			t.Run(name+" "+how, func(t *testing.T) {
+				clocked(t, func(t *testing.T) {
+					c, next := &Cache{}, make(chan string)
+					lines := begin(c)
+					slow := slowly(fields("Cache-Control: max-age=60", `ETag: "1"`), next)
+					h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if r.Method == http.MethodGet {
+							slow(w, r)
+						}
+					}))
+					cl := asking(h, page, lines...)
+					synctest.Wait()
+					change(c, h)
+					next <- "old"
+					close(next)
+					synctest.Wait()
+					require.NotEmpty(t, cl.got())
+					require.Zero(t, c.Stats().Store.Entries)
+				})
+			})
+		}
+	}
+}
+
+// An answer to HEAD that was on its way when something changed freshens nothing.
+func TestHeadThatIsOlderThanAChange(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		begin := make(chan struct{})
+		h := new(Cache).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", `"1"`)
+			w.Header().Set("Cache-Control", "max-age=60")
+			if r.Method == http.MethodHead {
+				<-begin
+			}
+			if r.Method == http.MethodGet && r.Header.Get("If-None-Match") != "" {
+				w.Header().Set("ETag", `"2"`)
+				_, _ = io.WriteString(w, "new")
+				return
+			}
+			_, _ = io.WriteString(w, "old")
+		}))
+		get(h, page)
+		time.Sleep(70 * time.Second)
+		done := make(chan struct{})
+		go func() { defer close(done); ask(h, http.MethodHead, page) }()
+		synctest.Wait()
+		ask(h, http.MethodPost, page)
+		close(begin)
+		<-done
+		require.Equal(t, "new", bodyOf(t, get(h, page)))
+	})
+}
+
+// A validation in the background that stalls ends after Linger, however many hits there are.
+func TestBackgroundEndsThoughHitsGoOn(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		var n atomic.Int64
+		c := &Cache{}
+		h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if n.Add(1) == 2 {
+				<-r.Context().Done() // the origin stalls
+				panic(http.ErrAbortHandler)
+			}
+			w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=3600")
+			fmt.Fprint(w, n.Load())
+		}))
+		get(h, page)
+		time.Sleep(20 * time.Second)
+		for range 20 {
+			get(h, page)
+			time.Sleep(10 * time.Second)
+		}
+		c.Close()
+		require.Greater(t, n.Load(), int64(2), "at most Linger")
+	})
+}
+
+// With a negative Linger there is validation in the background all the same.
+func TestBackgroundWithoutLinger(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		c := &Cache{Linger: -1}
+		o := newOrigin(t, *ok("old", "Cache-Control: max-age=10, stale-while-revalidate=60"),
+			step{handle: func(w http.ResponseWriter, r *http.Request) {
+				if r.Context().Err() != nil {
+					panic(http.ErrAbortHandler)
+				}
+				w.Header().Set("Cache-Control", "max-age=10, stale-while-revalidate=60")
+				_, _ = io.WriteString(w, "new")
+			}})
+		h := c.Wrap(o)
+		get(h, page)
+		time.Sleep(20 * time.Second)
+		get(h, page)
+		synctest.Wait()
+		require.Equal(t, "new", bodyOf(t, get(h, page)))
+	})
+}
+
+// A fetch that was ended for want of clients gets none any more.
+func TestNobodyJoinsWhatWasEnded(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		c := &Cache{}
+		first := make(chan struct{})
+		var n atomic.Int64
+		h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=600")
+			i := n.Add(1)
+			_, _ = io.WriteString(w, "half ")
+			_ = http.NewResponseController(w).Flush()
+			if i == 1 {
+				<-first // it does not look whether it is wanted
+			}
+			_, _ = io.WriteString(w, "whole")
+		}))
+		leader := asking(h, page)
+		synctest.Wait()
+		leader.leave()
+		time.Sleep(61 * time.Second)
+		late := asking(h, page)
+		synctest.Wait()
+		close(first)
+		synctest.Wait()
+		require.Nil(t, late.broken)
+		require.Equal(t, "half whole", late.got())
+	})
+}
+
+// A client that does not take its 103 holds nobody else up.
+func TestStuckInterimAnswer(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		h := new(Cache).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/page" {
+				w.WriteHeader(103)
+			}
+			w.Header().Set("Cache-Control", "max-age=60")
+			_, _ = io.WriteString(w, "x")
+		}))
+		stuck := make(chan struct{})
+		go h.ServeHTTP(&stuckWriter{httptest.NewRecorder(), stuck}, httptest.NewRequest(http.MethodGet, page, nil))
+		synctest.Wait()
+		same, other := asking(h, page), asking(h, "http://example.org/other")
+		synctest.Wait()
+		require.True(t, other.finished())
+		close(stuck)
+		<-same.done
+	})
+}
+
+type stuckWriter struct {
+	*httptest.ResponseRecorder
+	stuck chan struct{}
+}
+
+func (w *stuckWriter) WriteHeader(code int) {
+	if code == 103 {
+		<-w.stuck
+		return
+	}
+	w.ResponseRecorder.WriteHeader(code)
 }

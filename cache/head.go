@@ -25,18 +25,22 @@ func (h *handler) head(w http.ResponseWriter, r *http.Request) {
 	v.result.Outcome = OutcomeMiss
 	c.counters.misses.Add(1)
 	sent := time.Now()
+	f := c.flights.add(&flight{c: c, key: v.key})
+	defer c.flights.land(f)
 	h.observe(w, r, func(status int, header http.Header) {
 		v.result.forwardedStatus = status
-		v.learn(status, header, sent)
+		v.learn(f, status, header, sent)
 		v.mark(header, nil)
 	})
 }
 
 // learn brings what is stored up to date by a response to HEAD: RFC 9111
-// section 4.3.5.
-func (v *visit) learn(status int, header http.Header, sent time.Time) {
+// section 4.3.5. f stands for the request in the table of flights.
+func (v *visit) learn(f *flight, status int, header http.Header, sent time.Time) {
 	c, now := v.c, time.Now()
 	ctx := context.WithoutCancel(v.r.Context())
+	f.storing.Lock()
+	defer f.storing.Unlock()
 	entries, err := c.store.Get(ctx, v.key)
 	if err != nil {
 		c.storeFailed(ctx, "get", err)
@@ -44,13 +48,15 @@ func (v *visit) learn(status int, header http.Header, sent time.Time) {
 	}
 	for _, e := range entries {
 		m := e.Meta()
-		f := m.factsBy(&c.policy)
-		if !c.policy.matches(f, m.Vary, v.r.Header) {
+		facts := m.factsBy(&c.policy)
+		if !c.policy.matches(facts, m.Vary, v.r.Header) {
 			continue
 		}
-		switch byHead(f, m, status, header, now) {
+		switch byHead(facts, m, status, header, now) {
 		case headFreshens:
-			v.learnFrom(ctx, e, m, header, sent, now)
+			if !f.purged { // else it may be older than what was changed
+				v.learnFrom(ctx, e, m, header, sent, now)
+			}
 		case headInvalidates:
 			c.soften(ctx, e)
 		}
@@ -73,7 +79,5 @@ func (v *visit) learnFrom(ctx context.Context, e Entry, m *Meta, header http.Hea
 	case why == "":
 		err = c.store.Update(ctx, e, c.freshened(m, v.r, v.r.Header, header, sent, now))
 	}
-	if err != nil {
-		c.storeFailed(ctx, "update", err)
-	}
+	c.noted(ctx, "update", err)
 }

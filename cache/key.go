@@ -35,7 +35,10 @@ func (c *Cache) uriKey(scheme, host string, u *url.URL) string {
 		scheme, host = c.KeyBaseURL.Scheme, c.KeyBaseURL.Host
 	}
 	path, query := u.EscapedPath(), u.RawQuery
-	if path == "" {
+	switch {
+	case u.Opaque != "": // as in "http:path"; the blank keeps it apart from the host
+		path = " " + u.Opaque
+	case path == "":
 		path = "/"
 	}
 	if c.IgnoreQueryString {

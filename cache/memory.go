@@ -39,7 +39,13 @@ type Memory struct {
 	newest    *memoryEntry // head of the list
 	oldest    *memoryEntry
 	hand      *memoryEntry // where the search for a victim goes on; nil: at the oldest
-	tags      map[string][]*memoryEntry
+	tags      map[string][]memoryTagged
+}
+
+// memoryTagged is a response that has a tag.
+type memoryTagged struct {
+	entry *memoryEntry
+	which int // of its tags
 }
 
 const memoryShards = 64
@@ -94,10 +100,11 @@ func (s *Memory) Get(_ context.Context, key string) ([]Entry, error) {
 // Create implements Store.
 func (s *Memory) Create(_ context.Context, meta *Meta) (Writer, error) {
 	s.setup()
-	if meta.Length > s.maxEntry() {
+	length := meta.stored()
+	if length > s.maxEntry() {
 		return nil, ErrTooLarge
 	}
-	return &memoryWriter{store: s, expected: meta.Length}, nil
+	return &memoryWriter{store: s, expected: length}, nil
 }
 
 // Update implements Store.
@@ -167,8 +174,8 @@ func (s *Memory) Tagged(_ context.Context, tag string) ([]Entry, error) {
 	defer s.mu.Unlock()
 	list := s.tags[tag]
 	entries := make([]Entry, len(list))
-	for i, e := range list {
-		entries[i] = e
+	for i, o := range list {
+		entries[i] = o.entry
 	}
 	return entries, nil
 }
@@ -330,21 +337,32 @@ func without(entries []Entry, e *memoryEntry) []Entry {
 }
 
 func (s *Memory) tag(e *memoryEntry) {
-	for _, t := range e.meta.Tags {
-		if s.tags == nil {
-			s.tags = make(map[string][]*memoryEntry)
-		}
-		s.tags[t] = append(s.tags[t], e)
+	if len(e.meta.Tags) == 0 {
+		return
+	}
+	if s.tags == nil {
+		s.tags = make(map[string][]memoryTagged)
+	}
+	e.tagged = make([]int, len(e.meta.Tags))
+	for i, t := range e.meta.Tags {
+		e.tagged[i] = len(s.tags[t])
+		s.tags[t] = append(s.tags[t], memoryTagged{e, i})
 	}
 }
 
 func (s *Memory) untag(e *memoryEntry) {
-	for _, t := range e.meta.Tags {
-		list := slices.DeleteFunc(s.tags[t], func(o *memoryEntry) bool { return o == e })
-		if len(list) == 0 {
+	for i, t := range e.meta.Tags {
+		// The last one takes its place: a tag may have very many.
+		list := s.tags[t]
+		end := len(list) - 1
+		last := list[end]
+		list[e.tagged[i]] = last
+		last.entry.tagged[last.which] = e.tagged[i]
+		list[end] = memoryTagged{}
+		if end == 0 {
 			delete(s.tags, t)
 		} else {
-			s.tags[t] = list
+			s.tags[t] = list[:end]
 		}
 	}
 }
@@ -363,6 +381,7 @@ type memoryEntry struct {
 	newer, older *memoryEntry
 	updated      *memoryEntry // what has taken its place, with other metadata
 	cost         int64
+	tagged       []int // its places in the lists of its tags
 	linked       bool
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -154,4 +155,44 @@ func TestMemoryAtOnce(t *testing.T) {
 	require.Empty(t, s.tags)
 	require.Nil(t, s.oldest)
 	require.Nil(t, s.hand)
+}
+
+// However responses with tags come and go, each list holds those that are there.
+func TestMemoryTagsAreThoseOfWhatIsThere(t *testing.T) {
+	s, ctx := &Memory{MaxBytes: 40 << 10}, t.Context()
+	rng := rand.New(rand.NewPCG(1, 1))
+	tags := []string{"a", "b", "c"}
+	for range 3000 {
+		key := strconv.Itoa(rng.IntN(30))
+		some := slices.Clone(tags[rng.IntN(4):])
+		entries, _ := s.Get(ctx, key)
+		switch {
+		case len(entries) == 0 || rng.IntN(3) == 0:
+			keepMeta(t, s, &Meta{Key: key, Status: 200, Length: 500, Tags: append(some, "all", "all")})
+		case rng.IntN(2) == 0:
+			require.NoError(t, s.Remove(ctx, entries[0]))
+		default:
+			m := entries[0].Meta().Clone()
+			m.Tags = some
+			require.NoError(t, s.Update(ctx, entries[0], m))
+		}
+		for _, tag := range append(tags, "all") {
+			want, list := map[Entry]bool{}, map[Entry]bool{}
+			require.NoError(t, s.Walk(ctx, func(e Entry) bool {
+				if slices.Contains(e.Meta().Tags, tag) {
+					want[e] = true
+				}
+				return true
+			}))
+			got, err := s.Tagged(ctx, tag)
+			require.NoError(t, err)
+			for _, e := range got {
+				list[e] = true
+			}
+			require.Equal(t, len(want), len(list))
+			for e := range want {
+				require.True(t, list[e])
+			}
+		}
+	}
 }

@@ -154,6 +154,7 @@ func memoryCost(m *Meta, size int64) int64 {
 		entry = 600 // memoryEntry, facts, slices, its share of the key's shard
 		field = 64  // a place in a map, which are never quite full, and its slice
 		value = 16
+		tag   = value + 24 // its place in the tag's list, and where that is
 	)
 	n := entry + size + int64(len(m.Key))
 	for _, h := range []http.Header{m.Header, m.Trailer, m.Vary} {
@@ -165,7 +166,7 @@ func memoryCost(m *Meta, size int64) int64 {
 		}
 	}
 	for _, t := range m.Tags {
-		n += value + int64(len(t))
+		n += tag + int64(len(t))
 	}
 	return n
 }

@@ -67,6 +67,17 @@ func (m *Meta) Clone() *Meta {
 	}
 }
 
+// stored is the length of what is stored of the body; -1 while it is not known.
+func (m *Meta) stored() (n int64) {
+	if len(m.Parts) == 0 {
+		return m.Length
+	}
+	for _, p := range m.Parts {
+		n += p.End - p.Start
+	}
+	return n
+}
+
 // workedFacts are facts by the rules of one policy.
 type workedFacts struct {
 	policy *policy

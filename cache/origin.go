@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -43,9 +45,7 @@ func (f *flight) landed() {
 	if !f.isDecided() {
 		f.decide(outcomeFailed)
 	}
-	if f.shared {
-		f.c.flights.land(f)
-	}
+	f.c.flights.land(f)
 	if f.unlock != nil {
 		f.unlock()
 	}
@@ -77,9 +77,10 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 	}
 	addDate(h, now)
 	f.status, f.header, f.received = status, h, now
+	known := canonicalNames(h)
 	x := &exchange{
 		method: http.MethodGet, target: c.targetOf(f.out), requestHeader: f.in, request: f.req,
-		status: status, header: h, response: parseResponseDirectives(h, c.policy.targets),
+		status: status, header: known, response: parseResponseDirectives(known, c.policy.targets),
 		requestTime: f.sent, responseTime: now,
 	}
 	x.ttl = c.ttlOf(f.out, x)
@@ -117,6 +118,23 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 	c.counters.refused.Add(1)
 	f.decide(outcomeDirect)
 	return modeDirect
+}
+
+// canonicalNames returns a header in which each field has the name that the rules
+// know it by. A handler may have written it in another way, to be sent so.
+func canonicalNames(h http.Header) http.Header {
+	for name := range h {
+		if http.CanonicalHeaderKey(name) == name {
+			continue
+		}
+		known := make(http.Header, len(h))
+		for _, name := range slices.Sorted(maps.Keys(h)) {
+			n := http.CanonicalHeaderKey(name)
+			known[n] = append(known[n], h[name]...)
+		}
+		return known
+	}
+	return h
 }
 
 // mayAnswer reports whether what is stored may answer in place of an error.
@@ -293,9 +311,7 @@ func (f *flight) outdate(x *exchange) {
 		return
 	}
 	ctx := f.out.Context()
-	if err := f.c.store.Remove(ctx, f.stale.entry); err != nil {
-		f.c.storeFailed(ctx, "remove", err)
-	}
+	f.c.noted(ctx, "remove", f.c.store.Remove(ctx, f.stale.entry))
 }
 
 // lengthField is the value of Content-Length.

@@ -110,7 +110,7 @@ func (m *Meta) storedRanges(specs []rangeSpec) (parts []Part, whole, ok bool) {
 			return nil, false, false
 		}
 	}
-	if whole && !covered(have, Part{0, length}) {
+	if whole && (m.Length < 0 || !covered(have, Part{0, length})) {
 		whole = false
 	}
 	return parts, whole, true

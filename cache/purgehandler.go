@@ -66,6 +66,7 @@ func (p *purgeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
+	c.storeWorked(ctx, "purge")
 	answerJSON(w, struct {
 		Purged int `json:"purged"`
 	}{n})

@@ -7,8 +7,10 @@ import (
 	"mime"
 	mimepart "mime/multipart"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -235,4 +237,48 @@ func TestRFC9111_3_4_CombiningPartialContent(t *testing.T) {
 	require.NotContains(t, n.Header, "Content-Length")
 	require.NotContains(t, n.Header, "Content-Range")
 	require.Equal(t, []Part{{0, 5}}, m.Parts, "the old one stays as it is")
+}
+
+func TestRangesOfPartsWithoutLength(t *testing.T) {
+	o := newOrigin(t, step{status: 206, header: fields("Cache-Control: max-age=60", `ETag: "1"`, "Content-Range: bytes 0-9/*"), body: "0123456789"})
+	h := new(Cache).Wrap(o)
+	get(h, page, "Range: bytes=0-9")
+	resp := get(h, page, "Range: bytes=0-9,0-9")
+	t.Log(resp.StatusCode, resp.Header, o.count())
+	require.Equal(t, 206, resp.StatusCode)
+	require.True(t, resp.Header.Get("Content-Range") != "" || strings.HasPrefix(resp.Header.Get("Content-Type"), "multipart/"))
+}
+
+func TestCombinedPartsHaveTheNewestTTL(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		c := &Cache{TTL: func(r *http.Request, status int, h http.Header) (time.Duration, bool) {
+			n, err := strconv.Atoi(h.Get("X-TTL"))
+			return time.Duration(n) * time.Second, err == nil
+		}}
+		part := func(rng, body, ttl string) step {
+			return step{status: 206, header: fields(`ETag: "1"`, "Content-Range: bytes "+rng+"/4", "X-TTL: "+ttl), body: body}
+		}
+		o := newOrigin(t, part("0-1", "01", "1000"), part("2-3", "23", "5"), *ok("0123"))
+		h := c.Wrap(o)
+		get(h, page, "Range: bytes=0-1")
+		get(h, page, "Range: bytes=2-3")
+		require.Equal(t, "0123", bodyOf(t, get(h, page)))
+		require.Equal(t, 2, o.count())
+		time.Sleep(10 * time.Second)
+		get(h, page)
+		require.Equal(t, 3, o.count())
+	})
+}
+
+func TestPartOfAHugeBodyIsStored(t *testing.T) {
+	for name, s := range map[string]Store{"memory": &Memory{}, "tiered": &Tiered{Front: &Memory{}, Back: &Memory{}}} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(t, step{status: 206, header: fields("Cache-Control: max-age=60", `ETag: "1"`, "Content-Range: bytes 0-1/1000000000"), body: "01"})
+			c := &Cache{Store: s}
+			h := c.Wrap(o)
+			get(h, page, "Range: bytes=0-1")
+			require.Equal(t, "01", bodyOf(t, get(h, page, "Range: bytes=0-1")))
+			require.Equal(t, 1, o.count())
+		})
+	}
 }

@@ -99,9 +99,7 @@ func (f *flight) freshen(x *exchange) bool {
 		case why == "" && !f.purged:
 			err = c.store.Update(ctx, old.entry, m)
 		}
-		if err != nil {
-			c.storeFailed(ctx, "update", err)
-		}
+		c.noted(ctx, "update", err)
 		if !chosen {
 			continue
 		}
@@ -178,6 +176,9 @@ func (v *visit) background(l *lookup) *flight {
 		return nil
 	}
 	same := func(other *flight) bool {
+		if other.out.Context().Err() != nil { // it was ended, but has not noticed yet
+			return false
+		}
 		return len(l.facts.vary) == 0 || c.policy.matches(l.facts, v.r.Header, other.in)
 	}
 	f, leads := c.flights.board(v.key, same, func() *flight {
@@ -186,18 +187,23 @@ func (v *visit) background(l *lookup) *flight {
 			ctx = c.BackgroundContext(ctx)
 		}
 		f := v.newFlightIn(ctx, l, false)
-		f.in = f.in.Clone() // the request may go meanwhile
+		if !v.leaves {
+			f.in = f.in.Clone() // the request may go meanwhile
+		}
 		delete(f.out.Header, "Range")
 		delete(f.out.Header, "If-Range")
 		f.shared, f.req = true, requestDirectives{}
 		return f
 	})
 	if !leads {
-		f.leaves()
 		return nil
 	}
+	d := c.Linger
+	if d <= 0 { // nobody ever waited for it
+		d = time.Minute
+	}
 	f.mu.Lock()
-	f.linger()
+	f.lingering = time.AfterFunc(d, f.cancelIfIdle)
 	f.mu.Unlock()
 	return f
 }

@@ -24,6 +24,11 @@ func (t *transport) CloseIdleConnections() {
 // RoundTrip answers from the store or else lets next answer.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	c := t.c
+	if r.Method == "" {
+		clone := *r
+		clone.Method = http.MethodGet
+		r = &clone
+	}
 	if passesBy(r) {
 		c.counters.bypassed.Add(1)
 		return t.next.RoundTrip(r)
@@ -31,14 +36,9 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	bypass := c.Bypass != nil && c.Bypass(r)
 	v := &visit{c: c, r: r, key: t.key(r), leaves: true}
 	switch {
-	case r.Method == "" || r.Method == http.MethodGet:
+	case r.Method == http.MethodGet:
 		if bypass || r.Body != nil && r.Body != http.NoBody {
 			return t.pass(v, fwdBypass, bypass)
-		}
-		if r.Method == "" {
-			clone := *r
-			clone.Method = http.MethodGet
-			v.r = &clone
 		}
 		v.req = parseRequestDirectives(r.Header)
 		if wantsOrigin(r.Header) {
@@ -106,12 +106,14 @@ func (t *transport) head(v *visit) (*http.Response, error) {
 	v.result.Outcome, v.result.forwarded, v.result.Reason = OutcomeMiss, l.fwd, l.why()
 	c.counters.misses.Add(1)
 	sent := time.Now()
+	f := c.flights.add(&flight{c: c, key: v.key})
+	defer c.flights.land(f)
 	resp, err := t.next.RoundTrip(v.r)
 	if err != nil {
 		return nil, err
 	}
 	v.result.forwardedStatus = resp.StatusCode
-	v.learn(resp.StatusCode, resp.Header, sent)
+	v.learn(f, resp.StatusCode, resp.Header, sent)
 	v.mark(resp.Header, nil)
 	return resp, nil
 }
@@ -119,15 +121,19 @@ func (t *transport) head(v *visit) (*http.Response, error) {
 // get answers a GET, in the steps of handler.miss.
 func (t *transport) get(v *visit) (*http.Response, error) {
 	c, ctx := v.c, v.r.Context()
-	alone, plain, waited := false, false, false
+	alone, plain, waited, lost := false, false, false, false
 	for tries := 0; ; tries++ {
 		landed := c.flights.landings()
-		l := c.look(ctx, v, time.Now())
+		l := lookup{fwd: fwdMiss}
+		if !lost {
+			l = c.look(ctx, v, time.Now())
+		}
 		if l.verdict.usable() {
 			v.result.Collapsed = waited && l.verdict == useFresh
 			if resp, err := t.stored(v, &l); err == nil {
 				return resp, nil
 			}
+			lost = true // and gone now, if the store can take it out
 			continue
 		}
 		if v.req.onlyIfCached {
@@ -138,9 +144,10 @@ func (t *transport) get(v *visit) (*http.Response, error) {
 			if resp, err := v.staleResponse(&l.found, "stale, while another request fetches it"); err == nil {
 				return resp, nil
 			}
+			lost = true
 			continue
 		}
-		if leads && f.shared && c.flights.landings() != landed {
+		if leads && f.shared && !lost && c.flights.landings() != landed {
 			if again := c.look(ctx, v, time.Now()); again.verdict.usable() {
 				f.giveUp()
 				continue

@@ -48,9 +48,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // passesBy reports whether a request has nothing to do with caching: it wants
-// the connection for something else.
+// the connection for something else. One that may change things is looked at all
+// the same, since the upgrade it offers need not be taken.
 func passesBy(r *http.Request) bool {
-	return r.Method == http.MethodConnect || len(r.Header["Upgrade"]) > 0 && namesUpgrade(r.Header["Connection"])
+	return r.Method == http.MethodConnect || safe(r.Method) && len(r.Header["Upgrade"]) > 0 && namesUpgrade(r.Header["Connection"])
 }
 
 func namesUpgrade(lines []string) bool {
@@ -180,8 +181,10 @@ func (v *visit) open(f *found) (Body, error) {
 		v.c.storeFailed(v.r.Context(), "open", err)
 		_ = v.c.store.Remove(v.r.Context(), f.entry)
 		v.c.counters.lost.Add(1)
+		return nil, err
 	}
-	return body, err
+	v.c.storeWorked(v.r.Context(), "open")
+	return body, nil
 }
 
 // broken ends an answer that cannot be completed, so that nobody takes a part

@@ -75,6 +75,16 @@ func (c *Cache) storeFailed(ctx context.Context, op string, err error) {
 	}
 }
 
+// noted notes how an operation ended, and reports whether that was well.
+func (c *Cache) noted(ctx context.Context, op string, err error) bool {
+	if err != nil {
+		c.storeFailed(ctx, op, err)
+		return false
+	}
+	c.storeWorked(ctx, op)
+	return true
+}
+
 // storeWorked notes that an operation works.
 func (c *Cache) storeWorked(ctx context.Context, op string) {
 	if c.health.failing.Load() == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"sync"
 	"time"
@@ -41,6 +42,7 @@ type stream struct {
 	err     error // how it ended, if not well
 	trailer http.Header
 	readers map[*streamReader]struct{}
+	reading int // those that read from the store at this moment
 }
 
 // windowSize is how far the origin may be ahead of the slowest reader where
@@ -130,7 +132,7 @@ func (s *stream) finish(err error, trailer http.Header) {
 
 // closeIfIdle closes the store's reader when nobody needs it; s.mu is held.
 func (s *stream) closeIfIdle() {
-	if s.done && len(s.readers) == 0 && s.stored != nil {
+	if s.done && len(s.readers) == 0 && s.reading == 0 && s.stored != nil {
 		_ = s.stored.Close()
 		s.stored = nil
 	}
@@ -158,6 +160,8 @@ type streamReader struct {
 	at    int64
 	end   int64  // -1: to the end
 	pause func() // called before it waits; may be nil
+
+	closed bool // guarded by s.mu; another goroutine may close it while it waits
 }
 
 // reader returns a reader of the body; nil if it is too late to begin.
@@ -209,9 +213,12 @@ func (r *streamReader) Read(p []byte) (int, error) {
 	}
 	n, err := 0, error(nil)
 	switch {
+	case r.closed:
+		err = fs.ErrClosed
 	case r.at < s.n:
 		p = p[:min(int64(len(p)), s.n-r.at)]
 		stored := s.stored
+		s.reading++
 		s.mu.Unlock()
 		if n, err = stored.ReadAt(p, r.at); n > 0 {
 			err = nil
@@ -219,6 +226,8 @@ func (r *streamReader) Read(p []byte) (int, error) {
 			err = io.ErrUnexpectedEOF // the store has lost something
 		}
 		s.mu.Lock()
+		s.reading--
+		s.closeIfIdle()
 		r.at += int64(n)
 	case r.at < s.base+int64(len(s.window)):
 		n = copy(p, s.window[r.at-s.base:])
@@ -251,7 +260,7 @@ func (r *streamReader) wait() {
 			defer t.Stop()
 		}
 	}
-	for r.ctx.Err() == nil && !(r.ready() && (s.done || s.failed || r.enough(begun))) {
+	for !r.closed && r.ctx.Err() == nil && !(r.ready() && (s.done || s.failed || r.enough(begun))) {
 		s.changed.Wait()
 	}
 }
@@ -270,6 +279,7 @@ func (r *streamReader) Close() error {
 	s := r.s
 	s.mu.Lock()
 	_, open := s.readers[r]
+	r.closed = true
 	delete(s.readers, r)
 	s.changed.Broadcast()
 	s.closeIfIdle()

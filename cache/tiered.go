@@ -72,7 +72,7 @@ func (t *Tiered) Create(ctx context.Context, meta *Meta) (Writer, error) {
 		return nil, err
 	}
 	w := &tieredWriter{Writer: back, t: t}
-	if meta.Length <= t.maxFront() {
+	if meta.stored() <= t.maxFront() {
 		w.front, _ = t.Front.Create(ctx, meta)
 	}
 	return w, nil
