@@ -160,30 +160,49 @@ func (m *Manager) apply(b *Balancer, c change) error {
 
 // room is how many members may still be added.
 func (m *Manager) room(b *Balancer) int {
-	growth := b.Config().Growth
-	if growth == 0 {
-		growth = DefaultGrowth
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return max(growth-m.added[b], 0)
+	return max(growthOf(b)-m.added[b], 0)
+}
+
+func growthOf(b *Balancer) int {
+	growth := b.Config().Growth
+	if growth == 0 {
+		return DefaultGrowth
+	}
+	return growth
+}
+
+// grow takes a place for one more member, and reports whether there was one.
+func (m *Manager) grow(b *Balancer) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.added[b] >= growthOf(b) {
+		return false
+	}
+	m.added[b]++
+	return true
+}
+
+func (m *Manager) shrink(b *Balancer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.added[b] = max(m.added[b]-1, 0)
 }
 
 func (m *Manager) add(b *Balancer, c change) error {
-	if m.room(b) == 0 {
+	if !m.grow(b) {
 		return errors.New("no more members may be added")
 	}
 	mc := MemberConfig{URL: strings.TrimSpace(c.text("b_nwrkr")), Flags: Disabled}
 	if c.text("enable") == "1" {
 		mc.Flags = 0
 	}
-	if _, err := b.Add(mc); err != nil {
-		return err
+	_, err := b.Add(mc)
+	if err != nil {
+		m.shrink(b)
 	}
-	m.mu.Lock()
-	m.added[b]++
-	m.mu.Unlock()
-	return nil
+	return err
 }
 
 // remove does not wait for the member's requests: they end by themselves.
@@ -193,9 +212,7 @@ func (m *Manager) remove(b *Balancer, name string) error {
 	if err := b.Remove(done, name); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.added[b] = max(m.added[b]-1, 0)
+	m.shrink(b)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
@@ -97,6 +98,7 @@ type pool struct {
 	*balancer.Balancer
 	declared *cluster
 	file     string // where it is kept over a restart; empty for nowhere
+	saving   sync.Mutex
 }
 
 // startClusters makes the balancers of a server; a virtual host inherits those
@@ -179,6 +181,8 @@ type memberTarget struct {
 // save keeps what an administrator has changed. The file is replaced at once,
 // so that a half-written one is never read.
 func (p *pool) save() error {
+	p.saving.Lock() // of two changes at once, the later one stays
+	defer p.saving.Unlock()
 	text, err := json.MarshalIndent(p.Snapshot(), "", "  ")
 	if err != nil {
 		return err
