@@ -250,6 +250,25 @@ func TestTomcatWithLargePackets(t *testing.T) {
 	require.NoError(t, resp.Body.Close())
 }
 
+// TestTomcatStaysBelowThePath has a path that leaves it as Tomcat reads it.
+func TestTomcatStaysBelowThePath(t *testing.T) {
+	_, url := startTomcat(t, programs.TomcatOptions{})
+	for mapping, want := range map[proxy.Mapping]int{proxy.MappingServlet: http.StatusNotFound, proxy.MappingRaw: http.StatusOK} {
+		h, err := NewHandler("/app/", url+"/app/")
+		require.NoError(t, err)
+		if mapping != proxy.MappingServlet { // which is the default
+			h.Mapping = mapping
+		}
+		h.Transport = newTransport(t, &Transport{Backend: newBackend(t, url)})
+		front := httptest.NewServer(h)
+		t.Cleanup(front.Close)
+		resp, err := front.Client().Get(front.URL + "/app/..;/env.jsp")
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, want, resp.StatusCode, mapping)
+	}
+}
+
 // TestTomcatKilled kills it in each phase of an exchange.
 func TestTomcatKilled(t *testing.T) {
 	tomcat, url := startTomcat(t, programs.TomcatOptions{})

@@ -147,8 +147,9 @@ func (t *Transport) facts(c *backend.Conn, r *http.Request) facts {
 }
 
 // NewHandler returns the reverse proxy of a path to a container, as Apache's
-// "ProxyPass path ajp://host:8009/…" does: the fields of forwarding are left
-// to the attributes of AJP.
+// "ProxyPass path ajp://host:8009/… mapping=servlet" does: the fields of
+// forwarding are left to the attributes of AJP, and the path is read as the
+// container will, so that "/app/..;/manager" is not below "/app".
 func NewHandler(path, target string) (*proxy.Handler, error) {
 	h, err := proxy.NewHandler(path, target)
 	if err != nil {
@@ -159,7 +160,7 @@ func NewHandler(path, target string) (*proxy.Handler, error) {
 		return nil, err
 	}
 	h.Transport = &Transport{Backend: b}
-	h.Forwarded = proxy.ForwardedOff
+	h.Forwarded, h.Mapping = proxy.ForwardedOff, proxy.MappingServlet
 	return h, nil
 }
 
