@@ -177,15 +177,13 @@ func openIn(dir, name string) (*os.File, error) {
 		return nil, err
 	}
 	defer root.Close()
-	f, err := root.Open(name)
-	if err != nil {
+	// To open something else may take for ever, as a FIFO does.
+	if st, err := root.Stat(name); err != nil {
 		return nil, err
-	}
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		_ = f.Close()
+	} else if !st.Mode().IsRegular() {
 		return nil, fs.ErrNotExist
 	}
-	return f, nil
+	return root.Open(name)
 }
 
 // plain makes resp an answer of a status and nothing else.

@@ -55,7 +55,8 @@ type Handler struct {
 // NewHandler returns a Handler for the scripts and files in root, run by the
 // FastCGI application at target: "fcgi://127.0.0.1:9000", or
 // "unix:/run/php/php-fpm.sock|fcgi://localhost". The settings of its
-// Proxy.Transport, a [*Transport], may be changed before the first request.
+// Proxy.Transport, a [*Transport], may be changed before the first request. Its
+// Spool.All is set: no child waits for a slow upload, and none gets a part of one.
 func NewHandler(target, root string) (*Handler, error) {
 	b, err := backend.Parse(target)
 	if err != nil {
@@ -73,7 +74,7 @@ func NewHandler(target, root string) (*Handler, error) {
 	b.IdleTTL, b.ReadBufferSize = DefaultIdleTTL, readBufferSize
 	return &Handler{Root: root, Proxy: &proxy.Handler{
 		Prefix: "/", Target: &url.URL{Scheme: "fcgi", Host: b.URL.Host, Path: "/"},
-		Transport: &Transport{Backend: b},
+		Transport: &Transport{Backend: b, Spool: proxy.Spool{All: true}},
 	}}, nil
 }
 
@@ -165,6 +166,10 @@ func (h *Handler) run(w http.ResponseWriter, r *http.Request, s *script) {
 		http.NotFound(w, r)
 		return
 	}
+	h.pass(w, r, s)
+}
+
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, s *script) {
 	if h.Proxy == nil {
 		http.Error(w, "No application is configured.", http.StatusInternalServerError)
 		return
@@ -179,5 +184,5 @@ func (h *Handler) missing(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := path.Clean("/" + h.FrontController)
-	h.Proxy.ServeHTTP(w, r.WithContext(withScript(r.Context(), h.script(name, ""))))
+	h.pass(w, r, h.script(name, ""))
 }

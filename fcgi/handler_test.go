@@ -1,6 +1,7 @@
 package fcgi
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -256,4 +258,41 @@ func TestAuthorizer(t *testing.T) {
 	require.Equal(t, "no", body)
 	resp, _ = ask("cut")
 	require.Equal(t, 502, resp.StatusCode)
+}
+
+// TestSiteWithoutProxy: a Handler that was not made whole says so.
+func TestSiteWithoutProxy(t *testing.T) {
+	h := &Handler{Root: writeSite(t, map[string]string{"a.php": "x"}), FrontController: "/index.php"}
+	for _, path := range []string{"/a.php", "/none"} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		require.Equal(t, http.StatusInternalServerError, w.Code, path)
+	}
+}
+
+// TestSiteTakesUploadsFirst: while a client still sends, no child waits for it.
+func TestSiteTakesUploadsFirst(t *testing.T) {
+	tr := child(t, func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		_, _ = fmt.Fprint(w, n)
+	})
+	h, err := NewHandler(tr.Backend.URL.String(), writeSite(t, map[string]string{"a.php": "x"}))
+	require.NoError(t, err)
+	b := h.Proxy.Transport.(*Transport).Backend
+	t.Cleanup(func() { _ = b.Close() })
+	open := int64(-1)
+	r := httptest.NewRequest("POST", "/a.php", io.MultiReader(bytes.NewReader(make([]byte, 2*atOnce)), atEnd(func() { open = b.Stats().Open })))
+	r.ContentLength = 2 * atOnce
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	require.Equal(t, strconv.Itoa(2*atOnce), w.Body.String())
+	require.Zero(t, open, "connections while the body came in")
+}
+
+// atEnd is an empty Reader that tells when it is read.
+type atEnd func()
+
+func (f atEnd) Read([]byte) (int, error) {
+	f()
+	return 0, io.EOF
 }
