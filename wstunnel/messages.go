@@ -25,9 +25,9 @@ type Messages struct {
 	// OnMessage, if not nil, is called with each message, text or binary, before
 	// it is passed on, and may change it. It is called by one goroutine for each
 	// direction. Its error [ErrDrop] has the message left out; a [*CloseError]
-	// closes the connection with that code, any other error with 1011. The side
-	// that sent the message gets that code, the other 1001. Without OnMessage, a
-	// message is passed on while it comes in.
+	// closes the connection with that code, any other error, and a panic, with
+	// 1011. The side that sent the message gets that code, the other 1001. Without
+	// OnMessage, a message is passed on while it comes in.
 	OnMessage func(*Message) error
 
 	// PingInterval is how long a side may be silent before it is sent a Ping. It

@@ -44,6 +44,8 @@ func TestOnMessage(t *testing.T) {
 			return &CloseError{Code: 4403, Reason: strings.Repeat("ü", 100)}
 		case s == "fail":
 			return errors.New("a secret")
+		case s == "panic":
+			panic("a secret")
 		case s == "break":
 			m.Data = []byte{0xff}
 		default:
@@ -54,7 +56,7 @@ func TestOnMessage(t *testing.T) {
 	}}
 	ended := statsOf(h)
 	front := serve(t, h)
-	for text, code := range map[string]int{"refuse": 4403, "fail": websocket.CloseInternalServerErr, "break": websocket.CloseInternalServerErr} {
+	for text, code := range map[string]int{"refuse": 4403, "fail": websocket.CloseInternalServerErr, "panic": websocket.CloseInternalServerErr, "break": websocket.CloseInternalServerErr} {
 		c := dial(t, nil, wsURL(front)+"/room", http.Header{"X-User": {"me"}})
 		require.NoError(t, c.WriteMessage(websocket.BinaryMessage, []byte("hello")))
 		require.NoError(t, c.WriteMessage(websocket.TextMessage, []byte("drop")))

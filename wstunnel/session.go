@@ -4,8 +4,10 @@ import (
 	"compress/flate"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,7 +144,7 @@ func (s *session) message(to *peer, kind int, r io.Reader, fromBackend bool) err
 		return errUTF8
 	}
 	msg := &Message{Request: s.request, FromBackend: fromBackend, Text: text, Data: data}
-	if err := s.m.OnMessage(msg); err == ErrDrop {
+	if err := s.onMessage(msg); err == ErrDrop {
 		return nil
 	} else if err != nil {
 		s.note(err)
@@ -158,6 +160,17 @@ func (s *session) message(to *peer, kind int, r io.Reader, fromBackend bool) err
 		return &writeError{err}
 	}
 	return nil
+}
+
+// onMessage calls the hook. A panic of it, which net/http would bear in a
+// handler, is an error here too.
+func (s *session) onMessage(msg *Message) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("wstunnel: OnMessage panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return s.m.OnMessage(msg)
 }
 
 var (
