@@ -124,7 +124,6 @@ func (a *BasicAuth) verify(ctx context.Context, user, password string) (bool, er
 	a.once.Do(func() {
 		_, _ = rand.Read(a.key[:]) // never fails
 		a.verifies = make(chan struct{}, runtime.GOMAXPROCS(0))
-		a.known = make(map[[32]byte]time.Time)
 	})
 	ttl := or(a.CacheTTL, defaultCacheTTL)
 	digest := a.digest(user, password)
@@ -174,6 +173,9 @@ func (a *BasicAuth) remember(digest [32]byte, ttl time.Duration) {
 	}
 	if len(a.known) >= maxKnown {
 		clear(a.known)
+	}
+	if a.known == nil {
+		a.known = make(map[[32]byte]time.Time)
 	}
 	a.known[digest] = now.Add(ttl)
 }

@@ -157,3 +157,19 @@ func TestBasicAuthForgetsWhenFull(t *testing.T) {
 	}
 	require.LessOrEqual(t, len(a.known), maxKnown)
 }
+
+// TestBasicAuthForgetsBeforeItKnows: Forget may be called beside the first
+// request.
+func TestBasicAuthForgetsBeforeItKnows(t *testing.T) {
+	a := &BasicAuth{Verify: func(context.Context, string, string) (bool, error) { return true, nil }}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.Forget()
+	}()
+	r := httptest.NewRequest("GET", "/", nil)
+	r.SetBasicAuth("u", "p")
+	_, err := a.CheckOrigin(r)
+	require.NoError(t, err)
+	<-done
+}

@@ -252,12 +252,24 @@ func (b *Backend) open(ctx context.Context, client Client) (*Conn, error) {
 		return c, nil
 	}
 	b.pool.forget(b)
-	if ctx.Err() != nil && context.Cause(ctx) != nil {
-		return nil, &DialError{b.address, context.Cause(ctx)}
+	if cause := over(ctx); cause != nil {
+		return nil, &DialError{b.address, cause}
 	}
 	err = &DialError{b.address, err}
 	b.MarkError(err)
 	return nil, err
+}
+
+// over returns why ctx has ended, or is about to: a socket that has its deadline
+// may tell so a moment earlier, which says nothing about the backend.
+func over(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if d, ok := ctx.Deadline(); ok && !time.Now().Before(d) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // take returns the idle connection used last that serves this client and owner.

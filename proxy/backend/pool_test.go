@@ -404,3 +404,24 @@ func BenchmarkGetRelease(b *testing.B) {
 		}
 	})
 }
+
+// aboutToEnd is a context whose deadline has passed, but whose timer has not
+// fired yet.
+type aboutToEnd struct{ context.Context }
+
+func (aboutToEnd) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
+
+// TestDeadlineWhileDialling: that a request has no more time says nothing about
+// the backend.
+func TestDeadlineWhileDialling(t *testing.T) {
+	b := &Backend{URL: &url.URL{Scheme: "http", Host: "h"}, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("i/o timeout")
+	}}
+	defer b.Close()
+	_, err := b.Get(aboutToEnd{t.Context()})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, StateUsable, b.State())
+	_, err = b.Get(t.Context())
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, StateError, b.State())
+}
