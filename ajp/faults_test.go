@@ -448,3 +448,54 @@ func TestCPingKeepsItsConnection(t *testing.T) {
 		require.EqualValues(t, 1, b.Stats().Open)
 	}
 }
+
+// TestEndOfAnswerWithoutBodyLiedAbout has an end that comes with the head.
+func TestEndOfAnswerWithoutBodyLiedAbout(t *testing.T) {
+	for name, end := range map[string][]byte{
+		"magic":  {'X', 'X', 0, 2, typeEndResponse, 1},
+		"length": {0x41, 0x42, 0, 3, typeEndResponse, 1, 1},
+	} {
+		for _, head := range [][]byte{sendHeaders(204, nil), sendHeaders(200, http.Header{"Content-Length": {"0"}})} {
+			tr := newScripted(t, packets(head, end), 1000)
+			_, err := tr.RoundTrip(httptest.NewRequest("GET", "ajp://h/", nil))
+			require.ErrorIs(t, err, proxy.ErrMalformed, name)
+			require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err), name)
+			require.Zero(t, tr.Backend.Stats().Open)
+		}
+	}
+}
+
+// TestPongIsAllThatComes has the answer to a request before that was sent.
+func TestPongIsAllThatComes(t *testing.T) {
+	url := startContainer(t, func(_ int, c net.Conn) {
+		takePacket(c)
+		_, _ = c.Write(packets(cpong, sendHeaders(200, nil), endResponse))
+		takePacket(c)
+	})
+	tr := &Transport{Backend: newBackend(t, url), Ping: patience}
+	_, err := tr.RoundTrip(httptest.NewRequest("GET", url+"/", nil))
+	require.ErrorIs(t, err, errNoPong)
+	require.Equal(t, http.StatusServiceUnavailable, proxy.StatusOf(err))
+}
+
+// TestRefusedRequestKeepsItsConnection has one that is too large for a packet,
+// of which nothing is sent.
+func TestRefusedRequestKeepsItsConnection(t *testing.T) {
+	url := startServer(t, &Server{Handler: echo})
+	b := newBackend(t, url)
+	for range 3 {
+		r := httptest.NewRequest("GET", url+"/", nil)
+		r.Header.Set("X-Long", strings.Repeat("l", 9000))
+		_, err := (&Transport{Backend: b}).RoundTrip(r)
+		require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, proxy.StatusOf(err))
+	}
+	require.EqualValues(t, 1, b.Stats().Created)
+}
+
+func TestAttributesThatPanicFreeTheirConnection(t *testing.T) {
+	url := startServer(t, &Server{Handler: echo})
+	b := newBackend(t, url)
+	tr := &Transport{Backend: b, Attributes: func(*http.Request) []Attribute { panic("oops") }}
+	require.Panics(t, func() { _, _ = tr.RoundTrip(httptest.NewRequest("GET", url+"/", nil)) })
+	require.Zero(t, b.Stats().Open)
+}

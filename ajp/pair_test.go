@@ -303,3 +303,43 @@ func TestEarlyAnswerEndsTheUpload(t *testing.T) {
 		require.Error(t, err, "the body was closed")
 	}
 }
+
+// TestAskingForMoreHoldsUpNothing has a client that sends the next line when it
+// has seen the answer to the one before.
+func TestAskingForMoreHoldsUpNothing(t *testing.T) {
+	url := startContainer(t, func(_ int, c net.Conn) {
+		takePacket(c)
+		_, _ = c.Write(packets(sendHeaders(200, nil), appendChunk(nil, []byte("one")), appendChunk(nil, nil), appendAsk(nil, 100)))
+		if line := takePacket(c); len(line) > 2 {
+			_, _ = c.Write(packets(appendChunk(nil, line[2:]), endResponse))
+			takePacket(c)
+		}
+	})
+	h, err := NewHandler("/", url)
+	require.NoError(t, err)
+	h.Transport = newTransport(t, &Transport{})
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		h.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	pr, pw := io.Pipe()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	context.AfterFunc(ctx, func() { _ = pw.CloseWithError(ctx.Err()) }) // net/http waits for a read of it to end
+	r, err := http.NewRequestWithContext(ctx, "POST", front.URL, pr)
+	require.NoError(t, err)
+	resp, err := front.Client().Do(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	piece := make([]byte, 3)
+	_, err = io.ReadFull(resp.Body, piece)
+	require.NoError(t, err)
+	require.Equal(t, "one", string(piece))
+	_, err = io.WriteString(pw, "two")
+	require.NoError(t, err)
+	_, err = io.ReadFull(resp.Body, piece)
+	require.NoError(t, err)
+	require.Equal(t, "two", string(piece))
+	require.NoError(t, pw.Close())
+}

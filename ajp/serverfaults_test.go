@@ -215,3 +215,42 @@ func TestReadingAfterTheHandlerHoldsNobodyUp(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, resp.StatusCode)
 	require.Error(t, <-ended)
 }
+
+// TestPongAfterTheTimeLimitOfAnAnswer has a connection that was idle for longer
+// than an answer may take.
+func TestPongAfterTheTimeLimitOfAnAnswer(t *testing.T) {
+	s := &Server{Handler: echo}
+	url := startServer(t, s)
+	b := newBackend(t, url)
+	require.NoError(t, CPing(t.Context(), b))
+	s.mu.Lock()
+	for c := range s.conns {
+		require.NoError(t, c.nc.SetWriteDeadline(time.Unix(1, 0))) // as left by an answer of long ago
+	}
+	s.mu.Unlock()
+	require.NoError(t, CPing(t.Context(), b))
+	require.EqualValues(t, 1, b.Stats().Created)
+}
+
+// TestCloseEndsContexts has a handler that does not read the body.
+func TestCloseEndsContexts(t *testing.T) {
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	s := &Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(begun)
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
+		<-ctx.Done()
+		ended <- ctx.Err()
+	})}
+	url := startServer(t, s)
+	tr := &Transport{Backend: newBackend(t, url)}
+	done := make(chan error, 1)
+	go func() {
+		_, err := tr.RoundTrip(httptest.NewRequest("POST", url+"/", strings.NewReader("x")))
+		done <- err
+	}()
+	<-begun
+	require.NoError(t, s.Close())
+	require.ErrorIs(t, <-ended, context.Canceled)
+	require.Error(t, <-done)
+}

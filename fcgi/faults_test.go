@@ -1,20 +1,26 @@
 package fcgi
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // roundTrip asks once, and returns what came.
@@ -363,4 +369,81 @@ func TestCancelledRequestFreesTheConnection(t *testing.T) {
 	require.False(t, errors.Is(err, io.EOF))
 	<-ended
 	require.Eventually(t, func() bool { return tr.Backend.Stats().Open == 0 }, 10*time.Second, time.Millisecond)
+}
+
+// Error output that fills no buffer does not hold up what came before it.
+func TestErrorOutputHoldsUpNothing(t *testing.T) {
+	goOn := make(chan struct{})
+	const head = "A: b\r\n\r\n"
+	body := strings.Repeat("x", 8192-headLength-len(head)) // with its record, all that fits the buffer
+	_, tr := newPeer(t, func(c *peerConn, _ int) {
+		if _, ok := c.request(); ok {
+			c.say(join(stdout(head+body), stderr("oops\n")))
+			<-goOn
+			c.say(join(stdout("end"), end(0, 0)))
+		}
+	})
+	t.Cleanup(func() { close(goOn) })
+	s := behind(t, tr)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "GET", s.URL+"/a.php", nil)
+	require.NoError(t, err)
+	resp, err := s.Client().Do(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	got := make([]byte, len(body))
+	_, err = io.ReadFull(resp.Body, got)
+	require.NoError(t, err)
+	require.Equal(t, body, string(got))
+}
+
+// The time limit is for each wait, and error output ends one.
+func TestErrorOutputIsASignOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend.Backend{URL: &url.URL{Scheme: "fcgi", Host: "app"}, Timeout: time.Minute, DialContext: func(context.Context, string, string) (net.Conn, error) {
+			c, app := net.Pipe()
+			go func() {
+				defer app.Close()
+				p := &peerConn{Conn: app, r: bufio.NewReader(app)}
+				if _, ok := p.request(); !ok {
+					return
+				}
+				for range 5 {
+					p.say(stderr("still at it\n"))
+					time.Sleep(50 * time.Second)
+				}
+				p.say(join(stdout("A: b\r\n\r\nok"), end(0, 0)))
+			}()
+			return c, nil
+		}}
+		defer b.Close()
+		_, body, err := roundTrip(t, &Transport{Backend: b}, "GET", nil)
+		require.NoError(t, err)
+		require.Equal(t, "ok", string(body))
+	})
+}
+
+// An Env that panics takes no place in the pool with it.
+func TestEnvThatPanicsFreesItsConnection(t *testing.T) {
+	_, tr := answering(t, join(stdout("A: b\r\n\r\nok"), end(0, 0)))
+	tr.Env = func(r *http.Request, env *Params) { env.Set("SSL", r.TLS.ServerName) }
+	require.Panics(t, func() { _, _, _ = roundTrip(t, tr, "GET", nil) })
+	require.Zero(t, tr.Backend.Stats().Open)
+}
+
+// A length without a body, as a Rewrite leaves it that takes the body away, is
+// none.
+func TestLengthWithoutBody(t *testing.T) {
+	_, tr := newPeer(t, func(c *peerConn, _ int) {
+		if a, ok := c.request(); ok {
+			c.say(join(stdout("A: b\r\n\r\n"+a.env["CONTENT_LENGTH"]), end(0, 0)))
+		}
+	})
+	r, err := http.NewRequest("GET", "fcgi://app/a.php", nil)
+	require.NoError(t, err)
+	r.ContentLength = 5
+	resp, err := tr.RoundTrip(r)
+	require.NoError(t, err)
+	require.Empty(t, readAll(t, resp))
 }

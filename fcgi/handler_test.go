@@ -296,3 +296,36 @@ func (f atEnd) Read([]byte) (int, error) {
 	f()
 	return 0, io.EOF
 }
+
+// An encoded slash does not hide behind segments that cleaning takes away.
+func TestSiteRefusesEncodedSlashesInUncleanPaths(t *testing.T) {
+	root := writeSite(t, map[string]string{"app/index.php": "x"})
+	h, err := NewHandler("fcgi://127.0.0.1:1", root)
+	require.NoError(t, err)
+	h.Proxy.Transport = telling(t, root)
+	for path, want := range map[string]int{
+		"/long/name/../../app%2Findex.php": 404, "/.//.//.//.//app%2Findex.php": 404, "/x/../app/index.php": 200, "/app/index.php/x%2Fy": 200,
+	} {
+		r := httptest.NewRequest("GET", path, nil)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Equal(t, want, w.Code, path)
+	}
+}
+
+// A file that is a page about an error is sent as a whole, with its status.
+func TestSendFileKeepsTheStatusOfErrors(t *testing.T) {
+	dir := writeSite(t, map[string]string{"no.html": "0123456789"})
+	tr := child(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Accel-Redirect", "/p/no.html")
+		w.WriteHeader(http.StatusForbidden)
+	})
+	s := behind(t, &SendFile{Transport: tr, Dirs: map[string]string{"/p/": dir}})
+	r, err := http.NewRequest("GET", s.URL+"/a.php", nil)
+	require.NoError(t, err)
+	r.Header.Set("Range", "bytes=1-2")
+	resp, err := s.Client().Do(r)
+	require.NoError(t, err)
+	require.Equal(t, "0123456789", readAll(t, resp))
+	require.Equal(t, http.StatusForbidden, resp.StatusCode)
+}

@@ -448,3 +448,22 @@ func TestFailoverBetweenPools(t *testing.T) {
 	resp, _ := get(t, s.Client(), s.URL+"/ok.php")
 	require.Equal(t, 503, resp.StatusCode)
 }
+
+// PHP makes an underscore of a dot, so X.Forwarded.For would pass for
+// X-Forwarded-For.
+func TestFieldsThatPHPTakesForOthers(t *testing.T) {
+	f := startPHPFPM(t, programs.PHPFPMOptions{})
+	f.script("env.php", envScript)
+	s, _ := f.front(t, f.transport(t))
+	for range 10 { // in whatever order the fields are sent
+		r, err := http.NewRequest("GET", s.URL+"/env.php", nil)
+		require.NoError(t, err)
+		r.Header.Set("X.Forwarded.For", "6.6.6.6")
+		r.Header.Set("X!A", "1")
+		resp, err := s.Client().Do(r)
+		require.NoError(t, err)
+		env := parseEnv(t, readAll(t, resp)).Env
+		require.Equal(t, "127.0.0.1", env["HTTP_X_FORWARDED_FOR"])
+		require.NotContains(t, env, "HTTP_X!A")
+	}
+}
