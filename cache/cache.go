@@ -58,7 +58,7 @@ type Cache struct {
 	MinFileSize int64
 
 	// MaxVariants is how many responses that Vary tells apart are kept under
-	// one key; the oldest gives way. Zero means 64.
+	// one key; the one that was not used for longest gives way. Zero means 64.
 	MaxVariants int
 
 	// DefaultExpire is the lifetime of responses that tell none and have no

@@ -47,6 +47,9 @@ func (c *Cache) look(ctx context.Context, v *visit, now time.Time) (l lookup) {
 	if best < 0 {
 		return l
 	}
+	if len(entries) > 1 {
+		entries[best].Meta().used.Store(now.UnixNano())
+	}
 	l.take(c, entries[best])
 	if len(l.meta.Parts) > 0 && !l.partServes(v) {
 		l.fwd = fwdPartial

@@ -50,6 +50,9 @@ type Meta struct {
 	// this copy was made from: Tiered.
 	siblings int
 
+	// used is when it was last chosen among others, in Unix nanoseconds.
+	used atomic.Int64
+
 	// worked is what a cache has read from the rest, so that a hit need not
 	// parse.
 	worked atomic.Pointer[workedFacts]
@@ -77,6 +80,9 @@ func (m *Meta) stored() (n int64) {
 	}
 	return n
 }
+
+// lastUse is when it was last chosen among others, or else stored.
+func (m *Meta) lastUse() int64 { return max(m.used.Load(), m.ResponseTime.UnixNano()) }
 
 // workedFacts are facts by the rules of one policy.
 type workedFacts struct {

@@ -171,6 +171,25 @@ func TestMaxVariants(t *testing.T) {
 	require.Equal(t, 10, o.count())
 }
 
+// The variant that nobody has asked for goes, though others are older.
+func TestMaxVariantsKeepsWhatIsUsed(t *testing.T) {
+	for name, s := range map[string]Store{"memory": &Memory{}, "tiered": &Tiered{Front: &Memory{}, Back: &Memory{}}} {
+		c := &Cache{MaxVariants: 3, Store: s}
+		o := newOrigin(t, *ok("x", "Cache-Control: max-age=60", "Vary: X-V"))
+		h := c.Wrap(o)
+		for _, v := range []string{"1", "2", "3", "2", "1", "4"} {
+			get(h, page, "X-V: "+v)
+		}
+		require.Equal(t, 4, o.count(), name)
+		get(h, page, "X-V: 1")
+		get(h, page, "X-V: 2")
+		get(h, page, "X-V: 4")
+		require.Equal(t, 4, o.count(), name)
+		get(h, page, "X-V: 3")
+		require.Equal(t, 5, o.count(), name)
+	}
+}
+
 func TestPurge(t *testing.T) {
 	ctx := context.Background()
 	for name, store := range map[string]func() Store{

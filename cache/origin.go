@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -278,7 +279,8 @@ func (f *flight) commit(n int64, trailer http.Header) {
 }
 
 // superseded are the stored responses that a new one makes useless: those that
-// would have answered its request, and the oldest where there are too many.
+// would have answered its request, and the longest unused where there are too
+// many.
 func (f *flight) superseded(ctx context.Context) (old []Entry) {
 	c := f.c
 	entries, err := c.store.Get(ctx, f.key)
@@ -289,14 +291,18 @@ func (f *flight) superseded(ctx context.Context) (old []Entry) {
 	if limit <= 0 {
 		limit = 64
 	}
-	kept := 1
+	var others []Entry
 	for _, e := range entries {
 		m := e.Meta()
 		if c.policy.matches(m.factsBy(&c.policy), m.Vary, f.in) {
 			old = append(old, e)
-		} else if kept++; kept > limit {
-			old = append(old, e)
+		} else {
+			others = append(others, e)
 		}
+	}
+	if len(others) >= limit {
+		slices.SortStableFunc(others, func(a, b Entry) int { return cmp.Compare(b.Meta().lastUse(), a.Meta().lastUse()) })
+		old = append(old, others[limit-1:]...)
 	}
 	return old
 }

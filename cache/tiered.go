@@ -52,7 +52,7 @@ func (t *Tiered) lock(key string) *sync.Mutex {
 // Get implements Store. Front answers if it has as many variants as Back had.
 func (t *Tiered) Get(ctx context.Context, key string) ([]Entry, error) {
 	if front, err := t.Front.Get(ctx, key); err == nil && len(front) > 0 && front[0].Meta().siblings == len(front) {
-		return front, nil
+		return newestFirst(front), nil
 	}
 	back, err := t.Back.Get(ctx, key)
 	if err != nil || len(back) == 0 {
@@ -63,6 +63,17 @@ func (t *Tiered) Get(ctx context.Context, key string) ([]Entry, error) {
 		entries[i] = &backEntry{t, e}
 	}
 	return entries, nil
+}
+
+// newestFirst is entries, which came to Front in the order of their use.
+func newestFirst(entries []Entry) []Entry {
+	order := func(a, b Entry) int { return b.Meta().ResponseTime.Compare(a.Meta().ResponseTime) }
+	if slices.IsSortedFunc(entries, order) {
+		return entries
+	}
+	entries = slices.Clone(entries)
+	slices.SortStableFunc(entries, order)
+	return entries
 }
 
 // Create implements Store.

@@ -1,0 +1,29 @@
+package cache
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What came to the front by use is told in the order in which it was stored.
+func TestTieredTellsTheNewestFirst(t *testing.T) {
+	s := &Tiered{Front: &Memory{}, Back: &Memory{}}
+	c := &Cache{Store: s}
+	h := c.Wrap(newOrigin(t, *ok("x", "Cache-Control: max-age=60", "Vary: X-V")))
+	for _, v := range []string{"1", "2", "3"} {
+		get(h, page, "X-V: "+v)
+	}
+	require.NoError(t, s.Front.Walk(t.Context(), func(e Entry) bool { return s.Front.Remove(t.Context(), e) == nil }))
+	for _, v := range []string{"2", "1", "3", "1", "2", "3"} {
+		get(h, page, "X-V: "+v)
+	}
+	entries, err := s.Get(t.Context(), page)
+	require.NoError(t, err)
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Meta().Vary["X-V"]...)
+	}
+	require.Equal(t, []string{"3", "2", "1"}, got)
+	require.IsType(t, &memoryEntry{}, entries[0], "by the front")
+}
