@@ -34,9 +34,18 @@ func TestTiered(t *testing.T) {
 		"a small front": func() *cache.Tiered {
 			return &cache.Tiered{Front: &cache.Memory{MaxBytes: 64 << 10}, Back: &cache.Memory{MaxBytes: 256 << 20}, MaxFront: 8 << 10}
 		},
+		"memory before disk": func() *cache.Tiered {
+			disk := &cache.Disk{Root: t.TempDir()}
+			t.Cleanup(func() { _ = disk.Close() })
+			return &cache.Tiered{Front: &cache.Memory{MaxBytes: 1 << 20}, Back: disk}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.NoError(t, cachetest.TestStore(func() (cache.Store, error) { return make(), nil }, cachetest.Claims{Rounds: rounds()}))
+			n := rounds()
+			if name == "memory before disk" {
+				n /= 5
+			}
+			require.NoError(t, cachetest.TestStore(func() (cache.Store, error) { return make(), nil }, cachetest.Claims{Rounds: n}))
 		})
 	}
 }
