@@ -27,6 +27,11 @@ type RemoteIP struct {
 	// and requests pass unchanged. Apache: RemoteIPTrustedProxy.
 	TrustedProxies []netip.Prefix
 
+	// Believes, if not nil, says whether a trusted proxy may name that client.
+	// Apache: a RemoteIPTrustedProxy may name no private address, and a
+	// RemoteIPInternalProxy any.
+	Believes func(proxy, client netip.Addr) bool
+
 	// Logger gets entries that cannot be read at level Info. If nil, nothing
 	// is logged.
 	Logger *slog.Logger
@@ -68,6 +73,9 @@ func (m *RemoteIP) resolve(r *http.Request, header string) *http.Request {
 			if m.Logger != nil {
 				m.Logger.Info("proxy: entry of "+header+" names no address", "peer", r.RemoteAddr)
 			}
+			break
+		}
+		if m.Believes != nil && !m.Believes(client, addr) {
 			break
 		}
 		client = addr

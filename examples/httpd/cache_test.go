@@ -255,3 +255,17 @@ func TestCheckLeavesDisk(t *testing.T) {
 	require.Equal(t, "Syntax OK\n", stderr.String())
 	require.NoDirExists(t, filepath.Join(dir, "cache"))
 }
+
+// TestStatusOfCaches: the status page tells what the caches do.
+func TestStatusOfCaches(t *testing.T) {
+	p := start(t, "ServerName h.test\nCacheEnable memory /\nProxyPass /server-status !\nProxyPass / http://backend.test/\n<Location /server-status>\nCacheDisable on\nSetHandler server-status\n</Location>\n",
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=600")
+			_, _ = w.Write([]byte("kept"))
+		}))
+	for range 3 {
+		p.get("80", "h.test/x")
+	}
+	_, text := p.get("80", "h.test/server-status")
+	require.Regexp(t, `<tr><td>h\.test<td>memory<td>2<td>0<td>0<td>0<td>1<td>0<td>1<td>0<td>1<td>\d+<td>0</tr>`, text)
+}

@@ -132,9 +132,15 @@ func (h *host) newCache(kind string, s *cacheSettings) (*cache.Cache, error) {
 		c.Collapse, c.LockMaxAge = cache.CollapseStream, said(s.lockAge, 5*time.Second)
 	}
 	h.cachesMu.Lock()
-	h.caches = append(h.caches, c)
+	h.caches = append(h.caches, kindOfCache{c, kind})
 	h.cachesMu.Unlock()
 	return c, nil
+}
+
+// kindOfCache is a cache with what it keeps its responses in: disk, memory …
+type kindOfCache struct {
+	*cache.Cache
+	kind string
 }
 
 // detached gives what goes on in the background a visit of its own.
@@ -215,12 +221,32 @@ func (h *host) withCaches(s *cacheSettings, next http.Handler) (http.Handler, er
 			at = r.URL.Path
 		}
 		kind := s.kindFor(r, at)
-		if _, off := v.env["no-cache"]; off || kind == "" {
+		if kind == "" || h.uncached(v, r) {
 			next.ServeHTTP(w, r)
 			return
 		}
 		behind[kind].ServeHTTP(w, r)
 	}), nil
+}
+
+// uncached reports whether the variable no-cache is set. For a quick handler,
+// which comes before route, it finds out what SetEnvIf says.
+func (h *host) uncached(v *visit, r *http.Request) bool {
+	if v.path == "" && len(h.settings.envIf) > 0 {
+		early := *v
+		early.env = nil
+		at, err := readPath(r.URL)
+		if err != nil {
+			return true
+		}
+		early.path = at
+		for _, step := range h.settings.envIf {
+			step(&early, r)
+		}
+		v = &early
+	}
+	_, off := v.env["no-cache"]
+	return off
 }
 
 // closeCaches ends what they do in the background.

@@ -37,8 +37,9 @@ func coreDirectives() []directive {
 		{name: "VirtualHost", section: true, in: inServer, min: 1, max: -1, apply: applyVhost},
 		{name: "Location", section: true, in: anyServer, min: 1, max: 2, apply: applyLocation},
 		{name: "LocationMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyLocation},
-		{name: "Directory", section: true, in: anyServer, min: 1, max: 2, note: "nothing is served from files", apply: func(b *builder, _ *scope, d *conf.Directive) error {
+		{name: "Directory", section: true, in: anyServer, min: 1, max: 2, note: "nothing is served from files; an error if it protects scripts of SetHandler", apply: func(b *builder, _ *scope, d *conf.Directive) error {
 			b.warn(d.Errorf("<Directory> is ignored: nothing is served from files"))
+			b.folders = append(b.folders, d)
 			return nil
 		}},
 		{name: "SetHandler", in: inLocation, min: 1, max: 1, note: "server-status, balancer-manager, and \"proxy:fcgi://…\", of which unix: and balancer: may be the target", apply: func(b *builder, s *scope, d *conf.Directive) error {
@@ -127,7 +128,7 @@ func applyLocation(b *builder, s *scope, d *conf.Directive) error {
 	var err error
 	switch {
 	case regex:
-		l.pattern, err = regexp.Compile(text)
+		l.pattern, err = regexp.Compile("(?s)" + text) // as in httpd, a dot fits a newline, too
 	case strings.ContainsAny(text, "*?["):
 		l.pattern, err = globPattern(text, false)
 	case !strings.HasPrefix(text, "/"):
@@ -136,7 +137,7 @@ func applyLocation(b *builder, s *scope, d *conf.Directive) error {
 	if err != nil {
 		return err
 	}
-	l.path = text
+	l.path, l.regex = text, regex
 	s.locations = append(s.locations, l)
 	return b.apply(l, d.Children)
 }

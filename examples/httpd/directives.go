@@ -54,7 +54,6 @@ func acceptedDirectives() []directive {
 		accept("names are those of the configuration, and never looked up", "HostnameLookups", "UseCanonicalName", "UseCanonicalPhysicalPort"),
 		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
 		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
-		accept("SSLProxyCheckPeerName covers it", "SSLProxyCheckPeerCN"),
 		accept("httpd does not apply it to requests that are proxied either", "LimitRequestBody"),
 		accept("bodies are passed on as the backend encodes them", "AddOutputFilterByType", "DeflateCompressionLevel", "FileETag"),
 		accept("HTTP/1.1 is spoken toward clients", "Protocols", "ProtocolsHonorOrder"),

@@ -105,6 +105,10 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 	for name, value := range v.env {
 		env.Set(name, value)
 	}
+	if v.user != "" {
+		env.Set("REMOTE_USER", v.user)
+		env.Set("AUTH_TYPE", "Basic")
+	}
 	lookup := func(function, name string) string {
 		switch function {
 		case "http", "req":
@@ -128,9 +132,9 @@ func applyFiles(b *builder, s *scope, d *conf.Directive) (err error) {
 	f := &scope{context: inLocation, at: d, parent: s, path: d.Args[0], files: true}
 	switch {
 	case d.Is("FilesMatch"):
-		f.pattern, err = regexp.Compile(d.Args[0])
+		f.pattern, err = regexp.Compile("(?s)" + d.Args[0])
 	case d.Args[0] == "~" && len(d.Args) == 2:
-		f.pattern, err = regexp.Compile(d.Args[1])
+		f.pattern, err = regexp.Compile("(?s)" + d.Args[1])
 	case len(d.Args) == 2:
 		return fmt.Errorf("want one name")
 	case strings.ContainsAny(d.Args[0], "*?["):
@@ -181,4 +185,58 @@ func (b *builder) applyProxyHandler(s *scope, d *conf.Directive, to string) erro
 	r.number = b.rules
 	s.rules = append(s.rules, r)
 	return nil
+}
+
+// checkFolders refuses a <Directory> that keeps clients from scripts of a
+// SetHandler: it has no effect here, and they would be open to all.
+func (b *builder) checkFolders() error {
+	for _, host := range append([]*scope{b.main}, b.vhosts...) {
+		scripts := false
+		for _, l := range slices.Concat(b.main.locations, host.locations) {
+			scripts = scripts || slices.ContainsFunc(l.rules, func(r *rule) bool { return r.fallback })
+		}
+		root := b.main.settings.merge(host.settings).documentRoot
+		if !scripts || root == "" {
+			continue
+		}
+		root = path.Clean(root)
+		var around *conf.Directive // of those around the root, what the innermost says counts
+		for _, d := range b.folders {
+			says, closed := protects(d)
+			at := path.Clean(d.Args[0])
+			switch {
+			case !says:
+			case len(d.Args) == 1 && !strings.ContainsAny(at, "*?[") && hasPrefix(root, at):
+				if around == nil || len(at) >= len(path.Clean(around.Args[0])) {
+					around = d
+				}
+			case closed && (len(d.Args) > 1 || strings.ContainsAny(at, "*?[") || hasPrefix(at, root)):
+				return d.Errorf("<Directory> has no effect on scripts of SetHandler, and they would be open: use <Location>")
+			}
+		}
+		if around != nil {
+			if _, closed := protects(around); closed {
+				return around.Errorf("<Directory> has no effect on scripts of SetHandler, and they would be open: use <Location>")
+			}
+		}
+	}
+	return nil
+}
+
+// protects reports whether a section says who may come in, and whether that is
+// not all.
+func protects(d *conf.Directive) (says, closed bool) {
+	for _, c := range d.Children {
+		switch {
+		case c.Section:
+			s, cl := protects(c)
+			says, closed = says || s, closed || cl
+		case c.Is("Require"):
+			says = true
+			closed = closed || d.Is("RequireNone") || len(c.Args) != 2 || !strings.EqualFold(c.Args[0], "all") || !strings.EqualFold(c.Args[1], "granted")
+		case c.Is("Deny"):
+			says, closed = true, true
+		}
+	}
+	return says, closed
 }

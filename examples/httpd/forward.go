@@ -142,12 +142,18 @@ func (h *host) serveForward(w http.ResponseWriter, r *http.Request) {
 	key := append(make([]byte, 0, 64), 'f')
 	var sections []*scope
 	for i, l := range h.locations {
-		if r.Method != http.MethodConnect && l.contains(v.path) {
+		// A path is not what a forward request is for: as in httpd, only the
+		// expressions of <LocationMatch> may fit, and fit its URL.
+		if r.Method != http.MethodConnect && l.regex && l.pattern.MatchString(v.target) {
 			key = strconv.AppendInt(append(key, 'l'), int64(i), 10)
 			sections = append(sections, l)
 		}
 	}
-	sections, key = h.coveringURL(sections, key, v.target)
+	spellings := []string{v.target}
+	if r.URL.RawQuery != "" {
+		spellings = append(spellings, v.target+"?"+r.URL.RawQuery) // httpd compares it, too
+	}
+	sections, key = h.coveringURL(sections, key, spellings...)
 	s, err := h.served(key, nil, sections)
 	if err != nil {
 		h.logger.Error("request cannot be served", "target", v.target, "error", err)

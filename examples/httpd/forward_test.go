@@ -43,7 +43,7 @@ func startForwardConf(t *testing.T, name string, more ...string) *program {
 	return start(t, strings.Join(more, "")+string(text), echo, "-resolve", "secure.test:443="+at, "-resolve", "secure.test:563="+at, "-resolve", "secure.test:444="+at, "-resolve", "plain.test:80="+plain.Listener.Addr().String())
 }
 
-const addressByClient = "RemoteIPHeader X-Client\n"
+const addressByClient = "RemoteIPHeader X-Client\nRemoteIPInternalProxy 127.0.0.1\n"
 
 // TestForwardRefusesOthers runs conf/connect.conf and conf/requireip.conf as
 // they stand: this machine is in none of their networks.

@@ -107,7 +107,7 @@ func applyProxyBlock(b *builder, s *scope, d *conf.Directive) error {
 func applyProxyRemote(_ *builder, s *scope, d *conf.Directive) (err error) {
 	r := &parentRule{match: d.Args[0]}
 	if d.Is("ProxyRemoteMatch") {
-		if r.pattern, err = regexp.Compile(r.match); err != nil {
+		if r.pattern, err = regexp.Compile("(?s)" + r.match); err != nil {
 			return err
 		}
 	}

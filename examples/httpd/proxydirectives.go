@@ -10,6 +10,7 @@ import (
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // rule is a ProxyPass or ProxyPassMatch.
@@ -296,9 +297,17 @@ func applyProxySet(b *builder, s *scope, d *conf.Directive) error {
 // applyProxySection reads <Proxy url-or-pattern [k=v …]> and <ProxyMatch re>.
 func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
 	p := &scope{context: inProxy, at: d, parent: s, path: d.Args[0]}
+	if form := oneForm(p.path); form != p.path && !d.Is("ProxyMatch") {
+		p.also = &scope{path: form}
+		if strings.ContainsAny(form, "*?[") {
+			if p.also.pattern, err = globPattern(form, true); err != nil {
+				return err
+			}
+		}
+	}
 	switch {
 	case d.Is("ProxyMatch"):
-		p.pattern, err = regexp.Compile(d.Args[0])
+		p.pattern, err = regexp.Compile("(?s)" + d.Args[0])
 	case strings.ContainsAny(d.Args[0], "*?["):
 		p.pattern, err = globPattern(d.Args[0], true)
 	}
@@ -326,8 +335,30 @@ func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
 	return b.apply(p, d.Children)
 }
 
+// oneForm returns a URL with its host in lower case, and without the usual
+// port, as forwardTarget does.
+func oneForm(text string) string {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		return text
+	}
+	scheme = strings.ToLower(scheme)
+	host, path, slash := strings.Cut(rest, "/")
+	host = strings.ToLower(host)
+	if port := backend.DefaultPort(scheme); port != "" && strings.HasSuffix(host, ":"+port) {
+		host, slash = strings.TrimSuffix(host, ":"+port), true
+	}
+	if slash {
+		host += "/"
+	}
+	return scheme + "://" + host + path
+}
+
 // covers reports whether a <Proxy> section applies to the URL of a backend.
 func (s *scope) covers(url string) bool {
+	if s.also != nil && s.also.covers(url) {
+		return true
+	}
 	if s.pattern != nil {
 		return s.pattern.MatchString(url)
 	}

@@ -14,7 +14,9 @@ import (
 
 // remoteIPDirectives are those of mod_remoteip.
 func remoteIPDirectives() []directive {
-	trust := func(_ *builder, s *scope, d *conf.Directive) error { return s.settings.trust(d.Args) }
+	trust := func(_ *builder, s *scope, d *conf.Directive) error {
+		return s.settings.trust(d.Args, d.Is("RemoteIPInternalProxy"))
+	}
 	list := func(b *builder, s *scope, d *conf.Directive) error {
 		text, err := os.ReadFile(b.file(d.Args[0]))
 		if err != nil {
@@ -22,7 +24,7 @@ func remoteIPDirectives() []directive {
 		}
 		for line := range strings.Lines(string(text)) {
 			line, _, _ = strings.Cut(line, "#")
-			if err := s.settings.trust(strings.Fields(line)); err != nil {
+			if err := s.settings.trust(strings.Fields(line), d.Is("RemoteIPInternalProxyList")); err != nil {
 				return err
 			}
 		}
@@ -44,11 +46,36 @@ func remoteIPDirectives() []directive {
 	}
 }
 
-func (s *settings) trust(words []string) error {
+func (s *settings) trust(words []string, internal bool) error {
 	prefixes, err := proxy.ParsePrefixes(words...)
 	s.trusted = append(s.trusted, prefixes...)
+	for range prefixes {
+		s.internal = append(s.internal, internal)
+	}
 	return err
 }
+
+// believes reports whether a proxy may name a client: as in httpd, an address
+// that is no public one is believed of internal proxies alone. Of the
+// directives that name the proxy, the first counts.
+func (s *settings) believes(by, client netip.Addr) bool {
+	if client.Is6() {
+		if global.Contains(client) {
+			return true
+		}
+	} else if !client.IsPrivate() && !client.IsLoopback() && !client.IsLinkLocalUnicast() {
+		return true
+	}
+	for i, p := range s.trusted {
+		if p.Contains(by) {
+			return s.internal[i]
+		}
+	}
+	return false
+}
+
+// global are the public addresses of IPv6.
+var global = netip.MustParsePrefix("2000::/3")
 
 // everyone is who is trusted when RemoteIPHeader names no proxies, as in httpd.
 var everyone = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}

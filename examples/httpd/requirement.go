@@ -59,6 +59,9 @@ func applyRequire(_ *builder, s *scope, d *conf.Directive) error {
 			return fmt.Errorf("%s takes names", words[0])
 		}
 		r.kind, r.words = strings.ToLower(words[0]), words[1:]
+		if r.kind == "method" && strings.ToUpper(strings.Join(r.words, "")) != strings.Join(r.words, "") {
+			return fmt.Errorf("methods are in capital letters, not %q", r.words)
+		}
 	default:
 		return fmt.Errorf("%q is not supported: all, ip, local, method, env, valid-user and user are", words[0])
 	}
@@ -149,7 +152,7 @@ func (r *requirement) judge(req *http.Request) verdict {
 			v = max(v, r.children[i].judge(req))
 		}
 		if r.kind == "none" {
-			v = opposite(v)
+			v = opposite(req, v)
 		}
 	case "all":
 		v = granted
@@ -162,16 +165,16 @@ func (r *requirement) judge(req *http.Request) verdict {
 		}
 	}
 	if r.not {
-		v = opposite(v)
+		v = opposite(req, v)
 	}
 	return v
 }
 
-func opposite(v verdict) verdict {
-	switch v {
-	case granted:
+func opposite(req *http.Request, v verdict) verdict {
+	switch {
+	case v == granted:
 		return denied
-	case denied:
+	case v == denied || visitOf(req).user != "": // known, and not one of those
 		return granted
 	}
 	return v

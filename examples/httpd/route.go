@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/modproxy/modproxy/ajp"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -120,6 +121,9 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served, at str
 	v.served = s
 	if !h.admits(w, r, s) {
 		return
+	}
+	if v.user != "" {
+		r = r.WithContext(ajp.WithUser(r.Context(), ajp.User{Name: v.user, Auth: "Basic"}))
 	}
 	for _, step := range s.setEnv {
 		step(v, r)
@@ -305,10 +309,15 @@ func (h *host) served(key []byte, r *rule, sections []*scope) (*served, error) {
 		return s, nil
 	}
 	s = &served{settings: h.settings}
-	for _, section := range sections {
-		s.settings = s.settings.merge(section.settings)
-		s.status = s.status || section.status
-		s.manager = s.manager || section.manager
+	for _, files := range []bool{true, false} { // <Files> say less than all others
+		for _, section := range sections {
+			if section.files != files {
+				continue
+			}
+			s.settings = s.settings.merge(section.settings)
+			s.status = s.status || section.status
+			s.manager = s.manager || section.manager
+		}
 	}
 	s.late = s.envIf[len(h.settings.envIf):]
 	s.auth = s.settings.basicAuth()

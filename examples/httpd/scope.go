@@ -39,9 +39,11 @@ type scope struct {
 	// of sections
 	path    string // of a <Location>; or the URL of a <Proxy>
 	pattern *regexp.Regexp
-	files   bool // a <Files>: it applies to the names of files, not to paths
-	status  bool // SetHandler server-status
-	manager bool // SetHandler balancer-manager
+	regex   bool   // a <LocationMatch>
+	also    *scope // of a <Proxy>: its URL in the one form that forward requests have
+	files   bool   // a <Files>: it applies to the names of files, not to paths
+	status  bool   // SetHandler server-status
+	manager bool   // SetHandler balancer-manager
 
 	needs requirement // the <RequireAll> that is being read
 }
@@ -74,6 +76,7 @@ type settings struct {
 	header         []*headerEdit
 	remoteHeader   string
 	trusted        []netip.Prefix // of RemoteIPHeader
+	internal       []bool         // for each of trusted: RemoteIPInternalProxy
 
 	plainFallback *bool          // ProxyWebsocketFallbackToProxyHttp
 	tunnelIdle    *time.Duration // ProxyWebsocketIdleTimeout
@@ -141,7 +144,7 @@ func (s settings) merge(inner settings) settings {
 	s.logLevels = behind(s.logLevels, inner.logLevels)
 	s.envIf, s.setEnv = behind(s.envIf, inner.envIf), behind(s.setEnv, inner.setEnv)
 	s.requestHeader, s.header = behind(s.requestHeader, inner.requestHeader), behind(s.header, inner.header)
-	s.trusted = behind(s.trusted, inner.trusted)
+	s.trusted, s.internal = behind(s.trusted, inner.trusted), behind(s.internal, inner.internal)
 	return s
 }
 
@@ -170,6 +173,7 @@ type builder struct {
 	rules   int                        // how many ProxyPass there are
 	formats map[string]string          // LogFormat nicknames
 	users   map[string]*proxy.Htpasswd // by the name of the file
+	folders []*conf.Directive          // <Directory>
 	warn    func(err error)
 }
 
@@ -195,6 +199,9 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 		return nil, err
 	}
 	if err := b.checkForward(); err != nil {
+		return nil, err
+	}
+	if err := b.checkFolders(); err != nil {
 		return nil, err
 	}
 	if len(b.main.listen) == 0 {

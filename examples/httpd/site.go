@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 
 	"github.com/modproxy/modproxy/balancer"
-	"github.com/modproxy/modproxy/cache"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -57,7 +56,7 @@ type host struct {
 	opt       options
 
 	cachesMu sync.Mutex // guards caches
-	caches   []*cache.Cache
+	caches   []kindOfCache
 
 	mu       sync.RWMutex // guards handlers
 	handlers map[string]*served
@@ -142,7 +141,7 @@ func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 		if len(trusted) == 0 {
 			trusted = everyone
 		}
-		h.serve = (&proxy.RemoteIP{Header: field, TrustedProxies: trusted, Logger: h.logger}).Wrap(h.serve)
+		h.serve = (&proxy.RemoteIP{Header: field, TrustedProxies: trusted, Believes: h.settings.believes, Logger: h.logger}).Wrap(h.serve)
 	}
 	return h, nil
 }

@@ -21,6 +21,7 @@ type tlsSettings struct {
 	engine      *bool
 	verify      *bool
 	checkName   *bool
+	checkCN     *bool
 	checkExpire *bool
 	roots       *x509.CertPool // nil: the system's
 	certs       []tls.Certificate
@@ -32,6 +33,7 @@ func (s tlsSettings) merge(inner tlsSettings) tlsSettings {
 	over(&s.engine, inner.engine)
 	over(&s.verify, inner.verify)
 	over(&s.checkName, inner.checkName)
+	over(&s.checkCN, inner.checkCN)
 	over(&s.checkExpire, inner.checkExpire)
 	over(&s.roots, inner.roots)
 	over(&s.minVersion, inner.minVersion)
@@ -45,8 +47,8 @@ func (s tlsSettings) merge(inner tlsSettings) tlsSettings {
 // sslProxyDirectives are those of mod_ssl that concern backends.
 func sslProxyDirectives() []directive {
 	const in = anyServer | inProxy
-	flag := func(name string, field func(s *tlsSettings) **bool) directive {
-		return directive{name: name, in: in, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return field(&s.tls) })}
+	flag := func(name, note string, field func(s *tlsSettings) **bool) directive {
+		return directive{name: name, in: in, min: 1, max: 1, note: note, apply: applySwitch(func(s *settings) **bool { return field(&s.tls) })}
 	}
 	file := func(name, note string, read func(s *tlsSettings, name string) error) directive {
 		return directive{name: name, in: in, min: 1, max: 1, note: note, apply: func(b *builder, s *scope, d *conf.Directive) error {
@@ -54,7 +56,7 @@ func sslProxyDirectives() []directive {
 		}}
 	}
 	return []directive{
-		flag("SSLProxyEngine", func(s *tlsSettings) **bool { return &s.engine }),
+		flag("SSLProxyEngine", "", func(s *tlsSettings) **bool { return &s.engine }),
 		{name: "SSLProxyVerify", in: in, min: 1, max: 1, note: "verified unless it says none or optional_no_ca; httpd's default is none", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			on := true
 			switch strings.ToLower(d.Args[0]) {
@@ -67,8 +69,9 @@ func sslProxyDirectives() []directive {
 			s.settings.tls.verify = &on
 			return nil
 		}},
-		flag("SSLProxyCheckPeerName", func(s *tlsSettings) **bool { return &s.checkName }),
-		flag("SSLProxyCheckPeerExpire", func(s *tlsSettings) **bool { return &s.checkExpire }),
+		flag("SSLProxyCheckPeerName", "", func(s *tlsSettings) **bool { return &s.checkName }),
+		flag("SSLProxyCheckPeerCN", "On counts with SSLProxyCheckPeerName Off, which covers it otherwise", func(s *tlsSettings) **bool { return &s.checkCN }),
+		flag("SSLProxyCheckPeerExpire", "Off has no effect with SSLProxyVerify require, as in httpd", func(s *tlsSettings) **bool { return &s.checkExpire }),
 		file("SSLProxyCACertificateFile", "without it and its …Path, the system's roots", func(s *tlsSettings, name string) error { return s.addRoots(name) }),
 		file("SSLProxyCACertificatePath", "all files of the folder; hashed names are not needed", func(s *tlsSettings, name string) error {
 			return inFolder(name, s.addRoots)
@@ -164,7 +167,7 @@ func applySSLProxyProtocol(_ *builder, s *scope, d *conf.Directive) error {
 	on := make(map[uint16]bool)
 	for i, w := range d.Args {
 		sign := byte(0)
-		if w[0] == '+' || w[0] == '-' {
+		if w != "" && (w[0] == '+' || w[0] == '-') {
 			sign, w = w[0], w[1:]
 		}
 		if i == 0 && sign == '-' || sign == 0 && i > 0 {
@@ -214,9 +217,13 @@ func (s tlsSettings) config(name string) *tls.Config {
 		MinVersion: said(s.minVersion, tls.VersionTLS12), MaxVersion: said(s.maxVersion, 0),
 	}
 	verify, checkName, checkExpire := said(s.verify, true), said(s.checkName, true), said(s.checkExpire, true)
+	if said(s.verify, false) {
+		checkExpire = true // asked to verify, httpd takes nothing that has expired
+	}
 	if verify && checkName && checkExpire {
 		return c
 	}
+	checkCN := !checkName && said(s.checkCN, false)
 	// What crypto/tls checks in one piece is taken apart.
 	c.InsecureSkipVerify = true
 	c.VerifyConnection = func(cs tls.ConnectionState) error {
@@ -229,6 +236,9 @@ func (s tlsSettings) config(name string) *tls.Config {
 			if err := leaf.VerifyHostname(name); err != nil {
 				return err
 			}
+		}
+		if checkCN && !strings.EqualFold(leaf.Subject.CommonName, name) {
+			return x509.HostnameError{Certificate: leaf, Host: name}
 		}
 		if !verify {
 			return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/cache"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -24,6 +25,10 @@ var statusPage = template.Must(template.New("status").Parse(`<!DOCTYPE html>
 <table><tr><th>Member<th>Status<th>Elected<th>Busy<th>Load<th>To<th>From<th>Errors</tr>
 {{range .Members}}<tr><td>{{.Name}}<td>{{.Status}}<td>{{.Elected}}<td>{{.Busy}}<td>{{.Load}}<td>{{.Sent}}<td>{{.Received}}<td>{{.Errors}}</tr>
 {{end}}</table>
+{{end}}{{if .Caches}}<h2>Caches</h2>
+<table><tr><th>Server<th>Kind<th>Hits<th>Stale<th>Collapsed<th>Revalidated<th>Misses<th>Bypassed<th>Stored<th>Refused<th>Entries<th>Bytes<th>Evictions</tr>
+{{range .Caches}}<tr><td>{{.Server}}<td>{{.Kind}}<td>{{.Hits}}<td>{{.Stale}}<td>{{.Collapsed}}<td>{{.Revalidated}}<td>{{.Misses}}<td>{{.Bypassed}}<td>{{.Stored}}<td>{{.Refused}}{{with .Store}}<td>{{.Entries}}<td>{{.Bytes}}<td>{{.Evictions}}{{else}}<td>-<td>-<td>-{{end}}</tr>
+{{end}}</table>
 {{end}}<h2>Tunnels</h2>
 {{if .Tunnels}}<table><tr><th>Client<th>Protocol<th>Backend<th>For<th>Sent<th>Received</tr>
 {{range .Tunnels}}<tr><td>{{.ClientAddr}}<td>{{.Protocol}}<td>{{.Target}}<td>{{.Duration}}<td>{{.Sent}}<td>{{.Received}}</tr>
@@ -36,8 +41,13 @@ type backendRow struct {
 	backend.Stats
 }
 
-// status answers with a page of all backends and tunnels. It changes nothing,
-// and all text in it is escaped.
+type cacheFigures struct {
+	Server, Kind string
+	cache.Stats
+}
+
+// status answers with a page of all backends, balancers, caches and tunnels. It
+// changes nothing, and all text in it is escaped.
 func (st *site) status(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -47,12 +57,18 @@ func (st *site) status(w http.ResponseWriter, r *http.Request) {
 	var page struct {
 		Backends  []backendRow
 		Balancers []balancer.Stats // with ProxyStatus On
+		Caches    []cacheFigures
 		Tunnels   []proxy.TunnelStats
 	}
 	for _, h := range st.hosts {
 		for _, t := range h.direct {
 			page.Backends = append(page.Backends, backendRow{t.backend.String(), t.backend.Stats()})
 		}
+		h.cachesMu.Lock()
+		for _, c := range h.caches {
+			page.Caches = append(page.Caches, cacheFigures{h.name, c.kind, c.Stats()})
+		}
+		h.cachesMu.Unlock()
 	}
 	for _, p := range st.pools {
 		for _, m := range p.Members() {
