@@ -35,6 +35,7 @@ func compactInto(m, meta *Meta) {
 		m.Tags = append(m.Tags, text.copy(tag))
 	}
 	m.Invalid, m.siblings = meta.Invalid, meta.siblings
+	m.used.Store(meta.used.Load())
 }
 
 // compactText is a string that many are parts of. All are added before the

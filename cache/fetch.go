@@ -218,7 +218,9 @@ func (v *visit) newFlight(l *lookup, plain bool) *flight {
 	if v.leaves {
 		ctx = proxy.Detached(ctx)
 	}
-	return v.newFlightIn(ctx, l, plain)
+	f := v.newFlightIn(ctx, l, plain)
+	f.interested = 1 // who leads it, before others come and go
+	return f
 }
 
 func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain bool) *flight {
@@ -244,7 +246,6 @@ func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain bool) *flight 
 func (h *handler) lead(w http.ResponseWriter, v *visit, f *flight, l *lookup) errand {
 	ctx := v.r.Context()
 	f.client, f.hasClient = w, true
-	f.enter()
 	defer f.cancel()
 	v.result.forwarded, v.result.Reason = l.fwd, l.why()
 	v.c.counters.fetches.Add(1)

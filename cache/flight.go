@@ -19,6 +19,7 @@ type flight struct {
 	key    string
 	shared bool          // others may wait for it
 	locked bool          // another request stores the answer: CollapseLock
+	behind bool          // it validates in the background
 	in     http.Header   // of the request that caused it, for Vary
 	out    *http.Request // what the origin gets
 	req    requestDirectives
@@ -212,9 +213,9 @@ func (f *flight) linger() {
 	default:
 	}
 	switch d := f.c.Linger; {
-	case d < 0 || f.c.closing.Err() != nil:
+	case d < 0 && !f.behind || f.c.closing.Err() != nil:
 		f.cancel()
-	case d == 0:
+	case d <= 0:
 		f.lingering = time.AfterFunc(time.Minute, f.cancelIfIdle)
 	default:
 		f.lingering = time.AfterFunc(d, f.cancelIfIdle)

@@ -514,3 +514,49 @@ func (w *stuckWriter) WriteHeader(code int) {
 	}
 	w.ResponseRecorder.WriteHeader(code)
 }
+
+// Who joins a flight and leaves it before it is sent off does not end it for
+// the one that leads it.
+func TestALeaderIsInterestedFromTheStart(t *testing.T) {
+	c := &Cache{Linger: -1}
+	c.setup()
+	visitor := func() *visit {
+		return &visit{c: c, r: httptest.NewRequest(http.MethodGet, page, nil), key: page}
+	}
+	f, leads := visitor().board(&lookup{}, false, false)
+	require.True(t, leads)
+	same, leads := visitor().board(&lookup{}, false, false)
+	require.False(t, leads)
+	require.Same(t, f, same)
+	same.leaves()
+	require.NoError(t, f.out.Context().Err())
+	f.giveUp()
+}
+
+// A client that leaves a validation in the background leaves it as it was.
+func TestLeavingAValidationInTheBackground(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		c := &Cache{Linger: -1}
+		n := 0
+		var validation context.Context
+		h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if n++; n > 1 {
+				validation = r.Context()
+				time.Sleep(10 * time.Second)
+			}
+			w.Header().Set("Cache-Control", "max-age=1, stale-while-revalidate=60")
+			_, _ = w.Write([]byte("x"))
+		}))
+		get(h, page)
+		time.Sleep(2 * time.Second)
+		get(h, page)
+		synctest.Wait()
+		cl := asking(h, page, "Cache-Control: max-age=0")
+		synctest.Wait()
+		require.Equal(t, 2, n, "it waits for the validation")
+		cl.leave()
+		synctest.Wait()
+		require.NoError(t, validation.Err())
+		time.Sleep(time.Minute)
+	})
+}

@@ -60,8 +60,22 @@ func (p *policy) freshened(m *Meta, request, h http.Header, requested, received 
 		n.Header[name] = values
 	}
 	addDate(n.Header, received)
+	n.tagAnew(h)
 	p.varyAnew(n, m, request)
 	return n
+}
+
+// tagAnew brings the surrogate keys up to date, if h has any.
+func (m *Meta) tagAnew(h http.Header) {
+	told := http.Header{}
+	for _, name := range []string{"Surrogate-Key", "Cache-Tag"} {
+		if told[name] = h[name]; len(h[name]) == 0 {
+			told[name] = m.Header[name]
+		}
+	}
+	if len(h["Surrogate-Key"]) > 0 || len(h["Cache-Tag"]) > 0 {
+		m.Tags = surrogateKeys(told)
+	}
 }
 
 // freshened is that of the policy, with the lifetime that the cache's own rules

@@ -61,13 +61,15 @@ type Meta struct {
 // Clone returns a copy that may be changed. Maps and slices have their own
 // memory; the values of a field are shared.
 func (m *Meta) Clone() *Meta {
-	return &Meta{
+	n := &Meta{
 		Key: m.Key, Status: m.Status,
 		Header: maps.Clone(m.Header), Trailer: maps.Clone(m.Trailer), Vary: maps.Clone(m.Vary),
 		RequestTime: m.RequestTime, ResponseTime: m.ResponseTime,
 		Length: m.Length, Parts: slices.Clone(m.Parts), TTL: m.TTL, Tags: slices.Clone(m.Tags),
 		Invalid: m.Invalid, siblings: m.siblings,
 	}
+	n.used.Store(m.used.Load())
+	return n
 }
 
 // stored is the length of what is stored of the body; -1 while it is not known.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -274,4 +275,49 @@ func TestPurgeHandler(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, ask(p, "POST", "/").StatusCode)
 	require.Equal(t, http.StatusMethodNotAllowed, ask(p, "DELETE", "/").StatusCode)
 	require.Equal(t, http.StatusForbidden, ask(p, "POST", "/?all=1", "Sec-Fetch-Site: cross-site").StatusCode)
+}
+
+// What a store cannot do with one response, it is still asked to do with others.
+func TestPurgeGoesOnAfterAFailure(t *testing.T) {
+	c := &Cache{Store: &brokenRemove{&Memory{}}}
+	h := c.Wrap(newOrigin(t, *ok("x", "Cache-Control: max-age=60", "Vary: X-V")))
+	get(h, page, "X-V: 1")
+	get(h, page, "X-V: 2")
+	_, err := c.Purge(t.Context(), page, PurgeRemove)
+	require.ErrorIs(t, err, errFull)
+	n := 0
+	require.NoError(t, c.Walk(t.Context(), func(Entry) bool { n++; return true }))
+	require.Zero(t, n)
+}
+
+// PURGE means the key of its own request, which is not always a URI.
+func TestPurgeHandlerTakesTheKeyAsItIs(t *testing.T) {
+	for _, uri := range []string{"/a?b#c", "http:a"} {
+		c := &Cache{}
+		h := c.Wrap(newOrigin(t, *ok("x", "Cache-Control: max-age=60")))
+		to := func(h http.Handler, method string) {
+			r := httptest.NewRequest(method, "http://example.org/", nil)
+			u, err := r.URL.Parse("/")
+			require.NoError(t, err)
+			switch *u = *r.URL; uri {
+			case "http:a":
+				u.Path, u.Opaque = "", "a"
+			default:
+				u.Path, u.RawQuery = "/a", "b#c"
+			}
+			r.URL = u
+			h.ServeHTTP(httptest.NewRecorder(), r)
+		}
+		to(h, http.MethodGet)
+		require.Equal(t, int64(1), c.Stats().Store.Entries)
+		to(c.PurgeHandler(), "PURGE")
+		require.Zero(t, c.Stats().Store.Entries, uri)
+	}
+}
+
+// brokenRemove is a store whose Remove works, but says that it did not.
+type brokenRemove struct{ Store }
+
+func (s *brokenRemove) Remove(ctx context.Context, e Entry) error {
+	return errors.Join(s.Store.Remove(ctx, e), errFull)
 }

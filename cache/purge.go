@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"strings"
@@ -27,6 +28,10 @@ func (c *Cache) Purge(ctx context.Context, uri string, mode PurgeMode) (int, err
 	if err != nil {
 		return 0, err
 	}
+	return c.purgeKey(ctx, key, mode)
+}
+
+func (c *Cache) purgeKey(ctx context.Context, key string, mode PurgeMode) (int, error) {
 	c.flights.groundKey(key)
 	c.alone.drop(key)
 	entries, err := c.store.Get(ctx, key)
@@ -72,16 +77,12 @@ func (c *Cache) PurgeTags(ctx context.Context, mode PurgeMode, tags ...string) (
 	c.setup()
 	c.flights.ground(func(string) bool { return true })
 	for _, tag := range tags {
-		entries, err := c.tagged(ctx, tag)
-		if err != nil {
-			return total, err
-		}
-		n, err := c.purge(ctx, entries, mode)
-		if total += n; err != nil {
-			return total, err
-		}
+		entries, terr := c.tagged(ctx, tag)
+		n, perr := c.purge(ctx, entries, mode)
+		total += n
+		err = cmp.Or(err, terr, perr)
 	}
-	return total, nil
+	return total, err
 }
 
 // tagged finds responses by surrogate key.
@@ -98,6 +99,8 @@ func (c *Cache) tagged(ctx context.Context, tag string) (entries []Entry, err er
 	return entries, err
 }
 
+// purge goes on after a failure: what is left would still be served. Its error
+// is the first one.
 func (c *Cache) purge(ctx context.Context, entries []Entry, mode PurgeMode) (n int, err error) {
 	defer func() { c.counters.purged.Add(int64(n)) }()
 	for _, e := range entries {
@@ -107,12 +110,16 @@ func (c *Cache) purge(ctx context.Context, entries []Entry, mode PurgeMode) (n i
 			}
 			continue
 		}
-		if err := c.store.Remove(ctx, e); err != nil {
-			return n, err
+		if rerr := c.store.Remove(ctx, e); rerr == nil {
+			n++
+		} else if err == nil {
+			err = rerr
 		}
-		n++
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	return n, nil
+	return n, err
 }
 
 // Walk calls f with what is stored, until it returns false.

@@ -38,11 +38,7 @@ func (p *purgeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var err error
 	switch r.Method {
 	case "PURGE":
-		if c.Key != nil {
-			n, err = c.Purge(ctx, c.Key(r), mode)
-		} else {
-			n, err = c.Purge(ctx, c.keyOf(r), mode)
-		}
+		n, err = c.purgeKey(ctx, c.keyOf(r), mode) // which need not be a URI
 	case http.MethodPost:
 		if err := p.origin.Check(r); err != nil {
 			http.Error(w, http.StatusText(http.StatusForbidden), http.StatusForbidden)

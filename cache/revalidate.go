@@ -192,7 +192,7 @@ func (v *visit) background(l *lookup) *flight {
 		}
 		delete(f.out.Header, "Range")
 		delete(f.out.Header, "If-Range")
-		f.shared, f.req = true, requestDirectives{}
+		f.shared, f.behind, f.req = true, true, requestDirectives{}
 		return f
 	})
 	if !leads {

@@ -205,7 +205,6 @@ func (v *visit) staleResponse(f *found, reason string) (*http.Response, error) {
 func (t *transport) lead(v *visit, f *flight, l *lookup) (resp *http.Response, err error, again bool) {
 	ctx := v.r.Context()
 	f.hasClient = true
-	f.enter()
 	v.result.forwarded, v.result.Reason = l.fwd, l.why()
 	v.c.counters.fetches.Add(1)
 	f.sent = time.Now()

@@ -27,3 +27,16 @@ func TestTieredTellsTheNewestFirst(t *testing.T) {
 	require.Equal(t, []string{"3", "2", "1"}, got)
 	require.IsType(t, &memoryEntry{}, entries[0], "by the front")
 }
+
+// A new variant does not make Tiered forget which ones are used.
+func TestTieredKnowsWhatIsUsed(t *testing.T) {
+	c := &Cache{MaxVariants: 3, Store: &Tiered{Front: &Memory{}, Back: &Memory{}}}
+	o := newOrigin(t, *ok("x", "Cache-Control: max-age=60", "Vary: X-V"))
+	h := c.Wrap(o)
+	for _, v := range []string{"1", "2", "1", "3", "4"} {
+		get(h, page, "X-V: "+v)
+	}
+	require.Equal(t, 4, o.count())
+	get(h, page, "X-V: 1")
+	require.Equal(t, 4, o.count())
+}

@@ -145,7 +145,7 @@ func (m *members) next() (member string, ok bool) {
 }
 
 // sameMember compares two members. Languages and codings have no case, and
-// blanks around a weight mean nothing.
+// blanks around the semicolon before a weight mean nothing.
 func sameMember(name, a, b string) bool {
 	if a == b {
 		return true
@@ -153,23 +153,16 @@ func sameMember(name, a, b string) bool {
 	if name != "Accept-Language" && name != "Accept-Encoding" {
 		return false
 	}
-	for {
-		a, b = strings.TrimLeft(a, " \t"), strings.TrimLeft(b, " \t")
-		if a == "" || b == "" {
-			return a == b
-		}
-		if lower(a[0]) != lower(b[0]) {
+	for more := true; more; {
+		var one, other string
+		var also bool
+		one, a, more = strings.Cut(a, ";")
+		other, b, also = strings.Cut(b, ";")
+		if more != also || !sameFold(strings.Trim(one, " \t"), strings.Trim(other, " \t")) {
 			return false
 		}
-		a, b = a[1:], b[1:]
 	}
-}
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		c |= 0x20
-	}
-	return c
+	return true
 }
 
 // memberLength is the length of the first member of a list: up to a comma

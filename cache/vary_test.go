@@ -136,3 +136,12 @@ func TestMatchingTheSameWordsAllocatesNothing(t *testing.T) {
 	candidates := []candidate{{f, varyValues(f.vary, request)}}
 	require.Zero(t, testing.AllocsPerRun(100, func() { _ = p.choose(candidates, request) }))
 }
+
+// Blanks mean nothing around a weight, but inside a language they do.
+func TestRFC9111_4_1_BlanksInsideALanguage(t *testing.T) {
+	p := &policy{}
+	f := storedAt(p, "Vary: Accept-Language")
+	require.True(t, p.matches(f, fields("Accept-Language: de ; Q=0.5"), fields("Accept-Language: DE;q=0.5")))
+	require.False(t, p.matches(f, fields("Accept-Language: de;"), fields("Accept-Language: de")))
+	require.False(t, p.matches(f, fields("Accept-Language: d e"), fields("Accept-Language: de")))
+}

@@ -57,6 +57,7 @@ type Handler struct {
 // "unix:/run/php/php-fpm.sock|fcgi://localhost". The settings of its
 // Proxy.Transport, a [*Transport], may be changed before the first request. Its
 // Spool.All is set: no child waits for a slow upload, and none gets a part of one.
+// The answer to an upload that is longer than Spool.Max, by default 1 GiB, is 413.
 func NewHandler(target, root string) (*Handler, error) {
 	b, err := backend.Parse(target)
 	if err != nil {
