@@ -146,8 +146,9 @@ type Balancer struct {
 	config Config
 	closed bool
 
-	countMu sync.Mutex // held while unwell is counted
-	checks  scheduler
+	countMu  sync.Mutex // held while unwell is counted
+	ejecting sync.Mutex // held while it is decided whether one more member may be out
+	checks   scheduler
 }
 
 // New makes a balancer of the members. It fails if a member's configuration is

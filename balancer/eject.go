@@ -23,8 +23,18 @@ func (x *exchange) strike() {
 	if limit == 0 {
 		limit = 5
 	}
-	if m.health.failures.Add(1) >= limit && m.Flags()&IgnoreErrors == 0 && x.b.mayEject(m, e) {
-		m.eject(e)
+	if m.health.failures.Add(1) >= limit && m.Flags()&IgnoreErrors == 0 {
+		x.b.eject(m, e)
+	}
+}
+
+// eject takes a member out, if one more may be.
+func (b *Balancer) eject(m *Member, e *Ejection) {
+	b.ejecting.Lock()
+	out := b.mayEject(m, e) && m.eject(e)
+	b.ejecting.Unlock()
+	if out {
+		m.entered(StateUsable, StateError, errEjected)
 	}
 }
 
@@ -51,21 +61,19 @@ func (b *Balancer) mayEject(m *Member, e *Ejection) bool {
 	return usable > 0 && ejected+1 <= max(int(share*float64(len(list))), 1)
 }
 
-func (m *Member) eject(e *Ejection) {
-	h := &m.health
-	h.mu.Lock()
-	out := h.state != StateUsable
-	if !out {
-		h.ejections = min(h.ejections+1, 10)
-	}
-	n := h.ejections
-	h.mu.Unlock()
-	if out {
-		return
-	}
+// eject reports whether the member was usable, and no longer is.
+func (m *Member) eject(e *Ejection) bool {
 	first := e.Time
 	if first == 0 {
 		first = 30 * time.Second
 	}
-	m.enter(StateError, errEjected, first*time.Duration(n), true)
+	h := &m.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state != StateUsable {
+		return false
+	}
+	h.ejections = min(h.ejections+1, 10)
+	m.set(StateError, errEjected, first*time.Duration(h.ejections), true)
+	return true
 }

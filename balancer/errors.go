@@ -80,7 +80,14 @@ const (
 // clientGone reports whether the request ended because nobody wants it any
 // more.
 func clientGone(ctx context.Context, err error) bool {
-	return ctx.Err() != nil || errors.Is(err, proxy.ErrClientGone) || errors.Is(err, context.Canceled)
+	return over(ctx) || errors.Is(err, proxy.ErrClientGone) || errors.Is(err, context.Canceled)
+}
+
+// over reports whether ctx has ended, or is about to: a socket that has its
+// deadline may tell so a moment earlier.
+func over(ctx context.Context) bool {
+	d, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(d)
 }
 
 // judge decides what err says about the member.

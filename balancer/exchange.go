@@ -241,7 +241,7 @@ func (x *exchange) take(resp *http.Response) {
 	}
 	x.body = resp.Body
 	if wt, ok := x.body.(io.WriterTo); ok {
-		resp.Body = &writingBody{x, wt}
+		resp.Body = &writingBody{exchange: x, wt: wt}
 	} else {
 		resp.Body = readBody{x}
 	}
@@ -300,13 +300,19 @@ func (b readBody) Close() error {
 type writingBody struct {
 	*exchange
 	wt io.WriterTo
+	to passingReaderFrom
 }
 
 func (b *writingBody) Read(p []byte) (int, error) { return readBody{b.exchange}.Read(p) }
 func (b *writingBody) Close() error               { return readBody{b.exchange}.Close() }
 
 func (b *writingBody) WriteTo(w io.Writer) (int64, error) {
-	n, err := b.wt.WriteTo(w)
+	b.to.passing = passing{w, b.exchange}
+	var to io.Writer = &b.to.passing
+	if rf, ok := w.(io.ReaderFrom); ok {
+		b.to.rf, to = rf, &b.to
+	}
+	n, err := b.wt.WriteTo(to)
 	ended := err
 	var e *proxy.Error
 	if err == nil {
@@ -314,6 +320,32 @@ func (b *writingBody) WriteTo(w io.Writer) (int64, error) {
 	} else if !errors.As(err, &e) {
 		ended = proxy.ErrClientGone // w failed, not the member
 	}
-	b.count(n, ended)
+	b.count(0, ended)
+	return n, err
+}
+
+// passing counts the bytes of an answer as they pass to w.
+type passing struct {
+	w io.Writer
+	x *exchange
+}
+
+func (p *passing) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	p.x.count(int64(n), nil)
+	return n, err
+}
+
+func (p *passing) FlushError() error { return proxy.FlushWriter(p.w) }
+
+// passingReaderFrom is passing to a w that can splice.
+type passingReaderFrom struct {
+	passing
+	rf io.ReaderFrom
+}
+
+func (p *passingReaderFrom) ReadFrom(r io.Reader) (int64, error) {
+	n, err := p.rf.ReadFrom(r)
+	p.x.count(n, nil)
 	return n, err
 }

@@ -243,7 +243,7 @@ func TestThroughTheHandler(t *testing.T) {
 	require.NoError(t, err)
 	front := httptest.NewServer(&proxy.Handler{
 		Prefix: "/", Target: target, Transport: b,
-		Reverse: []proxy.ReverseRule{{Path: "/", URL: "balancer://x/app/"}},
+		Reverse: []proxy.ReverseRule{{Path: "/", URL: "balancer://x/"}},
 	})
 	defer front.Close()
 	client := front.Client()

@@ -148,8 +148,16 @@ func (m *Member) endTrial() {
 }
 
 func (m *Member) enter(s State, cause error, wait time.Duration, ejected bool) {
+	m.health.mu.Lock()
+	from := m.health.state
+	m.set(s, cause, wait, ejected)
+	m.health.mu.Unlock()
+	m.entered(from, s, cause)
+}
+
+// set is the part of enter under the lock.
+func (m *Member) set(s State, cause error, wait time.Duration, ejected bool) {
 	h := &m.health
-	h.mu.Lock()
 	from, now := h.state, time.Now()
 	h.state, h.cause, h.ejected = s, cause, ejected
 	if from != s {
@@ -158,7 +166,10 @@ func (m *Member) enter(s State, cause error, wait time.Duration, ejected bool) {
 	h.due = now.Add(wait)
 	h.failures.Store(0)
 	m.unwell.Store(s != StateUsable || h.checkFailed)
-	h.mu.Unlock()
+}
+
+// entered is the part of enter after it.
+func (m *Member) entered(from, s State, cause error) {
 	if s == StateUsable && from != s {
 		m.startSlowly()
 	}

@@ -1,9 +1,13 @@
 package balancer
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -304,4 +308,70 @@ func TestHashIsConsistentAndBounded(t *testing.T) {
 	require.NotEqual(t, home.Name(), pick("k"), "load is bounded")
 	home.busy.Store(0)
 	require.Equal(t, home.Name(), pick("k"))
+}
+
+// lapsed is a context whose deadline has passed, but whose timer has not fired.
+type lapsed struct{ context.Context }
+
+func (lapsed) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
+
+// TestDeadlineWhileDialling: the deadline of a request that passes while its
+// connection is opened says nothing about the member.
+func TestDeadlineWhileDialling(t *testing.T) {
+	fs, list := fakes(1)
+	fs[0].do(func(r *http.Request) (*http.Response, error) {
+		return nil, &proxy.Error{Op: proxy.OpDial, Resend: true, Err: context.DeadlineExceeded}
+	})
+	b := newTest(t, Config{}, list...)
+	_, err := sent(b, get(t, "balancer://x/").WithContext(lapsed{t.Context()}))
+	require.Error(t, err)
+	st, _ := b.Members()[0].State()
+	require.Equal(t, StateUsable, st)
+}
+
+// TestNeverAllAreEjectedAtOnce: not even by failures at the same time.
+func TestNeverAllAreEjectedAtOnce(t *testing.T) {
+	fs, list := fakes(2)
+	for _, f := range fs {
+		f.status(500)
+	}
+	b := newTest(t, Config{Eject: &Ejection{Failures: 1, MaxShare: 1}}, list...)
+	for range 20000 {
+		var wg sync.WaitGroup
+		for _, m := range b.Members() {
+			m.MarkOK()
+		}
+		for _, m := range b.Members() {
+			wg.Go(func() { (&exchange{b: b, view: b.view.Load(), m: m}).strike() })
+		}
+		wg.Wait()
+		require.NoError(t, b.Ready())
+	}
+}
+
+// TestTrafficIsCountedAsItPasses: a body that is on its way counts, though it
+// writes itself.
+func TestTrafficIsCountedAsItPasses(t *testing.T) {
+	more := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "first")
+		_ = http.NewResponseController(w).Flush()
+		<-more
+	}))
+	defer s.Close()
+	b := newTest(t, Config{}, MemberConfig{URL: s.URL})
+	target, err := url.Parse("balancer://x/")
+	require.NoError(t, err)
+	front := httptest.NewServer(&proxy.Handler{Target: target, Transport: b})
+	defer front.Close()
+	defer close(more)
+	resp, err := front.Client().Get(front.URL)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	_, err = io.ReadFull(resp.Body, make([]byte, len("first")))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, received := b.Members()[0].Traffic()
+		return received == int64(len("first"))
+	}, 20*time.Second, time.Millisecond)
 }

@@ -125,7 +125,7 @@ func TestManagerChangesMembers(t *testing.T) {
 		"w_status_D": {"0", "1"}, "w_status_H": {"1"}, "w_status_I": {"0"},
 	})
 	require.Equal(t, http.StatusSeeOther, w.Code, w.Body)
-	require.Equal(t, "/bm?b=app&w=one", w.Header().Get("Location"))
+	require.Equal(t, "?b=app&w=one", w.Header().Get("Location"))
 	c := b.Member("one").Config()
 	require.Equal(t, 2.5, c.LoadFactor)
 	require.Equal(t, 3, c.LBSet)
@@ -313,4 +313,38 @@ func TestPrepare(t *testing.T) {
 	require.Equal(t, f, b.Member("http://b").RoundTripper())
 	require.NoError(t, b.Close())
 	require.Equal(t, 3, released)
+}
+
+// TestManagerChangesNothingElse: what the page shows and gets back unchanged
+// stays as it is, to the nanosecond, and so do the counts of checks.
+func TestManagerChangesNothingElse(t *testing.T) {
+	check := &Check{Method: "GET", Interval: 1001 * time.Millisecond}
+	b := newTest(t, Config{Name: "app", Timeout: 1003 * time.Millisecond, Sticky: Sticky{Cookie: "SID"}},
+		MemberConfig{Name: "one", URL: "http://127.0.0.1:1", Flags: Stopped, Check: check})
+	m := b.Manager()
+	w := submit(m, url.Values{"b": {"app"}, "w": {"one"}, "w_wr": {"r1"}, "w_hi": {"1.001"}, "w_hp": {"0"}, "w_hf": {"0"}, "w_hu": {""}})
+	require.Equal(t, http.StatusSeeOther, w.Code, w.Body)
+	require.Same(t, check, b.Member("one").Config().Check)
+	for _, form := range []url.Values{
+		{"b": {"app"}, "b_max": {"1"}},
+		{"b": {"app"}, "b_max": {"2"}, "b_tmo": {"1.003"}, "b_ss": {"SID"}},
+	} {
+		require.Equal(t, http.StatusSeeOther, submit(m, form).Code)
+		require.Equal(t, 1003*time.Millisecond, b.Config().Timeout)
+		require.Equal(t, Sticky{Cookie: "SID"}, b.Config().Sticky)
+	}
+}
+
+// TestManagerBehindStripPrefix: after a change the browser comes back to the
+// page, whatever path the manager sees.
+func TestManagerBehindStripPrefix(t *testing.T) {
+	_, m := managed(t)
+	front := httptest.NewServer(http.StripPrefix("/admin", m))
+	defer front.Close()
+	m.setup()
+	resp, err := front.Client().PostForm(front.URL+"/admin/bm", url.Values{"b": {"app"}, "nonce": {m.nonce(m.find("app"))}, "b_max": {"1"}})
+	require.NoError(t, err)
+	_ = resp.Body.Close()
+	require.Equal(t, 200, resp.StatusCode)
+	require.Equal(t, "/admin/bm", resp.Request.URL.Path)
 }

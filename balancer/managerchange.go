@@ -97,7 +97,8 @@ func (m *Manager) post(w http.ResponseWriter, r *http.Request) {
 	if name := c.text("w"); b.Member(name) != nil {
 		q.Set("w", name)
 	}
-	http.Redirect(w, r, r.URL.Path+"?"+q.Encode(), http.StatusSeeOther)
+	w.Header().Set("Location", "?"+q.Encode()) // whatever the path was before a StripPrefix
+	w.WriteHeader(http.StatusSeeOther)
 }
 
 // readChange reads a form, or a JSON object of strings, numbers and booleans
@@ -239,7 +240,7 @@ func changeBalancer(b *Balancer, c change) error {
 		if s, ok := c.get("b_sforce"); ok {
 			bc.Sticky.NoFailover = s == "1"
 		}
-		if s, ok := c.get("b_ss"); ok {
+		if s, ok := c.get("b_ss"); ok && s != bc.Sticky.String() { // which may say less than there is
 			if s == "-" {
 				s = ""
 			}
@@ -331,13 +332,16 @@ func (c change) number(name string, to *float64) error {
 
 // duration reads seconds.
 func (c change) duration(name string, to *time.Duration) error {
-	seconds := to.Seconds()
+	if _, ok := c.get(name); !ok {
+		return nil // to the nanosecond
+	}
+	var seconds float64
 	if err := c.number(name, &seconds); err != nil {
 		return err
 	}
 	if seconds < 0 || seconds > 1e6 {
 		return fmt.Errorf("%s is not in 0 to 1000000 s", name)
 	}
-	*to = time.Duration(seconds * float64(time.Second))
+	*to = time.Duration(math.Round(seconds * float64(time.Second)))
 	return nil
 }

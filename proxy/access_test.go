@@ -94,6 +94,9 @@ func TestRemoteIP(t *testing.T) {
 		"other header":        {"x-client", "10.0.0.1:1", []string{"1.1.1.1"}, "1.1.1.1:0", ""},
 		"Forwarded":           {"Forwarded", "10.0.0.1:1", []string{`for=9.9.9.9;proto=http, For="[2001:db8::1]:80";by=x`}, "[2001:db8::1]:0", "for=9.9.9.9;proto=http"},
 		"Forwarded, hidden":   {"Forwarded", "10.0.0.1:1", []string{`for=_hidden`}, "10.0.0.1:1", "for=_hidden"},
+		"a lone quote":        {"", "10.0.0.1:1", []string{`", 1.1.1.1`}, "1.1.1.1:0", `"`},
+		"Forwarded, lone":     {"Forwarded", "10.0.0.1:1", []string{`for=", for="[2001:db8::1]:80"`}, "[2001:db8::1]:0", `for="`},
+		"Forwarded, escaped":  {"Forwarded", "10.0.0.1:1", []string{`for=9.9.9.9, for=1.1.1.1;by="a\",b"`}, "1.1.1.1:0", "for=9.9.9.9"},
 		"Forwarded, quoted":   {"Forwarded", "10.0.0.1:1", []string{`for="1.1.1.1, 2.2.2.2"`}, "10.0.0.1:1", `for="1.1.1.1, 2.2.2.2"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -66,6 +66,7 @@ func TestAccessLogLines(t *testing.T) {
 		"durations":   {`%D %T %{ms}T %{us}T %{s}T`, nil, hello, `1500000 1 1500 1500000 1`},
 		"times":       {`%{sec}t %{msec}t %{usec}t %{msec_frac}t %{usec_frac}t %{end:msec_frac}t %{begin:sec}t`, nil, hello, `946684800 946684800000 946684800000000 000 000000 500 946684800`},
 		"strftime":    {`%{%Y-%m-%d %H:%M:%S %z}t`, nil, hello, `2000-01-01 00:00:00 +0000`},
+		"text in it":  {`%{Monday %d %H:%M +0200}t`, nil, hello, `Monday 01 00:00 +0200`},
 		"addresses":   {`%a %{c}a %A %p %{local}p %{remote}p`, nil, hello, `192.0.2.1 192.0.2.1 10.0.0.1 80 80 4321`},
 		"fields": {`%{x-in}i %{X-Out}o %{Missing}i %{Host}i %{c}C`, func(r *http.Request, l *AccessLog) {
 			r.Header.Set("X-In", "i")
@@ -76,7 +77,10 @@ func TestAccessLogLines(t *testing.T) {
 			l.User = func(*http.Request) string { return "me" }
 			l.Note = func(_ *http.Request, n string) string { return "<" + n + ">" }
 		}, hello, `me <n> <e>`},
-		"password":    {`%r`, func(r *http.Request, l *AccessLog) { r.RequestURI = "ftp://u:s3c:r%2Fet@h/a@b:c@d" }, hello, `GET ftp://u:XXXXXX@h/a@b:c@d HTTP/1.1`},
+		"password": {`%r`, func(r *http.Request, l *AccessLog) { r.RequestURI = "ftp://u:s3c:r%2Fet@h/a@b:c@d" }, hello, `GET ftp://u:XXXXXX@h/a@b:c@d HTTP/1.1`},
+		"CONNECT": {`%r`, func(r *http.Request, l *AccessLog) {
+			r.Method, r.RequestURI = "CONNECT", "u:s3cret@h:443"
+		}, hello, `CONNECT u:XXXXXX@h:443 HTTP/1.1`},
 		"user alone":  {`%r`, func(r *http.Request, l *AccessLog) { r.RequestURI = "ftp://u@h" }, hello, `GET ftp://u@h HTTP/1.1`},
 		"a URL in it": {`%r`, func(r *http.Request, l *AccessLog) { r.RequestURI = "/x?http://u:p@h/" }, hello, `GET /x?http://u:p@h/ HTTP/1.1`},
 		"conditions":  {`%201{X-In}i %200,404{X-In}i %!201{X-In}i %!200s`, set("X-In", "i"), hello, `i - - 201`},

@@ -318,10 +318,14 @@ func requestTarget(r *http.Request) string {
 // withoutPassword covers the password in the authority of a target, as httpd
 // does.
 func withoutPassword(target string) string {
-	scheme, rest, ok := strings.Cut(target, "://")
-	if !ok || strings.HasPrefix(target, "/") {
+	if strings.HasPrefix(target, "/") {
 		return target
 	}
+	start := 0 // CONNECT names an authority alone
+	if i := strings.Index(target, "://"); i >= 0 {
+		start = i + len("://")
+	}
+	rest := target[start:]
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
 		end = len(rest)
@@ -334,7 +338,7 @@ func withoutPassword(target string) string {
 	if !secret {
 		return target
 	}
-	return scheme + "://" + user + ":XXXXXX" + rest[at:]
+	return target[:start] + user + ":XXXXXX" + rest[at:]
 }
 
 func peerOf(r *http.Request) string {
@@ -405,19 +409,34 @@ func timeItem(arg string) (logItem, error) {
 	case "usec_frac":
 		return number(func(t time.Time) int64 { return int64(t.Nanosecond() / 1e3) }, 6), nil
 	}
-	layout, err := strftimeLayout(arg)
+	parts, err := strftimeParts(arg)
 	if err != nil {
 		return nil, err
 	}
-	return func(b []byte, e *logEntry) []byte { return when(e).AppendFormat(b, layout) }, nil
+	return func(b []byte, e *logEntry) []byte {
+		for _, p := range parts {
+			if p.layout {
+				b = when(e).AppendFormat(b, p.text)
+			} else {
+				b = append(b, p.text...)
+			}
+		}
+		return b
+	}, nil
 }
 
-// strftimeLayout turns a format of strftime into one of package time.
-func strftimeLayout(s string) (string, error) {
-	var b strings.Builder
+// timePart is a layout of package time, or text as it is: within a layout, some
+// of it would be taken for a time.
+type timePart struct {
+	text   string
+	layout bool
+}
+
+// strftimeParts reads a format of strftime.
+func strftimeParts(s string) (parts []timePart, err error) {
 	for i := 0; i < len(s); i++ {
 		if s[i] != '%' || i+1 == len(s) {
-			b.WriteByte(s[i])
+			parts = append(parts, timePart{text: s[i : i+1]})
 			continue
 		}
 		i++
@@ -427,11 +446,11 @@ func strftimeLayout(s string) (string, error) {
 			'F': "2006-01-02", 'T': "15:04:05", 'R': "15:04", 'D': "01/02/06", 'j': "002", '%': "%", 'n': "\n", 't': "\t",
 		}[s[i]]
 		if !ok {
-			return "", fmt.Errorf("proxy: log format: %%%c is not known in a time", s[i])
+			return nil, fmt.Errorf("proxy: log format: %%%c is not known in a time", s[i])
 		}
-		b.WriteString(part)
+		parts = append(parts, timePart{part, true})
 	}
-	return b.String(), nil
+	return parts, nil
 }
 
 // appendLogText escapes what could end the line or a quoted part of it, as

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -106,4 +107,31 @@ func TestRewriteOfTheBody(t *testing.T) {
 			require.Equal(t, tc.again, again)
 		})
 	}
+}
+
+// TestModifyResponsePutsInAStream: a body that is put in and writes itself need
+// not know that pauses are to be flushed.
+func TestModifyResponsePutsInAStream(t *testing.T) {
+	next := make(chan struct{})
+	defer close(next)
+	h := &Handler{ModifyResponse: func(r *http.Response) error {
+		r.Body = io.NopCloser(io.MultiReader(strings.NewReader("first "), io.TeeReader(r.Body, io.Discard)))
+		return nil
+	}}
+	h.Target = newOrigin(t, func(c *originConn, _ int) {
+		c.head()
+		c.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nthen\r\n")
+		<-next
+	}).url()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, frontOf(t, h).URL, nil)
+	require.NoError(t, err)
+	resp, err := client(t).Do(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	got := make([]byte, len("first then"))
+	_, err = io.ReadFull(resp.Body, got)
+	require.NoError(t, err)
+	require.Equal(t, "first then", string(got))
 }

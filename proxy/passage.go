@@ -31,6 +31,8 @@ type passage struct {
 	values [8]string // behind the values of single fields that are added
 	used   int
 
+	replaced bool // ModifyResponse has put another body into the answer
+
 	upgrade string // the protocol asked for; empty if none may be
 
 	mu    sync.Mutex // held while an interim answer is written

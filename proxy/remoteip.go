@@ -65,7 +65,7 @@ func (m *RemoteIP) resolve(r *http.Request, header string) *http.Request {
 	if len(values) == 0 || !ok || !containsAddr(m.TrustedProxies, peer) {
 		return r
 	}
-	entries := listEntries(values)
+	entries := listEntries(values, header == "Forwarded")
 	client, left := peer, len(entries)
 	for left > 0 && containsAddr(m.TrustedProxies, client) {
 		addr, ok := entryAddr(entries[left-1], header == "Forwarded")
@@ -97,25 +97,32 @@ func (m *RemoteIP) resolve(r *http.Request, header string) *http.Request {
 	return out
 }
 
-// listEntries splits list values at the commas outside quotes, without empty
-// members.
-func listEntries(values []string) []string {
+// listEntries splits list values at the commas, or with quotes at those outside
+// them, without empty members. It goes from the end, where the proxies in front
+// have written: a quote that a client left open must not swallow their entries.
+func listEntries(values []string, quotes bool) []string {
 	var entries []string
-	for _, v := range values {
-		start, quoted := 0, false
-		for i := 0; i <= len(v); i++ {
-			if i < len(v) && v[i] == '"' {
+	for _, v := range slices.Backward(values) {
+		end, quoted := len(v), false
+		for i := len(v) - 1; i >= -1; i-- {
+			if i >= 0 && quotes && v[i] == '"' && !escaped(v[:i]) {
 				quoted = !quoted
 			}
-			if i == len(v) || v[i] == ',' && !quoted {
-				if e := trimBlank(v[start:i]); e != "" {
+			if i < 0 || v[i] == ',' && !quoted {
+				if e := trimBlank(v[i+1 : end]); e != "" {
 					entries = append(entries, e)
 				}
-				start = i + 1
+				end = i
 			}
 		}
 	}
-	return slices.Clip(entries)
+	slices.Reverse(entries)
+	return entries
+}
+
+// escaped reports whether what follows s in a quoted string is escaped.
+func escaped(s string) bool {
+	return (len(s)-len(strings.TrimRight(s, `\`)))%2 == 1
 }
 
 // entryAddr reads the address of an entry; obfuscated and unknown ones have

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -44,10 +45,12 @@ func (p *passage) answer() error {
 	required := p.requiredUpgrade()
 	if h.ModifyResponse != nil {
 		filter.strip(resp.Header)
-		defer resp.Body.Close()
+		body := resp.Body
+		defer body.Close()
 		if err := h.ModifyResponse(resp); err != nil {
 			return err
 		}
+		p.replaced = !sameBody(body, resp.Body)
 	}
 	if h.ErrorOverride != nil && h.ErrorOverride.applies(resp.StatusCode) {
 		return p.override()
@@ -80,6 +83,9 @@ func (p *passage) answer() error {
 	return nil
 }
 
+// sameBody compares without the panic that some types of others would cause.
+func sameBody(a, b io.ReadCloser) bool { return reflect.ValueOf(a).Comparable() && a == b }
+
 // reverse maps what the answer says about its place back to the client's view.
 func (p *passage) reverse() {
 	h := p.h
@@ -88,12 +94,15 @@ func (p *passage) reverse() {
 		if host == "" {
 			host = h.serverName()
 		}
-		at := p.out.URL
+		at, base := p.out.URL, ""
 		if r := p.resp.Request; r != nil && r.URL != nil {
-			at = r.URL // of the member that a balancer chose
+			at = r.URL // of the member that a balancer chose, whose path comes first
+			if b, ok := strings.CutSuffix(at.EscapedPath(), p.out.URL.EscapedPath()); ok {
+				base = b
+			}
 		}
 		rewriteLocations(p.resp.Header, h.reverse, reverseView{
-			frontScheme: scheme(p.in), frontHost: host, backendHost: at.Host,
+			frontScheme: scheme(p.in), frontHost: host, backendHost: at.Host, backendPath: base,
 		})
 	}
 	if len(h.CookieDomains)+len(h.CookiePaths) > 0 {
@@ -168,7 +177,9 @@ func (p *passage) copyBody() error {
 		return nil
 	}
 	streams := resp.ContentLength < 0 || isEventStream(resp.Header)
-	if wt, ok := resp.Body.(io.WriterTo); ok && (p.h.FlushInterval == 0 || streams) {
+	// What a transport returns flushes when it pauses, and what was put in its
+	// place may not.
+	if wt, ok := resp.Body.(io.WriterTo); ok && !p.replaced && (p.h.FlushInterval == 0 || streams) {
 		n, err := wt.WriteTo(p.w)
 		p.record.Sent += n
 		return p.copyError(err)

@@ -26,7 +26,7 @@ type ReverseRule struct {
 	// fits values under it. A path ("/app") fits values that are paths, and
 	// absolute ones whose host is the backend's or the one the client used
 	// (Apache: any host). A balancer ("balancer://name/app") fits absolute
-	// values with the host of the member that answered.
+	// values under the URL of the member that answered.
 	URL string
 }
 
