@@ -44,6 +44,7 @@ func (t *Transport) exchange(c *backend.Conn, r *http.Request, trace *httptrace.
 	defer func() {
 		if !returned { // Attributes has panicked, or a hook
 			x.release(false)
+			closeBody(x.r)
 		}
 	}()
 	resp, err := x.answer(first)
