@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -14,9 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/ajp"
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
-// TestClosedAsInHTTPD: what httpd 2.4 does not let in is not let in here.
+// TestClosedAsInHTTPD: what httpd 2.4 does not let in is not let in here. Where
+// httpd is installed, it is asked the same.
 func TestClosedAsInHTTPD(t *testing.T) {
 	set := func(name, value string) func(r *http.Request) {
 		return func(r *http.Request) { r.Header.Set(name, value) }
@@ -45,8 +48,25 @@ func TestClosedAsInHTTPD(t *testing.T) {
 			}
 			resp, _ := p.get("80", "x.test"+tc.path, change...)
 			require.Equal(t, tc.status, resp.StatusCode)
+			t.Run("httpd", func(t *testing.T) {
+				back := httptest.NewServer(echo)
+				t.Cleanup(back.Close)
+				at := back.Listener.Addr().String()
+				config := strings.NewReplacer(`backend\.test`, regexp.QuoteMeta(at), "backend.test", at).Replace(pass + tc.config)
+				httpd := programs.HTTPD(t, "authz_host remoteip proxy proxy_http", config)
+				r, err := http.NewRequest("GET", "http://"+httpd.Addr+tc.path, nil)
+				require.NoError(t, err)
+				for _, c := range change {
+					c(r)
+				}
+				resp, err := http.DefaultTransport.RoundTrip(r)
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				require.Equal(t, tc.status, resp.StatusCode)
+			})
 		})
 	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
 // TestLocationsOfForward: paths of sections are none of other servers.
@@ -192,4 +212,38 @@ func TestCheckOfPeers(t *testing.T) {
 	require.ErrorContains(t, err, "is not known")
 	_, _, err = read("Listen 80\n<Location /x>\n<RequireAll>\nRequire all granted\nRequire not method put\n</RequireAll>\n</Location>\n")
 	require.ErrorContains(t, err, "capital letters")
+}
+
+// TestAddressesOfAnybody: which addresses a proxy that is not internal may name.
+func TestAddressesOfAnybody(t *testing.T) {
+	addresses := map[string]int{
+		"8.8.8.8": 200, "10.1.2.3": 403, "172.16.0.1": 403, "172.31.0.1": 403, "172.32.0.1": 200, "192.168.1.1": 403, "192.169.1.1": 200, "169.254.1.1": 403,
+		"100.64.0.1": 200, "127.0.0.2": 403, "2001:db8::1": 200, "fc00::1": 403, "fe80::1": 403, "::1": 403,
+	}
+	config := "RemoteIPHeader X-Real\n"
+	paths := map[string]string{}
+	for a := range addresses {
+		paths[a] = "/" + strings.ReplaceAll(a, ":", "-") + "/"
+		config += "<Location " + paths[a] + ">\nRequire ip " + a + "\n</Location>\n"
+	}
+	p := start(t, "ErrorLog /dev/null\nProxyPass / http://backend.test/\n"+config, echo)
+	for a, want := range addresses {
+		resp, _ := p.get("80", "x.test"+paths[a], func(r *http.Request) { r.Header.Set("X-Real", a) })
+		require.Equal(t, want, resp.StatusCode, a)
+	}
+	t.Run("httpd", func(t *testing.T) {
+		back := httptest.NewServer(echo)
+		t.Cleanup(back.Close)
+		httpd := programs.HTTPD(t, "authz_host remoteip proxy proxy_http", "ProxyPass / http://"+back.Listener.Addr().String()+"/\n"+config)
+		for a, want := range addresses {
+			r, err := http.NewRequest("GET", "http://"+httpd.Addr+paths[a], nil)
+			require.NoError(t, err)
+			r.Header.Set("X-Real", a)
+			resp, err := http.DefaultTransport.RoundTrip(r)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, want, resp.StatusCode, a)
+		}
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	})
 }
