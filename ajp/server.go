@@ -47,7 +47,7 @@ type Server struct {
 
 	// AllowAttribute tells which named attributes may come with a request,
 	// beside those that httpd and mod_jk send by themselves. Requests with
-	// others are refused with 403. Nil allows none. Tomcat:
+	// others are refused with 403, a panic of it too. Nil allows none. Tomcat:
 	// allowedRequestAttributesPattern.
 	AllowAttribute func(name string) bool
 

@@ -254,3 +254,15 @@ func TestCloseEndsContexts(t *testing.T) {
 	require.ErrorIs(t, <-ended, context.Canceled)
 	require.Error(t, <-done)
 }
+
+// TestAllowAttributeThatPanics refuses the request, and ends nothing else.
+func TestAllowAttributeThatPanics(t *testing.T) {
+	url := startServer(t, &Server{Handler: echo, AllowAttribute: func(string) bool { panic("oops") }})
+	tr := newTransport(t, &Transport{Backend: newBackend(t, url), Attributes: func(*http.Request) []Attribute { return []Attribute{{"a", "b"}} }})
+	for range 2 {
+		resp, err := tr.RoundTrip(httptest.NewRequest("GET", url+"/", nil))
+		require.NoError(t, err)
+		require.Equal(t, http.StatusForbidden, resp.StatusCode)
+		require.NoError(t, resp.Body.Close())
+	}
+}

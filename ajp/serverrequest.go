@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -147,11 +148,22 @@ func (s *Server) admit(fr *forwardRequest) (status int, why string) {
 		if a.Name == "JK_LB_ACTIVATION" { // of mod_jk, with each request
 			continue
 		}
-		if s.AllowAttribute == nil || !s.AllowAttribute(a.Name) {
+		if s.AllowAttribute == nil || !s.allows(a.Name) {
 			return http.StatusForbidden, "named attribute that is not allowed"
 		}
 	}
 	return 0, ""
+}
+
+// allows asks AllowAttribute. If that panics, the process goes on, as after a
+// panic of the handler.
+func (s *Server) allows(name string) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil && s.Logger != nil {
+			s.Logger.Error("ajp: AllowAttribute panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	return s.AllowAttribute(name)
 }
 
 // newRequest makes the request for the handler.
