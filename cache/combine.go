@@ -2,9 +2,22 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 )
+
+// errNotWorth is why a part is not added to what is stored.
+var errNotWorth = errors.New("cache: part is small beside what would be copied for it")
+
+// worthJoining reports whether the new part m may be added to old, all of which
+// is copied for that: many small parts of something large would cost the square
+// of it.
+func worthJoining(old, m *Meta) bool {
+	const little, most = 64 << 20, 16
+	have := old.stored()
+	return have <= little || m.stored() >= have/most
+}
 
 // commitPart stores a part of a body: alone, or joined with the parts of the
 // same representation that are stored: RFC 9111 section 3.4.
@@ -27,6 +40,9 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 			if len(em.Parts) == 0 { // all of it is there
 				s.writer.Abort()
 				return c.store.Update(ctx, e, c.freshened(em, f.out, f.in, f.header, f.sent, f.received))
+			}
+			if !worthJoining(em, m) {
+				return errNotWorth
 			}
 			return f.join(ctx, e, em, part)
 		case len(em.Parts) > 0:

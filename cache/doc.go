@@ -76,7 +76,8 @@
 // supplied expiry date, and CacheMinExpire counts only where there is none, as
 // Apache's manual says and its code does not. A URL with a query is cached as
 // any other unless QueryNeedsExpiry is set. What is stale at once, but can be
-// validated, is stored. Ranges are stored and combined. Responses with
+// validated, is stored. Ranges are stored and combined, but small ones not with
+// more than 64 MiB, since all of it is copied for that. Responses with
 // Set-Cookie are not stored by default. Bytes of damaged files are not sent.
 //
 // # Conformance

@@ -269,6 +269,11 @@ func (f *flight) commit(n int64, trailer http.Header) {
 		}
 		err = s.writer.Commit(m, f.superseded(ctx)...)
 	}
+	if err == errNotWorth {
+		s.writer.Abort()
+		c.counters.refused.Add(1)
+		return
+	}
 	if err != nil {
 		s.writer.Abort()
 		c.storeFailed(ctx, "commit", err)

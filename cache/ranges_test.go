@@ -282,3 +282,14 @@ func TestPartOfAHugeBodyIsStored(t *testing.T) {
 		})
 	}
 }
+
+// Small parts are added to something large only while that is not too large to
+// be copied for each.
+func TestWorthJoining(t *testing.T) {
+	const mb = 1 << 20
+	of := func(parts ...Part) *Meta { return &Meta{Parts: parts, Length: 4096 * mb} }
+	require.True(t, worthJoining(of(Part{0, 10}), of(Part{20, 21})))
+	require.True(t, worthJoining(of(Part{0, 40 * mb}, Part{50 * mb, 74 * mb}), of(Part{100 * mb, 101 * mb})))
+	require.False(t, worthJoining(of(Part{0, 65 * mb}), of(Part{100 * mb, 101 * mb})))
+	require.True(t, worthJoining(of(Part{0, 160 * mb}), of(Part{200 * mb, 210 * mb})))
+}
