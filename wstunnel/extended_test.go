@@ -163,6 +163,7 @@ func testOverHTTP2(t *testing.T) {
 		_, s := connect(t, cc, "websocket", http.Header{fieldVersion: {"13"}})
 		p, err := dialed(s, false)
 		require.NoError(t, err)
+		require.Eventually(t, func() bool { return h.Proxy.Tunnels.Count() == 1 }, patience, time.Millisecond) // it begins behind the head
 		done := make(chan error, 1)
 		go func() { done <- h.Shutdown(t.Context()) }()
 		_, _, err = p.ReadMessage()
