@@ -130,6 +130,7 @@ type ftpRow struct {
 	name, line, fields string
 	meant              string // why ours differs; empty: it does not
 	httpd, ours        []string
+	sometimes          bool // httpd answers as ours does, if its server closes the data in time
 }
 
 // ftpRows are those of the sheet. What is compared: the status, the fields that
@@ -157,7 +158,7 @@ var ftpRows = []ftpRow{
 	{name: "wrong login", line: "/auth/hello.txt", fields: "BAD"},
 	{name: "server down", line: "/down/hello.txt"},
 
-	{name: "HEAD", line: "HEAD /ftp/hello.txt", meant: "HEAD is GET without the body",
+	{name: "HEAD", line: "HEAD /ftp/hello.txt", meant: "HEAD is GET without the body", sometimes: true,
 		httpd: []string{"500"}, ours: []string{"200", "content-length: 13", "content-type: text/plain", "last-modified: Sat, 02 Mar 2024 03:04:05 GMT"}},
 	{name: "range", line: "/ftp/hello.txt", fields: "Range: bytes=0-4", meant: "ranges are served",
 		httpd: []string{"200", "content-length: 13", `"hello, world\n"`}, ours: []string{"206", "content-length: 5", "content-range: bytes 0-4/13", `"hello"`}},
@@ -223,6 +224,10 @@ func TestFTPDifferential(t *testing.T) {
 			theirs, mine := ftpOutcome(t, httpd.Addr, r), ftpOutcome(t, ours, r)
 			onlyHttpd, onlyOurs := difference(theirs, mine)
 			require.Equal(t, len(r.httpd)+len(r.ours) > 0, r.meant != "")
+			if r.sometimes && slices.Equal(theirs, mine) {
+				require.Equal(t, r.ours, mine)
+				return
+			}
 			require.Equal(t, [2]string{strings.Join(r.httpd, "\n"), strings.Join(r.ours, "\n")},
 				[2]string{strings.Join(onlyHttpd, "\n"), strings.Join(onlyOurs, "\n")},
 				"httpd:\n%s\nours:\n%s", strings.Join(theirs, "\n"), strings.Join(mine, "\n"))
