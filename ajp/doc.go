@@ -60,7 +60,8 @@
 //
 // NewHandler reads paths as servlet containers do, which Apache does with
 // mapping=servlet alone. server_port is that of the Host field, not that of the
-// listener. A head that is too large is 431. Fields of a hop (Connection, TE, Upgrade …) are not
-// forwarded. ssl_session is not told, since crypto/tls does not know it, and
-// ssl_cipher is the name of the RFCs, as OpenSSL has it for TLS 1.3 only.
+// listener. A head that is too large is 431. Fields of a hop (Connection, TE,
+// Upgrade …) are not forwarded. ssl_session is not told, since crypto/tls does
+// not know it, and ssl_cipher is the name of the RFCs, as OpenSSL has it for TLS
+// 1.3 only.
 package ajp

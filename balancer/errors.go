@@ -80,14 +80,7 @@ const (
 // clientGone reports whether the request ended because nobody wants it any
 // more.
 func clientGone(ctx context.Context, err error) bool {
-	return over(ctx) || errors.Is(err, proxy.ErrClientGone) || errors.Is(err, context.Canceled)
-}
-
-// over reports whether ctx has ended, or is about to: a socket that has its
-// deadline may tell so a moment earlier.
-func over(ctx context.Context) bool {
-	d, ok := ctx.Deadline()
-	return ctx.Err() != nil || ok && !time.Now().Before(d)
+	return backend.Over(ctx) != nil || errors.Is(err, proxy.ErrClientGone) || errors.Is(err, context.Canceled)
 }
 
 // judge decides what err says about the member.

@@ -218,12 +218,14 @@ func (v *visit) newFlight(l *lookup, plain bool) *flight {
 	if v.leaves {
 		ctx = proxy.Detached(ctx)
 	}
-	f := v.newFlightIn(ctx, l, plain)
+	f := v.newFlightIn(ctx, l, plain, v.leaves)
 	f.interested = 1 // who leads it, before others come and go
 	return f
 }
 
-func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain bool) *flight {
+// newFlightIn is newFlight for nobody yet. What outlives the request holds on to
+// nothing of it, since that is its owner's again.
+func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain, outlives bool) *flight {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &flight{
 		c: v.c, key: v.key, in: v.r.Header, req: v.req, leader: v.r.Context(),
@@ -232,7 +234,7 @@ func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain bool) *flight 
 	f.out = v.r.WithContext(ctx)
 	f.out.Method = http.MethodGet
 	f.out.Header = v.r.Header.Clone()
-	if v.leaves { // then the request is its owner's again
+	if outlives {
 		f.in = v.r.Header.Clone()
 		u := *v.r.URL
 		f.out.URL = &u

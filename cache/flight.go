@@ -212,14 +212,19 @@ func (f *flight) linger() {
 		return
 	default:
 	}
-	switch d := f.c.Linger; {
-	case d < 0 && !f.behind || f.c.closing.Err() != nil:
+	if f.c.Linger < 0 && !f.behind || f.c.closing.Err() != nil {
 		f.cancel()
-	case d <= 0:
-		f.lingering = time.AfterFunc(time.Minute, f.cancelIfIdle)
-	default:
-		f.lingering = time.AfterFunc(d, f.cancelIfIdle)
+		return
 	}
+	f.lingering = time.AfterFunc(f.c.lingers(), f.cancelIfIdle)
+}
+
+// lingers is how long what is not ended at once goes on.
+func (c *Cache) lingers() time.Duration {
+	if c.Linger > 0 {
+		return c.Linger
+	}
+	return time.Minute
 }
 
 // cancelIfIdle ends a flight that no client waits for.

@@ -109,13 +109,14 @@ func (s *Memory) Create(_ context.Context, meta *Meta) (Writer, error) {
 
 // Update implements Store.
 func (s *Memory) Update(_ context.Context, e Entry, meta *Meta) error {
+	n := newMemoryEntry(meta) // who has the old one sees no change
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, ok := current(e)
 	if !ok || !old.linked {
 		return nil
 	}
-	n := newMemoryEntry(meta, old.chunks, old.size) // who has the old one sees no change
+	n.hold(old.chunks, old.size)
 	n.used.Store(old.used.Load())
 	s.untag(old)
 	sh := s.shard(n.meta.Key)
@@ -385,16 +386,20 @@ type memoryEntry struct {
 	linked       bool
 }
 
-func newMemoryEntry(meta *Meta, chunks [][]byte, size int64) *memoryEntry {
-	e := &memoryEntry{chunks: chunks, size: size}
+func newMemoryEntry(meta *Meta) *memoryEntry {
+	e := new(memoryEntry)
 	e.alone[0] = e
-	if len(chunks) == 1 {
+	compactInto(&e.meta, meta)
+	return e
+}
+
+// hold gives the entry its body.
+func (e *memoryEntry) hold(chunks [][]byte, size int64) {
+	if e.chunks, e.size = chunks, size; len(chunks) == 1 {
 		e.one[0] = chunks[0]
 		e.chunks = e.one[:]
 	}
-	compactInto(&e.meta, meta)
 	e.cost = memoryCost(&e.meta, size)
-	return e
 }
 
 // current returns what e is by now, if it is of a Memory; its store's mu is

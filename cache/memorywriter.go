@@ -79,7 +79,8 @@ func (w *memoryWriter) Commit(meta *Meta, old ...Entry) error {
 		return io.ErrClosedPipe
 	}
 	w.ended = true
-	e := newMemoryEntry(meta, w.tight(), w.n)
+	e := newMemoryEntry(meta)
+	e.hold(w.tight(), w.n)
 	s := w.store
 	s.mu.Lock()
 	defer s.mu.Unlock()

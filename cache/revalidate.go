@@ -186,10 +186,7 @@ func (v *visit) background(l *lookup) *flight {
 		if c.BackgroundContext != nil {
 			ctx = c.BackgroundContext(ctx)
 		}
-		f := v.newFlightIn(ctx, l, false)
-		if !v.leaves {
-			f.in = f.in.Clone() // the request may go meanwhile
-		}
+		f := v.newFlightIn(ctx, l, false, true)
 		delete(f.out.Header, "Range")
 		delete(f.out.Header, "If-Range")
 		f.shared, f.behind, f.req = true, true, requestDirectives{}
@@ -198,12 +195,8 @@ func (v *visit) background(l *lookup) *flight {
 	if !leads {
 		return nil
 	}
-	d := c.Linger
-	if d <= 0 { // nobody ever waited for it
-		d = time.Minute
-	}
 	f.mu.Lock()
-	f.lingering = time.AfterFunc(d, f.cancelIfIdle)
+	f.lingering = time.AfterFunc(c.lingers(), f.cancelIfIdle) // nobody ever waited for it
 	f.mu.Unlock()
 	return f
 }

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// headFlushDelay is how long the head of a stream waits for its first byte, and
+// flushDelay is how long the head of a stream waits for its first byte, and
 // bytes of a known length for more of them. A transport's own HTTP/1 bodies need
 // no such clock: they tell when they pause.
-const headFlushDelay = 10 * time.Millisecond
+const flushDelay = 10 * time.Millisecond
 
 // flushWriter flushes what is written to it, at once or after an interval.
 type flushWriter struct {
@@ -25,7 +25,7 @@ type flushWriter struct {
 
 func newFlushWriter(w http.ResponseWriter, interval time.Duration) *flushWriter {
 	f := &flushWriter{w: w, rc: http.NewResponseController(w), interval: interval, pending: true}
-	f.timer = time.AfterFunc(max(interval, headFlushDelay), f.flush)
+	f.timer = time.AfterFunc(max(interval, flushDelay), f.flush)
 	return f
 }
 

@@ -49,10 +49,10 @@ type Forward struct {
 	// Transports speak the schemes of URLs, in lower case. If nil, http and
 	// https are spoken by a [Transport] that dials by Destinations, so that
 	// addresses are checked after names are resolved; one of your own must dial
-	// by them, or by DialContext, as well. For http and https a nil entry stands for that Transport.
-	// Other schemes than those named are answered with 400. User and password in
-	// a URL of a scheme that has such, as ftp, reach its transport as
-	// Authorization, unless the request has one.
+	// by them, or by DialContext, as well. For http and https a nil entry stands
+	// for that Transport. Other schemes than those named are answered with 400.
+	// User and password in a URL of a scheme that has such, as ftp, reach its
+	// transport as Authorization, unless the request has one.
 	Transports map[string]http.RoundTripper
 
 	// Connect serves CONNECT requests whose client and destination are allowed.

@@ -68,9 +68,9 @@ func (t *Transport) h2PoolOf(b *backend.Backend) *h2Pool {
 	return p
 }
 
-// reserve returns a connection with a stream of the request's own and whether it was open
-// before, or the HTTP/1.1 connection that was opened instead because the
-// backend chose that.
+// reserve returns a connection with a stream of the request's own and whether it
+// was open before, or the HTTP/1.1 connection that was opened instead because
+// the backend chose that.
 func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2Entry, reused bool, c *backend.Conn, err error) {
 	var client netip.AddrPort
 	bound := p.b.ProxyProtocol != 0

@@ -46,11 +46,13 @@ func (p *passage) answer() error {
 	if h.ModifyResponse != nil {
 		filter.strip(resp.Header)
 		body := resp.Body
-		defer body.Close()
-		if err := h.ModifyResponse(resp); err != nil {
+		err := h.ModifyResponse(resp)
+		if p.replaced = !sameBody(body, resp.Body); p.replaced {
+			defer body.Close()
+		}
+		if err != nil {
 			return err
 		}
-		p.replaced = !sameBody(body, resp.Body)
 	}
 	if h.ErrorOverride != nil && h.ErrorOverride.applies(resp.StatusCode) {
 		return p.override()
@@ -189,7 +191,7 @@ func (p *passage) copyBody() error {
 	case streams:
 		interval = -1
 	case interval == 0:
-		interval = headFlushDelay // such a body does not tell when it pauses
+		interval = flushDelay // such a body does not tell when it pauses
 	}
 	return p.copyError(p.copyPieces(interval))
 }

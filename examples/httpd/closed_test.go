@@ -49,24 +49,33 @@ func TestClosedAsInHTTPD(t *testing.T) {
 			resp, _ := p.get("80", "x.test"+tc.path, change...)
 			require.Equal(t, tc.status, resp.StatusCode)
 			t.Run("httpd", func(t *testing.T) {
-				back := httptest.NewServer(echo)
-				t.Cleanup(back.Close)
-				at := back.Listener.Addr().String()
-				config := strings.NewReplacer(`backend\.test`, regexp.QuoteMeta(at), "backend.test", at).Replace(pass + tc.config)
-				httpd := programs.HTTPD(t, "authz_host remoteip proxy proxy_http", config)
-				r, err := http.NewRequest("GET", "http://"+httpd.Addr+tc.path, nil)
-				require.NoError(t, err)
-				for _, c := range change {
-					c(r)
-				}
-				resp, err := http.DefaultTransport.RoundTrip(r)
-				require.NoError(t, err)
-				require.NoError(t, resp.Body.Close())
-				require.Equal(t, tc.status, resp.StatusCode)
+				require.Equal(t, tc.status, realHTTPD(t, pass+tc.config)(tc.path, change...))
 			})
 		})
 	}
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+// realHTTPD starts httpd with the same configuration, and returns what asks it
+// for a status.
+func realHTTPD(t *testing.T, config string) func(path string, change ...func(*http.Request)) int {
+	back := httptest.NewServer(echo)
+	t.Cleanup(back.Close)
+	at := back.Listener.Addr().String()
+	config = strings.NewReplacer(`backend\.test`, regexp.QuoteMeta(at), "backend.test", at).Replace(config)
+	httpd := programs.HTTPD(t, "authz_host remoteip proxy proxy_http", config)
+	tr := &http.Transport{}
+	t.Cleanup(tr.CloseIdleConnections)
+	return func(path string, change ...func(*http.Request)) int {
+		r, err := http.NewRequest("GET", "http://"+httpd.Addr+path, nil)
+		require.NoError(t, err)
+		for _, c := range change {
+			c(r)
+		}
+		resp, err := tr.RoundTrip(r)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		return resp.StatusCode
+	}
 }
 
 // TestLocationsOfForward: paths of sections are none of other servers.
@@ -220,30 +229,24 @@ func TestAddressesOfAnybody(t *testing.T) {
 		"8.8.8.8": 200, "10.1.2.3": 403, "172.16.0.1": 403, "172.31.0.1": 403, "172.32.0.1": 200, "192.168.1.1": 403, "192.169.1.1": 200, "169.254.1.1": 403,
 		"100.64.0.1": 200, "127.0.0.2": 403, "2001:db8::1": 200, "fc00::1": 403, "fe80::1": 403, "::1": 403,
 	}
-	config := "RemoteIPHeader X-Real\n"
+	config := "ProxyPass / http://backend.test/\nRemoteIPHeader X-Real\n"
+	from := func(a string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set("X-Real", a) }
+	}
 	paths := map[string]string{}
 	for a := range addresses {
 		paths[a] = "/" + strings.ReplaceAll(a, ":", "-") + "/"
 		config += "<Location " + paths[a] + ">\nRequire ip " + a + "\n</Location>\n"
 	}
-	p := start(t, "ErrorLog /dev/null\nProxyPass / http://backend.test/\n"+config, echo)
+	p := start(t, "ErrorLog /dev/null\n"+config, echo)
 	for a, want := range addresses {
-		resp, _ := p.get("80", "x.test"+paths[a], func(r *http.Request) { r.Header.Set("X-Real", a) })
+		resp, _ := p.get("80", "x.test"+paths[a], from(a))
 		require.Equal(t, want, resp.StatusCode, a)
 	}
 	t.Run("httpd", func(t *testing.T) {
-		back := httptest.NewServer(echo)
-		t.Cleanup(back.Close)
-		httpd := programs.HTTPD(t, "authz_host remoteip proxy proxy_http", "ProxyPass / http://"+back.Listener.Addr().String()+"/\n"+config)
+		ask := realHTTPD(t, config)
 		for a, want := range addresses {
-			r, err := http.NewRequest("GET", "http://"+httpd.Addr+paths[a], nil)
-			require.NoError(t, err)
-			r.Header.Set("X-Real", a)
-			resp, err := http.DefaultTransport.RoundTrip(r)
-			require.NoError(t, err)
-			require.NoError(t, resp.Body.Close())
-			require.Equal(t, want, resp.StatusCode, a)
+			require.Equal(t, want, ask(paths[a], from(a)), a)
 		}
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	})
 }

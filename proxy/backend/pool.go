@@ -252,7 +252,7 @@ func (b *Backend) open(ctx context.Context, client Client) (*Conn, error) {
 		return c, nil
 	}
 	b.pool.forget(b)
-	if cause := over(ctx); cause != nil {
+	if cause := Over(ctx); cause != nil {
 		return nil, &DialError{b.address, cause}
 	}
 	err = &DialError{b.address, err}
@@ -260,9 +260,10 @@ func (b *Backend) open(ctx context.Context, client Client) (*Conn, error) {
 	return nil, err
 }
 
-// over returns why ctx has ended, or is about to: a socket that has its deadline
-// may tell so a moment earlier, which says nothing about the backend.
-func over(ctx context.Context) error {
+// Over returns why ctx has ended, or is about to, and nil if it goes on: a socket
+// that has the context's deadline may fail a moment before the context does,
+// which says nothing about the backend.
+func Over(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
