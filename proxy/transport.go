@@ -262,6 +262,9 @@ func getError(ctx context.Context, b *backend.Backend, err error) *Error {
 		e.Err = fmt.Errorf("%w: %w", ErrClientGone, err)
 	case errors.As(err, &dial):
 		e.Op = OpDial
+		if backend.Over(ctx) != nil { // the request's own time, not the backend's
+			e.Status = http.StatusGatewayTimeout
+		}
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Status = http.StatusGatewayTimeout
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -273,6 +274,19 @@ func TestTransportContext(t *testing.T) {
 			require.Zero(t, b.Stats().Open)
 		})
 	}
+	t.Run("while dialling", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		b := testBackend(t, o.url())
+		b.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		req, _ := http.NewRequestWithContext(ctx, "GET", o.url().String(), nil)
+		_, err := (&Transport{Backend: b}).RoundTrip(req)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, http.StatusGatewayTimeout, StatusOf(err))
+	})
 	t.Run("cancelled before", func(t *testing.T) {
 		b := testBackend(t, o.url())
 		ctx, cancel := context.WithCancel(context.Background())
