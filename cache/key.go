@@ -83,23 +83,30 @@ func withoutPathParameter(path, name string) string {
 	return path[:i]
 }
 
-// withoutQueryParameter takes "name=value" out of a query.
+// withoutQueryParameter takes "name=value" out of a query, however often it is
+// there.
 func withoutQueryParameter(query, name string) string {
+	var kept strings.Builder
+	from, last := 0, false // what is not copied yet; the end was taken out
 	for at := 0; at < len(query); {
 		end := len(query)
 		if j := strings.IndexByte(query[at:], '&'); j >= 0 {
 			end = at + j + 1
 		}
 		if one := query[at:end]; strings.HasPrefix(one, name) && strings.HasPrefix(one[len(name):], "=") {
-			query = query[:at] + query[end:]
-			if at == len(query) {
-				query = strings.TrimSuffix(query, "&")
-			}
-			continue
+			kept.WriteString(query[from:at])
+			from, last = end, end == len(query)
 		}
 		at = end
 	}
-	return query
+	if from == 0 {
+		return query
+	}
+	kept.WriteString(query[from:])
+	if last {
+		return strings.TrimSuffix(kept.String(), "&")
+	}
+	return kept.String()
 }
 
 // targetOf is the URI that a request is for, for the rules about where a

@@ -7,11 +7,41 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/internal/parsertest"
 )
+
+// TestCostOfKeys: a key is made in one pass over the URL, however often the
+// names that are left out stand in it.
+func TestCostOfKeys(t *testing.T) {
+	c := &Cache{IgnoreURLSessionIdentifiers: []string{"sid", "jsessionid"}}
+	inputs := make(map[string]parsertest.Input)
+	for name, text := range map[string]string{
+		"query of sessions":       "/?sid=&",
+		"query of others between": "/?sid=&a&",
+		"query of both":           "/?sid=&jsessionid=1&",
+		"query of separators":     "/?&",
+		"path of sessions":        "/;sid=;",
+		"path of almost those":    "/;sid;si",
+		"path of segments":        "/a;sid=/",
+	} {
+		inputs[name] = func(n int) func() {
+			r := &http.Request{Host: "example.org", URL: &url.URL{Path: "/"}}
+			if rest, ok := strings.CutPrefix(text, "/?"); ok {
+				r.URL.RawQuery = strings.Repeat(rest, n/len(rest))
+			} else {
+				r.URL.Path = "/" + strings.Repeat(text[1:], n/len(text[1:]))
+			}
+			return func() { _ = c.keyOf(r) }
+		}
+	}
+	parsertest.Linear(t, inputs)
+}
 
 func TestKeys(t *testing.T) {
 	base, _ := url.Parse("https://one.example")

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -98,16 +97,13 @@ func refusal(head []byte, r *bufio.Reader) error {
 	return e
 }
 
-// hopByHop are the fields of a refusal that are not passed on. The challenge
-// is: who is asked for credentials is the client.
-var hopByHop = []string{"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length"}
-
 // Answer passes the refusal on as it is. It panics with http.ErrAbortHandler
 // when there is no whole body to pass on.
 func (e *RefusedError) Answer(w http.ResponseWriter) {
-	h := w.Header()
+	h, hop := w.Header(), proxy.HopByHopOf(e.Header)
 	for name, values := range e.Header {
-		if !slices.Contains(hopByHop, name) && !httpguts.HeaderValuesContainsToken(e.Header["Connection"], name) {
+		// Who is asked for credentials is the client.
+		if name != "Content-Length" && (!hop.Has(name) || name == "Proxy-Authenticate") {
 			h[name] = values
 		}
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
@@ -175,7 +176,7 @@ func resolve(p string, servlet bool) (string, error) {
 // segment of parameters alone, so that one goes with the segment before it.
 func dropSegment(out []byte, servlet bool) ([]byte, bool) {
 	for {
-		i := strings.LastIndexByte(string(out), '/')
+		i := bytes.LastIndexByte(out, '/')
 		if i < 0 {
 			return nil, false
 		}

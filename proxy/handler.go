@@ -31,7 +31,8 @@ import (
 //   - Flushing needs no FlushInterval: whenever the backend pauses, the client
 //     gets what is there.
 //   - Interim answers and trailers pass the same filter as final heads, and
-//     leave alone what an outer handler has put into the header.
+//     leave alone what an outer handler has put into the header. A trailer of
+//     more than 1000 fields is refused.
 //   - The answer to a failure follows [StatusOf] (503, 504, 502 …), and each
 //     failure is a [*Error]. A client that left is not reported as a failure of
 //     the backend.

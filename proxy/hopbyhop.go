@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"net/textproto"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -18,44 +19,58 @@ func isHopByHop(name string) bool {
 	return false
 }
 
-// hopFilter drops what concerns one connection only from a header block. It is
-// used on every block that passes: request, interim, final and trailer.
-type hopFilter struct {
-	named []string // the values of Connection
+// HopByHop is the set of fields that concern one connection only: those that are
+// defined so, and those that a message names in its Connection. They are dropped
+// from every block that passes: request, interim, final and trailer.
+type HopByHop struct {
+	named map[string]bool // in canonical form; nil if Connection says nothing unusual
 }
 
-func newHopFilter(h http.Header) hopFilter { return hopFilter{h["Connection"]} }
-
-// drops reports whether the field name, in canonical form, must not pass.
-func (f hopFilter) drops(name string) bool {
-	if isHopByHop(name) {
-		return true
-	}
-	for _, v := range f.named {
-		if len(v) >= len(name) && namesToken(v, name) {
-			return true
+// HopByHopOf reads the Connection of a message, once for all its fields: both
+// may be long.
+func HopByHopOf(h http.Header) HopByHop {
+	var f HopByHop
+	for _, v := range h["Connection"] {
+		for v != "" {
+			var one string
+			one, v, _ = strings.Cut(v, ",")
+			if one = trimBlank(one); one == "" || usualOption(one) {
+				continue
+			}
+			if f.named == nil {
+				f.named = make(map[string]bool)
+			}
+			f.named[textproto.CanonicalMIMEHeaderKey(one)] = true
 		}
+	}
+	return f
+}
+
+// usualOption reports whether an option of Connection names no field that would
+// pass otherwise.
+func usualOption(one string) bool {
+	switch len(one) {
+	case len("te"):
+		return strings.EqualFold(one, "te")
+	case len("close"):
+		return strings.EqualFold(one, "close")
+	case len("upgrade"):
+		return strings.EqualFold(one, "upgrade")
+	case len("keep-alive"):
+		return strings.EqualFold(one, "keep-alive")
 	}
 	return false
 }
 
-// namesToken reports whether the list v names the token, ignoring case and
-// empty members.
-func namesToken(v, token string) bool {
-	for v != "" {
-		var one string
-		one, v, _ = strings.Cut(v, ",")
-		if strings.EqualFold(trimBlank(one), token) {
-			return true
-		}
-	}
-	return false
+// Has reports whether the field name, in canonical form, must not pass.
+func (f HopByHop) Has(name string) bool {
+	return isHopByHop(name) || f.named != nil && f.named[textproto.CanonicalMIMEHeaderKey(name)]
 }
 
 // copyTo adds to dst what passes of src. Values are shared, not copied.
-func (f hopFilter) copyTo(dst, src http.Header) {
+func (f HopByHop) copyTo(dst, src http.Header) {
 	for name, values := range src {
-		if !f.drops(name) {
+		if !f.Has(name) {
 			addField(dst, name, values)
 		}
 	}
@@ -77,9 +92,9 @@ func addField(dst http.Header, name string, values []string) {
 }
 
 // strip drops in place.
-func (f hopFilter) strip(h http.Header) {
+func (f HopByHop) strip(h http.Header) {
 	for name := range h {
-		if f.drops(name) {
+		if f.Has(name) {
 			delete(h, name)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 func (p *passage) prepareHeader() {
 	in := p.in.Header
 	h := make(http.Header, len(in)+5)
-	newHopFilter(in).copyTo(h, in)
+	HopByHopOf(in).copyTo(h, in)
 	if te := in["Te"]; te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
 		h["Te"] = p.one("trailers")
 	}

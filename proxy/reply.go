@@ -24,7 +24,7 @@ func (p *passage) interim(code int, header textproto.MIMEHeader) error {
 	h := p.w.Header()
 	outer := h.Clone() // what middleware has set is for the final answer
 	clear(h)
-	newHopFilter(http.Header(header)).copyTo(h, http.Header(header))
+	HopByHopOf(http.Header(header)).copyTo(h, http.Header(header))
 	p.w.WriteHeader(code)
 	clear(h)
 	for name, values := range outer {
@@ -41,7 +41,7 @@ func (p *passage) answer() error {
 	if h.Via == ViaOn || h.Via == ViaFull {
 		resp.Header["Via"] = p.via(resp.Header["Via"])
 	}
-	filter := newHopFilter(resp.Header)
+	filter := HopByHopOf(resp.Header)
 	required := p.requiredUpgrade()
 	if h.ModifyResponse != nil {
 		filter.strip(resp.Header)
@@ -76,9 +76,15 @@ func (p *passage) answer() error {
 		p.writeHead(resp.StatusCode)
 		return nil
 	}
+	if err := p.checkTrailer(OpHeader); err != nil {
+		return err
+	}
 	announced := p.announceTrailer(filter)
 	p.writeHead(resp.StatusCode)
 	if err := p.copyBody(); err != nil {
+		return err
+	}
+	if err := p.checkTrailer(OpBody); err != nil {
 		return err
 	}
 	p.passTrailer(filter, announced)
@@ -138,11 +144,23 @@ func (p *passage) closeIfUnread() {
 	}
 }
 
+// maxTrailers is how many fields the trailer of an answer may have. For each,
+// net/http's HTTP/2 server looks through all of them.
+const maxTrailers = 1000
+
+// checkTrailer refuses a trailer with too many fields.
+func (p *passage) checkTrailer(op Op) error {
+	if len(p.resp.Trailer) > maxTrailers {
+		return &Error{Op: op, Backend: p.record.Backend, Err: malformed("trailer has more than %d fields", maxTrailers)}
+	}
+	return nil
+}
+
 // announceTrailer announces the trailer fields that are known by now.
-func (p *passage) announceTrailer(filter hopFilter) int {
+func (p *passage) announceTrailer(filter HopByHop) int {
 	n := 0
 	for name := range p.resp.Trailer {
-		if !filter.drops(name) && !forbiddenTrailer(name) {
+		if !filter.Has(name) && !forbiddenTrailer(name) {
 			p.w.Header().Add("Trailer", name)
 			n++
 		}
@@ -151,7 +169,7 @@ func (p *passage) announceTrailer(filter hopFilter) int {
 }
 
 // passTrailer sends the trailer fields, announced or not.
-func (p *passage) passTrailer(filter hopFilter, announced int) {
+func (p *passage) passTrailer(filter HopByHop, announced int) {
 	if len(p.resp.Trailer) == 0 {
 		return
 	}
@@ -160,7 +178,7 @@ func (p *passage) passTrailer(filter hopFilter, announced int) {
 	_ = http.NewResponseController(p.w).Flush()
 	dst := p.w.Header()
 	for name, values := range p.resp.Trailer {
-		if filter.drops(name) || forbiddenTrailer(name) {
+		if filter.Has(name) || forbiddenTrailer(name) {
 			continue
 		}
 		if announced != len(p.resp.Trailer) {

@@ -130,9 +130,9 @@ func (b *requestBody) finishTrailer() {
 	if b.trailer == nil {
 		return
 	}
-	filter := newHopFilter(b.p.in.Header)
+	filter := HopByHopOf(b.p.in.Header)
 	for name, values := range b.p.in.Trailer {
-		if !filter.drops(name) {
+		if !filter.Has(name) {
 			b.trailer[name] = values
 		}
 	}

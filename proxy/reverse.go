@@ -180,25 +180,25 @@ func splitAbsolute(v string) (scheme, host, path string, ok bool) {
 }
 
 // sameHost reports whether a normal host and one as it stands in a field or in
-// a configuration are the same.
+// a configuration are the same. It reads no more of either than of the other.
 func sameHost(scheme, host, other string) bool {
-	return other != "" && host == normalHost(scheme, other)
+	return other != "" && strings.EqualFold(host, withoutDefaultPort(scheme, other))
 }
 
 // normalHost returns host[:port] in lower case without the scheme's own port.
 func normalHost(scheme, host string) string {
-	host = strings.ToLower(host)
-	port := ""
+	return strings.ToLower(withoutDefaultPort(scheme, host))
+}
+
+func withoutDefaultPort(scheme, host string) string {
+	host = strings.TrimSuffix(host, ":")
 	switch scheme {
 	case "http", "ws":
-		port = ":80"
+		return strings.TrimSuffix(host, ":80")
 	case "https", "wss":
-		port = ":443"
+		return strings.TrimSuffix(host, ":443")
 	case "ftp":
-		port = ":21"
-	}
-	if host = strings.TrimSuffix(host, ":"); port != "" {
-		host = strings.TrimSuffix(host, port)
+		return strings.TrimSuffix(host, ":21")
 	}
 	return host
 }

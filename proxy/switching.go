@@ -27,7 +27,7 @@ func (p *passage) switchProtocols() error {
 	if h := p.h; h.Via == ViaOn || h.Via == ViaFull {
 		resp.Header["Via"] = p.via(resp.Header["Via"])
 	}
-	filter := newHopFilter(resp.Header)
+	filter := HopByHopOf(resp.Header)
 	filter.strip(resp.Header)
 	started := false
 	defer func() {
