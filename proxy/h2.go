@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -31,18 +30,6 @@ func speaksH2(scheme string, b *backend.Backend) bool {
 	return false
 }
 
-// h2Conn is the connection under HTTP/2. Closing it frees its place in the
-// backend's pool.
-type h2Conn struct{ upgradedConn }
-
-// ConnectionState lets the HTTP/2 client see that TLS is spoken.
-func (h *h2Conn) ConnectionState() tls.ConnectionState {
-	if tc, ok := h.c.Conn.(*tls.Conn); ok {
-		return tc.ConnectionState()
-	}
-	return tls.ConnectionState{}
-}
-
 // roundTripH2 is RoundTrip over HTTP/2, or over HTTP/1.1 if the backend
 // chooses it.
 func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Response, error) {
@@ -50,7 +37,7 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 	record := RecordFrom(r.Context())
 	trace := traceOf(r, record)
 	for again := false; ; again = true {
-		e, reused, c, err := p.reserve(r.Context(), r.URL.Scheme, again)
+		use, c, err := p.reserve(r.Context(), r.URL.Scheme, again)
 		if err != nil {
 			closeBody(r)
 			return nil, getError(r.Context(), b, err)
@@ -61,8 +48,8 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 			gotConn(record, trace, c)
 			resp, xerr = t.exchange(c, r, trace)
 		} else {
-			gotStream(record, trace, b, e.nc, reused, e.acquire, e.connect)
-			resp, xerr = t.exchangeH2(b, e, r, reused)
+			gotStream(record, trace, b, use.conn.c.Conn, use.reused, use.acquire, use.connect)
+			resp, xerr = t.exchangeH2(b, use, r)
 		}
 		if xerr == nil {
 			record.Answered()
@@ -79,10 +66,11 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 
 // exchangeH2 is one request and the head of its answer over a stream, which it
 // gives back.
-func (t *Transport) exchangeH2(b *backend.Backend, e h2Entry, r *http.Request, reused bool) (*http.Response, *Error) {
-	w := watchH2(b, r, reused)
-	w.taken.Store(e.taken)
-	resp, err := e.cc.RoundTrip(w.request(r))
+func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (*http.Response, *Error) {
+	w := watchH2(b, use, r)
+	w.interim.most = or(t.MaxInterim, DefaultMaxInterim)
+	resp, err := use.conn.cc.RoundTrip(w.request(r))
+	w.interim.finish()
 	if err != nil {
 		return nil, w.fail(err)
 	}
@@ -93,6 +81,7 @@ func (t *Transport) exchangeH2(b *backend.Backend, e h2Entry, r *http.Request, r
 		return nil, &Error{Op: OpHeader, Backend: b.String(), Err: err}
 	}
 	w.answered.Store(true)
+	w.heard()
 	resp.Request = r
 	resp.Body = w.responseBody(resp.Body)
 	return resp, nil
@@ -112,32 +101,41 @@ func h2Length(resp *http.Response) error {
 	return err
 }
 
-var errH2Timeout = errors.New("backend made no progress in time")
+// Why an exchange over HTTP/2 is broken off.
+var (
+	errH2Timeout    = errors.New("backend made no progress in time")
+	errHookPanicked = errors.New("a hook panicked")
+)
 
 // h2Watch applies the backend's time limit to one HTTP/2 exchange: streams of
-// one connection cannot share its deadline.
+// one connection cannot share its deadline. What counts is what comes on the
+// stream; frames that say nothing to it do not.
 type h2Watch struct {
-	b      *backend.Backend
-	parent context.Context
-	method *http.Request
-	reused bool // the connection was open before
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	limit  time.Duration
+	b       *backend.Backend
+	conn    *h2Conn
+	parent  context.Context
+	method  *http.Request
+	reused  bool // the connection was open before
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	limit   time.Duration
+	interim h2Interim
 
-	waits    atomic.Bool // the body's next part is still with the client
-	reading  atomic.Bool // somebody waits for the answer's body
-	answered atomic.Bool // the head of the answer is in
-
-	taken atomic.Pointer[atomic.Int64] // the streams of its connection; nil once it has ended
+	waits    atomic.Bool  // the body's next part is still with the client
+	reading  atomic.Bool  // somebody waits for the answer's body
+	answered atomic.Bool  // the head of the answer is in
+	ended    atomic.Bool  // the stream was given back
+	silent   atomic.Int64 // what conn.heard was when the limit began
 
 	mu    sync.Mutex // guards timer
 	timer *time.Timer
 }
 
-func watchH2(b *backend.Backend, r *http.Request, reused bool) *h2Watch {
-	w := &h2Watch{b: b, parent: r.Context(), method: r, reused: reused, limit: or(b.Timeout, backend.DefaultTimeout)}
+func watchH2(b *backend.Backend, use h2Use, r *http.Request) *h2Watch {
+	w := &h2Watch{b: b, conn: use.conn, parent: r.Context(), method: r, reused: use.reused, limit: or(b.Timeout, backend.DefaultTimeout)}
+	w.interim.w = w
 	w.ctx, w.cancel = context.WithCancelCause(w.parent)
+	w.silent.Store(w.conn.heard.Load())
 	if w.limit > 0 {
 		w.mu.Lock()
 		w.timer = time.AfterFunc(w.limit, w.expire)
@@ -146,7 +144,8 @@ func watchH2(b *backend.Backend, r *http.Request, reused bool) *h2Watch {
 	return w
 }
 
-// expire ends the exchange, unless it is not the backend that is slow.
+// expire ends the exchange, unless it is not the backend that is slow. A
+// connection on which no stream has got anything meanwhile serves no other.
 func (w *h2Watch) expire() {
 	switch {
 	case w.answered.Load() && !w.reading.Load():
@@ -155,11 +154,15 @@ func (w *h2Watch) expire() {
 		w.progress()
 		return
 	}
+	if w.conn.heard.Load() == w.silent.Load() {
+		w.conn.cc.SetDoNotReuse()
+	}
 	w.cancel(errH2Timeout)
 }
 
 // progress begins the time limit anew.
 func (w *h2Watch) progress() {
+	w.silent.Store(w.conn.heard.Load())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.timer != nil && w.ctx.Err() == nil {
@@ -167,10 +170,14 @@ func (w *h2Watch) progress() {
 	}
 }
 
+// heard notes that the stream got something that it waits for.
+func (w *h2Watch) heard() { w.conn.heard.Add(1) }
+
+// end gives the stream back.
 func (w *h2Watch) end() {
 	w.cancel(nil)
-	if taken := w.taken.Swap(nil); taken != nil {
-		taken.Add(-1)
+	if !w.ended.Swap(true) {
+		w.conn.taken.Add(-1)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -182,7 +189,7 @@ func (w *h2Watch) end() {
 // request returns r as HTTP/2 needs it: a scheme that HTTP knows and no field
 // of HTTP/1's connection.
 func (w *h2Watch) request(r *http.Request) *http.Request {
-	out := r.WithContext(w.ctx)
+	out := r.WithContext(w.interim.context(w.ctx))
 	if s := r.URL.Scheme; s == "h2" || s == "h2c" {
 		u := new(url.URL)
 		*u = *r.URL
@@ -202,22 +209,32 @@ func (w *h2Watch) request(r *http.Request) *http.Request {
 		out.Header["User-Agent"] = []string{""} // none, rather than one made up
 	}
 	if r.Body != nil && r.Body != http.NoBody {
-		out.Body = &h2RequestBody{r.Body, w}
+		out.Body = &h2RequestBody{ReadCloser: r.Body, w: w, closed: make(chan struct{})}
 	}
 	return out
 }
 
+// h2RequestBody is the body of a request, which is read as fast as the backend
+// takes it.
 type h2RequestBody struct {
 	io.ReadCloser
-	w *h2Watch
+	w      *h2Watch
+	once   sync.Once
+	closed chan struct{}
 }
 
 func (b *h2RequestBody) Read(p []byte) (int, error) {
+	b.w.conn.awaitRoom(b.w.ctx, b.closed)
 	b.w.waits.Store(true)
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.ReadCloser.Read(p[:min(len(p), h2Backlog/2)])
 	b.w.waits.Store(false)
 	b.w.progress()
 	return n, err
+}
+
+func (b *h2RequestBody) Close() error {
+	b.once.Do(func() { close(b.closed) })
+	return b.ReadCloser.Close()
 }
 
 // fail words the failure of an exchange that has no answer.
@@ -225,13 +242,17 @@ func (w *h2Watch) fail(err error) *Error {
 	defer w.end()
 	e := &Error{Op: OpHeader, Backend: w.b.String(), Err: err}
 	var stream http2.StreamError
-	switch {
-	case context.Cause(w.ctx) == errH2Timeout:
+	var own *Error
+	switch cause := context.Cause(w.ctx); {
+	case errors.As(cause, &own) && w.parent.Err() == nil:
+		e.Op, e.Err = own.Op, own.Err
+	case cause == errH2Timeout:
 		e.Status, e.Err = http.StatusGatewayTimeout, errH2Timeout
 	case errors.Is(w.parent.Err(), context.DeadlineExceeded):
 		e.Err = context.Cause(w.parent)
 	case w.parent.Err() != nil:
 		e.Op, e.Status, e.Err = OpClient, StatusClientClosedRequest, errors.Join(ErrClientGone, err)
+	case isTimeout(err):
 	case errors.As(err, &stream) && stream.Code != http2.ErrCodeRefusedStream:
 		e.Resend = IsIdempotent(w.method)
 	case errors.As(err, &stream) || unprocessed(err) || w.reused && IsIdempotent(w.method):
@@ -270,6 +291,9 @@ func (b *h2ResponseBody) Read(p []byte) (int, error) {
 	b.w.reading.Store(true)
 	n, err := b.body.Read(p)
 	b.w.reading.Store(false)
+	if n > 0 {
+		b.w.heard()
+	}
 	if err != nil && err != io.EOF {
 		e := b.w.fail(err)
 		if e.Op == OpHeader {
@@ -284,8 +308,8 @@ func (b *h2ResponseBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close does not wait for the backend: the stream has ended before.
 func (b *h2ResponseBody) Close() error {
-	err := b.body.Close()
 	b.w.end()
-	return err
+	return b.body.Close()
 }

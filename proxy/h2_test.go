@@ -424,7 +424,7 @@ func TestHTTP2Lengths(t *testing.T) {
 func TestHTTP2SlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		req, _ := http.NewRequest("GET", "http://b.test", nil)
-		w := watchH2(&backend.Backend{URL: req.URL, Timeout: time.Second}, req, false)
+		w := watchH2(&backend.Backend{URL: req.URL, Timeout: time.Second}, h2Use{conn: &h2Conn{cc: new(http2.ClientConn)}}, req)
 		w.answered.Store(true)
 		pr, pw := io.Pipe()
 		b := w.responseBody(pr)

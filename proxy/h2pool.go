@@ -3,13 +3,13 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -24,26 +24,27 @@ type h2Pool struct {
 	t2 *http2.Transport
 
 	mu      sync.Mutex // guards the rest
-	conns   []h2Entry
+	conns   []*h2Conn
 	opening *h2Opening
 	plain   bool // the backend has chosen HTTP/1.1 the last time
 }
 
-// h2Entry is an open connection. With the PROXY protocol it serves one client.
-type h2Entry struct {
-	cc     *http2.ClientConn
-	nc     net.Conn
-	client netip.AddrPort
-	taken  *atomic.Int64 // streams that requests have; see take
-
+// h2Use is a stream of a connection for one request.
+type h2Use struct {
+	conn             *h2Conn
+	reused           bool          // the connection was open before
 	acquire, connect time.Duration // what this use had to wait for
 }
 
-// h2Opening is a connection that is being opened, for which others wait.
+// h2Opening is a connection that is being opened, for which others wait: until
+// the backend has said how many streams it takes.
 type h2Opening struct {
 	done chan struct{}
 	err  error // set before done is closed: why the backend cannot be reached
 }
+
+// errH2Silent is told to those who wait for a connection that was opened.
+var errH2Silent = errors.New("backend opened a connection and said nothing")
 
 func (t *Transport) h2PoolOf(b *backend.Backend) *h2Pool {
 	t.mu.Lock()
@@ -68,10 +69,9 @@ func (t *Transport) h2PoolOf(b *backend.Backend) *h2Pool {
 	return p
 }
 
-// reserve returns a connection with a stream of the request's own and whether it
-// was open before, or the HTTP/1.1 connection that was opened instead because
-// the backend chose that.
-func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2Entry, reused bool, c *backend.Conn, err error) {
+// reserve returns a stream for a request, or the HTTP/1.1 connection that was
+// opened instead because the backend chose that.
+func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (use h2Use, c *backend.Conn, err error) {
 	var client netip.AddrPort
 	bound := p.b.ProxyProtocol != 0
 	if bound {
@@ -80,13 +80,12 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2En
 	var waited time.Duration // for another to open a connection
 	for {
 		if !p.b.Usable(time.Now()) {
-			return h2Entry{}, false, nil, backend.ErrUnusable
+			return h2Use{}, nil, backend.ErrUnusable
 		}
 		p.mu.Lock()
-		if e, ok := p.take(client); ok {
+		if h := p.take(client); h != nil {
 			p.mu.Unlock()
-			e.acquire = waited
-			return e, true, nil, nil
+			return h2Use{conn: h, reused: true, acquire: waited}, nil, nil
 		}
 		if wait := p.opening; wait != nil && !p.plain && !bound {
 			p.mu.Unlock()
@@ -95,11 +94,11 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2En
 			case <-wait.done:
 				waited += time.Since(begun)
 				if wait.err != nil {
-					return h2Entry{}, false, nil, wait.err
+					return h2Use{}, nil, wait.err
 				}
 				continue
 			case <-ctx.Done():
-				return h2Entry{}, false, nil, context.Cause(ctx)
+				return h2Use{}, nil, context.Cause(ctx)
 			}
 		}
 		opening := &h2Opening{done: make(chan struct{})}
@@ -107,30 +106,46 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2En
 		unused := p.spare()
 		p.mu.Unlock()
 		if unused != nil {
-			_ = unused.Close()
+			_ = unused.cc.Close()
 		}
-		e, c, err := p.open(ctx, scheme, fresh)
-		acquire, connect := e.acquire, e.connect
-		e.acquire, e.connect = 0, 0 // of its first use alone
+		use, c, err := p.open(ctx, scheme, client, fresh)
 		p.mu.Lock()
-		if e.cc != nil {
-			e.client = client
-			p.conns = append(p.conns, e)
+		if use.conn != nil {
+			p.conns = append(p.conns, use.conn)
 		}
 		p.plain = c != nil
-		if p.opening == opening {
-			p.opening = nil
-		}
 		p.mu.Unlock()
-		if ctx.Err() == nil { // else the next in line tries
-			opening.err = err
+		use.acquire += waited
+		switch {
+		case use.conn != nil:
+			use.conn.whenSettled(func(known bool) { p.opened(opening, p.silence(use.conn, known)) })
+		case ctx.Err() != nil: // the next in line tries
+			p.opened(opening, nil)
+		default:
+			p.opened(opening, err)
 		}
-		close(opening.done)
-		if c == nil {
-			e.acquire, e.connect = waited+acquire, connect
-		}
-		return e, c != nil && c.Reused(), c, err
+		return use, c, err
 	}
+}
+
+// opened lets those go on who wait for a connection.
+func (p *h2Pool) opened(o *h2Opening, err error) {
+	p.mu.Lock()
+	if p.opening == o {
+		p.opening = nil
+	}
+	p.mu.Unlock()
+	o.err = err
+	close(o.done)
+}
+
+// silence returns the failure of those who have waited for h in vain: nil if it
+// is of use, or if another try is worth while.
+func (p *h2Pool) silence(h *h2Conn, known bool) error {
+	if known || h.limit < 0 || time.Since(h.opened) < h.limit {
+		return nil
+	}
+	return &Error{Op: OpHeader, Backend: p.b.String(), Status: http.StatusGatewayTimeout, Resend: true, Err: errH2Silent}
 }
 
 // take takes a stream of an open connection that has a free one. Where no
@@ -140,31 +155,31 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (e h2En
 // Streams are counted here. The HTTP/2 client's own reservations stay for ever
 // when a request is cancelled before it is written: clients that come and go
 // would fill one connection after the other.
-func (p *h2Pool) take(client netip.AddrPort) (h2Entry, bool) {
-	p.conns = slices.DeleteFunc(p.conns, func(e h2Entry) bool {
-		s := e.cc.State()
+func (p *h2Pool) take(client netip.AddrPort) *h2Conn {
+	p.conns = slices.DeleteFunc(p.conns, func(h *h2Conn) bool {
+		s := h.cc.State()
 		return s.Closed || s.Closing
 	})
-	var full []h2Entry
-	for _, e := range p.conns {
-		if e.client != client {
+	var full []*h2Conn
+	for _, h := range p.conns {
+		if h.client != client {
 			continue
 		}
-		s := e.cc.State()
-		if max(int64(s.StreamsActive), e.taken.Load()) < int64(s.MaxConcurrentStreams) && s.StreamsPending == 0 && e.cc.CanTakeNewRequest() {
-			e.taken.Add(1)
-			return e, true
+		s := h.cc.State()
+		if max(int64(s.StreamsActive), h.taken.Load()) < int64(s.MaxConcurrentStreams) && s.StreamsPending == 0 && !h.congested() && h.cc.CanTakeNewRequest() {
+			h.taken.Add(1)
+			return h
 		}
 		if p.full() {
-			full = append(full, e)
+			full = append(full, h)
 		}
 	}
 	if len(full) == 0 {
-		return h2Entry{}, false
+		return nil
 	}
-	e := full[rand.IntN(len(full))]
-	e.taken.Add(1)
-	return e, true
+	h := full[rand.IntN(len(full))]
+	h.taken.Add(1)
+	return h
 }
 
 // full reports whether all connections that may be open are HTTP/2's.
@@ -172,47 +187,46 @@ func (p *h2Pool) full() bool { return p.b.MaxConns > 0 && len(p.conns) >= p.b.Ma
 
 // spare takes an unused connection of some client out of a full pool, to make
 // room for another's. The caller holds the lock.
-func (p *h2Pool) spare() *http2.ClientConn {
+func (p *h2Pool) spare() *h2Conn {
 	if !p.full() {
 		return nil
 	}
-	for i, e := range p.conns {
-		if s := e.cc.State(); e.taken.Load() == 0 && s.StreamsActive+s.StreamsPending == 0 {
+	for i, h := range p.conns {
+		if s := h.cc.State(); h.taken.Load() == 0 && s.StreamsActive+s.StreamsPending == 0 {
 			p.conns = slices.Delete(p.conns, i, i+1)
-			return e.cc
+			return h
 		}
 	}
 	return nil
 }
 
-// open opens a connection and reserves a stream on it.
-func (p *h2Pool) open(ctx context.Context, scheme string, fresh bool) (h2Entry, *backend.Conn, error) {
+// open opens a connection and takes a stream of it.
+func (p *h2Pool) open(ctx context.Context, scheme string, client netip.AddrPort, fresh bool) (h2Use, *backend.Conn, error) {
 	get := p.b.Get
 	if fresh {
 		get = p.b.GetFresh
 	}
 	c, err := get(ctx)
 	if err != nil {
-		return h2Entry{}, nil, err
+		return h2Use{}, nil, err
 	}
 	switch chosen := negotiated(c); {
 	case scheme == "https" && chosen != http2.NextProtoTLS:
-		return h2Entry{}, c, nil
+		return h2Use{reused: c.Reused()}, c, nil
 	case scheme == "h2" && chosen != http2.NextProtoTLS:
 		c.Release(false)
-		return h2Entry{}, nil, fmt.Errorf("%w: backend chose %q in place of HTTP/2", ErrMalformed, chosen)
+		return h2Use{}, nil, fmt.Errorf("%w: backend chose %q in place of HTTP/2", ErrMalformed, chosen)
 	}
-	e := h2Entry{nc: c.Conn, acquire: c.AcquireTime(), connect: c.ConnectTime()}
+	use := h2Use{acquire: c.AcquireTime(), connect: c.ConnectTime()}
 	_ = c.SetDeadline(time.Time{})
-	nc := &h2Conn{upgradedConn{c: c, closed: c.Detach()}}
-	cc, err := p.t2.NewClientConn(nc)
-	if err != nil {
-		_ = nc.Close()
-		return h2Entry{}, nil, err
+	h := newH2Conn(c, client)
+	if h.cc, err = p.t2.NewClientConn(h); err != nil {
+		_ = h.Close()
+		return h2Use{}, nil, err
 	}
-	e.cc, e.taken = cc, new(atomic.Int64)
-	e.taken.Add(1)
-	return e, nil, nil
+	h.taken.Add(1)
+	use.conn = h
+	return use, nil, nil
 }
 
 // negotiated returns the protocol that ALPN chose.
@@ -225,12 +239,13 @@ func negotiated(c *backend.Conn) string {
 
 func (p *h2Pool) closeIdle() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, e := range p.conns {
-		e.cc.SetDoNotReuse()
-		if e.taken.Load() == 0 && e.cc.State().StreamsActive == 0 {
-			_ = e.cc.Close()
+	conns := p.conns
+	p.conns = nil
+	p.mu.Unlock()
+	for _, h := range conns {
+		h.cc.SetDoNotReuse() // the last stream closes it
+		if h.taken.Load() == 0 && h.cc.State().StreamsActive == 0 {
+			_ = h.cc.Close()
 		}
 	}
-	p.conns = nil
 }

@@ -256,10 +256,13 @@ func (t *Transport) CloseIdleConnections() {
 func getError(ctx context.Context, b *backend.Backend, err error) *Error {
 	e := &Error{Op: OpAcquire, Backend: b.String(), Resend: true, Err: err}
 	var dial *backend.DialError
-	switch {
+	switch own, _ := err.(*Error); {
 	case errors.Is(ctx.Err(), context.Canceled): // its cause may be anything
 		e.Op, e.Status, e.Resend = OpClient, StatusClientClosedRequest, false
 		e.Err = fmt.Errorf("%w: %w", ErrClientGone, err)
+	case own != nil: // of the one who tried for all who wait
+		shared := *own
+		return &shared
 	case errors.As(err, &dial):
 		e.Op = OpDial
 		if backend.Over(ctx) != nil { // the request's own time, not the backend's

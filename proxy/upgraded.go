@@ -63,7 +63,7 @@ func (u *upgradedConn) Write(p []byte) (int, error) { return u.c.Write(p) }
 
 // Close closes the connection and frees its place in the backend's pool.
 func (u *upgradedConn) Close() error {
-	err := u.c.Conn.Close()
+	err := u.c.Close()
 	u.once.Do(func() {
 		u.closed(u.sent, u.got)
 		if u.onEnd != nil {

@@ -149,6 +149,32 @@ func (c *Conn) Waiting() bool { return c.peek != nil && c.peek.look() != peekQui
 // writes on it fail. The Conn must still be released.
 func (c *Conn) Abort() { _ = c.wire.Close() }
 
+// farewell is how long the end of TLS may take to be sent.
+const farewell = 250 * time.Millisecond
+
+// Close closes the connection. Where TLS is spoken it says so to the backend,
+// but does not wait for one that does not read. The Conn must still be released.
+func (c *Conn) Close() error {
+	closeAll([]*Conn{c})
+	return nil
+}
+
+// closeAll closes connections that are of no more use.
+func closeAll(conns []*Conn) {
+	if len(conns) == 0 {
+		return
+	}
+	late := time.AfterFunc(farewell, func() {
+		for _, c := range conns {
+			c.Abort()
+		}
+	})
+	defer late.Stop()
+	for _, c := range conns {
+		_ = c.Conn.Close()
+	}
+}
+
 // Disarmed tells the connection that its deadline was changed behind Arm's
 // back, so that the next Arm sets it anew.
 func (c *Conn) Disarmed() { c.deadline = -1 }

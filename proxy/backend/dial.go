@@ -20,7 +20,7 @@ func (b *Backend) Probe(ctx context.Context) error {
 	if err != nil {
 		return &DialError{Address: b.address, Err: err}
 	}
-	return c.Conn.Close()
+	return c.Close()
 }
 
 // dial opens a connection: connect, PROXY header, TLS. The caller holds a

@@ -156,7 +156,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, owner stri
 		c := p.idle[0]
 		p.remove(0)
 		p.mu.Unlock()
-		_ = c.Conn.Close()
+		_ = c.Close()
 		return nil, nil
 	}
 	w := &waiter{handed: make(chan *Conn, 1), client: client, owner: owner, fresh: which == dialAnew}
@@ -214,7 +214,7 @@ func (b *Backend) wait(ctx context.Context, w *waiter) (*Conn, error) {
 // into the permission to dial.
 func (b *Backend) accept(c *Conn) (*Conn, error) {
 	if c != nil && !b.fit(c, false) {
-		_ = c.Conn.Close()
+		_ = c.Close()
 		c = nil
 	}
 	if c != nil {
@@ -302,7 +302,7 @@ func (p *pool) put(b *Backend, c *Conn) {
 	if w := p.line.pop(); w != nil {
 		p.mu.Unlock()
 		if w.fresh || w.owner != c.owner || b.ProxyProtocol != 0 && w.client != c.client {
-			_ = c.Conn.Close()
+			_ = c.Close()
 			c = nil
 		}
 		w.handed <- c
@@ -318,7 +318,7 @@ func (p *pool) put(b *Backend, c *Conn) {
 			c = oldest
 		}
 		p.mu.Unlock()
-		_ = c.Conn.Close()
+		_ = c.Close()
 		return
 	}
 	p.idle = append(p.idle, c)
