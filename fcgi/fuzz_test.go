@@ -27,6 +27,7 @@ func FuzzRecords(f *testing.F) {
 			buf := make([]byte, 32)
 			for {
 				have, ended := s.rest()
+				require.Equal(t, have > 0 || ended, s.ready())
 				n, err := s.Read(buf)
 				if have > 0 {
 					require.NoError(t, err)

@@ -131,14 +131,25 @@ func (h *Handler) suffixes() []string {
 }
 
 // find returns the script that the path names, or nil: the first part of the
-// path that ends in a suffix of scripts and is a regular file.
+// path that ends in a suffix of scripts and is a regular file. It asks the file
+// system no further than directories go.
 func (h *Handler) find(p string) *script {
 	suffixes := h.suffixes()
-	for i := 1; i <= len(p); i++ {
-		if i < len(p) && p[i] != '/' || !isScript(p[:i], suffixes) || hidden(p[:i]) {
+	for begin, i := 1, 1; i <= len(p); i++ {
+		if i < len(p) && p[i] != '/' {
 			continue
 		}
-		if st, err := os.Stat(h.local(p[:i])); err == nil && st.Mode().IsRegular() {
+		if hidden(p[begin:i]) {
+			return nil
+		}
+		if begin = i; !isScript(p[:i], suffixes) {
+			continue
+		}
+		st, err := os.Stat(h.local(p[:i]))
+		if err != nil || !st.IsDir() && !st.Mode().IsRegular() {
+			return nil
+		}
+		if st.Mode().IsRegular() {
 			return h.script(p[:i], p[i:])
 		}
 	}

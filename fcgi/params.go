@@ -1,6 +1,7 @@
 package fcgi
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -69,6 +70,30 @@ func (p *Params) Set(name, value string) {
 		return
 	}
 	p.add(name, value)
+}
+
+// setAll is Set for each of vars. There may be a great many on both sides.
+func (p *Params) setAll(vars map[string]string) {
+	if len(vars) == 0 {
+		return
+	}
+	known := make(map[string]bool)
+	var room []byte
+	for i := range p.list {
+		v := &p.list[i]
+		room = append(room[:0], v.name...)
+		if v.field {
+			room = appendVariable(room[:0], v.name)
+		}
+		if value, ok := vars[string(room)]; ok {
+			v.value, known[string(room)] = value, true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		if !known[name] {
+			p.add(name, vars[name])
+		}
+	}
 }
 
 // Delete removes a variable.

@@ -2,6 +2,7 @@ package fcgi
 
 import (
 	"bufio"
+	"errors"
 	"io"
 )
 
@@ -11,43 +12,71 @@ type records struct {
 	r       *bufio.Reader
 	stderr  func([]byte)
 	left    int        // of the content of the STDOUT record that was begun
-	padding int        // to be skipped after it
-	end     endRequest // once ended is set
-	ended   bool       // END_REQUEST has come
+	errors  int        // of that of the STDERR record that was begun
+	skip    int        // to be skipped after it
+	end     endRequest // once ending is set
+	ending  bool       // END_REQUEST has come, but for what is to be skipped
+	ended   bool       // all of it has come
 	closed  bool       // the end of the stream STDOUT has come
 	any     bool       // a record has come
+	refused error      // a record that must not come has come
 }
+
+// errNotHere is returned when what is asked for has not come yet.
+var errNotHere = errors.New("not here")
 
 // next goes to the next content of STDOUT. io.EOF means that END_REQUEST has
 // come; a connection that ends is io.ErrUnexpectedEOF, but io.EOF before any
 // record.
-func (s *records) next() error {
+func (s *records) next() error { return s.advance(true) }
+
+// ready reports whether a read finds content of STDOUT, or the end, in the
+// buffer. It takes what comes before that.
+func (s *records) ready() bool {
+	switch err := s.advance(false); err {
+	case nil:
+		return s.r.Buffered() > 0
+	case errNotHere:
+		return false
+	}
+	return true // a read fails at once
+}
+
+// advance is next, which with wait waits for what has not come.
+func (s *records) advance(wait bool) error {
 	for s.left == 0 {
+		if s.refused != nil {
+			return s.refused
+		}
 		if s.ended {
 			return io.EOF
 		}
-		if err := s.skip(s.padding); err != nil {
-			return s.cut(err)
+		var err error
+		switch {
+		case s.errors > 0:
+			err = s.passErrors(wait)
+		case s.skip > 0:
+			err = s.skipSome(wait)
+		case s.ending:
+			s.ended = true
+		default:
+			err = s.begin(wait)
 		}
-		s.padding = 0
-		b, err := s.r.Peek(headLength)
-		if err != nil {
-			if len(b) > 0 {
-				s.any = true
-			}
-			return s.cut(err)
-		}
-		h, err := parseRecordHead(b)
 		if err != nil {
 			return err
 		}
-		s.any = true
-		_, _ = s.r.Discard(headLength)
-		if err := s.begin(h); err != nil {
-			return s.cut(err)
-		}
 	}
 	return nil
+}
+
+// need returns the next n bytes, and takes nothing.
+func (s *records) need(n int, wait bool) ([]byte, error) {
+	if !wait && s.r.Buffered() < n {
+		return nil, errNotHere
+	}
+	b, err := s.r.Peek(n)
+	s.any = s.any || len(b) > 0
+	return b, s.cut(err)
 }
 
 func (s *records) cut(err error) error {
@@ -57,64 +86,74 @@ func (s *records) cut(err error) error {
 	return err
 }
 
-// begin takes a record whose head was read.
-func (s *records) begin(h recordHead) error {
-	if h.id != requestID {
-		if h.id == 0 { // management: an answer that nobody asked for
-			return s.skip(h.length + h.padding)
-		}
-		return malformed("record for request %d", h.id)
-	}
-	switch h.kind {
-	case typeStdout:
-		if s.closed && h.length > 0 {
-			return malformed("STDOUT after its end")
-		}
-		s.closed = h.length == 0
-		s.left, s.padding = h.length, h.padding
-		return nil
-	case typeStderr:
-		return s.errors(h)
-	case typeEndRequest:
-		return s.finish(h)
-	}
-	return malformed("record of type %d", h.kind)
-}
-
-// errors passes the content of STDERR on.
-func (s *records) errors(h recordHead) error {
-	for left := h.length; left > 0; {
-		if _, err := s.r.Peek(1); err != nil {
-			return err
-		}
-		b, _ := s.r.Peek(min(left, s.r.Buffered()))
-		if s.stderr != nil {
-			s.stderr(b)
-		}
-		left -= len(b)
-		_, _ = s.r.Discard(len(b))
-	}
-	return s.skip(h.padding)
-}
-
-func (s *records) finish(h recordHead) error {
-	b, err := s.r.Peek(min(h.length, 8))
+// begin takes the head of a record.
+func (s *records) begin(wait bool) error {
+	b, err := s.need(headLength, wait)
 	if err != nil {
 		return err
 	}
-	if s.end, err = parseEnd(b); err != nil {
+	h, err := parseRecordHead(b)
+	if err != nil {
 		return err
 	}
-	s.ended = true
-	return s.skip(h.length + h.padding)
+	if h.kind == typeEndRequest && h.id == requestID {
+		return s.finish(h, wait)
+	}
+	_, _ = s.r.Discard(headLength)
+	s.skip = h.padding
+	switch {
+	case h.id == 0: // management: an answer that nobody asked for
+		s.skip += h.length
+	case h.id != requestID:
+		s.refused = malformed("record for request %d", h.id)
+	case h.kind == typeStderr:
+		s.errors = h.length
+	case h.kind != typeStdout:
+		s.refused = malformed("record of type %d", h.kind)
+	case s.closed && h.length > 0:
+		s.refused = malformed("STDOUT after its end")
+	default:
+		s.left, s.closed = h.length, h.length == 0
+	}
+	return s.refused
 }
 
-func (s *records) skip(n int) error {
-	if n == 0 {
-		return nil
+// finish takes END_REQUEST.
+func (s *records) finish(h recordHead, wait bool) error {
+	content := min(h.length, 8)
+	b, err := s.need(headLength+content, wait)
+	if err != nil {
+		return err
 	}
-	_, err := s.r.Discard(n)
-	return err
+	if s.end, err = parseEnd(b[headLength:]); err != nil {
+		return err
+	}
+	_, _ = s.r.Discard(headLength + content)
+	s.ending, s.skip = true, h.length-content+h.padding
+	return nil
+}
+
+// passErrors passes the content of STDERR on.
+func (s *records) passErrors(wait bool) error {
+	if _, err := s.need(1, wait); err != nil {
+		return err
+	}
+	b, _ := s.r.Peek(min(s.errors, s.r.Buffered()))
+	if s.stderr != nil {
+		s.stderr(b)
+	}
+	s.errors -= len(b)
+	_, _ = s.r.Discard(len(b))
+	return nil
+}
+
+func (s *records) skipSome(wait bool) error {
+	if _, err := s.need(1, wait); err != nil {
+		return err
+	}
+	n, _ := s.r.Discard(min(s.skip, s.r.Buffered()))
+	s.skip -= n
+	return nil
 }
 
 // Read reads content of STDOUT.
@@ -136,8 +175,8 @@ func (s *records) buffered() ([]byte, error) {
 	if err := s.next(); err != nil {
 		return nil, err
 	}
-	if _, err := s.r.Peek(1); err != nil {
-		return nil, s.cut(err)
+	if _, err := s.need(1, true); err != nil {
+		return nil, err
 	}
 	b, _ := s.r.Peek(min(s.left, s.r.Buffered()))
 	return b, nil
@@ -148,43 +187,47 @@ func (s *records) discard(n int) {
 	s.left -= n
 }
 
-// rest looks at what is buffered, and takes nothing. It returns how much
+// rest looks at all that is buffered, and takes nothing. It returns how much
 // content of STDOUT there is, and whether END_REQUEST is here too, so that no
 // read will wait any more.
 func (s *records) rest() (content int, ended bool) {
-	if s.ended {
+	if s.ended || s.refused != nil {
 		return 0, true
 	}
 	b, _ := s.r.Peek(s.r.Buffered())
-	left, padding, closed := s.left, s.padding, s.closed
+	left, skip, closed, ending := s.left, s.errors+s.skip, s.closed, s.ending
 	for {
 		n := min(left, len(b))
 		content += n
-		if b = b[n:]; n < left || len(b) < padding+headLength {
+		if b = b[n:]; n < left || len(b) < skip {
 			return content, false
 		}
-		b = b[padding:]
+		if b = b[skip:]; ending {
+			return content, true
+		}
+		if len(b) < headLength {
+			return content, false
+		}
 		h, err := parseRecordHead(b)
 		if err != nil {
 			return content, true // a read fails at once
 		}
 		b = b[headLength:]
-		left, padding = 0, h.padding
+		left, skip = 0, h.padding
 		switch {
-		case h.id != requestID && h.id != 0:
+		case h.id == 0 || h.id == requestID && h.kind == typeStderr:
+			skip += h.length
+		case h.id != requestID, h.kind != typeStdout && h.kind != typeEndRequest:
 			return content, true // as here
-		case h.id == 0 || h.kind == typeStderr:
 		case h.kind == typeEndRequest:
-			return content, len(b) >= h.length+h.padding
-		case h.kind != typeStdout || closed && h.length > 0:
-			return content, true
+			if h.length < 5 && len(b) >= h.length {
+				return content, true // as here
+			}
+			ending, skip = true, skip+h.length
+		case closed && h.length > 0:
+			return content, true // as here
 		default:
 			left, closed = h.length, h.length == 0
-			continue
 		}
-		if len(b) < h.length {
-			return content, false
-		}
-		b = b[h.length:]
 	}
 }

@@ -68,9 +68,13 @@ func (b *responseBody) end(err error) {
 
 // SomeReady is part of [proxy.BodySource].
 func (b *responseBody) SomeReady() bool {
+	const looks = 16 // error output may never end
 	r := b.x.c.R
-	for !b.here() {
-		if r.Buffered() == r.Size() || !b.x.c.Waiting() {
+	for range looks {
+		if b.here() {
+			return true
+		}
+		if !b.x.c.Waiting() {
 			return false
 		}
 		// It may be error output, behind which nothing comes for long.
@@ -78,14 +82,11 @@ func (b *responseBody) SomeReady() bool {
 			return true // a read fails at once
 		}
 	}
-	return true
+	return b.here()
 }
 
 // here reports whether a read finds something in the buffer.
-func (b *responseBody) here() bool {
-	content, ended := b.x.records.rest()
-	return content > 0 || ended
-}
+func (b *responseBody) here() bool { return b.x.records.ready() }
 
 // WriteSome is part of [proxy.BodySource].
 func (b *responseBody) WriteSome(w io.Writer, _ bool) (int64, error) {

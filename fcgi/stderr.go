@@ -73,15 +73,17 @@ const messageBegin = "PHP message: "
 
 // flush logs the line, or the messages in it.
 func (l *stderrLog) flush() {
+	const between = "; "
 	text := strings.TrimRight(string(l.line), "\r ")
 	l.line = l.line[:0]
-	for more := text != ""; more; {
-		var message string
-		message, text, more = strings.Cut(text, "; "+messageBegin)
-		l.log(message)
-		if more {
-			text = messageBegin + text
+	for text != "" {
+		end := strings.Index(text, between+messageBegin)
+		if end < 0 {
+			l.log(text)
+			return
 		}
+		l.log(text[:end])
+		text = text[end+len(between):]
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"golang.org/x/net/http/httpguts"
@@ -62,11 +61,7 @@ func (t *Transport) variables(p *Params, r, client *http.Request, role Role, s *
 	if host := t.hostField(r, client); host != "" {
 		p.list = append(p.list, param{"Host", host, true})
 	}
-	if vars := Variables(r.Context()); len(vars) > 0 {
-		for _, name := range slices.Sorted(maps.Keys(vars)) {
-			p.Set(name, vars[name])
-		}
-	}
+	p.setAll(Variables(r.Context()))
 	if t.Env != nil {
 		t.Env(r, p)
 	}

@@ -36,6 +36,7 @@ func validKey(key string) bool {
 // once.
 func parseSubprotocols(values []string) ([]string, error) {
 	var list []string
+	seen := make(map[string]bool)
 	for _, v := range values {
 		for part := range strings.SplitSeq(v, ",") {
 			name := trim(part)
@@ -44,10 +45,10 @@ func parseSubprotocols(values []string) ([]string, error) {
 				continue
 			case !httpguts.ValidHeaderFieldName(name):
 				return nil, errors.New("subprotocol is no token")
-			case slices.Contains(list, name):
+			case seen[name]:
 				return nil, errors.New("subprotocol is named twice")
 			}
-			list = append(list, name)
+			list, seen[name] = append(list, name), true
 		}
 	}
 	return list, nil

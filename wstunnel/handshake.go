@@ -93,14 +93,20 @@ func checkAnswer(request, answer http.Header) error {
 	if err != nil {
 		return err
 	}
-	for i, e := range extensions {
-		same := func(o extension) bool { return strings.EqualFold(o.name, e.name) }
+	open := make(map[string]bool, len(offers)) // those that may still be chosen
+	for _, o := range offers {
+		open[strings.ToLower(o.name)] = true
+	}
+	for _, e := range extensions {
+		name := strings.ToLower(e.name)
+		mayBe, offered := open[name]
 		switch {
-		case !slices.ContainsFunc(offers, same):
+		case !offered:
 			return refuse("backend chose an extension that was not offered")
-		case slices.ContainsFunc(extensions[:i], same):
+		case !mayBe:
 			return refuse("backend chose an extension twice")
 		}
+		open[name] = false
 	}
 	return nil
 }
