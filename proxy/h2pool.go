@@ -192,7 +192,7 @@ func (p *h2Pool) spare() *h2Conn {
 		return nil
 	}
 	for i, h := range p.conns {
-		if s := h.cc.State(); h.taken.Load() == 0 && s.StreamsActive+s.StreamsPending == 0 {
+		if h.taken.Load() == 0 {
 			p.conns = slices.Delete(p.conns, i, i+1)
 			return h
 		}
@@ -244,7 +244,7 @@ func (p *h2Pool) closeIdle() {
 	p.mu.Unlock()
 	for _, h := range conns {
 		h.cc.SetDoNotReuse() // the last stream closes it
-		if h.taken.Load() == 0 && h.cc.State().StreamsActive == 0 {
+		if h.taken.Load() == 0 {
 			_ = h.cc.Close()
 		}
 	}

@@ -265,3 +265,25 @@ func TestHTTP2SlowInterim(t *testing.T) {
 		require.NoError(t, b.Close())
 	})
 }
+
+// TestHTTP2UnusedAfterCancel: a connection whose only request was cancelled is
+// not in use, though the backend has not said a word since.
+func TestHTTP2UnusedAfterCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := scriptedBackend(t, "h2c", time.Minute, func(c net.Conn, n int) {
+			preface(c)
+			_, _ = io.Copy(io.Discard, c)
+		})
+		tr := &Transport{Backend: b}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		r, _ := http.NewRequestWithContext(ctx, "GET", b.URL.String(), nil)
+		_, err := tr.RoundTrip(r)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		synctest.Wait()
+		tr.CloseIdleConnections()
+		time.Sleep(time.Second)
+		require.Zero(t, b.Stats().Open)
+		require.NoError(t, b.Close())
+	})
+}
