@@ -48,7 +48,7 @@ func (b *Balancer) Choose(r *http.Request) (*Member, error) {
 
 // choose picks a member for a request: that of the session, or one by the
 // method. Members in tried are left out.
-func (b *Balancer) choose(v *view, r *http.Request, s session, tried []*Member, admit bool) (decision, error) {
+func (b *Balancer) choose(v *view, r *http.Request, s session, tried map[*Member]bool, admit bool) (decision, error) {
 	if b.unwell.Load() == 0 && !v.limited && !v.redirects && !s.known && len(tried) == 0 {
 		for i := range v.sets {
 			if well := v.sets[i].well; len(well) > 0 {
@@ -67,11 +67,11 @@ type chooser struct {
 	b       *Balancer
 	view    *view
 	r       *http.Request
-	tried   []*Member // by this request
-	refused []*Member // lost a race for a trial
-	now     time.Time // zero until health was looked at
-	forced  bool      // health does not matter
-	admit   bool      // trials are taken
+	tried   map[*Member]bool // by this request
+	refused map[*Member]bool // lost a race for a trial
+	now     time.Time        // zero until health was looked at
+	forced  bool             // health does not matter
+	admit   bool             // trials are taken
 }
 
 func (c *chooser) choose(s session) (decision, error) {
@@ -221,10 +221,10 @@ func (c *chooser) skip(m *Member, waiting bool) string {
 	if m.removed.Load() {
 		return "removed"
 	}
-	if slices.Contains(c.tried, m) {
+	if c.tried[m] {
 		return skipTried
 	}
-	if slices.Contains(c.refused, m) {
+	if c.refused[m] {
 		return skipRejected
 	}
 	if m.unwell.Load() && !c.forced {
@@ -262,7 +262,10 @@ func (c *chooser) take(m *Member, why string) (decision, bool) {
 	if c.admit {
 		ok := false
 		if trial, ok = m.admit(c.forced); !ok {
-			c.refused = append(c.refused, m)
+			if c.refused == nil {
+				c.refused = make(map[*Member]bool)
+			}
+			c.refused[m] = true
 			return decision{}, false
 		}
 	}
@@ -314,7 +317,7 @@ func (c *chooser) recover() bool {
 
 // await is choose, waiting for a member to become usable for as long as the
 // configuration says.
-func (b *Balancer) await(ctx context.Context, v *view, r *http.Request, s session, tried []*Member) (*view, decision, error) {
+func (b *Balancer) await(ctx context.Context, v *view, r *http.Request, s session, tried map[*Member]bool) (*view, decision, error) {
 	d, err := b.choose(v, r, s, tried, true)
 	if err == nil || err == ErrClosed || v.config.Timeout <= 0 || len(tried) > 0 {
 		return v, d, err

@@ -17,7 +17,7 @@ var ErrRetryBudget = errors.New("the retry budget is spent")
 
 // trail is what a request has tried in vain.
 type trail struct {
-	tried    []*Member
+	tried    map[*Member]bool
 	attempts []Attempt
 	untold   []proxy.FailedAttempt // that the request's record has not been told of
 }
@@ -108,7 +108,10 @@ func (tr *trail) add(x *exchange, resp *http.Response, err error) {
 	if resp != nil {
 		a.Status = resp.StatusCode
 	}
-	tr.tried = append(tr.tried, x.m)
+	if tr.tried == nil {
+		tr.tried = make(map[*Member]bool)
+	}
+	tr.tried[x.m] = true
 	tr.attempts = append(tr.attempts, a)
 	rec := proxy.RecordFrom(x.Context)
 	if rec == nil {

@@ -90,6 +90,10 @@ func (b *Balancer) update(list []MemberConfig) (gone []*Member, err error) {
 	next := make([]*Member, 0, len(list))
 	var fresh []*Member
 	seen := make(map[string]bool, len(list))
+	have := make(map[string]*Member, len(b.list)) // but for those that stay
+	for _, m := range b.list {
+		have[m.name] = m
+	}
 	fail := func(err error) ([]*Member, error) { return fresh, err }
 	for _, c := range list {
 		c.normalize()
@@ -100,8 +104,9 @@ func (b *Balancer) update(list []MemberConfig) (gone []*Member, err error) {
 		if err := c.validate(); err != nil {
 			return fail(err)
 		}
-		if i := b.find(c.Name); i >= 0 && b.list[i].is(&c) {
-			next = append(next, b.list[i])
+		if m := have[c.Name]; m != nil && m.is(&c) {
+			delete(have, c.Name)
+			next = append(next, m)
 			continue
 		}
 		m, err := newMember(b, c)
@@ -118,7 +123,7 @@ func (b *Balancer) update(list []MemberConfig) (gone []*Member, err error) {
 		m.redeclare(c)
 	}
 	for _, m := range b.list {
-		if !slices.Contains(next, m) {
+		if have[m.name] != nil {
 			gone = append(gone, m)
 		}
 	}

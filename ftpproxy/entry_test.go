@@ -2,6 +2,7 @@ package ftpproxy
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,21 +90,25 @@ func TestSortEntries(t *testing.T) {
 
 func TestPattern(t *testing.T) {
 	for text, names := range map[string]map[string]bool{
-		"*.txt":                               {"a.txt": true, ".txt": true, "a.bin": false},
-		"a?c":                                 {"abc": true, "ac": false},
-		"[a-c]x":                              {"bx": true, "dx": false},
-		"{a,b{c,d}}.x":                        {"a.x": true, "bc.x": true, "bd.x": true, "b.x": false},
-		"{a,b":                                {"{a,b": true, "a": false},
-		"a}b*":                                {"a}bc": true},
-		"[":                                   {"[": false},
-		`\*`:                                  {"*": true, "x": false},
-		"{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}": {"aaaaaaa": false}, // too many
+		"*.txt":                                  {"a.txt": true, ".txt": true, "a.bin": false},
+		"a?c":                                    {"abc": true, "ac": false},
+		"[a-c]x":                                 {"bx": true, "dx": false},
+		"{a,b{c,d}}.x":                           {"a.x": true, "bc.x": true, "bd.x": true, "b.x": false},
+		"{a,b":                                   {"{a,b": true, "a": false},
+		"a}b*":                                   {"a}bc": true},
+		"[":                                      {"[": false},
+		`\*`:                                     {"*": true, "x": false},
+		"{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}":    {"aaaaaaa": false}, // too many
+		"{a,b}{a,b}*" + strings.Repeat("x", 120): {"aa" + strings.Repeat("x", 120): true},
+		"{a,b}{a,b}*" + strings.Repeat("x", 130): {"aa" + strings.Repeat("x", 130): false}, // too long
 	} {
 		p := newPattern(text)
 		for name, want := range names {
 			require.Equal(t, want, p.matches(name), "%s %s", text, name)
 		}
 	}
+	require.True(t, isPattern("*"+strings.Repeat("a", 254)))
+	require.False(t, isPattern("*"+strings.Repeat("a", 255)))
 	require.Equal(t, `a\*b\?c\[d]\{e}\~`, escapeWildcards("a*b?c[d]{e}~"))
 }
 

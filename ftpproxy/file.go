@@ -105,7 +105,7 @@ func (x *exchange) noFile() (*http.Response, *proxy.Error) {
 		return x.toSlash(), nil
 	case !x.refusedBy(err, 550, 551, 553, 501, 504):
 		return x.refusedPath(phasePath, err)
-	case !x.t.NoWildcards && hasWildcard(x.at.name):
+	case !x.t.NoWildcards && isPattern(x.at.name):
 		return x.directory(x.at.dir, newPattern(x.at.name))
 	}
 	return x.notFound(), nil

@@ -78,8 +78,8 @@ type Transport struct {
 
 	// NoWildcards takes "*", "?", "[" and "{" in the last segment of a path for
 	// what they are. Otherwise a path with one of them that names nothing is
-	// answered by a listing of what it matches. Apache: ProxyFtpListOnWildcard
-	// Off.
+	// answered by a listing of what it matches, if it has no more than 255
+	// bytes there. Apache: ProxyFtpListOnWildcard Off.
 	NoWildcards bool
 
 	// EscapeWildcards tries a name with a wildcard in it once more with

@@ -5,11 +5,19 @@ import (
 	"strings"
 )
 
-// maxAlternatives limits what braces in a pattern may expand to.
-const maxAlternatives = 64
+// What matching a name costs is the product of its length and the pattern's, so
+// that must be short.
+const (
+	maxPattern      = 255 // bytes, as of the names in most file systems
+	maxAlternatives = 64  // that braces may expand to
+	maxExpanded     = 512 // bytes of all of them
+)
 
-// hasWildcard reports whether a name may be a pattern.
+// hasWildcard reports whether a name has something that servers expand.
 func hasWildcard(name string) bool { return strings.ContainsAny(name, "*?[{") }
+
+// isPattern reports whether a name may be a pattern.
+func isPattern(name string) bool { return len(name) <= maxPattern && hasWildcard(name) }
 
 // escapeWildcards puts a backslash before what servers expand.
 func escapeWildcards(name string) string {
@@ -33,11 +41,11 @@ func newPattern(text string) *pattern {
 }
 
 // expandBraces expands the innermost braces until there are none. Where there
-// would be too many alternatives, braces stand for themselves.
+// would be too many alternatives, or too long ones, braces stand for themselves.
 func expandBraces(text string) []string {
 	list := []string{text}
 	for {
-		next, changed := make([]string, 0, len(list)), false
+		next, size, changed := make([]string, 0, len(list)), 0, false
 		for _, s := range list {
 			end := strings.IndexByte(s, '}')
 			begin := strings.LastIndexByte(s[:max(end, 0)], '{')
@@ -50,7 +58,10 @@ func expandBraces(text string) []string {
 				next = append(next, s[:begin]+choice+s[end+1:])
 			}
 		}
-		if len(next) > maxAlternatives {
+		for _, s := range next {
+			size += len(s)
+		}
+		if len(next) > maxAlternatives || size > maxExpanded {
 			return []string{text}
 		}
 		if list = next; !changed {
