@@ -31,7 +31,9 @@ type Transport struct {
 	Backend *backend.Backend
 
 	// NewBackend makes the Backend of a host when Backend is nil. If nil, a
-	// Backend with default fields.
+	// Backend with default fields. All that it makes share a
+	// [backend.IdleLimit] of 512 unused connections, unless it adds them to
+	// another.
 	NewBackend func(u *url.URL) *backend.Backend
 
 	// Secret is what the container wants to see, by Tomcat's secret. Empty

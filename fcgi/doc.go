@@ -27,8 +27,8 @@
 //
 // Connections are kept (FCGI_KEEP_CONN) and carry one request at a time. A
 // child of php-fpm that has a connection serves no other, even while that is
-// idle: let Backend.MaxConns be at most pm.max_children, less what other
-// clients of the pool need, and requests stand in line here, for
+// idle: let Backend.MaxConns be at most pm.max_children, less what health checks
+// and other clients of the pool need, and requests stand in line here, for
 // Backend.AcquireTimeout, and not in php-fpm's backlog. Idle connections are
 // closed after 5 s, and sooner when a new one finds no child to serve it.
 //

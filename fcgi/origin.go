@@ -12,7 +12,7 @@ import (
 // idle ones are suspected of keeping the application from it.
 const starvingAfter = 100 * time.Millisecond
 
-// origin is a backend as seen by the exchanges with it.
+// origin is a backend as seen by the exchanges with it, and what it remembers.
 //
 // A child of php-fpm that has a connection takes no other, even while nothing
 // comes over it. If we open one more connection than there are children, nobody
@@ -23,6 +23,14 @@ const starvingAfter = 100 * time.Millisecond
 type origin struct {
 	b    *backend.Backend
 	owed atomic.Int32 // connections to be closed instead of kept
+}
+
+func originOf(b *backend.Backend) *origin {
+	o, ok := b.Memo(func() any { return &origin{b: b} }).(*origin)
+	if !ok { // of another protocol, which has no children
+		o = &origin{b: b}
+	}
+	return o
 }
 
 // hunger watches over a new connection.

@@ -2,13 +2,10 @@ package fcgi
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/modproxy/modproxy/proxy"
@@ -52,7 +49,9 @@ type Transport struct {
 	Backend *backend.Backend
 
 	// NewBackend makes the Backend of a host when Backend is nil. If nil, one
-	// with an IdleTTL of 5 s and a read buffer of 32 KiB.
+	// with an IdleTTL of 5 s and a read buffer of 32 KiB. All that it makes
+	// share a [backend.IdleLimit] of 512 unused connections, unless it adds them
+	// to another.
 	NewBackend func(u *url.URL) *backend.Backend
 
 	// Type says how scripts are named. Zero means [BackendFPM]. Apache:
@@ -102,12 +101,8 @@ type Transport struct {
 	// that PHP names in it, or else at level Warn. If nil, it is dropped.
 	Logger *slog.Logger
 
-	watcher proxy.Watcher
-
-	mu     sync.Mutex         // guards the rest
-	given  *origin            // that of Backend
-	own    map[string]*origin // by host
-	enough int                // length of own at which it is looked through
+	backends proxy.Backends
+	watcher  proxy.Watcher
 }
 
 // RoundTrip sends a request and returns the answer when its header is in.
@@ -167,7 +162,7 @@ func (t *Transport) roundTrip(r *http.Request, role Role) (*http.Response, error
 
 // target returns where r goes, and what is run there.
 func (t *Transport) target(r, client *http.Request) (*origin, script, error) {
-	o, err := t.originFor(r.URL)
+	b, err := t.backends.For(r.URL, t.Backend, t.newBackend, "fcgi")
 	if err != nil {
 		return nil, script{}, err
 	}
@@ -175,7 +170,7 @@ func (t *Transport) target(r, client *http.Request) (*origin, script, error) {
 		return nil, script{}, err
 	}
 	s, err := t.script(r, client)
-	return o, s, err
+	return originOf(b), s, err
 }
 
 // atOnce is the length of bodies up to which they are read before a connection
@@ -224,37 +219,6 @@ func (t *Transport) splitPath() []string {
 
 var phpSuffix = []string{".php"}
 
-// originFor returns the backend that serves u.
-func (t *Transport) originFor(u *url.URL) (*origin, error) {
-	if u == nil {
-		return nil, badRequest("request has no URL")
-	}
-	if !strings.EqualFold(u.Scheme, "fcgi") {
-		return nil, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusInternalServerError, Err: fmt.Errorf("scheme %q is not spoken here", u.Scheme)}
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.Backend != nil {
-		if t.given == nil {
-			t.given = &origin{b: t.Backend}
-		}
-		return t.given, nil
-	}
-	if u.Host == "" {
-		return nil, badRequest("request URL names no host")
-	}
-	if o := t.own[u.Host]; o != nil {
-		return o, nil
-	}
-	if t.own == nil {
-		t.own = make(map[string]*origin)
-	}
-	t.forget()
-	o := &origin{b: t.newBackend(&url.URL{Scheme: "fcgi", Host: u.Host})}
-	t.own[u.Host] = o
-	return o, nil
-}
-
 func (t *Transport) newBackend(u *url.URL) *backend.Backend {
 	if t.NewBackend != nil {
 		return t.NewBackend(u)
@@ -265,51 +229,13 @@ func (t *Transport) newBackend(u *url.URL) *backend.Backend {
 // readBufferSize holds several of the records of 8 KiB that php-fpm writes.
 const readBufferSize = 32 << 10
 
-// fewOrigins is how many backends are remembered without asking whether they
-// are still of use.
-const fewOrigins = 256
-
-// forget drops the backends that have no connection when there are twice as
-// many as were of use the last time. The caller holds the lock.
-func (t *Transport) forget() {
-	if len(t.own) < max(t.enough, fewOrigins) {
-		return
-	}
-	now := time.Now()
-	for host, o := range t.own {
-		if s := o.b.Stats(); s.Open == 0 && s.Waiting == 0 && s.Flags == 0 && o.b.Usable(now) {
-			delete(t.own, host)
-		}
-	}
-	t.enough = 2 * len(t.own)
-}
-
 // CloseIdleConnections closes the connections that the transport opened and
 // that are not in use. A Backend given to it is left as it is.
-func (t *Transport) CloseIdleConnections() {
-	t.mu.Lock()
-	own := t.own
-	t.own = nil
-	t.mu.Unlock()
-	for _, o := range own {
-		o.b.Retire() // a request may have it in hand
-	}
-}
+func (t *Transport) CloseIdleConnections() { t.backends.Retire() }
 
 // Stats returns the figures of the transport's backends, as
 // [proxy.Transport.Stats] does.
-func (t *Transport) Stats() []backend.Stats {
-	if t.Backend != nil {
-		return []backend.Stats{t.Backend.Stats()}
-	}
-	t.mu.Lock()
-	list := make([]*backend.Backend, 0, len(t.own))
-	for _, o := range t.own {
-		list = append(list, o.b)
-	}
-	t.mu.Unlock()
-	return proxy.StatsOf(list)
-}
+func (t *Transport) Stats() []backend.Stats { return t.backends.Stats(t.Backend) }
 
 // or returns v, or def if v is zero.
 func or[T int | time.Duration](v, def T) T {

@@ -41,7 +41,9 @@ type Transport struct {
 	Backend *backend.Backend
 
 	// NewBackend makes the Backend of a host when Backend is nil. If nil, one
-	// with an IdleTTL of 30 s and a MaxIdle of 8.
+	// with an IdleTTL of 30 s and a MaxIdle of 8. All that it makes share a
+	// [backend.IdleLimit] of 512 unused connections, unless it adds them to
+	// another.
 	NewBackend func(u *url.URL) *backend.Backend
 
 	// DialData opens data connections. The host of addr is the address of the

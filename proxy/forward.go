@@ -67,6 +67,11 @@ type Forward struct {
 	// counts. Apache: ProxyRemote, ProxyRemoteMatch.
 	Remotes []Remote
 
+	// IdleLimit limits the unused connections to all origins together, through
+	// Remotes that have no Transport of their own as well. If nil, one of 512.
+	// Set it to share it with transports in Transports, too.
+	IdleLimit *backend.IdleLimit
+
 	// NoProxy are hosts for which Remotes do not count: ".example.com" for the
 	// names below it; an address, or a network such as 10.0.0.0/8 or 192.168.,
 	// which names that resolve into it belong to; a name. Apache: NoProxy.
@@ -141,6 +146,9 @@ func (f *Forward) setup() error {
 	if err := f.Clients.Validate(); err != nil {
 		return fmt.Errorf("proxy: forward: %w", err)
 	}
+	if f.IdleLimit == nil {
+		f.IdleLimit = new(backend.IdleLimit)
+	}
 	// Not by DialContext: what comes here is for no Remote by its whole URL.
 	f.direct = &Transport{NewBackend: f.backend(f.Destinations.DialContext)}
 	for i := range f.Remotes {
@@ -170,7 +178,9 @@ func (f *Forward) setup() error {
 // backend makes backends that dial in one way.
 func (f *Forward) backend(dial func(context.Context, string, string) (net.Conn, error)) func(u *url.URL) *backend.Backend {
 	return func(u *url.URL) *backend.Backend {
-		return &backend.Backend{URL: u, DialContext: dial, Logger: f.Logger}
+		b := &backend.Backend{URL: u, DialContext: dial, Logger: f.Logger}
+		f.IdleLimit.Add(b)
+		return b
 	}
 }
 

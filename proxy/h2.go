@@ -21,7 +21,7 @@ import (
 // speaksH2 reports whether HTTP/2 is to be spoken to the backend, or offered
 // to it.
 func speaksH2(scheme string, b *backend.Backend) bool {
-	switch scheme {
+	switch strings.ToLower(scheme) {
 	case "h2", "h2c":
 		return true
 	case "https":
@@ -37,7 +37,7 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 	record := RecordFrom(r.Context())
 	trace := traceOf(r, record)
 	for again := false; ; again = true {
-		use, c, err := p.reserve(r.Context(), r.URL.Scheme, again)
+		use, c, err := p.reserve(r.Context(), strings.ToLower(r.URL.Scheme), again)
 		if err != nil {
 			closeBody(r)
 			return nil, getError(r.Context(), b, err)
@@ -177,7 +177,7 @@ func (w *h2Watch) heard() { w.conn.heard.Add(1) }
 func (w *h2Watch) end() {
 	w.cancel(nil)
 	if !w.ended.Swap(true) {
-		w.conn.taken.Add(-1)
+		w.conn.give()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -190,7 +190,7 @@ func (w *h2Watch) end() {
 // of HTTP/1's connection.
 func (w *h2Watch) request(r *http.Request) *http.Request {
 	out := r.WithContext(w.interim.context(w.ctx))
-	if s := r.URL.Scheme; s == "h2" || s == "h2c" {
+	if s := strings.ToLower(r.URL.Scheme); s == "h2" || s == "h2c" {
 		u := new(url.URL)
 		*u = *r.URL
 		u.Scheme = "http"

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,7 @@ var errH2Unread = fmt.Errorf("backend does not take what it is sent: %w", os.Err
 // What could be much, the bodies of requests, waits before it is written.
 type h2Conn struct {
 	upgradedConn
+	pool   *h2Pool
 	cc     *http2.ClientConn
 	client netip.AddrPort // with the PROXY protocol, whom alone it serves
 	limit  time.Duration  // for sending a piece; negative: none
@@ -65,8 +67,37 @@ type h2Conn struct {
 	onSettle func(known bool) // nil once it was called; guarded by mu
 }
 
-func newH2Conn(c *backend.Conn, client netip.AddrPort) *h2Conn {
-	return &h2Conn{upgradedConn: upgradedConn{c: c, closed: c.Detach()}, client: client, limit: c.Timeout(), opened: time.Now()}
+func newH2Conn(p *h2Pool, c *backend.Conn, client netip.AddrPort) *h2Conn {
+	return &h2Conn{pool: p, upgradedConn: upgradedConn{c: c, closed: c.Detach()}, client: client, limit: c.Timeout(), opened: time.Now()}
+}
+
+// take counts a stream more that requests have.
+func (h *h2Conn) take() {
+	if h.taken.Add(1) == 1 {
+		h.c.Wake()
+	}
+}
+
+// give counts one less. The last leaves the connection unused, and perhaps
+// closed.
+func (h *h2Conn) give() {
+	if h.taken.Add(-1) == 0 && !h.c.Rest(h.closeUnused) {
+		h.closeUnused()
+	}
+}
+
+// closeUnused closes the connection, unless it is in use again.
+func (h *h2Conn) closeUnused() {
+	p := h.pool
+	p.mu.Lock()
+	unused := h.taken.Load() == 0
+	if unused {
+		p.conns = slices.DeleteFunc(p.conns, func(o *h2Conn) bool { return o == h })
+	}
+	p.mu.Unlock()
+	if unused {
+		_ = h.cc.Close()
+	}
 }
 
 // ConnectionState lets the HTTP/2 client see that TLS is spoken.

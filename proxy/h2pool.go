@@ -167,7 +167,7 @@ func (p *h2Pool) take(client netip.AddrPort) *h2Conn {
 		}
 		s := h.cc.State()
 		if max(int64(s.StreamsActive), h.taken.Load()) < int64(s.MaxConcurrentStreams) && s.StreamsPending == 0 && !h.congested() && h.cc.CanTakeNewRequest() {
-			h.taken.Add(1)
+			h.take()
 			return h
 		}
 		if p.full() {
@@ -178,7 +178,7 @@ func (p *h2Pool) take(client netip.AddrPort) *h2Conn {
 		return nil
 	}
 	h := full[rand.IntN(len(full))]
-	h.taken.Add(1)
+	h.take()
 	return h
 }
 
@@ -219,12 +219,12 @@ func (p *h2Pool) open(ctx context.Context, scheme string, client netip.AddrPort,
 	}
 	use := h2Use{acquire: c.AcquireTime(), connect: c.ConnectTime()}
 	_ = c.SetDeadline(time.Time{})
-	h := newH2Conn(c, client)
+	h := newH2Conn(p, c, client)
 	if h.cc, err = p.t2.NewClientConn(h); err != nil {
 		_ = h.Close()
 		return h2Use{}, nil, err
 	}
-	h.taken.Add(1)
+	h.take()
 	use.conn = h
 	return use, nil, nil
 }

@@ -45,16 +45,7 @@ func (t *Tunnels) passed(s TunnelStats) {
 // Stats returns the figures of the transport's backends, by their names: those
 // it has made that are not forgotten yet, or the one that it was given.
 func (t *Transport) Stats() []backend.Stats {
-	if t.Backend != nil {
-		return []backend.Stats{t.Backend.Stats()}
-	}
-	t.mu.Lock()
-	list := make([]*backend.Backend, 0, len(t.origin))
-	for _, b := range t.origin {
-		list = append(list, b)
-	}
-	t.mu.Unlock()
-	return StatsOf(list)
+	return t.backends.Stats(t.Backend)
 }
 
 // Stats returns the figures of the backends made here, by their names; or of
@@ -64,10 +55,7 @@ func (s *Backends) Stats(all *backend.Backend) []backend.Stats {
 		return []backend.Stats{all.Stats()}
 	}
 	s.mu.Lock()
-	list := make([]*backend.Backend, 0, len(s.own))
-	for _, b := range s.own {
-		list = append(list, b)
-	}
+	list := s.list()
 	s.mu.Unlock()
 	return StatsOf(list)
 }

@@ -46,7 +46,9 @@ type Transport struct {
 	Backend *backend.Backend
 
 	// NewBackend makes the Backend of a scheme and host when Backend is nil.
-	// If nil, a Backend with default fields.
+	// If nil, a Backend with default fields. All that it makes share a
+	// [backend.IdleLimit] of 512 unused connections, unless it adds them to
+	// another.
 	NewBackend func(u *url.URL) *backend.Backend
 
 	// MaxLineBytes limits one line of an answer's head. Zero means 16384.
@@ -76,15 +78,12 @@ type Transport struct {
 	// proxy-sendcl.
 	Spool *Spool
 
-	watcher watcher
+	backends Backends
+	watcher  watcher
 
-	mu     sync.Mutex // guards the maps
-	origin map[originKey]*backend.Backend
-	h2     map[*backend.Backend]*h2Pool
-	enough int // length of origin at which it is looked through
+	mu sync.Mutex // guards h2
+	h2 map[*backend.Backend]*h2Pool
 }
-
-type originKey struct{ scheme, host string }
 
 // RoundTrip sends a request and returns the answer when its head is in.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -183,73 +182,28 @@ func resend(r *http.Request, err *Error) *http.Request {
 
 // backendFor returns the backend that serves u.
 func (t *Transport) backendFor(u *url.URL) (*backend.Backend, error) {
-	if u == nil {
-		return nil, badRequest("request has no URL")
-	}
-	switch u.Scheme {
-	case "http", "https", "h2", "h2c", "ws", "wss":
-	default:
-		return nil, &Error{Op: OpRequest, Status: http.StatusInternalServerError, Err: fmt.Errorf("scheme %q is not spoken here", u.Scheme)}
-	}
-	if t.Backend != nil {
-		return t.Backend, nil
-	}
-	if u.Host == "" {
-		return nil, badRequest("request URL names no host")
-	}
-	key := originKey{u.Scheme, u.Host}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if b := t.origin[key]; b != nil {
-		return b, nil
-	}
-	at := &url.URL{Scheme: u.Scheme, Host: u.Host}
-	b := &backend.Backend{URL: at}
-	if t.NewBackend != nil {
-		b = t.NewBackend(at)
-	}
-	if t.origin == nil {
-		t.origin = make(map[originKey]*backend.Backend)
-	}
-	t.forget()
-	t.origin[key] = b
-	return b, nil
-}
-
-// fewOrigins is how many backends are remembered without asking whether they
-// are still of use.
-const fewOrigins = 256
-
-// forget drops the backends that have no connection and nothing to remember
-// when there are twice as many as were of use the last time: who may name any
-// host must not fill the memory. The caller holds the lock.
-func (t *Transport) forget() {
-	if len(t.origin) < max(t.enough, fewOrigins) {
-		return
-	}
-	now := time.Now()
-	for key, b := range t.origin {
-		if s := b.Stats(); s.Open == 0 && s.Waiting == 0 && s.Flags == 0 && b.Usable(now) {
-			delete(t.origin, key)
+	b, gone, err := t.backends.find(u, t.Backend, t.NewBackend, []string{"http", "https", "h2", "h2c", "ws", "wss"})
+	if len(gone) > 0 {
+		t.mu.Lock()
+		for _, b := range gone {
 			delete(t.h2, b)
 		}
+		t.mu.Unlock()
 	}
-	t.enough = 2 * len(t.origin)
+	return b, err
 }
 
 // CloseIdleConnections closes the connections that the transport opened and
 // that are not in use. Backends given to it are left as they are.
 func (t *Transport) CloseIdleConnections() {
 	t.mu.Lock()
-	own, pools := t.origin, t.h2
-	t.origin, t.h2 = nil, nil
+	pools := t.h2
+	t.h2 = nil
 	t.mu.Unlock()
 	for _, p := range pools {
 		p.closeIdle()
 	}
-	for _, b := range own {
-		b.Retire() // a request may have it in hand
-	}
+	t.backends.Retire()
 }
 
 // getError words the failure to get a connection.

@@ -50,14 +50,19 @@ func (h *host) startForward(opt options) error {
 		f.Remotes = append(f.Remotes, proxy.Remote{Match: r.match, Pattern: r.pattern, Transport: &connect.Transport{Dialer: d}, DialContext: d.DialContext})
 	}
 	dial := opt.resolved(f)
+	f.IdleLimit = new(backend.IdleLimit)
+	newBackend := func(u *url.URL) *backend.Backend {
+		b := &backend.Backend{URL: u, DialContext: dial, Timeout: timeout, Logger: h.logger}
+		if u.Scheme == "https" {
+			b.TLS = h.settings.tls.config(u.Hostname())
+		}
+		f.IdleLimit.Add(b)
+		return b
+	}
 	f.Transports = map[string]http.RoundTripper{
-		"http": &proxy.Transport{NewBackend: func(u *url.URL) *backend.Backend {
-			return &backend.Backend{URL: u, DialContext: dial, Timeout: timeout, Logger: h.logger}
-		}},
-		"https": &proxy.Transport{NewBackend: func(u *url.URL) *backend.Backend {
-			return &backend.Backend{URL: u, DialContext: dial, Timeout: timeout, Logger: h.logger, TLS: h.settings.tls.config(u.Hostname())}
-		}},
-		"ftp": &ftpTransport{dial: dial, dialData: f.Destinations.DialContext, timeout: timeout, opt: opt},
+		"http":  &proxy.Transport{NewBackend: newBackend},
+		"https": &proxy.Transport{NewBackend: newBackend},
+		"ftp":   &ftpTransport{idle: f.IdleLimit, dial: dial, dialData: f.Destinations.DialContext, timeout: timeout, opt: opt},
 	}
 	f.Connect = &connect.Handler{
 		Ports: set.ports, DialContext: dial, DialTimeout: timeout, IdleTimeout: timeout,

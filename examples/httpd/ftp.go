@@ -65,6 +65,7 @@ func withoutPassword(target string) string {
 type ftpTransport struct {
 	b        *backend.Backend // nil: one for each host
 	backends proxy.Backends
+	idle     *backend.IdleLimit                                                // of a forward proxy
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error) // of a forward proxy
 	dialData func(ctx context.Context, network, addr string) (net.Conn, error) // of one, by no parent
 	timeout  time.Duration
@@ -98,6 +99,9 @@ func (t *ftpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if b == nil {
 		var err error
 		if b, err = t.backends.For(r.URL, nil, t.newBackend, "ftp"); err != nil {
+			if r.Body != nil {
+				_ = r.Body.Close()
+			}
 			return nil, err
 		}
 	}
@@ -123,7 +127,9 @@ func (t *ftpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // newBackend is for a host that a client of the forward proxy has named.
 func (t *ftpTransport) newBackend(u *url.URL) *backend.Backend {
-	return &backend.Backend{URL: u, DialContext: t.dial, Timeout: t.timeout, IdleTTL: ftpproxy.DefaultIdleTTL, MaxIdle: ftpproxy.DefaultMaxIdle}
+	b := &backend.Backend{URL: u, DialContext: t.dial, Timeout: t.timeout, IdleTTL: ftpproxy.DefaultIdleTTL, MaxIdle: ftpproxy.DefaultMaxIdle}
+	t.idle.Add(b)
+	return b
 }
 
 // CloseIdleConnections closes those to hosts that clients have named.

@@ -190,6 +190,27 @@ func (b *Backend) String() string {
 	return "invalid backend"
 }
 
+// Memo returns what its protocol remembers of the backend: what make returns
+// when it is first called.
+func (b *Backend) Memo(make func() any) any {
+	b.pool.mu.Lock()
+	defer b.pool.mu.Unlock()
+	if b.pool.memo == nil {
+		b.pool.memo = make()
+	}
+	return b.pool.memo
+}
+
+// Unused reports whether nothing would be lost with the backend but its
+// figures: it has no connection, nobody waits for one, it is not in the error
+// state and has no flags.
+func (b *Backend) Unused() bool {
+	b.pool.mu.Lock()
+	empty := b.pool.open == 0 && b.pool.line.n == 0
+	b.pool.mu.Unlock()
+	return empty && b.Flags() == 0 && b.Usable(time.Now())
+}
+
 // Retire closes the idle connections and keeps none from now on: those in use
 // are closed when they are released. Unlike after Close, requests that still
 // come are served, each over a connection of its own.

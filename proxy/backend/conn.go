@@ -40,6 +40,7 @@ type Conn struct {
 	pooled   bool          // has been idle
 	used     bool          // has served before
 	trial    bool          // this use probes a backend in the error state
+	place    place         // under an IdleLimit
 }
 
 func (b *Backend) newConn(nc, wire net.Conn, client Client, born time.Duration) *Conn {
@@ -243,6 +244,7 @@ func (c *Conn) Detach() (closed func(sent, received int64)) {
 		b.counters.sent.Add(c.sent.Load() + sent)
 		b.counters.received.Add(c.received.Load() + received)
 		b.counters.busy.Add(-1)
+		c.Wake()
 		b.pool.forget(b)
 	}
 }

@@ -31,6 +31,8 @@ type pool struct {
 	sweeper *time.Timer // nil until a connection was idle
 	armed   bool        // the sweeper is going to run
 	warming bool        // a goroutine is opening connections for MinIdle
+	limit   *IdleLimit  // counts the idle ones, too, if not nil
+	memo    any         // what Memo returns
 	retired bool        // no connection is kept any more
 	closed  bool
 }
@@ -289,9 +291,38 @@ func (p *pool) take(client netip.AddrPort, owner string, bound bool) *Conn {
 
 // remove takes an idle connection out of the list.
 func (p *pool) remove(i int) {
+	p.limit.drop(p.idle[i])
 	copy(p.idle[i:], p.idle[i+1:])
 	p.idle[len(p.idle)-1] = nil
 	p.idle = p.idle[:len(p.idle)-1]
+}
+
+// unfit takes those idle connections that do not pass out of the list, for the
+// caller to close. It holds the lock.
+func (p *pool) unfit(passes func(*Conn) bool) (dead []*Conn) {
+	kept := p.idle[:0]
+	for _, c := range p.idle {
+		if passes(c) {
+			kept = append(kept, c)
+			continue
+		}
+		p.limit.drop(c)
+		dead = append(dead, c)
+	}
+	clear(p.idle[len(kept):])
+	p.idle = kept
+	p.lost(len(dead)) // nobody is in line while connections are idle
+	return dead
+}
+
+// lost counts n connections less as open. Nothing is left to look after when
+// there is none. The caller holds the lock.
+func (p *pool) lost(n int) {
+	p.open -= n
+	if p.open == 0 && p.armed {
+		p.sweeper.Stop()
+		p.armed = false
+	}
 }
 
 // put hands c to the first in line, or keeps it idle.
@@ -309,12 +340,13 @@ func (p *pool) put(b *Backend, c *Conn) {
 		return
 	}
 	if p.closed || p.retired || len(p.idle) >= or(b.MaxIdle, DefaultMaxIdle) {
-		p.open--
+		p.lost(1)
 		if c.owner != "" && !p.closed && !p.retired && len(p.idle) > 0 {
 			// Or those who came once would keep all who come often waiting.
 			oldest := p.idle[0]
 			p.remove(0)
 			p.idle = append(p.idle, c)
+			p.limit.add(c) // in the place of the oldest
 			c = oldest
 		}
 		p.mu.Unlock()
@@ -325,7 +357,9 @@ func (p *pool) put(b *Backend, c *Conn) {
 	if !p.armed {
 		p.arm(b, b.sweepIn(c))
 	}
+	tooMany := p.limit.add(c)
 	p.mu.Unlock()
+	tooMany.evict()
 }
 
 // discard closes a connection that must not be used again.
@@ -339,7 +373,7 @@ func (p *pool) forget(b *Backend) {
 	p.mu.Lock()
 	w := p.line.pop()
 	if w == nil {
-		p.open--
+		p.lost(1)
 	}
 	p.mu.Unlock()
 	if w != nil {
@@ -350,13 +384,10 @@ func (p *pool) forget(b *Backend) {
 // retire closes the idle connections and keeps none from now on.
 func (p *pool) retire() {
 	p.mu.Lock()
-	idle := p.idle
-	p.idle, p.retired = nil, true
-	p.open -= len(idle)
+	p.retired = true
+	idle := p.unfit(func(*Conn) bool { return false })
 	p.mu.Unlock()
-	for _, c := range idle {
-		_ = c.Conn.Close()
-	}
+	closeAll(idle)
 }
 
 func (p *pool) close() {

@@ -89,21 +89,8 @@ func (b *Backend) lookup(host string) {
 
 // dropGone closes the idle connections to addresses that are gone.
 func (p *pool) dropGone(b *Backend) {
-	var gone []*Conn
 	p.mu.Lock()
-	kept := p.idle[:0]
-	for _, c := range p.idle {
-		if b.resolved.gone(c) {
-			gone = append(gone, c)
-		} else {
-			kept = append(kept, c)
-		}
-	}
-	clear(p.idle[len(kept):])
-	p.idle = kept
-	p.open -= len(gone)
+	gone := p.unfit(func(c *Conn) bool { return !b.resolved.gone(c) })
 	p.mu.Unlock()
-	for _, c := range gone {
-		_ = c.Conn.Close()
-	}
+	closeAll(gone)
 }

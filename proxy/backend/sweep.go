@@ -26,32 +26,24 @@ func (p *pool) arm(b *Backend, d time.Duration) {
 
 // sweep closes what was idle for too long or was closed by the backend.
 func (p *pool) sweep(b *Backend) {
-	var dead []*Conn
 	p.mu.Lock()
-	kept := p.idle[:0]
 	next := maxSweep
 	now := time.Since(b.epoch)
-	for _, c := range p.idle {
+	dead := p.unfit(func(c *Conn) bool {
 		if !b.fit(c, false) {
-			dead = append(dead, c)
-			continue
+			return false
 		}
 		if limit := b.idleLimit(c); limit > 0 {
 			next = min(next, limit-(now-c.since))
 		}
-		kept = append(kept, c)
-	}
-	clear(p.idle[len(kept):])
-	p.idle = kept
-	p.open -= len(dead) // nobody is in line while connections are idle
+		return true
+	})
 	p.armed = false
-	if len(kept) > 0 && !p.closed {
+	if len(p.idle) > 0 && !p.closed {
 		p.arm(b, max(next, time.Millisecond))
 	}
 	p.mu.Unlock()
-	for _, c := range dead {
-		_ = c.Conn.Close()
-	}
+	closeAll(dead)
 	b.tend()
 }
 
@@ -120,18 +112,12 @@ func (p *pool) lacksIdle(b *Backend) bool {
 func (b *Backend) CloseIdle(n int) int {
 	p := &b.pool
 	p.mu.Lock()
-	n = min(n, len(p.idle))
-	if n <= 0 {
-		p.mu.Unlock()
-		return 0
-	}
-	old := append([]*Conn(nil), p.idle[:n]...)
-	p.idle = append(p.idle[:0], p.idle[n:]...)
-	clear(p.idle[len(p.idle) : len(p.idle)+n])
-	p.open -= n
+	left := n
+	old := p.unfit(func(*Conn) bool {
+		left--
+		return left < 0
+	})
 	p.mu.Unlock()
-	for _, c := range old {
-		_ = c.Conn.Close()
-	}
-	return n
+	closeAll(old)
+	return len(old)
 }
