@@ -435,20 +435,6 @@ func (s slowWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestCPingKeepsItsConnection has the connection it used go stale once.
-func TestCPingKeepsItsConnection(t *testing.T) {
-	url := startContainer(t, func(n int, c net.Conn) {
-		for i := 0; takePacket(c) != nil && (n > 1 || i < 3); i++ {
-			_, _ = c.Write(cpong)
-		}
-	})
-	b := newBackend(t, url)
-	for range 8 {
-		require.NoError(t, CPing(context.Background(), b))
-		require.EqualValues(t, 1, b.Stats().Open)
-	}
-}
-
 // TestEndOfAnswerWithoutBodyLiedAbout has an end that comes with the head.
 func TestEndOfAnswerWithoutBodyLiedAbout(t *testing.T) {
 	for name, end := range map[string][]byte{

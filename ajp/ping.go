@@ -40,30 +40,19 @@ func ping(c *backend.Conn, wait time.Duration) error {
 	return nil
 }
 
-// CPing asks a container whether it is alive, over a pooled connection or a new
-// one, within the context's deadline or else the backend's Timeout. It is the
-// health check of Apache's hcmethod=CPING:
+// CPing asks a container whether it is alive, within the context's deadline or
+// else the backend's Timeout, over a connection of its own beyond those of the
+// pool (see [backend.WithCheck]). It is the health check of Apache's
+// hcmethod=CPING:
 //
 //	balancer.Check{Func: func(ctx context.Context, m *balancer.Member) error {
 //		return ajp.CPing(ctx, m.Backend())
 //	}}
 func CPing(ctx context.Context, b *backend.Backend) error {
-	c, err := b.Get(ctx)
+	c, err := b.Get(backend.WithCheck(ctx))
 	if err != nil {
 		return proxy.AcquireError(ctx, b, err)
 	}
-	reused := c.Reused()
-	if err = cpingOver(ctx, c); err == nil || !reused || ctx.Err() != nil {
-		return err
-	}
-	if c, err = b.GetFresh(ctx); err != nil { // that one connection is dead says little
-		return proxy.AcquireError(ctx, b, err)
-	}
-	return cpingOver(ctx, c)
-}
-
-// cpingOver pings over c and releases it.
-func cpingOver(ctx context.Context, c *backend.Conn) error {
 	wait := c.Timeout()
 	if wait < 0 {
 		wait = time.Hour
@@ -72,13 +61,10 @@ func cpingOver(ctx context.Context, c *backend.Conn) error {
 		wait = min(wait, time.Until(end))
 	}
 	stop := context.AfterFunc(ctx, c.Abort)
-	err := ping(c, wait)
-	alive := stop()
-	if err == nil && alive {
-		c.Succeeded()
-	}
+	err = ping(c, wait)
+	stop()
 	name := c.Backend().String()
-	c.Release(err == nil && alive)
+	c.Release(false)
 	if err != nil {
 		return &proxy.Error{Op: proxy.OpHeader, Backend: name, Status: http.StatusServiceUnavailable, Resend: true, Err: err}
 	}

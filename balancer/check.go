@@ -18,15 +18,20 @@ import (
 // next one is timed from the end of the one before, so that they never overlap.
 // The counts of passes and fails in a row begin anew at the opposite result.
 // A template is just a value that several members share.
+//
+// A check has a connection of its own, beyond those of the member's Backend, as
+// long as it goes through one: a member whose connections are all in use is not
+// down, and none of them is taken or closed for a check.
 type Check struct {
 	// Method is TCP (a connection can be opened), OPTIONS, HEAD or GET. The
-	// latter three ask for Path. With "11" behind them the connection may be
-	// kept, else it is closed after the check; HTTP/1.1 is spoken in any case.
+	// latter three ask for Path. With "11" behind them the member is not told
+	// that the connection will be closed; HTTP/1.1 is spoken in any case.
 	// Apache: hcmethod.
 	Method string `json:"method,omitempty"`
 
 	// Func, if not nil, does the check in place of Method: for protocols of
-	// your own. Its context ends after Timeout.
+	// your own. Its context ends after Timeout, and is one of
+	// [backend.WithCheck].
 	Func func(ctx context.Context, m *Member) error `json:"-"`
 
 	// Interval is the time between checks, spread by a tenth at random. Zero
@@ -101,7 +106,7 @@ func (c *Check) run(ctx context.Context, m *Member) (err error) {
 	if timeout == 0 {
 		timeout = defaultCheckTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(backend.WithCheck(ctx), timeout)
 	defer cancel()
 	switch {
 	case c.Func != nil:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // Why a member was chosen, besides the name of the method.
@@ -58,7 +59,7 @@ func (b *Balancer) choose(v *view, r *http.Request, s session, tried map[*Member
 			}
 		}
 	}
-	c := chooser{b: b, view: v, r: r, tried: tried, admit: admit}
+	c := chooser{b: b, view: v, r: r, tried: tried, admit: admit, limited: v.limited && !backend.IsCheck(r.Context())}
 	return c.choose(s)
 }
 
@@ -72,6 +73,7 @@ type chooser struct {
 	now     time.Time        // zero until health was looked at
 	forced  bool             // health does not matter
 	admit   bool             // trials are taken
+	limited bool             // members may be full
 }
 
 func (c *chooser) choose(s session) (decision, error) {
@@ -157,7 +159,7 @@ func (c *chooser) free() decision {
 		candidates.Put(lent)
 	}()
 	for _, waiting := range []bool{false, true} {
-		if waiting && !c.view.limited {
+		if waiting && !c.limited {
 			break
 		}
 		for i := range c.view.sets {
@@ -235,7 +237,7 @@ func (c *chooser) skip(m *Member, waiting bool) string {
 			return why
 		}
 	}
-	if c.view.limited && (m.gate.full() && !waiting || m.gate.closed()) {
+	if c.limited && (m.gate.full() && !waiting || m.gate.closed()) {
 		return skipFull
 	}
 	return ""

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // errRemoved is returned when the member was taken out since it was chosen.
@@ -70,7 +71,7 @@ func (x *exchange) enter() error {
 		return errRemoved
 	}
 	m.elected.Add(1)
-	if m.gate.max.Load() > 0 {
+	if m.gate.max.Load() > 0 && !backend.IsCheck(x.Context) {
 		wait := m.config.Load().WaitTimeout
 		if wait == 0 {
 			wait = DefaultWaitTimeout

@@ -33,8 +33,9 @@ const (
 //		return err
 //	}}
 //
-// The connection is not kept, for php-fpm closes it after the answer. Errors
-// are *proxy.Error.
+// The connection is one of its own, beyond those of the pool (see
+// [backend.WithCheck]). An idle one is closed for it only if there is no answer
+// for a while: it may have the child that is to answer. Errors are *proxy.Error.
 func Values(ctx context.Context, b *backend.Backend, names ...string) (map[string]string, error) {
 	if len(names) == 0 {
 		names = []string{MaxConns, MaxReqs, MpxsConns}
@@ -47,18 +48,12 @@ func Values(ctx context.Context, b *backend.Backend, names ...string) (map[strin
 		return nil, &proxy.Error{Op: proxy.OpRequest, Backend: b.String(), Status: http.StatusBadRequest, Err: errors.New("names of variables fill more than one record")}
 	}
 	query := appendRecord(nil, typeGetValues, 0, pairs)
-	c, err := b.Get(ctx)
+	c, err := b.Get(backend.WithCheck(ctx))
 	if err != nil {
 		return nil, proxy.AcquireError(ctx, b, err)
 	}
-	reused := c.Reused()
-	values, err := valuesOver(ctx, c, query)
-	if err == nil || !reused || ctx.Err() != nil {
-		return values, err
-	}
-	if c, err = b.GetFresh(ctx); err != nil { // that one connection is dead says little
-		return nil, proxy.AcquireError(ctx, b, err)
-	}
+	hunger := originOf(b).hungry()
+	defer hunger.feed()
 	return valuesOver(ctx, c, query)
 }
 
@@ -75,9 +70,6 @@ func valuesOver(ctx context.Context, c *backend.Conn, query []byte) (map[string]
 	stop := context.AfterFunc(ctx, c.Abort)
 	values, err := askValues(c, query)
 	stop()
-	if err == nil {
-		c.Succeeded()
-	}
 	name := c.Backend().String()
 	c.Release(false)
 	if err != nil {

@@ -34,6 +34,9 @@ func speaksH2(scheme string, b *backend.Backend) bool {
 // chooses it.
 func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Response, error) {
 	p := t.h2PoolOf(b)
+	if check := b.For(r.Context()); check != b {
+		b, p = check, &h2Pool{b: check, t2: p.t2}
+	}
 	record := RecordFrom(r.Context())
 	trace := traceOf(r, record)
 	for again := false; ; again = true {

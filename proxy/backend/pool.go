@@ -32,6 +32,7 @@ type pool struct {
 	armed   bool        // the sweeper is going to run
 	warming bool        // a goroutine is opening connections for MinIdle
 	limit   *IdleLimit  // counts the idle ones, too, if not nil
+	checks  *Backend    // what For returns for health checks; nil until the first
 	memo    any         // what Memo returns
 	retired bool        // no connection is kept any more
 	closed  bool
@@ -78,6 +79,7 @@ const (
 const justUsed = time.Second
 
 func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, error) {
+	b = b.For(ctx)
 	if err := b.setup(); err != nil {
 		return nil, err
 	}
@@ -394,6 +396,9 @@ func (p *pool) close() {
 	p.retire()
 	p.mu.Lock()
 	p.closed = true
+	if p.checks != nil {
+		_ = p.checks.Close()
+	}
 	for w := p.line.pop(); w != nil; w = p.line.pop() {
 		close(w.handed)
 	}
