@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // fetch lets next answer a flight's request.
@@ -63,17 +65,7 @@ func (w *fetchWriter) interim(status int) {
 	if client == nil || !w.v.r.ProtoAtLeast(1, 1) {
 		return
 	}
-	h := client.Header()
-	outer := h.Clone()
-	clear(h)
-	for name, values := range w.header {
-		h[name] = values
-	}
-	client.WriteHeader(status)
-	clear(h)
-	for name, values := range outer {
-		h[name] = values
-	}
+	proxy.WriteInterim(client, status, w.header)
 }
 
 // decide gives the head to the flight and does what it says. first is the

@@ -50,15 +50,16 @@ func (p *passage) override() error {
 	return nil
 }
 
-// statusWriter replaces the status that is written to it.
+// statusWriter replaces the status that is written to it. An interim answer to
+// the page is none to the request.
 type statusWriter struct {
 	http.ResponseWriter
 	code  int
 	wrote bool
 }
 
-func (w *statusWriter) WriteHeader(int) {
-	if !w.wrote {
+func (w *statusWriter) WriteHeader(code int) {
+	if code >= 200 && !w.wrote {
 		w.wrote = true
 		w.ResponseWriter.WriteHeader(w.code)
 	}

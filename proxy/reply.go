@@ -4,34 +4,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/textproto"
 	"reflect"
 	"strings"
 	"time"
 )
-
-// interim passes an interim answer (RFC 9110 section 15.2) to the client.
-func (p *passage) interim(code int, header textproto.MIMEHeader) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	passes := !p.final && code != http.StatusContinue && p.in.ProtoAtLeast(1, 1)
-	if p.logs(LevelTrace2) {
-		p.h.Logger.Log(p.Context, LevelTrace2, "proxy: interim answer", "status", code, "passed", passes)
-	}
-	if !passes {
-		return nil // net/http sends the 100 when the body is read
-	}
-	h := p.w.Header()
-	outer := h.Clone() // what middleware has set is for the final answer
-	clear(h)
-	HopByHopOf(http.Header(header)).copyTo(h, http.Header(header))
-	p.w.WriteHeader(code)
-	clear(h)
-	for name, values := range outer {
-		h[name] = values
-	}
-	return nil
-}
 
 // answer passes the answer of the backend to the client.
 func (p *passage) answer() error {
