@@ -73,7 +73,11 @@ func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (
 	w := watchH2(b, use, r)
 	w.interim.most = or(t.MaxInterim, DefaultMaxInterim)
 	resp, err := use.conn.cc.RoundTrip(w.request(r))
-	w.interim.finish()
+	if refused := w.interim.finish(); refused != nil && err == nil { // the final answer came meanwhile
+		w.end()
+		_ = resp.Body.Close()
+		err = refused
+	}
 	if err != nil {
 		return nil, w.fail(err)
 	}
@@ -86,8 +90,27 @@ func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (
 	w.answered.Store(true)
 	w.heard()
 	resp.Request = r
+	if noContent(r.Method, resp.StatusCode) {
+		w.end()
+		dropContent(r.Method, resp)
+		return resp, nil
+	}
 	resp.Body = w.responseBody(resp.Body)
 	return resp, nil
+}
+
+// dropContent makes the body of an answer that has no content an empty one: the
+// HTTP/2 client's would miss what the length promises.
+func dropContent(method string, resp *http.Response) {
+	_ = resp.Body.Close()
+	resp.Body = http.NoBody
+	switch {
+	case resp.StatusCode == http.StatusNoContent: // RFC 9110 section 8.6
+		delete(resp.Header, "Content-Length")
+		resp.ContentLength = 0
+	case method != http.MethodHead:
+		resp.ContentLength = max(resp.ContentLength, 0)
+	}
 }
 
 // h2Length refuses lengths that contradict each other. They do not frame the

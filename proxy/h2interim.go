@@ -16,12 +16,13 @@ type h2Interim struct {
 	trace *httptrace.ClientTrace // of those who want to know; may be nil
 	most  int
 
-	mu       sync.Mutex // guards what follows, but for panicked
+	mu       sync.Mutex // guards what follows, but for refused and panicked
 	count    int
 	queue    chan interimAnswer // nil before the first
 	over     bool
 	done     chan struct{} // closed when all were passed on
-	panicked any           // what a hook panicked with; read it after done
+	refused  error         // of a hook, and
+	panicked any           // what a hook panicked with; read them after done
 }
 
 type interimAnswer struct {
@@ -96,21 +97,22 @@ func (i *h2Interim) pass() {
 			continue
 		}
 		if err := i.trace.Got1xxResponse(a.code, textproto.MIMEHeader(a.header)); err != nil {
-			i.w.cancel(&Error{Op: OpClient, Err: err})
+			i.refused = &Error{Op: OpClient, Err: err}
+			i.w.cancel(i.refused)
 			return
 		}
 	}
 }
 
-// finish waits until all were passed on: the final answer comes after them.
-// A panic of a hook goes on here.
-func (i *h2Interim) finish() {
+// finish waits until all were passed on: the final answer comes after them. It
+// returns the error of a hook, whose panic goes on here.
+func (i *h2Interim) finish() error {
 	i.mu.Lock()
 	i.over = true
 	queue := i.queue
 	i.mu.Unlock()
 	if queue == nil {
-		return
+		return nil
 	}
 	close(queue)
 	<-i.done
@@ -118,4 +120,5 @@ func (i *h2Interim) finish() {
 		i.w.end()
 		panic(i.panicked)
 	}
+	return i.refused
 }

@@ -218,7 +218,7 @@ func responseFraming(method string, resp *http.Response) (f framing, length int6
 	case code == http.StatusNoContent || code < 200:
 		delete(h, "Content-Length")
 		return framingNone, 0, nil
-	case method == http.MethodHead || code == http.StatusNotModified:
+	case noContent(method, code):
 		return framingNone, length, nil
 	case method == http.MethodConnect && code < 300:
 		return framingClose, -1, nil
@@ -228,6 +228,12 @@ func responseFraming(method string, resp *http.Response) (f framing, length int6
 		return framingLength, length, nil
 	}
 	return framingClose, -1, nil
+}
+
+// noContent reports whether an answer has no content, whatever its fields say
+// (RFC 9110 section 6.4.1).
+func noContent(method string, status int) bool {
+	return method == http.MethodHead || status < 200 || status == http.StatusNoContent || status == http.StatusNotModified
 }
 
 // contentLength reads one length from one or more equal ones.

@@ -33,6 +33,9 @@ func (p *passage) answer() error {
 	if h.ErrorOverride != nil && h.ErrorOverride.applies(resp.StatusCode) {
 		return p.override()
 	}
+	if resp.StatusCode < 200 || resp.StatusCode > 999 {
+		return &Error{Op: OpHeader, Backend: p.record.Backend, Err: malformed("%d is no status of a final answer", resp.StatusCode)}
+	}
 	dst := p.w.Header()
 	if h.ModifyResponse != nil {
 		addFields(dst, resp.Header) // what it has added is meant
@@ -47,8 +50,7 @@ func (p *passage) answer() error {
 		dst["Upgrade"] = []string{required}
 		dst["Connection"] = append(dst["Connection"], "Upgrade")
 	}
-	if resp.StatusCode == http.StatusResetContent {
-		dst["Content-Length"] = []string{"0"} // RFC 9110 section 15.3.6: no content
+	if empty := p.correctLength(dst); empty {
 		p.writeHead(resp.StatusCode)
 		return nil
 	}
@@ -65,6 +67,27 @@ func (p *passage) answer() error {
 	}
 	p.passTrailer(filter, announced)
 	return nil
+}
+
+// correctLength has the length say what there is, also where ModifyResponse has
+// changed the status: net/http cuts the client's connection when less or more is
+// written. It reports whether the answer has no content.
+func (p *passage) correctLength(dst http.Header) (empty bool) {
+	switch code := p.resp.StatusCode; {
+	case code == http.StatusResetContent: // RFC 9110 section 15.3.6
+		dst["Content-Length"] = []string{"0"}
+	case code == http.StatusNoContent, code == http.StatusNotModified:
+		// The one must not have a length (RFC 9110 section 8.6), the other need
+		// not, and some clients of HTTP/2 then miss a body.
+		delete(dst, "Content-Length")
+	case noContent(p.in.Method, code):
+	case p.resp.Body == http.NoBody && len(dst["Content-Length"]) > 0:
+		dst["Content-Length"] = []string{"0"} // it was that of a 304, or of HEAD
+		return false
+	default:
+		return false
+	}
+	return true
 }
 
 // sameBody compares without the panic that some types of others would cause.

@@ -39,6 +39,9 @@ func (p *passage) switchProtocols() error {
 		if err := p.h.ModifyResponse(resp); err != nil {
 			return err
 		}
+		if resp.StatusCode != http.StatusSwitchingProtocols {
+			return refuse("ModifyResponse made %d of a switch of protocols", resp.StatusCode)
+		}
 	}
 	tn := Tunnel{
 		Backend: back, IdleTimeout: p.h.TunnelTimeout,
