@@ -136,20 +136,15 @@ func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) ([
 		b = append(b, r.URL.Host...)
 	}
 	b = append(b, "\r\n"...)
-	connection, te := false, false
+	te := false
 	for name, values := range r.Header {
 		switch name {
-		case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
+		case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection":
 			continue // ours to say
 		case "User-Agent":
 			if len(values) == 1 && values[0] == "" {
 				continue // how net/http says: send none
 			}
-		case "Connection":
-			if opt.close {
-				continue
-			}
-			connection = len(values) > 0
 		case "Te":
 			te = len(values) > 0
 		default:
@@ -186,16 +181,50 @@ func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) ([
 			b = append(b, "Content-Length: 0\r\n"...)
 		}
 	}
+	b, err := appendConnection(b, r.Header, te, opt)
+	if err != nil {
+		return b, err
+	}
+	return append(b, "\r\n"...), nil
+}
+
+// appendConnection appends the Connection field: the options that the request
+// has, and what is ours to say beside them. A request to switch protocols does
+// not ask for the connection's end, even if it is not used again: the two
+// contradict each other.
+func appendConnection(b []byte, h http.Header, te bool, opt headOptions) ([]byte, error) {
+	start := len(b)
+	b = append(b, "Connection: "...)
+	first := len(b)
+	add := func(option string) {
+		if len(b) > first {
+			b = append(b, ", "...)
+		}
+		b = append(b, option...)
+	}
+	given := h["Connection"]
+	if err := checkField("Connection", given); err != nil {
+		return b, err
+	}
+	has := func(option string) bool { return httpguts.HeaderValuesContainsToken(given, option) }
+	for _, v := range given {
+		if v != "" {
+			add(v)
+		}
+	}
+	if te && !has("TE") { // RFC 9110 section 10.1.4
+		add("TE")
+	}
 	switch {
-	case opt.close:
-		b = append(b, "Connection: close\r\n"...)
-	case connection:
-	case te && opt.keep:
-		b = append(b, "Connection: TE, keep-alive\r\n"...)
-	case te:
-		b = append(b, "Connection: TE\r\n"...) // RFC 9110 section 10.1.4
-	case opt.keep:
-		b = append(b, "Connection: keep-alive\r\n"...)
+	case opt.close && upgradeOf(h) == "":
+		if !has("close") {
+			add("close")
+		}
+	case opt.keep && len(given) == 0:
+		add("keep-alive")
+	}
+	if len(b) == first {
+		return b[:start], nil
 	}
 	return append(b, "\r\n"...), nil
 }

@@ -93,6 +93,9 @@ func testOverHTTP2(t *testing.T) {
 			t.Run(mode, func(t *testing.T) {
 				h := handlerTo(t, echoServer(t, websocket.Upgrader{Subprotocols: []string{"b"}}).URL)
 				set(h)
+				b := backendOf(h, patience)
+				b.DisableReuse = true // a tunnel needs no other
+				h.Proxy.Transport = &proxy.Transport{Backend: b}
 				cc := overHTTP2(t, h)
 				resp, s := connect(t, cc, "websocket", http.Header{fieldVersion: {"13"}, fieldProtocol: {"a, b"}})
 				require.Equal(t, http.StatusOK, resp.StatusCode)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // TestHandshakes: what a client may ask for, and what a backend may answer.
@@ -353,4 +354,33 @@ func TestHandlerWithoutProxy(t *testing.T) {
 	require.Error(t, err)
 	var e *proxy.Error
 	require.True(t, errors.As((&Handler{}).Shutdown(t.Context()), &e))
+}
+
+// TestConnectionsUsedOnce serve tunnels, too: through the Handler in each mode,
+// through the Transport, over HTTP/2.
+func TestConnectionsUsedOnce(t *testing.T) {
+	back := echoServer(t, websocket.Upgrader{})
+	once := func(h *Handler) *backend.Backend {
+		b := backendOf(h, patience)
+		b.DisableReuse = true
+		return b
+	}
+	fronts := map[string]http.Handler{}
+	for mode, set := range modes {
+		h := handlerTo(t, back.URL)
+		set(h)
+		h.Proxy.Transport = &proxy.Transport{Backend: once(h)}
+		fronts[mode] = h
+	}
+	h := handlerTo(t, back.URL)
+	fronts["Transport"] = &proxy.Handler{Target: h.Proxy.Target, Transport: &Transport{Base: &proxy.Transport{Backend: once(h)}}}
+	for name, front := range fronts {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, nil, wsURL(serve(t, front)), nil)
+			require.NoError(t, c.WriteMessage(websocket.TextMessage, []byte("hello")))
+			_, got, err := c.ReadMessage()
+			require.NoError(t, err)
+			require.Equal(t, "hello", string(got))
+		})
+	}
 }
