@@ -1,5 +1,7 @@
 // Package parsertest is for the tests of whatever reads bytes of the network:
-// what a stranger sends must not cost more than its length.
+// what a stranger sends must not cost more than its length. A test of its own
+// sees to it that each such package of the module has a TestCost and a fuzz
+// target, and each fuzz target a corpus.
 //
 //	func TestCostOfVia(t *testing.T) {
 //		parsertest.Linear(t, map[string]parsertest.Input{

@@ -18,7 +18,7 @@ const (
 	growth   = 4                // work is measured at n and at growth*n,
 	limit    = 2 * growth       // and may grow so much: linear is 4, quadratic 16
 	sample   = time.Millisecond // work is repeated until so much time is spent
-	patience = 2 * time.Second  // other load of the machine may last so long,
+	patience = 4 * time.Second  // other load of the machine may last so long,
 	attempts = 3                // and there are so many attempts at least
 	tooMuch  = 2 * time.Second  // for one run of the larger input: no need to look again
 )

@@ -221,7 +221,9 @@ func (p *parser) matches(left operand, want bool) (node, error) {
 	for i++; i < len(p.text) && isWord(p.text[i]); i++ {
 		switch c := p.text[i]; c {
 		case 'i', 'm':
-			flags += string(c)
+			if strings.IndexByte(flags, c) < 0 {
+				flags += string(c)
+			}
 		case 's', 'g':
 		default:
 			return nil, p.fail("flag %q of a regular expression is not known", c)
