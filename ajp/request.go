@@ -72,6 +72,10 @@ func appendForwardRequest(b []byte, r *http.Request, kind bodyKind, f *facts, si
 	if tooLong(uri, query, f.host, method) {
 		return b, tooLarge(size)
 	}
+	server, port, err := serverOf(f.host, f.tls != nil)
+	if err != nil {
+		return b, err
+	}
 	start := len(b)
 	b = appendHead(b)
 	code := methodCode(method)
@@ -80,7 +84,6 @@ func appendForwardRequest(b []byte, r *http.Request, kind bodyKind, f *facts, si
 	b = appendString(b, uri)
 	b = appendString(b, hostOf(f.remoteAddr))
 	b = appendInt(b, nullString) // remote_host: nobody looks names up
-	server, port := serverOf(f.host, f.tls != nil)
 	b = appendString(b, server)
 	b = appendInt(b, port)
 	b = append(b, boolean(f.tls != nil))
@@ -168,20 +171,23 @@ func portOf(addr string) string {
 
 // serverOf returns the name and port in a Host field, as mod_proxy_ajp tells
 // them with UseCanonicalName Off.
-func serverOf(host string, secure bool) (name string, port int) {
-	port = 80
-	if secure {
+func serverOf(host string, secure bool) (name string, port int, err *proxy.Error) {
+	name, number, perr := proxy.ParseHost(host)
+	if perr != nil {
+		return "", 0, badRequest("%w", proxy.ErrHost)
+	}
+	if strings.HasPrefix(host, "[") {
+		name = host[:len(name)+len("[]")]
+	}
+	switch {
+	case number != "":
+		port, _ = strconv.Atoi(number)
+	case secure:
 		port = 443
+	default:
+		port = 80
 	}
-	name = host
-	colon := strings.LastIndexByte(host, ':')
-	if colon >= 0 && strings.IndexByte(host[colon:], ']') < 0 {
-		name = host[:colon]
-		if n, err := strconv.ParseUint(host[colon+1:], 10, 16); err == nil {
-			port = int(n)
-		}
-	}
-	return name, port
+	return name, port, nil
 }
 
 // appendFields appends the number of fields and the fields, of which none may
@@ -190,9 +196,6 @@ func appendFields(b []byte, r *http.Request, kind bodyKind, host string, limit i
 	at := len(b)
 	b = appendInt(b, 0)
 	n := 1
-	if !httpguts.ValidHeaderFieldValue(host) || hasBlankOrControl(host) {
-		return b, badRequest("host has bytes that a host must not have")
-	}
 	b = appendInt(b, codeHost)
 	b = appendString(b, host)
 	for name, values := range r.Header {

@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // forwardRequest is what a FORWARD_REQUEST packet says.
@@ -193,10 +195,14 @@ func (c *serverConn) newRequest(ctx context.Context, fr *forwardRequest) (*http.
 	if !ok {
 		return nil, malformed("protocol is no version of HTTP")
 	}
+	host, err := fr.host()
+	if err != nil {
+		return nil, err
+	}
 	header := fr.header
 	r := (&http.Request{
 		Method: fr.method, URL: u, Proto: fr.protocol, ProtoMajor: major, ProtoMinor: minor, Header: header,
-		Host: fr.host(), RequestURI: uri, RemoteAddr: c.remoteAddr(fr), Body: http.NoBody,
+		Host: host, RequestURI: uri, RemoteAddr: c.remoteAddr(fr), Body: http.NoBody,
 	}).WithContext(ctx)
 	delete(header, "Host")
 	if fr.secure {
@@ -205,15 +211,28 @@ func (c *serverConn) newRequest(ctx context.Context, fr *forwardRequest) (*http.
 	return r, c.frame(r)
 }
 
-// host is that of the Host field, or else what the proxy calls the server.
-func (fr *forwardRequest) host() string {
-	if v := fr.header["Host"]; len(v) > 0 {
-		return v[0]
+// host is that of the Host field, or else what the proxy calls the server. Both
+// must be valid: the name of the server is what its TLS connection was for.
+func (fr *forwardRequest) host() (string, error) {
+	name := strings.Trim(fr.serverName, "[]")
+	if strings.IndexByte(name, ':') >= 0 {
+		name = "[" + name + "]"
 	}
-	if fr.serverPort == 0 || fr.serverPort == 80 && !fr.secure || fr.serverPort == 443 && fr.secure {
-		return fr.serverName
+	if _, port, err := proxy.ParseHost(name); err != nil || port != "" {
+		return "", malformed("name of the server is none")
 	}
-	return net.JoinHostPort(strings.Trim(fr.serverName, "[]"), strconv.Itoa(fr.serverPort))
+	switch fields := fr.header["Host"]; len(fields) {
+	case 0:
+	case 1:
+		_, _, err := proxy.ParseHost(fields[0])
+		return fields[0], err
+	default:
+		return "", malformed("more than one field Host")
+	}
+	if name == "" || fr.serverPort == 0 || fr.serverPort == 80 && !fr.secure || fr.serverPort == 443 && fr.secure {
+		return name, nil
+	}
+	return name + ":" + strconv.Itoa(fr.serverPort), nil
 }
 
 func (c *serverConn) remoteAddr(fr *forwardRequest) string {

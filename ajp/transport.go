@@ -77,6 +77,9 @@ const defaultMaxInterim = proxy.DefaultMaxInterim
 // RoundTrip sends a request and returns the answer when its head is in.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	b, err := t.backends.For(r.URL, t.Backend, t.NewBackend, "ajp")
+	if err == nil {
+		_, err = hostField(r)
+	}
 	if err != nil {
 		closeBody(r)
 		return nil, err
@@ -123,15 +126,7 @@ func (t *Transport) facts(c *backend.Conn, r *http.Request) facts {
 	ctx := r.Context()
 	u := UserFrom(ctx)
 	f := facts{remoteAddr: r.RemoteAddr, remoteUser: u.Name, authType: u.Auth, route: t.Route, secret: t.Secret, tls: r.TLS}
-	if f.host = r.Host; f.host == "" {
-		// Like mod_proxy_ajp: a servlet makes its URLs from the client's Host.
-		if in := proxy.ClientRequest(ctx); in != nil {
-			f.host = in.Host
-		}
-	}
-	if f.host == "" {
-		f.host = r.URL.Host
-	}
+	f.host, _ = hostField(r)
 	if a, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr); ok {
 		f.localAddr = hostOf(a.String())
 	}
@@ -146,6 +141,15 @@ func (t *Transport) facts(c *backend.Conn, r *http.Request) facts {
 		f.named = t.Attributes(r)
 	}
 	return f
+}
+
+// hostField is the Host that the container sees. It is the client's unless one
+// was set, like mod_proxy_ajp's: a servlet makes its URLs from it.
+func hostField(r *http.Request) (string, error) {
+	if in := proxy.ClientRequest(r.Context()); r.Host == "" && in != nil && in.Host != "" {
+		r = in
+	}
+	return proxy.OutgoingHost(r)
 }
 
 // NewHandler returns the reverse proxy of a path to a container, as Apache's

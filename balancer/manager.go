@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // Manager watches and changes balancers while they serve: Apache's
@@ -133,6 +135,10 @@ func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "same-origin")
+	if err := proxy.CheckHost(r); err != nil { // forms are compared with it
+		http.Error(w, "bad request", http.StatusBadRequest)
+		return
+	}
 	if m.Allow != nil && !m.Allow(r) {
 		http.Error(w, "forbidden", http.StatusForbidden)
 		return

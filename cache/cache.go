@@ -4,10 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // Cache is a shared cache. Set the fields before the first request and leave
@@ -30,14 +34,22 @@ type Cache struct {
 
 	// Key returns the cache key of a request, in place of its URI. What the
 	// answer depends on must be in the key, in Vary, or be the same for all:
-	// else one user gets what was meant for another. If nil, the scheme, the
-	// host in lower case without a default port, and path and query byte for
-	// byte.
+	// else one user gets what was meant for another. If nil, the scheme of the
+	// connection (of the URL, before a [proxy.Forward] and for a RoundTripper),
+	// the host in lower case without a default port, and path and query byte for
+	// byte. The origin gets the host in that form, too.
 	Key func(*http.Request) string
 
 	// KeyBaseURL takes the place of scheme and host in keys, for a site that
-	// has several names. Apache: CacheKeyBaseURL.
+	// has several names. By which of them it was asked for must then make no
+	// difference to an answer. Apache: CacheKeyBaseURL.
 	KeyBaseURL *url.URL
+
+	// TrustedProxies are the peers whose X-Forwarded-Proto and X-Forwarded-Host
+	// are scheme and host of keys, as they are to a [proxy.Handler] with the
+	// same list. What others say in them, and in Forwarded, is part of the key
+	// beside the URI: nobody gets what the origin has made of another's words.
+	TrustedProxies []netip.Prefix
 
 	// IgnoreQueryString leaves the query out of keys: all queries of a path
 	// share one answer. Apache: CacheIgnoreQueryString.
@@ -219,6 +231,8 @@ type Cache struct {
 	locks    locks
 	counters counters
 	health   storeHealth
+
+	qualified atomic.Bool // there are keys with more than the URI
 }
 
 // Collapse is what becomes of requests for the same while one is under way.
@@ -288,7 +302,16 @@ func canonical(names []string) []string {
 // CacheQuickHandler.
 func (c *Cache) Wrap(next http.Handler) http.Handler {
 	c.setup()
-	return &handler{c, next}
+	_, forward := next.(*proxy.Forward)
+	return &handler{c, next, forward}
+}
+
+// WrapForward is Wrap for what has a forward proxy in it. An absolute target is
+// then the key, scheme and all, and not another form of this server's own place
+// of that name. Wrap itself does the same if next is a [proxy.Forward].
+func (c *Cache) WrapForward(next http.Handler) http.Handler {
+	c.setup()
+	return &handler{c, next, true}
 }
 
 // Transport puts the cache around next: answers to GET come from the cache

@@ -7,14 +7,16 @@ import (
 
 // change passes on a request that changes things, and makes what is stored for
 // its URI unusable if it succeeds: RFC 9111 section 4.4.
-func (h *handler) change(w http.ResponseWriter, r *http.Request) {
+func (h *handler) change(w http.ResponseWriter, v *visit) {
 	c := h.c
-	v := &visit{c: c, r: r, key: c.keyOf(r)}
 	v.result.Outcome, v.result.forwarded = OutcomeBypass, fwdMethod
 	v.result.Reason = "the method is not one that is cached"
 	c.counters.bypassed.Add(1)
-	h.observe(w, r, func(status int, header http.Header) {
-		v.invalidateAfter(status, header, c.keyOf)
+	h.observe(w, v.r, func(status int, header http.Header) {
+		v.invalidateAfter(status, header, func(r *http.Request) string {
+			_, key := c.arrives(r, h.forward)
+			return key
+		})
 		v.mark(header, nil)
 	})
 }

@@ -57,10 +57,15 @@
 // # Security
 //
 // What is not in the key must not change the answer: the key is scheme, host,
-// path and query, byte for byte, and what Vary names. A handler that goes by
-// another field of the request, such as X-Forwarded-Host, has to name it in
-// Vary, or others get what one client asked for. Behind a proxy that ends TLS,
-// set KeyBaseURL or Key: the cache sees the scheme of its own connection.
+// path and query, byte for byte, and what Vary names. The scheme is that of the
+// connection, whatever an absolute target says; before a forward proxy
+// ([Cache.WrapForward]) and around a RoundTripper, that of the URL. Host is in
+// lower case and without a default port, and so the handler gets it: two
+// requests of one key are told the same. X-Forwarded-Host, -Proto and -Port, and
+// host and proto of Forwarded, are those of TrustedProxies or part of the key. A
+// handler that goes by yet another field has to name it in Vary, or others get
+// what one client asked for. Behind a proxy that ends TLS, set TrustedProxies.
+// A request whose Host is none ([proxy.ParseHost]) is answered with 400.
 //
 // A GET with a body is not cached. Answers that set cookies are not stored
 // unless they say that they are for all; StorePrivate, StoreNoStore and

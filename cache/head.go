@@ -8,9 +8,9 @@ import (
 
 // head answers a HEAD: as a GET would be answered, without the body, or by the
 // origin.
-func (h *handler) head(w http.ResponseWriter, r *http.Request) {
-	c := h.c
-	v := &visit{c: c, r: r, key: c.keyOf(r), req: parseRequestDirectives(r.Header)}
+func (h *handler) head(w http.ResponseWriter, v *visit) {
+	c, r := h.c, v.r
+	v.req = parseRequestDirectives(r.Header)
 	l := lookup{fwd: fwdRequest}
 	if !wantsOrigin(r.Header) {
 		if l = c.look(r.Context(), v, time.Now()); l.verdict.usable() && h.serveStored(w, v, &l) {

@@ -4,32 +4,13 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
-// keyOf returns the cache key of a request: RFC 9111 section 2. Path and query
-// are not normalized, since the origin may see a difference where a cache sees
-// none.
-func (c *Cache) keyOf(r *http.Request) string {
-	if c.Key != nil {
-		return c.Key(r)
-	}
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	host := r.Host
-	if r.URL.Host != "" {
-		if r.URL.Scheme != "" {
-			scheme = r.URL.Scheme
-		}
-		if host == "" {
-			host = r.URL.Host
-		}
-	}
-	return c.uriKey(scheme, host, r.URL)
-}
-
-// uriKey is the key of a path and query on a host.
+// uriKey is the key of a path and query on a host: RFC 9111 section 2. Path and
+// query are not normalized, since the origin may see a difference where a cache
+// sees none.
 func (c *Cache) uriKey(scheme, host string, u *url.URL) string {
 	if c.KeyBaseURL != nil {
 		scheme, host = c.KeyBaseURL.Scheme, c.KeyBaseURL.Host
@@ -53,19 +34,7 @@ func (c *Cache) uriKey(scheme, host string, u *url.URL) string {
 		mark = "?"
 	}
 	scheme = strings.ToLower(scheme)
-	return scheme + "://" + canonicalHost(scheme, host) + path + mark + query
-}
-
-// canonicalHost is a host in lower case without the default port.
-func canonicalHost(scheme, host string) string {
-	host = strings.ToLower(host)
-	switch scheme {
-	case "http":
-		host = strings.TrimSuffix(host, ":80")
-	case "https":
-		host = strings.TrimSuffix(host, ":443")
-	}
-	return host
+	return scheme + "://" + proxy.NormalHost(scheme, host) + path + mark + query
 }
 
 // withoutPathParameter takes ";name=value" off the end of a path.
@@ -113,14 +82,12 @@ func withoutQueryParameter(query, name string) string {
 // Location points.
 func (c *Cache) targetOf(r *http.Request) *url.URL {
 	u := *r.URL
+	scheme, host := proxy.Front(r, c.TrustedProxies)
 	if u.Scheme == "" {
-		u.Scheme = "http"
-		if r.TLS != nil {
-			u.Scheme = "https"
-		}
+		u.Scheme = scheme
 	}
-	if r.Host != "" {
-		u.Host = r.Host
+	if host != "" {
+		u.Host = host
 	}
 	return &u
 }

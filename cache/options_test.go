@@ -67,7 +67,10 @@ func TestKeys(t *testing.T) {
 		"Key":                 {&Cache{Key: func(r *http.Request) string { return "k" + r.URL.Path }}, "http://example.org/a", "k/a"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, c.want, c.cache.keyOf(httptest.NewRequest("GET", c.target, nil)))
+			r := httptest.NewRequest("GET", c.target, nil)
+			_, key := c.cache.arrives(r, false)
+			require.Equal(t, c.want, key)
+			require.Equal(t, c.want, c.cache.keyOf(r))
 		})
 	}
 }
@@ -75,11 +78,13 @@ func TestKeys(t *testing.T) {
 // The Host of a request to a backend is part of the key when it is not the
 // backend's.
 func TestKeysOfATransport(t *testing.T) {
-	tr := new(Cache).Transport(nil).(*transport)
-	r, _ := http.NewRequest("GET", "http://backend:9000/a", nil)
-	require.Equal(t, "http://backend:9000/a", tr.key(r))
+	r, _ := http.NewRequest("GET", "http://Backend:9000/a", nil)
+	sent, key := new(Cache).leaves(r)
+	require.Equal(t, "http://backend:9000/a", key)
+	require.Equal(t, []string{"backend:9000", "backend:9000", "Backend:9000"}, []string{sent.Host, sent.URL.Host, r.Host})
 	r.Host = "www.example.org"
-	require.Equal(t, "http://backend:9000/a www.example.org", tr.key(r))
+	_, key = new(Cache).leaves(r)
+	require.Equal(t, `http://backend:9000/a host="www.example.org"`, key)
 }
 
 func TestBypass(t *testing.T) {

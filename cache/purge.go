@@ -19,9 +19,9 @@ const (
 	PurgeSoft
 )
 
-// Purge purges what is stored for a URI, all variants of it, and returns how
-// many responses that is. A fetch that is under way is not stored. With a Key
-// function, uri is a key.
+// Purge purges what is stored for a URI, all variants of it, whatever else the
+// origin was told, and returns how many responses that is. A fetch that is under
+// way is not stored. With a Key function, uri is a key.
 func (c *Cache) Purge(ctx context.Context, uri string, mode PurgeMode) (int, error) {
 	c.setup()
 	key, err := c.keyOfURI(uri)
@@ -38,7 +38,12 @@ func (c *Cache) purgeKey(ctx context.Context, key string, mode PurgeMode) (int, 
 	if err != nil {
 		return 0, err
 	}
-	return c.purge(ctx, entries, mode)
+	n, err := c.purge(ctx, entries, mode)
+	if c.qualified.Load() {
+		more, perr := c.PurgePrefix(ctx, key+" ", mode) // a URI has no blank
+		n, err = n+more, cmp.Or(err, perr)
+	}
+	return n, err
 }
 
 // PurgePrefix purges what is stored for all URIs that begin with prefix, such

@@ -3,6 +3,8 @@ package cache
 import (
 	"encoding/json"
 	"net/http"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // PurgeHandler returns a handler by which responses are purged. Who may do that
@@ -29,6 +31,10 @@ type purgeHandler struct {
 }
 
 func (p *purgeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := proxy.CheckHost(r); err != nil {
+		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+		return
+	}
 	mode := PurgeRemove
 	if r.URL.Query().Get("soft") == "1" || r.Header.Get("Soft-Purge") == "1" {
 		mode = PurgeSoft

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"net"
 	"net/http"
 	"time"
 
@@ -102,9 +101,6 @@ func (v *visit) serverName() string {
 	if v.c.ServerName != "" {
 		return v.c.ServerName
 	}
-	host := v.r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return host
+	name, _, _ := proxy.ParseHost(v.r.Host)
+	return name
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // transport is a Cache in front of an http.RoundTripper.
@@ -29,12 +31,20 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		clone.Method = http.MethodGet
 		r = &clone
 	}
+	if _, err := proxy.OutgoingHost(r); err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, err
+	}
 	if passesBy(r) {
 		c.counters.bypassed.Add(1)
 		return t.next.RoundTrip(r)
 	}
 	bypass := c.Bypass != nil && c.Bypass(r)
-	v := &visit{c: c, r: r, key: t.key(r), leaves: true}
+	v := &visit{c: c, leaves: true}
+	v.r, v.key = c.leaves(r)
+	r = v.r
 	switch {
 	case r.Method == http.MethodGet:
 		if bypass || r.Body != nil && r.Body != http.NoBody {
@@ -55,20 +65,6 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.pass(v, fwdMethod, bypass)
 }
 
-// key is that of a request to a backend. A Host that is not the backend's own
-// is part of it, since the backend may answer differently.
-func (t *transport) key(r *http.Request) string {
-	c := t.c
-	if c.Key != nil {
-		return c.Key(r)
-	}
-	key := c.uriKey(r.URL.Scheme, r.URL.Host, r.URL)
-	if r.Host != "" && c.KeyBaseURL == nil && r.Host != r.URL.Host {
-		key += " " + canonicalHost(r.URL.Scheme, r.Host)
-	}
-	return key
-}
-
 // pass lets a request pass. If it changes things, what is stored goes.
 func (t *transport) pass(v *visit, why forwarded, bypass bool) (*http.Response, error) {
 	v.result.Outcome, v.result.forwarded = OutcomeBypass, why
@@ -87,7 +83,10 @@ func (t *transport) pass(v *visit, why forwarded, bypass bool) (*http.Response, 
 	if err != nil {
 		return nil, err
 	}
-	v.invalidateAfter(resp.StatusCode, resp.Header, t.key)
+	v.invalidateAfter(resp.StatusCode, resp.Header, func(r *http.Request) string {
+		_, key := t.c.leaves(r)
+		return key
+	})
 	v.mark(resp.Header, nil)
 	return resp, nil
 }

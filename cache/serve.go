@@ -7,12 +7,15 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // handler is a Cache in front of an http.Handler.
 type handler struct {
-	c    *Cache
-	next http.Handler
+	c       *Cache
+	next    http.Handler
+	forward bool // next is a forward proxy, which goes to where absolute targets say
 }
 
 // visit is a request on its way through the cache.
@@ -29,21 +32,27 @@ type visit struct {
 // ServeHTTP answers from the store or else lets next answer.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := h.c
+	if err := proxy.CheckHost(r); err != nil {
+		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+		return
+	}
 	if passesBy(r) {
 		c.counters.bypassed.Add(1)
 		h.next.ServeHTTP(w, r)
 		return
 	}
 	bypass := c.Bypass != nil && c.Bypass(r)
+	v := &visit{c: c}
+	v.r, v.key = c.arrives(r, h.forward)
 	switch {
 	case r.Method == http.MethodGet && !bypass && r.ContentLength == 0:
-		h.get(w, r)
+		h.get(w, v)
 	case r.Method == http.MethodHead && !bypass:
-		h.head(w, r)
+		h.head(w, v)
 	case !safe(r.Method):
-		h.change(w, r)
+		h.change(w, v)
 	default:
-		h.pass(w, r, bypass)
+		h.pass(w, v, bypass)
 	}
 }
 
@@ -68,25 +77,25 @@ func namesUpgrade(lines []string) bool {
 }
 
 // pass lets a request pass that the cache has no part in.
-func (h *handler) pass(w http.ResponseWriter, r *http.Request, bypass bool) {
-	v := visit{c: h.c, r: r, key: h.c.keyOf(r)}
+func (h *handler) pass(w http.ResponseWriter, v *visit, bypass bool) {
 	v.result.Outcome, v.result.forwarded = OutcomeBypass, fwdMethod
 	v.result.Reason = "the method is not one that is cached"
 	if bypass {
 		v.result.forwarded, v.result.Reason = fwdBypass, "the cache is passed by"
-	} else if r.Method == http.MethodGet {
+	} else if v.r.Method == http.MethodGet {
 		v.result.forwarded, v.result.Reason = fwdBypass, "a GET with a body"
 	}
 	h.c.counters.bypassed.Add(1)
-	h.observe(w, r, func(status int, header http.Header) {
+	h.observe(w, v.r, func(status int, header http.Header) {
 		v.result.forwardedStatus = status
 		v.mark(header, nil)
 	})
 }
 
 // get answers a GET.
-func (h *handler) get(w http.ResponseWriter, r *http.Request) {
-	v := &visit{c: h.c, r: r, key: h.c.keyOf(r), req: parseRequestDirectives(r.Header)}
+func (h *handler) get(w http.ResponseWriter, v *visit) {
+	r := v.r
+	v.req = parseRequestDirectives(r.Header)
 	if wantsOrigin(r.Header) {
 		v.result.forwarded = fwdRequest
 		v.result.Reason = "a condition that only the origin can judge"

@@ -200,6 +200,9 @@ func (t *opening) check() (err error) {
 		}
 		t.r = admitted
 	}
+	if err := proxy.CheckHost(t.r); err != nil {
+		return err
+	}
 	if t.host, t.port, err = proxy.ParseAuthority(t.r.RequestURI); err != nil {
 		return err
 	}

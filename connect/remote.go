@@ -48,13 +48,15 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme == "https" {
 		return t.tunnelled.RoundTrip(r)
 	}
+	if _, _, err := proxy.ParseHost(r.URL.Host); err != nil { // it stands in the request line
+		closeBody(r)
+		return nil, err
+	}
 	out := *r
 	out.URL = &url.URL{Scheme: "http", Host: r.URL.Host, Opaque: absolute(r.URL), RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
 	credentials, err := t.Dialer.credentials(r.Context(), r.URL.Host)
 	if err != nil {
-		if r.Body != nil {
-			_ = r.Body.Close()
-		}
+		closeBody(r)
 		return nil, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadGateway, Err: err}
 	}
 	if credentials != "" {
@@ -66,6 +68,12 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Request = r
 	}
 	return resp, err
+}
+
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
 }
 
 // absolute returns the request's URL up to the query.

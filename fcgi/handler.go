@@ -81,6 +81,10 @@ func NewHandler(target, root string) (*Handler, error) {
 
 // ServeHTTP serves a script, a file, or a redirection to a directory.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := proxy.CheckHost(r); err != nil {
+		h.refuse(w, r, err)
+		return
+	}
 	p, ok := sitePath(r.URL)
 	if !ok {
 		http.Error(w, "The path is malformed.", http.StatusBadRequest)
@@ -95,6 +99,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.serveFile(w, r, p)
+}
+
+// refuse answers a request whose Host is none.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if h.Proxy != nil && h.Proxy.ErrorHandler != nil {
+		h.Proxy.ErrorHandler(w, r, err)
+		return
+	}
+	http.Error(w, "The host is malformed.", http.StatusBadRequest)
 }
 
 // sitePath returns the path of u without dot segments and empty ones, or false

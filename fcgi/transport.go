@@ -166,7 +166,7 @@ func (t *Transport) target(r, client *http.Request) (*origin, script, error) {
 	if err != nil {
 		return nil, script{}, err
 	}
-	if err := checkRequest(r); err != nil {
+	if err := checkRequest(r, client); err != nil {
 		return nil, script{}, err
 	}
 	s, err := t.script(r, client)

@@ -58,7 +58,7 @@ func (t *Transport) variables(p *Params, r, client *http.Request, role Role, s *
 		p.add("CONTENT_LENGTH", strconv.FormatInt(length, 10))
 	}
 	p.fields(r.Header, !t.HideAuthorization)
-	if host := t.hostField(r, client); host != "" {
+	if host, _ := hostField(r, client); host != "" {
 		p.list = append(p.list, param{"Host", host, true})
 	}
 	p.setAll(Variables(r.Context()))
@@ -121,14 +121,11 @@ func (t *Transport) addScript(p *Params, r *http.Request, role Role, s *script) 
 
 // hostField is the Host that the application sees: one that was set for it, or
 // else the client's.
-func (t *Transport) hostField(r, client *http.Request) string {
-	switch {
-	case r.Host != "":
-		return r.Host
-	case client != nil:
-		return client.Host
+func hostField(r, client *http.Request) (string, error) {
+	if r.Host == "" && client != nil && client.Host != "" {
+		r = client
 	}
-	return r.URL.Host
+	return proxy.OutgoingHost(r)
 }
 
 // addServer adds where the client came to.
@@ -137,19 +134,14 @@ func (t *Transport) addServer(p *Params, r, front *http.Request) {
 	if front.TLS != nil {
 		scheme, port = "https", "443"
 	}
-	host := front.Host
-	if host == "" {
-		host = r.URL.Host
+	at := front
+	if at.Host == "" {
+		at = r
 	}
-	name := host
-	if h, pt, err := net.SplitHostPort(host); err == nil {
-		name = h
-		if pt != "" {
-			port = pt
-		}
-	}
-	if n := len(name); n > 2 && name[0] == '[' && name[n-1] == ']' {
-		name = name[1 : n-1]
+	host, _ := proxy.OutgoingHost(at)
+	name, named, _ := proxy.ParseHost(host)
+	if named != "" {
+		port = named
 	}
 	if t.ServerName != "" {
 		name = t.ServerName
@@ -210,12 +202,20 @@ func addPeer(p *Params, r *http.Request) {
 
 // checkRequest refuses what no variable may hold. Requests that came in through
 // net/http never have it.
-func checkRequest(r *http.Request) error {
+func checkRequest(r, client *http.Request) error {
+	if _, err := hostField(r, client); err != nil {
+		return err
+	}
+	if client != nil { // whose Host is the name of the server, too
+		if _, err := hostField(client, nil); err != nil {
+			return err
+		}
+	}
 	if r.Method != "" && !httpguts.ValidHeaderFieldName(r.Method) {
 		return badRequest("method is no token")
 	}
-	if hasControl(r.URL.RawQuery) || hasControl(r.Host) {
-		return badRequest("query or host has control bytes")
+	if hasControl(r.URL.RawQuery) {
+		return badRequest("query has control bytes")
 	}
 	for name, values := range r.Header {
 		if !httpguts.ValidHeaderFieldName(name) {

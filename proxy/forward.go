@@ -203,10 +203,17 @@ func (f *Forward) rewrite(pr *httputil.ProxyRequest) {
 
 // ServeHTTP serves a request that is for somewhere else, if it is allowed.
 func (f *Forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	err := f.Validate()
-	switch {
-	case err != nil:
+	if err := f.Validate(); err != nil {
 		f.refuse(w, r, denied("%w", err))
+		return
+	}
+	err := CheckHost(r)
+	switch {
+	case err != nil && r.Method == http.MethodConnect:
+		CloseRefusedConnect(w, r)
+		fallthrough
+	case err != nil:
+		f.refuse(w, r, err)
 	case r.Method == http.MethodConnect && r.URL.Path == "":
 		f.serveConnect(w, r)
 	default:

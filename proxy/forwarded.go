@@ -3,6 +3,7 @@ package proxy
 import (
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 )
 
@@ -45,7 +46,7 @@ func (p *passage) addForwarded() {
 	if mode == ForwardedOff {
 		return
 	}
-	keep := mode == ForwardedAppend || mode == ForwardedApache || p.trusts()
+	keep := mode == ForwardedAppend || mode == ForwardedApache || Trusts(h.TrustedProxies, in)
 	client, known := clientHost(in.RemoteAddr)
 	switch prior := out["X-Forwarded-For"]; {
 	case !known && !keep:
@@ -90,8 +91,9 @@ func (p *passage) addForwardedField(keep bool, client string, known bool) {
 			node = `"[` + client + `]"`
 		}
 	}
-	element := "for=" + node + ";proto=" + scheme(p.in)
-	if host := p.in.Host; host != "" && validForwardedHost(host) {
+	scheme, host := Front(p.in, p.h.TrustedProxies)
+	element := "for=" + node + ";proto=" + scheme
+	if host != "" {
 		if !isToken(host) {
 			host = `"` + host + `"`
 		}
@@ -101,11 +103,6 @@ func (p *passage) addForwardedField(keep bool, client string, known bool) {
 		element = strings.Join(prior, ", ") + ", " + element
 	}
 	out["Forwarded"] = p.one(element)
-}
-
-// validForwardedHost refuses what would have to be escaped inside quotes.
-func validForwardedHost(host string) bool {
-	return strings.IndexByte(host, '"') < 0 && strings.IndexByte(host, '\\') < 0
 }
 
 // set sets a field, or removes it if the value is empty.
@@ -128,13 +125,37 @@ func (p *passage) appendTo(name, value string) {
 	p.out.Header[name] = p.one(value)
 }
 
-// trusts reports whether the peer's forwarding fields may be believed.
-func (p *passage) trusts() bool {
-	if len(p.h.TrustedProxies) == 0 {
+// Trusts reports whether the peer that has sent r is among trusted, so that its
+// forwarding fields may be believed.
+func Trusts(trusted []netip.Prefix, r *http.Request) bool {
+	if len(trusted) == 0 {
 		return false
 	}
-	addr, ok := clientAddr(p.in.RemoteAddr)
-	return ok && containsAddr(p.h.TrustedProxies, addr)
+	addr, ok := clientAddr(r.RemoteAddr)
+	return ok && containsAddr(trusted, addr)
+}
+
+// Front returns scheme and Host as the client of a request has used them: those
+// of the connection, or the one value of X-Forwarded-Proto and X-Forwarded-Host
+// if a peer among trusted has sent it. A [Handler] tells the backend the same.
+func Front(r *http.Request, trusted []netip.Prefix) (scheme, host string) {
+	if scheme, host = "http", r.Host; r.TLS != nil {
+		scheme = "https"
+	}
+	if !Trusts(trusted, r) {
+		return scheme, host
+	}
+	if v := r.Header["X-Forwarded-Proto"]; len(v) == 1 {
+		if p := strings.ToLower(v[0]); p == "http" || p == "https" {
+			scheme = p
+		}
+	}
+	if v := r.Header["X-Forwarded-Host"]; len(v) == 1 && v[0] != "" && strings.IndexByte(v[0], ',') < 0 {
+		if _, _, err := ParseHost(v[0]); err == nil {
+			host = v[0]
+		}
+	}
+	return scheme, host
 }
 
 // clientHost returns the address in RemoteAddr without its port. Clients on
@@ -144,12 +165,10 @@ func clientHost(remote string) (string, bool) {
 	return host, err == nil && host != ""
 }
 
-// scheme returns the scheme that the client used.
+// scheme returns the scheme of the connection.
 func scheme(r *http.Request) string {
-	if r.TLS != nil {
-		return "https"
-	}
-	return "http"
+	scheme, _ := Front(r, nil)
+	return scheme
 }
 
 func (h *Handler) serverName() string {

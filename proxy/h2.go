@@ -216,6 +216,7 @@ func (w *h2Watch) end() {
 // of HTTP/1's connection.
 func (w *h2Watch) request(r *http.Request) *http.Request {
 	out := r.WithContext(w.interim.context(w.ctx))
+	out.Host, _ = OutgoingHost(r)
 	if s := strings.ToLower(r.URL.Scheme); s == "h2" || s == "h2c" {
 		u := new(url.URL)
 		*u = *r.URL

@@ -38,6 +38,8 @@ import (
 //     the backend.
 //   - Upgrades pass only if Upgrades allows the protocol; "h2c" never does.
 //   - Without Rewrite, X-Forwarded-For, -Host and -Proto are set.
+//   - A request whose Host is none, by [ParseHost], is refused with 400, and so
+//     is one for which Rewrite has set such a Host.
 type Handler struct {
 	// Target is the URL that requests are sent to: its path takes the place of
 	// Prefix. If nil, Rewrite must set the outgoing URL. Apache: ProxyPass.
@@ -82,7 +84,8 @@ type Handler struct {
 	ForwardedField bool
 
 	// TrustedProxies are the peers whose forwarding fields are kept and added
-	// to. Those of all others are replaced.
+	// to, and which say what the client called this server ([Front]). Those of
+	// all others are replaced.
 	TrustedProxies []netip.Prefix
 
 	// Reverse maps the URLs in Location, Content-Location, URI and Destination

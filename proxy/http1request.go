@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/net/http/httpguts"
 )
 
 // checkTarget refuses a method, host or target that could be read in two ways
@@ -18,12 +16,8 @@ func checkTarget(r *http.Request) error {
 	if r.Method != "" && !isToken(r.Method) {
 		return errors.New("method is no token")
 	}
-	host := r.Host
-	if host == "" {
-		host = r.URL.Host
-	}
-	if !httpguts.ValidHostHeader(host) {
-		return errors.New("host has bytes that a host must not have")
+	if _, err := OutgoingHost(r); err != nil {
+		return ErrHost
 	}
 	if hasBlankOrControl(r.URL.RawQuery) || hasBlankOrControl(r.URL.Opaque) {
 		return errors.New("target has blanks or control bytes")
@@ -58,15 +52,18 @@ func isToken(s string) bool {
 }
 
 // tokenBytes marks the bytes of RFC 9110's tchar.
-var tokenBytes = func() (t [256]bool) {
+var tokenBytes = alphanumericAnd("!#$%&'*+-.^_`|~")
+
+// alphanumericAnd marks letters, digits and some more bytes.
+func alphanumericAnd(more string) (t [256]bool) {
 	for c := '0'; c <= 'z'; c++ {
 		t[c] = c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c
 	}
-	for _, c := range "!#$%&'*+-.^_`|~" {
+	for _, c := range more {
 		t[c] = true
 	}
 	return t
-}()
+}
 
 // validValue reports whether s may stand in a field line: no control byte but
 // the tab.
@@ -130,11 +127,8 @@ func appendRequestHead(b []byte, r *http.Request, f framing, opt headOptions) ([
 	b = append(b, ' ')
 	b = appendTarget(b, r)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
-	if r.Host != "" {
-		b = append(b, r.Host...)
-	} else {
-		b = append(b, r.URL.Host...)
-	}
+	host, _ := OutgoingHost(r)
+	b = append(b, host...)
 	b = append(b, "\r\n"...)
 	te := false
 	for name, values := range r.Header {

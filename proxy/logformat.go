@@ -230,8 +230,8 @@ func logItemFor(letter byte, arg string) (logItem, error) {
 		}), nil
 	case 'v', 'V':
 		return textItem(func(e *logEntry) string {
-			if host, _, err := net.SplitHostPort(e.r.Host); err == nil {
-				return host
+			if name, _, err := ParseHost(e.r.Host); err == nil {
+				return name
 			}
 			return e.r.Host
 		}), nil

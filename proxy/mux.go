@@ -22,8 +22,8 @@ import (
 // backend that takes it for a slash sees a path that no rule has seen, and an
 // exception does not protect it. The request is handed on as it came.
 //
-// A request whose path is malformed or climbs above the root is answered with
-// 400. "OPTIONS *", and CONNECT, have no path and go to Next.
+// A request whose path is malformed or climbs above the root, or whose Host is
+// none ([ParseHost]), is answered with 400. "OPTIONS *", and CONNECT, have no path and go to Next.
 //
 // The zero value is ready for use. Add all rules before serving; from then on
 // a Mux may be used by any number of goroutines.
@@ -121,6 +121,9 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // pick returns the handler of the first rule that fits; nil is Next.
 func (m *Mux) pick(r *http.Request) (http.Handler, error) {
+	if err := CheckHost(r); err != nil {
+		return nil, err
+	}
 	if isAsterisk(r.URL) || r.Method == http.MethodConnect && hasNoPath(r.URL) {
 		return nil, nil
 	}

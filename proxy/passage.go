@@ -140,6 +140,9 @@ func (p *passage) serve() error {
 // answered here instead.
 func (p *passage) prepare() (answered bool, err error) {
 	h, in := p.h, p.in
+	if err := CheckHost(in); err != nil {
+		return false, err
+	}
 	if h.StrictQuery && !unambiguousQuery(in.URL.RawQuery) {
 		return false, badRequest("query can be read in more than one way")
 	}
@@ -174,6 +177,9 @@ func (p *passage) prepare() (answered bool, err error) {
 	p.addForwarded()
 	p.setMaxForwards()
 	p.rewrite()
+	if _, err := OutgoingHost(p.out); err != nil {
+		return false, err
+	}
 	if p.logs(LevelTrace1) {
 		h.Logger.Log(p.Context, LevelTrace1, "proxy: request mapped", "path", in.URL.Path, "to", p.out.URL.Redacted())
 	}

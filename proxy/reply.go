@@ -97,7 +97,7 @@ func sameBody(a, b io.ReadCloser) bool { return reflect.ValueOf(a).Comparable() 
 func (p *passage) reverse() {
 	h := p.h
 	if len(h.reverse) > 0 {
-		host := p.in.Host
+		scheme, host := Front(p.in, h.TrustedProxies)
 		if host == "" {
 			host = h.serverName()
 		}
@@ -109,7 +109,7 @@ func (p *passage) reverse() {
 			}
 		}
 		rewriteLocations(p.resp.Header, h.reverse, reverseView{
-			frontScheme: scheme(p.in), frontHost: host, backendHost: at.Host, backendPath: base,
+			frontScheme: scheme, frontHost: host, backendHost: at.Host, backendPath: base,
 		})
 	}
 	if len(h.CookieDomains)+len(h.CookiePaths) > 0 {

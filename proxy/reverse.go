@@ -176,29 +176,12 @@ func splitAbsolute(v string) (scheme, host, path string, ok bool) {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
-	return u.Scheme, normalHost(u.Scheme, u.Host), path, true
+	return u.Scheme, NormalHost(u.Scheme, u.Host), path, true
 }
 
 // sameHost reports whether a normal host and one as it stands in a field or in
 // a configuration are the same. It reads no more of either than of the other.
 func sameHost(scheme, host, other string) bool {
-	return other != "" && strings.EqualFold(host, withoutDefaultPort(scheme, other))
-}
-
-// normalHost returns host[:port] in lower case without the scheme's own port.
-func normalHost(scheme, host string) string {
-	return strings.ToLower(withoutDefaultPort(scheme, host))
-}
-
-func withoutDefaultPort(scheme, host string) string {
-	host = strings.TrimSuffix(host, ":")
-	switch scheme {
-	case "http", "ws":
-		return strings.TrimSuffix(host, ":80")
-	case "https", "wss":
-		return strings.TrimSuffix(host, ":443")
-	case "ftp":
-		return strings.TrimSuffix(host, ":21")
-	}
-	return host
+	const longer = 64 // by a port, and another spelling of an address
+	return other != "" && len(other) <= len(host)+longer && host == NormalHost(scheme, other)
 }

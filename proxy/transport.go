@@ -88,6 +88,9 @@ type Transport struct {
 // RoundTrip sends a request and returns the answer when its head is in.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	b, err := t.backendFor(r.URL)
+	if err == nil {
+		_, err = OutgoingHost(r)
+	}
 	if err != nil {
 		closeBody(r)
 		return nil, err

@@ -129,7 +129,11 @@ func (h *Handler) allows(protocol string) bool {
 
 // ServeHTTP passes a handshake on, or a plain request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := h.setup(); err != nil {
+	err := h.setup()
+	if err == nil {
+		err = proxy.CheckHost(r)
+	}
+	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // allowsOrigin reports whether a page of the request's Origin may open a
@@ -36,7 +38,7 @@ func originFits(allowed, origin, host string) bool {
 		return false
 	}
 	if allowed == "self" {
-		return strings.EqualFold(u.Host, host)
+		return proxy.NormalHost(u.Scheme, u.Host) == proxy.NormalHost(u.Scheme, host)
 	}
 	scheme, domain, ok := strings.Cut(allowed, "://*.")
 	return ok && strings.EqualFold(u.Scheme, scheme) && len(u.Host) > len(domain)+1 &&

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/cache"
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // cacheStores are the stores of a program, which stay over reloads.
@@ -171,18 +171,11 @@ func (s *cacheSettings) kinds() (kinds []string) {
 }
 
 // kindFor is the store that a request uses; "" for none.
-func (s *cacheSettings) kindFor(r *http.Request, at string) string {
+func (s *cacheSettings) kindFor(r *http.Request, scheme, at string) string {
 	if said(s.off, false) {
 		return ""
 	}
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	host := strings.ToLower(r.Host)
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
+	host, _, _ := proxy.ParseHost(strings.ToLower(r.Host))
 	for _, rule := range s.disable {
 		if rule.fits(scheme, host, at) {
 			return ""
@@ -213,6 +206,9 @@ func (h *host) withCaches(s *cacheSettings, next http.Handler) (http.Handler, er
 			return nil, err
 		}
 		behind[kind] = c.Wrap(next)
+		if h.forward != nil {
+			behind[kind] = c.WrapForward(next)
+		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := visitOf(r)
@@ -220,7 +216,11 @@ func (h *host) withCaches(s *cacheSettings, next http.Handler) (http.Handler, er
 		if at == "" { // a quick handler comes before all else
 			at = r.URL.Path
 		}
-		kind := s.kindFor(r, at)
+		scheme := schemeOf(r)
+		if h.forwards(r) {
+			scheme = r.URL.Scheme
+		}
+		kind := s.kindFor(r, scheme, at)
 		if kind == "" || h.uncached(v, r) {
 			next.ServeHTTP(w, r)
 			return

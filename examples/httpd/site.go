@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"path"
 	"strings"
@@ -129,6 +128,7 @@ func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 			return nil, err
 		}
 	}
+	h.serve = h.door(h.serve)
 	for _, l := range logs {
 		w, err := st.logs.writer(l.file)
 		if err != nil {
@@ -190,11 +190,8 @@ func (st *site) host(listen string, r *http.Request) *host {
 	for _, h := range st.hosts[1:] {
 		exact = exact || ip != "" && h.scope.isAt(ip, port)
 	}
-	name := strings.ToLower(r.Host)
-	if h, _, err := net.SplitHostPort(name); err == nil {
-		name = h
-	}
-	name = strings.TrimSuffix(name, ".")
+	name, _, _ := proxy.ParseHost(r.Host) // the door refuses what is malformed
+	name = strings.TrimSuffix(strings.ToLower(name), ".")
 	var first *host
 	for _, h := range st.hosts[1:] {
 		if !h.scope.serves(ip, port) || exact && !h.scope.isAt(ip, port) {
@@ -213,6 +210,17 @@ func (st *site) host(listen string, r *http.Request) *host {
 		return first
 	}
 	return st.hosts[0]
+}
+
+// door refuses requests whose Host is none, before anything goes by it.
+func (h *host) door(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if proxy.CheckHost(r) != nil {
+			h.fail(w, r, h.base, http.StatusBadRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // serves reports whether a virtual host is one of those at an address.

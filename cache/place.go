@@ -1,0 +1,180 @@
+package cache
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// place is where a request goes, and what an origin is told of it. Two requests
+// of one key are told the same, so that no answer shows one client the words of
+// another: Host is brought into one form, and what differs beyond that is part
+// of the key.
+type place struct {
+	scheme, host string
+	trusted      bool // the forwarding fields are those of a trusted proxy
+	r            *http.Request
+	told         []byte // beside scheme and host; empty for nothing
+}
+
+// arrives returns a request that a client has sent, as the origin gets it, and
+// its key. The scheme is that of the connection, whatever an absolute target
+// says, unless a forward proxy goes there.
+func (c *Cache) arrives(r *http.Request, forward bool) (*http.Request, string) {
+	p := place{r: r, trusted: proxy.Trusts(c.TrustedProxies, r)}
+	p.scheme, p.host = proxy.Front(r, c.TrustedProxies)
+	absolute := r.URL.Scheme != ""
+	if forward && absolute {
+		p.scheme, p.host = r.URL.Scheme, r.URL.Host
+	}
+	if p.host == "" {
+		p.host = r.URL.Host
+	}
+	if p.settle(); len(p.told) > 0 && !p.trusted { // whose words count elsewhere may be another's than here
+		peer, _, _ := net.SplitHostPort(cmp.Or(proxy.PeerAddr(r.Context()), r.RemoteAddr))
+		p.tell("by", peer)
+	}
+	switch u := p.r.URL; {
+	case forward && !absolute:
+		p.tell("target", "")
+	case absolute && (u.Scheme != p.scheme || u.Host != "" && u.Host != p.host):
+		p.tell("target", u.Scheme+"://"+u.Host)
+	}
+	return p.r, c.placeKey(&p)
+}
+
+// leaves is arrives for a request on its way to a backend.
+func (c *Cache) leaves(r *http.Request) (*http.Request, string) {
+	p := place{r: r, scheme: r.URL.Scheme, host: r.URL.Host}
+	p.settle()
+	return p.r, c.placeKey(&p)
+}
+
+// keyOf is the key of the URI that a request is for, whatever else is told.
+func (c *Cache) keyOf(r *http.Request) string {
+	if c.Key != nil {
+		return c.Key(r)
+	}
+	u := c.targetOf(r)
+	scheme, _ := proxy.Front(r, c.TrustedProxies)
+	return c.uriKey(scheme, u.Host, u)
+}
+
+func (c *Cache) placeKey(p *place) string {
+	if c.Key != nil {
+		return c.Key(p.r)
+	}
+	if own := p.r.Host; own != "" && own != p.host {
+		p.tell("host", own)
+	}
+	key := c.uriKey(p.scheme, p.host, p.r.URL)
+	if len(p.told) == 0 || c.KeyBaseURL != nil {
+		return key
+	}
+	c.qualified.Store(true)
+	told := string(p.told)
+	if len(told) > 256 { // what a client may make up
+		sum := sha256.Sum256(p.told)
+		told = " " + hex.EncodeToString(sum[:])
+	}
+	return key + told
+}
+
+// settle brings the hosts into one form, and collects what else is told.
+func (p *place) settle() {
+	p.scheme = strings.ToLower(p.scheme)
+	p.host = proxy.NormalHost(p.scheme, p.host)
+	own := proxy.NormalHost(p.scheme, p.r.Host)
+	at := proxy.NormalHost(p.scheme, p.r.URL.Host)
+	if own != p.r.Host || at != p.r.URL.Host {
+		p.r = p.r.WithContext(p.r.Context())
+		p.r.Host = own
+		if at != p.r.URL.Host {
+			u := *p.r.URL
+			u.Host = at
+			p.r.URL = &u
+		}
+	}
+	p.forwardedHost()
+	p.forwardedBy("X-Forwarded-Proto", p.scheme)
+	if p.r.Header["X-Forwarded-Port"] != nil {
+		p.forwardedBy("X-Forwarded-Port", portOf(&url.URL{Scheme: p.scheme, Host: p.host}))
+	}
+	p.forwarded()
+}
+
+// tell adds to what is told.
+func (p *place) tell(name, value string) {
+	p.told = append(append(append(p.told, ' '), name...), '=')
+	p.told = strconv.AppendQuote(p.told, value)
+}
+
+// forwardedHost brings X-Forwarded-Host into the form of Host.
+func (p *place) forwardedHost() {
+	const name = "X-Forwarded-Host"
+	values := p.r.Header[name]
+	if len(values) == 1 && proxy.NormalHost(p.scheme, values[0]) != values[0] {
+		out := p.r.WithContext(p.r.Context())
+		out.Header = make(http.Header, len(p.r.Header))
+		for name, values := range p.r.Header {
+			out.Header[name] = values
+		}
+		out.Header[name] = []string{proxy.NormalHost(p.scheme, values[0])}
+		p.r = out
+	}
+	p.forwardedBy(name, p.host)
+}
+
+// forwardedBy tells of a forwarding field, unless a trusted proxy says in it
+// what the key says already.
+func (p *place) forwardedBy(name, known string) {
+	values := p.r.Header[name]
+	if len(values) == 0 || p.trusted && len(values) == 1 && strings.EqualFold(values[0], known) {
+		return
+	}
+	p.tell(name, strings.Join(values, ", "))
+}
+
+// forwarded tells of what Forwarded says but who the client and the proxies are:
+// of host and proto.
+func (p *place) forwarded() {
+	values := p.r.Header["Forwarded"]
+	if len(values) == 0 {
+		return
+	}
+	var said []string
+	for _, v := range values {
+		for pair := range strings.FieldsFuncSeq(v, func(c rune) bool { return c == ',' || c == ';' }) {
+			pair = strings.Trim(pair, " \t")
+			name, value, _ := strings.Cut(pair, "=")
+			switch name = strings.ToLower(name); {
+			case (name == "for" || name == "by") && isNode(value):
+			case p.trusted && name == "proto" && strings.EqualFold(value, p.scheme):
+			case p.trusted && name == "host" && proxy.NormalHost(p.scheme, strings.Trim(value, `"`)) == p.host:
+			default:
+				said = append(said, pair)
+			}
+		}
+	}
+	if len(said) > 0 {
+		p.tell("Forwarded", strings.Join(said, ";"))
+	}
+}
+
+// isNode reports whether a value of Forwarded is a token, or a quoted string
+// that hides nothing.
+func isNode(value string) bool {
+	if inner, ok := strings.CutPrefix(value, `"`); ok {
+		if value, ok = strings.CutSuffix(inner, `"`); !ok {
+			return false
+		}
+	}
+	return !strings.ContainsAny(value, "\"\\=")
+}
