@@ -116,6 +116,18 @@ func costsOfRequests() map[string]costOfRequest {
 		}, hostileAuth()},
 		"address of the client": {func(r *http.Request, n int) { r.RemoteAddr = strings.Repeat("[1:", n/3) }, (&Access{}).Wrap(hostileMux(MappingRaw))},
 	}
+	for name, text := range map[string]string{"slashes": "/", "dots": "/a/..", "bytes to escape": `/"`, "schemes": "://", "escapes": "/%41"} {
+		list["forwarded, "+name] = costOfRequest{func(r *http.Request, n int) {
+			path(text)(r, n)
+			r.URL.Scheme, r.URL.Host = "http", "back.test"
+			r.RequestURI = "http://back.test" + r.URL.RawPath
+		}, hostileForward()}
+	}
+	for name, text := range map[string]string{"a host of dots": "a.", "a host of colons": ":", "a host of brackets": "["} {
+		list["forwarded, "+name] = costOfRequest{func(r *http.Request, n int) {
+			r.URL.Scheme, r.URL.Host = "http", strings.Repeat(text, n/len(text))
+		}, hostileForward()}
+	}
 	for name, set := range map[string]func(r *http.Request, n int){
 		"commas in Connection": func(r *http.Request, n int) {
 			field("Connection", ",")(r, n/2)
@@ -144,7 +156,9 @@ func costsOfRequests() map[string]costOfRequest {
 		"TE":                 field("Te", "trailers;,"),
 		"Expect":             field("Expect", "100,"),
 		"Max-Forwards":       field("Max-Forwards", "0"),
-		"host":               func(r *http.Request, n int) { r.Host = strings.Repeat(`a:`, n/2) },
+		"host of colons":     func(r *http.Request, n int) { r.Host = strings.Repeat(`a:`, n/2) },
+		"host of dots":       func(r *http.Request, n int) { r.Host = strings.Repeat(`a.`, n/2) },
+		"host of escapes":    func(r *http.Request, n int) { r.Host = strings.Repeat(`%41`, n/3) },
 		"query":              func(r *http.Request, n int) { r.URL.RawQuery = strings.Repeat("%41&=", n/5) },
 		"slashes":            path("/"),
 		"dots":               path("/."),
@@ -287,6 +301,19 @@ func hostileMux(mapping Mapping) http.Handler {
 		m.ExceptMatch(regexp.MustCompile(fmt.Sprintf("(a|b)*(a/b)+c%d$|q{20}", i)))
 	}
 	return m
+}
+
+func hostileForward() http.Handler {
+	f := &Forward{
+		Clients: &Clients{Access: &Access{}}, Destinations: &Destinations{AllowPrivate: true, DenyHosts: []string{".a.a"}, Block: []string{"aab"}},
+		Remotes: []Remote{{Pattern: regexp.MustCompile("(a|/)*c$|q{20}"), Transport: roundTripFunc(nil)}, {Match: "http://front.test/", Transport: roundTripFunc(nil)}},
+		NoProxy: []string{"a.test", ".b.test"},
+	}
+	answer := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: asWritten(r)}, nil
+	})
+	f.Transports = map[string]http.RoundTripper{"http": answer}
+	return f
 }
 
 func hostileLog() http.Handler {
