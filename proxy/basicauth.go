@@ -2,15 +2,10 @@ package proxy
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"runtime"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -27,7 +22,9 @@ type BasicAuth struct {
 
 	// Verify decides whether a password is that of the user. It should take as
 	// long for users that do not exist. [Htpasswd.Verify] fits. An error means
-	// that it cannot be decided; the answer is then 500.
+	// that it cannot be decided; the answer is then 500, or the status of a
+	// [*Error]. Those who come with the same password at the same time share a
+	// call, whose context ends when all of them have left.
 	Verify func(ctx context.Context, user, password string) (bool, error)
 
 	// Users are the only ones that may pass. If empty, all whom Verify knows.
@@ -35,24 +32,27 @@ type BasicAuth struct {
 	Users []string
 
 	// CacheTTL is how long a password that was verified passes without being
-	// verified again, as good hashes take long by design. What is kept is a
-	// digest under a key of this process. Zero means 5 minutes; negative means
-	// that each request is verified.
+	// verified again, as good hashes take long by design. What is kept, of at
+	// most 4096 passwords, is a digest under a random key of this BasicAuth.
+	// Zero means 5 minutes; negative means that each request is verified.
 	CacheTTL time.Duration
 
-	once     sync.Once
-	key      [32]byte
-	verifies chan struct{} // a place for each Verify at work
+	// Stamp, if not nil, returns what says whether a user's password has
+	// changed, such as the hash of it: what was verified under another stamp
+	// does not count. [Htpasswd.Stamp] fits.
+	Stamp func(user string) string
 
-	mu    sync.Mutex // guards known
-	known map[[32]byte]time.Time
+	// MaxWaiting is how many passwords may wait to be verified, since Verify is
+	// called as many times at once as there are processors. One more is answered
+	// with 503 at once, so that guesses do not pile up; those that were right
+	// before are not counted, and go first. Zero means 128; negative lets none
+	// wait.
+	MaxWaiting int
+
+	passwords passwords
 }
 
-const (
-	defaultCacheTTL = 5 * time.Minute
-	maxKnown        = 4096
-	maxCredentials  = 1024 // bytes: some hashes take time for each
-)
+const maxCredentials = 1024 // bytes: some hashes take time for each
 
 var errNoVerify = errors.New("BasicAuth has no Verify")
 
@@ -70,14 +70,15 @@ func (a *BasicAuth) Wrap(next http.Handler) http.Handler {
 }
 
 // CheckOrigin returns the user whose credentials are in Authorization. The
-// error is a [*Error] with status 401 and the fields of its answer.
+// error is a [*Error] with status 401, or 503 when too many wait, and the fields
+// of its answer.
 func (a *BasicAuth) CheckOrigin(r *http.Request) (user string, err error) {
 	return a.check(r, "Authorization", http.StatusUnauthorized, "Www-Authenticate")
 }
 
 // CheckProxy returns the user whose credentials are in Proxy-Authorization. The
-// error is a [*Error] with status 407 and the fields of its answer. [Clients]
-// calls it.
+// error is a [*Error] with status 407, or 503 when too many wait, and the fields
+// of its answer. [Clients] calls it.
 func (a *BasicAuth) CheckProxy(r *http.Request) (user string, err error) {
 	return a.check(r, "Proxy-Authorization", http.StatusProxyAuthRequired, "Proxy-Authenticate")
 }
@@ -89,7 +90,10 @@ func (a *BasicAuth) check(r *http.Request, field string, status int, challenge s
 	user, password, ok := parseBasic(r.Header[field])
 	if ok && a.allows(user) {
 		good, err := a.verify(r.Context(), user, password)
+		var e *Error
 		switch {
+		case errors.As(err, &e):
+			return "", e
 		case err != nil:
 			return "", &Error{Op: OpRequest, Status: http.StatusInternalServerError, Err: err}
 		case good:
@@ -118,74 +122,19 @@ func (a *BasicAuth) allows(user string) bool {
 	return len(a.Users) == 0
 }
 
-// verify asks the cache, and then Verify, of which no more run at a time than
-// there are processors, so that guesses cannot take all of them for long.
 func (a *BasicAuth) verify(ctx context.Context, user, password string) (bool, error) {
-	a.once.Do(func() {
-		_, _ = rand.Read(a.key[:]) // never fails
-		a.verifies = make(chan struct{}, runtime.GOMAXPROCS(0))
+	stamp := ""
+	if a.Stamp != nil {
+		stamp = a.Stamp(user)
+	}
+	digest := a.passwords.digest(user, password, stamp)
+	return a.passwords.good(ctx, digest, or(a.CacheTTL, defaultCacheTTL), or(a.MaxWaiting, defaultMaxWaiting), func(ctx context.Context) (bool, error) {
+		return a.Verify(ctx, user, password)
 	})
-	ttl := or(a.CacheTTL, defaultCacheTTL)
-	digest := a.digest(user, password)
-	if ttl > 0 && a.knows(digest) {
-		return true, nil
-	}
-	select {
-	case a.verifies <- struct{}{}:
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	defer func() { <-a.verifies }()
-	if ttl > 0 && a.knows(digest) { // somebody else has asked meanwhile
-		return true, nil
-	}
-	ok, err := a.Verify(ctx, user, password)
-	if ok && err == nil && ttl > 0 {
-		a.remember(digest, ttl)
-	}
-	return ok && err == nil, err
-}
-
-func (a *BasicAuth) digest(user, password string) (d [32]byte) {
-	m := hmac.New(sha256.New, a.key[:])
-	m.Write([]byte(user + ":" + password)) // names have no colon
-	m.Sum(d[:0])
-	return d
-}
-
-func (a *BasicAuth) knows(digest [32]byte) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	until, ok := a.known[digest]
-	return ok && time.Now().Before(until)
-}
-
-func (a *BasicAuth) remember(digest [32]byte, ttl time.Duration) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := time.Now()
-	if len(a.known) >= maxKnown {
-		for d, until := range a.known {
-			if now.After(until) {
-				delete(a.known, d)
-			}
-		}
-	}
-	if len(a.known) >= maxKnown {
-		clear(a.known)
-	}
-	if a.known == nil {
-		a.known = make(map[[32]byte]time.Time)
-	}
-	a.known[digest] = now.Add(ttl)
 }
 
 // Forget makes all passwords be verified again.
-func (a *BasicAuth) Forget() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	clear(a.known)
-}
+func (a *BasicAuth) Forget() { a.passwords.forgetAll() }
 
 // parseBasic reads the one value of a field of credentials.
 func parseBasic(values []string) (user, password string, ok bool) {
@@ -206,6 +155,9 @@ func parseBasic(values []string) (user, password string, ok bool) {
 
 // writeRefusal answers a request that a rule refuses.
 func writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
+	if StatusOf(err) == StatusClientClosedRequest {
+		panic(http.ErrAbortHandler) // or net/http would take it for served
+	}
 	addErrorFields(w.Header(), err)
 	writeErrorPage(w, r, StatusOf(err))
 }

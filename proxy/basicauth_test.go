@@ -133,8 +133,8 @@ func TestBasicAuthWorksFewAtATime(t *testing.T) {
 		})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	for range 50 {
-		check("wrong", ctx)
+	for i := range 50 {
+		check(strings.Repeat("x", i), ctx)
 	}
 	require.Eventually(t, func() bool { return int(now.Load()) == runtime.GOMAXPROCS(0) }, 20*time.Second, time.Millisecond)
 	cancel() // those that wait leave
@@ -155,7 +155,7 @@ func TestBasicAuthForgetsWhenFull(t *testing.T) {
 		_, err := a.verify(context.Background(), "user", strings.Repeat("x", i%1000)+string(rune(i)))
 		require.NoError(t, err)
 	}
-	require.LessOrEqual(t, len(a.known), maxKnown)
+	require.LessOrEqual(t, len(a.passwords.known), maxKnown)
 }
 
 // TestBasicAuthForgetsBeforeItKnows: Forget may be called beside the first

@@ -289,6 +289,9 @@ func (f *Forward) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if f.OnRecord != nil && r.Method != http.MethodConnect {
 		f.OnRecord(r, &Record{Start: time.Now(), Status: status, Err: err})
 	}
+	if status == StatusClientClosedRequest {
+		panic(http.ErrAbortHandler) // or net/http would take it for served
+	}
 	if f.ErrorHandler != nil {
 		addErrorFields(w.Header(), err)
 		f.ErrorHandler(w, r, err)

@@ -21,7 +21,7 @@ func readUsers(t testing.TB) *Htpasswd {
 func TestHtpasswd(t *testing.T) {
 	h := readUsers(t)
 	require.Equal(t, 4, h.Len())
-	require.True(t, strings.HasPrefix(h.slow, "$2y$05$"), "unknown users take as long as the slowest")
+	require.True(t, strings.HasPrefix(h.table.slow, "$2y$05$"), "unknown users take as long as the slowest")
 	for _, tc := range []struct {
 		user, password string
 		ok             bool
@@ -85,7 +85,7 @@ func FuzzHtpasswd(f *testing.F) {
 			require.Nil(t, h)
 			return
 		}
-		for _, hash := range h.hashes {
+		for _, hash := range h.table.hashes {
 			if cost, err := hashCost(hash); err != nil || cost > 6 {
 				return // it would take too long
 			}

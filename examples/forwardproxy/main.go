@@ -49,9 +49,8 @@ func serve(ctx context.Context, o options) error {
 		f.Clients.Access, err = &proxy.Access{Allow: allow}, errors.Join(err, aerr)
 	}
 	if o.users != "" { // AuthType Basic, AuthUserFile …, Require valid-user
-		text, uerr := os.ReadFile(o.users)
-		users, herr := proxy.ReadHtpasswd(strings.NewReader(string(text)))
-		f.Clients.Auth, err = &proxy.BasicAuth{Realm: "forward proxy", Verify: users.Verify}, errors.Join(err, uerr, herr)
+		users, uerr := proxy.OpenHtpasswd(o.users)
+		f.Clients.Auth, err = &proxy.BasicAuth{Realm: "forward proxy", Verify: users.Verify, Stamp: users.Stamp}, errors.Join(err, uerr)
 	}
 	if o.parent != "" { // ProxyRemote * …
 		parent, perr := connect.NewRemote("*", o.parent)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
@@ -47,7 +46,7 @@ func authDirectives() []directive {
 			}
 			return nil
 		}},
-		{name: "AuthUserFile", in: in, min: 1, max: 1, note: "bcrypt and MD5 as htpasswd writes them; read when the configuration is", apply: func(b *builder, s *scope, d *conf.Directive) (err error) {
+		{name: "AuthUserFile", in: in, min: 1, max: 1, note: "bcrypt and MD5 as htpasswd writes them; a change counts after a second", apply: func(b *builder, s *scope, d *conf.Directive) (err error) {
 			s.settings.auth.users, err = b.readUsers(b.file(d.Args[0]))
 			return err
 		}},
@@ -59,14 +58,9 @@ func (b *builder) readUsers(name string) (*proxy.Htpasswd, error) {
 	if users := b.users[name]; users != nil {
 		return users, nil
 	}
-	f, err := os.Open(name)
+	users, err := proxy.OpenHtpasswd(name)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	users, err := proxy.ReadHtpasswd(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if b.users == nil {
 		b.users = make(map[string]*proxy.Htpasswd)
@@ -75,22 +69,36 @@ func (b *builder) readUsers(name string) (*proxy.Htpasswd, error) {
 	return users, nil
 }
 
+// asker is what asks for credentials: one for all sections with the same words.
+type asker struct {
+	realm string
+	users *proxy.Htpasswd
+}
+
 // basicAuth returns what asks for credentials, or nil if nothing was set up.
-func (s *settings) basicAuth() *proxy.BasicAuth {
+func (h *host) basicAuth(s *settings) *proxy.BasicAuth {
 	if !said(s.auth.basic, false) || s.auth.users == nil {
 		return nil
 	}
-	return &proxy.BasicAuth{Realm: said(s.auth.realm, ""), Verify: s.auth.users.Verify}
+	key := asker{said(s.auth.realm, ""), s.auth.users}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := h.askers[key]
+	if a == nil {
+		a = &proxy.BasicAuth{Realm: key.realm, Verify: key.users.Verify, Stamp: key.users.Stamp}
+		if h.askers == nil {
+			h.askers = make(map[asker]*proxy.BasicAuth)
+		}
+		h.askers[key] = a
+	}
+	return a
 }
 
 // authenticate returns the user whose credentials the request has. They are
 // looked at when a requirement first asks for them.
 func (v *visit) authenticate(r *http.Request) (user string, ok bool) {
 	if !v.asked && v.served.auth != nil {
-		user, err := v.credentials(r)
-		if err == nil {
-			v.user = user
-		}
+		v.user, v.authErr = v.credentials(r)
 	}
 	v.asked = true
 	return v.user, v.user != ""
@@ -121,7 +129,7 @@ func (h *host) admits(w http.ResponseWriter, r *http.Request, s *served) bool {
 		h.logger.Error("a user is required, but AuthType Basic or AuthUserFile is missing", "path", r.URL.Path)
 		h.refuse(w, r, s, http.StatusInternalServerError)
 	case judged == noUser:
-		h.logger.Info("client has no credentials that count", "client", r.RemoteAddr, "path", r.URL.Path)
+		h.logger.Info("client has no credentials that count", "client", r.RemoteAddr, "path", r.URL.Path, "error", v.authErr)
 		h.challenge(w, r, s)
 	default:
 		h.logger.Info("client denied by configuration", "client", r.RemoteAddr, "path", r.URL.Path)
@@ -130,9 +138,16 @@ func (h *host) admits(w http.ResponseWriter, r *http.Request, s *served) bool {
 	return false
 }
 
-// challenge asks for credentials.
+// challenge asks for credentials, or says why those that came cannot be judged.
 func (h *host) challenge(w http.ResponseWriter, r *http.Request, s *served) {
-	_, err := visitOf(r).credentials(&http.Request{Header: http.Header{}})
+	v := visitOf(r)
+	err := v.authErr
+	if err == nil { // of somebody else than is required
+		_, err = v.credentials(&http.Request{Header: http.Header{}})
+	}
+	if proxy.StatusOf(err) == proxy.StatusClientClosedRequest {
+		panic(http.ErrAbortHandler)
+	}
 	var e *proxy.Error
 	if errors.As(err, &e) {
 		for name, values := range e.Header {

@@ -16,15 +16,16 @@ type environment map[string]string
 
 // visit is one request at this server; it travels in the request's context.
 type visit struct {
-	site   *site
-	client *http.Request // as the backend's handler gets it
-	env    environment
-	path   string // decoded, as sections are compared with it
-	served *served
-	page   int    // the status whose ErrorDocument is being served; 0 for none
-	user   string // who has authenticated
-	asked  bool   // for credentials: user says what came of it
-	target string // what a forward request is for
+	site    *site
+	client  *http.Request // as the backend's handler gets it
+	env     environment
+	path    string // decoded, as sections are compared with it
+	served  *served
+	page    int    // the status whose ErrorDocument is being served; 0 for none
+	user    string // who has authenticated
+	asked   bool   // for credentials: user says what came of it
+	authErr error  // why credentials do not count
+	target  string // what a forward request is for
 }
 
 type visitKey struct{}

@@ -320,7 +320,7 @@ func (h *host) served(key []byte, r *rule, sections []*scope) (*served, error) {
 		}
 	}
 	s.late = s.envIf[len(h.settings.envIf):]
-	s.auth = s.settings.basicAuth()
+	s.auth = h.basicAuth(&s.settings)
 	if r != nil && r.target != "!" {
 		ph, err := h.newHandler(r, s)
 		if err != nil {

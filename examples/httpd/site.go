@@ -57,8 +57,9 @@ type host struct {
 	cachesMu sync.Mutex // guards caches
 	caches   []kindOfCache
 
-	mu       sync.RWMutex // guards handlers
+	mu       sync.RWMutex // guards the rest
 	handlers map[string]*served
+	askers   map[asker]*proxy.BasicAuth
 }
 
 // newSite makes a configuration ready to serve.
