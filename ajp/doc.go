@@ -37,8 +37,9 @@
 // # Timeouts
 //
 // Those of a Transport are of its [backend.Backend]: Timeout for each wait for
-// the container. A client that is slow with its upload does not count. Those of
-// a Server are its fields.
+// the container. A client that is slow with its upload does not count: the limits
+// for that are the Client of the [proxy.Handler]. Those of a Server are its
+// fields.
 //
 // # Failures
 //

@@ -80,7 +80,7 @@ const (
 // clientGone reports whether the request ended because nobody wants it any
 // more.
 func clientGone(ctx context.Context, err error) bool {
-	return backend.Over(ctx) != nil || errors.Is(err, proxy.ErrClientGone) || errors.Is(err, context.Canceled)
+	return backend.Over(ctx) != nil || errors.Is(err, proxy.ErrClientGone) || errors.Is(err, proxy.ErrClientStalled) || errors.Is(err, context.Canceled)
 }
 
 // judge decides what err says about the member.

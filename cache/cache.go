@@ -180,6 +180,11 @@ type Cache struct {
 	// but leaves a validation in the background that minute.
 	Linger time.Duration
 
+	// Client says how long clients that do not read may keep an answer waiting
+	// that Wrap gives them. If nil, what the zero [proxy.ClientLimits] say: 60 s
+	// for each wait.
+	Client *proxy.ClientLimits
+
 	// BackgroundContext makes the context of a validation in the background
 	// from that of the request which caused it, before that is answered. If
 	// nil, it is the request's without its end, as by [proxy.Detached], which
@@ -226,6 +231,7 @@ type Cache struct {
 	tasks    sync.WaitGroup // what runs in the background
 	policy   policy
 	store    Store
+	client   *proxy.ClientLimits
 	flights  flightTable
 	alone    loners
 	locks    locks
@@ -285,6 +291,9 @@ func (c *Cache) setup() {
 		if c.store = c.Store; c.store == nil {
 			c.store = &Memory{}
 		}
+		if c.client = c.Client; c.client == nil {
+			c.client = &proxy.ClientLimits{}
+		}
 	})
 }
 
@@ -303,7 +312,7 @@ func canonical(names []string) []string {
 func (c *Cache) Wrap(next http.Handler) http.Handler {
 	c.setup()
 	_, forward := next.(*proxy.Forward)
-	return &handler{c, next, forward}
+	return c.client.Wrap(&handler{c, next, forward})
 }
 
 // WrapForward is Wrap for what has a forward proxy in it. An absolute target is
@@ -311,7 +320,7 @@ func (c *Cache) Wrap(next http.Handler) http.Handler {
 // of that name. Wrap itself does the same if next is a [proxy.Forward].
 func (c *Cache) WrapForward(next http.Handler) http.Handler {
 	c.setup()
-	return &handler{c, next, true}
+	return c.client.Wrap(&handler{c, next, true})
 }
 
 // Transport puts the cache around next: answers to GET come from the cache

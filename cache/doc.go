@@ -52,7 +52,8 @@
 //
 // The cache has none of its own for an origin that answers slowly: those of the
 // handler behind it count. LockMaxAge limits how long one request waits for
-// another, Linger how long a fetch goes on that nobody wants any more.
+// another, Linger how long a fetch goes on that nobody wants any more, and Client
+// how long a client is waited for that does not read, 60 s by default.
 //
 // # Security
 //

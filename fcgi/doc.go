@@ -43,7 +43,7 @@
 // They are those of the [backend.Backend]: ConnectTimeout, AcquireTimeout, and
 // Timeout for each wait for the application. The limit on a request as a whole
 // is its context's; when that ends, the connection is closed, since php-fpm does
-// not heed FCGI_ABORT_REQUEST.
+// not heed FCGI_ABORT_REQUEST. That on a client is Proxy.Client of a [Handler].
 //
 // # Security
 //

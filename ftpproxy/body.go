@@ -18,6 +18,7 @@ var errBodyClosed = errors.New("ftpproxy: read on a closed response body")
 const (
 	bodyIdle int32 = iota
 	bodyReading
+	bodyWriting // what was read is being written; whoever closes need not wait for that
 	bodyClosed
 )
 
@@ -25,8 +26,13 @@ const (
 // the connection back.
 //
 //	idle --read--> reading --> idle ... --end or error--> released
-//	any --close--> closed, released by whoever is last
-type turn struct{ use atomic.Int32 }
+//	reading --write--> writing --> reading
+//	any --close--> closed, released by whoever is last, or by close while a
+//	write waits for the client
+type turn struct {
+	use  atomic.Int32
+	drop sync.Mutex // held by close while it releases what is being written
+}
 
 // enter begins a read; it fails after close.
 func (t *turn) enter() error {
@@ -43,10 +49,29 @@ func (t *turn) leave(x *exchange) {
 	}
 }
 
+// write writes to the client, during a read.
+func (t *turn) write(write func() (int64, error)) (int64, error) {
+	t.use.CompareAndSwap(bodyReading, bodyWriting)
+	n, err := write()
+	if !t.use.CompareAndSwap(bodyWriting, bodyReading) {
+		t.drop.Lock() // until close has done its work
+		defer t.drop.Unlock()
+		if err == nil {
+			err = errBodyClosed
+		}
+	}
+	return n, err
+}
+
 func (t *turn) close(x *exchange) {
+	t.drop.Lock()
+	defer t.drop.Unlock()
 	switch t.use.Swap(bodyClosed) {
 	case bodyReading:
 		x.abort() // whoever reads gives it back
+	case bodyWriting:
+		x.abort()
+		x.release(false)
 	case bodyIdle:
 		x.release(false) // without effect after the end
 	}
@@ -254,11 +279,13 @@ func (b *fileBody) writeSome(w io.Writer) (int64, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	m, err := w.Write(lent[:n])
-	if err == nil && b.ended == nil && (b.left < 0 || n < 4096) {
-		err = proxy.FlushWriter(w) // more may be long in coming
-	}
-	return int64(m), err
+	return b.turn.write(func() (int64, error) {
+		m, err := w.Write(lent[:n])
+		if err == nil && b.ended == nil && (b.left < 0 || n < 4096) {
+			err = proxy.FlushWriter(w) // more may be long in coming
+		}
+		return int64(m), err
+	})
 }
 
 // splice moves a piece of the body, but for its last byte.
@@ -266,11 +293,13 @@ func (b *fileBody) splice(rf io.ReaderFrom, d *dataConn) (int64, error) {
 	src := &io.LimitedReader{R: d.tcp(), N: min(b.left-1, splicePiece)}
 	want, begun, limit := src.N, time.Now(), d.control.Timeout()
 	d.arm(limit)
-	n, err := rf.ReadFrom(src)
+	n, err := b.turn.write(func() (int64, error) { return rf.ReadFrom(src) })
 	moved := want - src.N // what left the server, whether or not the client got it
 	b.left -= moved
 	d.control.Count(0, moved)
 	switch {
+	case errors.Is(err, proxy.ErrClientStalled), err == errBodyClosed:
+		return n, err
 	case err == nil && moved < want:
 		b.fail(b.broken(proxy.OpBody, io.ErrUnexpectedEOF))
 		return n, nil

@@ -45,8 +45,12 @@
 // The limits on a backend are those of its [backend.Backend]: ConnectTimeout,
 // AcquireTimeout, and Timeout for each wait for a byte, so that a long answer
 // that keeps coming is never cut. The limit on a request as a whole is its
-// context's. Limits on clients are the http.Server's: set ReadHeaderTimeout and
-// IdleTimeout, since net/http has none by default.
+// context's.
+//
+// A client that neither sends its body nor reads the answer is waited for as
+// long as [ClientLimits] say, 60 s by default: it holds no backend for longer.
+// The heads of requests and idle connections are the http.Server's: set
+// ReadHeaderTimeout and IdleTimeout, since net/http has none by default.
 //
 // # Failures
 //

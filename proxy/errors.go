@@ -77,6 +77,11 @@ var (
 	// request was cancelled, before the answer was complete.
 	ErrClientGone = errors.New("client closed the request")
 
+	// ErrClientStalled is returned when the client kept the request waiting for
+	// longer than [ClientLimits] allow: it did not send its body, or did not
+	// read the answer.
+	ErrClientStalled = errors.New("client neither sends nor reads")
+
 	// ErrStaleConn is returned when a reused connection was closed by the
 	// backend before a byte of the answer came, and the request could not be
 	// sent again on another.

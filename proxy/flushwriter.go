@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -17,21 +16,21 @@ type flushWriter struct {
 	rc       *http.ResponseController
 	interval time.Duration // negative: at once
 
-	mu      sync.Mutex // guards w and the rest
+	turn    baton // guards w and the rest
 	timer   *time.Timer
 	pending bool
 	stopped bool
 }
 
 func newFlushWriter(w http.ResponseWriter, interval time.Duration) *flushWriter {
-	f := &flushWriter{w: w, rc: http.NewResponseController(w), interval: interval, pending: true}
+	f := &flushWriter{w: w, rc: http.NewResponseController(w), interval: interval, turn: newBaton(), pending: true}
 	f.timer = time.AfterFunc(max(interval, flushDelay), f.flush)
 	return f
 }
 
 func (f *flushWriter) Write(b []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.turn.take()
+	defer f.turn.give()
 	n, err := f.w.Write(b)
 	if err != nil {
 		return n, err
@@ -48,8 +47,8 @@ func (f *flushWriter) Write(b []byte) (int, error) {
 }
 
 func (f *flushWriter) flush() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.turn.take()
+	defer f.turn.give()
 	if f.pending && !f.stopped {
 		_ = f.rc.Flush()
 		f.pending = false
@@ -58,8 +57,8 @@ func (f *flushWriter) flush() {
 
 // stop ends flushing; the writer is not touched afterwards.
 func (f *flushWriter) stop() {
-	f.mu.Lock()
+	f.turn.take()
 	f.stopped = true
-	f.mu.Unlock()
+	f.turn.give()
 	f.timer.Stop()
 }

@@ -104,6 +104,10 @@ type Forward struct {
 	TunnelTimeout time.Duration
 	Tunnels       *Tunnels
 
+	// Client says how long clients may keep a request waiting. If nil, what the
+	// zero [ClientLimits] say: 60 s for each wait.
+	Client *ClientLimits
+
 	// Rewrite, if not nil, changes the outgoing request last.
 	Rewrite func(*httputil.ProxyRequest)
 
@@ -163,7 +167,7 @@ func (f *Forward) setup() error {
 	}
 	f.handler = Handler{
 		Rewrite: f.rewrite, Transport: forwardTransport{f}, ServerName: f.ServerName, Via: f.Via, Forwarded: f.Forwarded,
-		MaxForwards: f.MaxForwards, Upgrades: f.Upgrades, TunnelTimeout: f.TunnelTimeout, Tunnels: f.Tunnels,
+		MaxForwards: f.MaxForwards, Upgrades: f.Upgrades, TunnelTimeout: f.TunnelTimeout, Tunnels: f.Tunnels, Client: f.Client,
 		ModifyResponse: f.ModifyResponse, ErrorHandler: f.ErrorHandler, OnRecord: f.OnRecord, Logger: f.Logger,
 	}
 	if f.Via == ViaAuto {

@@ -131,6 +131,10 @@ type Handler struct {
 	// yet. Its error refuses the switch: a [*Error] as it is, any other with 502.
 	OnTunnel func(resp *http.Response, tn *Tunnel) error
 
+	// Client says how long clients may keep a request waiting. If nil, what the
+	// zero [ClientLimits] say: 60 s for each wait.
+	Client *ClientLimits
+
 	// FlushInterval is how long bytes of an answer wait for more before they
 	// are flushed to the client. Zero flushes when the backend pauses; negative
 	// after each write. Streams (unknown length, text/event-stream) are never
@@ -189,7 +193,8 @@ type Handler struct {
 	setupErr error
 	own      Transport // used when Transport is nil
 
-	ownTunnels Tunnels // used when Tunnels is nil
+	ownTunnels Tunnels      // used when Tunnels is nil
+	ownClient  ClientLimits // used when Client is nil
 }
 
 // NewHandler returns a Handler that maps paths under prefix to target, as
@@ -284,6 +289,14 @@ func (h *Handler) setup() error {
 	return nil
 }
 
+// limits are those of clients.
+func (h *Handler) limits() *ClientLimits {
+	if h.Client != nil {
+		return h.Client
+	}
+	return &h.ownClient
+}
+
 // CloseIdleConnections closes the connections to backends that are not in use,
 // if the handler's transport can do that, as http.Client's does. Call it when
 // the handler is taken out of service.
@@ -330,6 +343,7 @@ func (h *Handler) MapURL(u *url.URL) (*url.URL, bool, error) {
 // with http.ErrAbortHandler when the answer breaks off (see Abort).
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := &passage{Context: r.Context(), h: h, w: w, in: r}
+	p.to = clientWriter{ResponseWriter: w, limits: h.limits()}
 	if p.outer = observationOf(p.Context); p.outer != nil {
 		p.record.Start = p.outer.record.Start
 	} else {

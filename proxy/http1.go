@@ -387,7 +387,7 @@ func clientBodyError(backend string, err error) *Error {
 	switch {
 	case errors.As(err, &tooLarge):
 		e.Status = http.StatusRequestEntityTooLarge
-	case isTimeout(err):
+	case isTimeout(err), errors.Is(err, ErrClientStalled):
 		e.Status = http.StatusRequestTimeout
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network): // the connection ended
 		e.Status, e.Err = StatusClientClosedRequest, errors.Join(ErrClientGone, err)

@@ -153,6 +153,8 @@ func (b *responseBody) splice(rf io.ReaderFrom, tc *net.TCPConn) (int64, error) 
 	b.left -= moved
 	b.x.c.Count(0, moved)
 	switch {
+	case errors.Is(err, ErrClientStalled):
+		return n, err
 	case b.left == 0 && err == nil:
 		b.end(io.EOF)
 	case err == nil && moved < want:

@@ -15,7 +15,10 @@ func (p *passage) interim(code int, header textproto.MIMEHeader) error {
 		p.h.Logger.Log(p.Context, LevelTrace2, "proxy: interim answer", "status", code, "passed", passes)
 	}
 	if passes { // net/http sends the 100 when the body is read
-		WriteInterim(p.w, code, http.Header(header))
+		WriteInterim(&p.to, code, http.Header(header))
+		if p.to.stalls() {
+			return ErrClientStalled
+		}
 	}
 	return nil
 }

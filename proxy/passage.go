@@ -23,6 +23,7 @@ type passage struct {
 	in     *http.Request
 	out    *http.Request
 	outURL url.URL
+	to     clientWriter // w, within limits
 	body   *requestBody // nil without a request body
 	resp   *http.Response
 	record Record
@@ -118,7 +119,7 @@ func (p *passage) serve() error {
 	if err != nil {
 		return p.classify(err)
 	}
-	p.resp = resp
+	p.resp, p.to.from = resp, resp.Body
 	p.record.BackendStatus = resp.StatusCode
 	if p.logs(LevelTrace3) {
 		p.logAnswer()
@@ -219,8 +220,12 @@ func (p *passage) transport() http.RoundTripper {
 	return &p.h.own
 }
 
-// classify tells a failure of the backend from a client that left.
+// classify tells a failure of the backend from a client that has left, or that
+// does not send its body.
 func (p *passage) classify(err error) error {
+	if p.body != nil && p.body.wait.exceeded() {
+		return &Error{Op: OpClient, Backend: p.record.Backend, Status: http.StatusRequestTimeout, Err: ErrClientStalled}
+	}
 	if p.Context.Err() == nil || errors.Is(err, ErrClientGone) {
 		return err
 	}

@@ -183,6 +183,7 @@ func (p *passage) finish(err error) {
 	if p.body != nil && !p.record.Upgraded {
 		p.body.finish(err == nil || !p.sent && p.record.Status != StatusClientClosedRequest)
 	}
+	p.to.end()
 	aborts := err != nil && (p.sent || p.record.Status == StatusClientClosedRequest)
 	p.record.Aborted = aborts
 	p.report()

@@ -174,7 +174,7 @@ func (p *passage) passTrailer(filter HopByHop, announced int) {
 	}
 	// A body without a byte may not have been chunked yet: flushing makes it
 	// so, and a trailer possible.
-	_ = http.NewResponseController(p.w).Flush()
+	_ = p.to.FlushError()
 	dst := p.w.Header()
 	for name, values := range p.resp.Trailer {
 		if filter.Has(name) || forbiddenTrailer(name) {
@@ -199,7 +199,7 @@ func (p *passage) copyBody() error {
 	// What a transport returns flushes when it pauses, and what was put in its
 	// place may not.
 	if wt, ok := resp.Body.(io.WriterTo); ok && !p.replaced && (p.h.FlushInterval == 0 || streams) {
-		n, err := wt.WriteTo(p.w)
+		n, err := wt.WriteTo(&p.to)
 		p.record.Sent += n
 		return p.copyError(err)
 	}
@@ -217,9 +217,9 @@ func (p *passage) copyBody() error {
 func (p *passage) copyPieces(interval time.Duration) error {
 	lent := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(lent)
-	dst := io.Writer(p.w)
+	dst := io.Writer(&p.to)
 	if interval != 0 {
-		fw := newFlushWriter(p.w, interval)
+		fw := newFlushWriter(&p.to, interval)
 		defer fw.stop()
 		dst = fw
 	}
@@ -250,6 +250,9 @@ func (p *passage) copyPieces(interval time.Duration) error {
 func (p *passage) copyError(err error) error {
 	if err == nil {
 		return nil
+	}
+	if p.to.stalls() || p.body != nil && p.body.wait.exceeded() {
+		return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: ErrClientStalled}
 	}
 	var e *Error
 	if errors.As(err, &e) {

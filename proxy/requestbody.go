@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -20,14 +19,18 @@ const (
 // nobody reads from the client once the handler has returned.
 type requestBody struct {
 	p       *passage
+	from    io.Reader // the client's body, or an apartReader of it
+	limits  *ClientLimits
+	wait    clientWait  // for the client
 	trailer http.Header // filled when the body has ended
 	touched atomic.Bool // somebody has begun to read
 	ended   atomic.Bool // all of it was read
 	read    atomic.Int64
 	current atomic.Pointer[bodyView]
 
-	mu      sync.Mutex // guards the rest, and reading from the client
+	turn    baton // guards the rest, and reading from the client
 	total   int64
+	spent   time.Duration // waiting for the client
 	kept    []byte
 	spilled bool // more was read than is kept
 	err     error
@@ -42,7 +45,12 @@ type bodyView struct {
 var errViewClosed = errors.New("proxy: read on a closed request body")
 
 func newRequestBody(p *passage) *requestBody {
-	b := &requestBody{p: p}
+	b := &requestBody{p: p, turn: newBaton(), from: p.in.Body, limits: p.h.limits()}
+	b.wait.init(b)
+	p.to.renews = &b.wait
+	if !endsReads(p.w) {
+		b.from = newApartReader(p.in.Body)
+	}
 	if p.in.ContentLength < 0 {
 		b.trailer = make(http.Header)
 		for name := range p.in.Trailer {
@@ -62,8 +70,8 @@ func (b *requestBody) view() io.ReadCloser {
 // again is the GetBody of the outgoing request.
 func (b *requestBody) again() (io.ReadCloser, error) {
 	b.current.Store(nil)
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.turn.take()
+	defer b.turn.give()
 	if b.spilled {
 		return nil, ErrBodySent
 	}
@@ -74,8 +82,8 @@ func (b *requestBody) again() (io.ReadCloser, error) {
 func (v *bodyView) Read(dst []byte) (int, error) {
 	b := v.b
 	b.touched.Store(true)
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.turn.take()
+	defer b.turn.give()
 	if b.current.Load() != v {
 		return 0, errViewClosed
 	}
@@ -87,7 +95,7 @@ func (v *bodyView) Read(dst []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	n, err := b.p.in.Body.Read(dst)
+	n, err := b.receive(dst)
 	b.keep(dst[:n])
 	b.total += int64(n)
 	b.read.Store(b.total)
@@ -104,6 +112,36 @@ func (v *bodyView) Read(dst []byte) (int, error) {
 	}
 	v.read += int64(n)
 	return n, err
+}
+
+// receive reads from the client, for as long as it may take.
+func (b *requestBody) receive(dst []byte) (n int, err error) {
+	limit := b.limits.body(b.spent, b.total)
+	if limit <= 0 {
+		b.wait.exceed()
+	}
+	begun := time.Now()
+	if b.wait.begin(limit) {
+		n, err = b.from.Read(dst)
+	}
+	if !b.wait.end() {
+		return 0, ErrClientStalled
+	}
+	b.spent += time.Since(begun)
+	return n, err
+}
+
+// stalled is told that the client has not sent for too long.
+func (b *requestBody) stalled() { b.endRead(time.Unix(1, 0)) }
+
+// endRead has the read that is under way end at t, and reports whether that can
+// be done.
+func (b *requestBody) endRead(t time.Time) bool {
+	if apart, ok := b.from.(*apartReader); ok {
+		apart.giveUp()
+		return false
+	}
+	return http.NewResponseController(b.p.w).SetReadDeadline(t) == nil
 }
 
 // Close ends the view; the client's body stays open for the next.
@@ -146,6 +184,7 @@ func (b *requestBody) unread() bool { return b != nil && !b.ended.Load() }
 // so that it can read the answer.
 func (b *requestBody) finish(answered bool) {
 	b.current.Store(nil)
+	patient := b.wait.stop()
 	if b.ended.Load() {
 		return
 	}
@@ -159,17 +198,15 @@ func (b *requestBody) finish(answered bool) {
 	// A client that waits for a 100, which a read would send, sends nothing.
 	// The server must not wait for it either before it closes.
 	held := !b.touched.Load() && b.p.in.Header["Expect"] != nil
-	linger := answered && !held
+	linger := answered && patient && !held
 	until := time.Now()
 	if linger {
-		_ = rc.Flush()
+		_ = b.p.to.FlushError()
 		until = until.Add(lingerTime)
 	}
-	if rc.SetReadDeadline(until) != nil {
-		linger = false
-	}
-	b.mu.Lock() // a read that is under way ends by the deadline
-	defer b.mu.Unlock()
+	linger = b.endRead(until) && linger
+	b.turn.take() // a read that is under way ends by the deadline
+	defer b.turn.give()
 	if !linger || b.err != nil {
 		return
 	}

@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -12,8 +14,9 @@ import (
 const (
 	bodyIdle int32 = iota
 	bodyReading
-	bodyFreed  // is being read, but its connection is no longer its own
-	bodyBroken // was closed while it was read
+	bodyWriting // what was read is being written; whoever closes need not wait for that
+	bodyFreed   // is being read, but its connection is no longer its own
+	bodyBroken  // was closed while it was read
 	bodyClosed
 )
 
@@ -22,7 +25,9 @@ const (
 // as soon as the last byte is read, or when it is closed before.
 //
 //	idle --Read--> reading --> idle ... --Free--> released --End--> idle
-//	any --Close--> closed, released by whoever is last
+//	reading --write--> writing --> reading
+//	any --Close--> closed, released by whoever is last, or by Close while a
+//	write waits for the client
 //
 // A transport embeds it in the type that is its BodySource. One goroutine may
 // read while another closes.
@@ -31,6 +36,8 @@ type ResponseBody struct {
 	c     *backend.Conn
 	use   atomic.Int32
 	ended error // what Read returns from now on; nil before the end
+	to    bodyWriter
+	drop  sync.Mutex // held by Close while it drops a body that is being written
 }
 
 // BodySource is what differs between protocols in reading the body of an
@@ -122,16 +129,17 @@ func (b *ResponseBody) WriteTo(w io.Writer) (n int64, err error) {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	defer b.leave()
+	b.to = bodyWriter{b, w}
 	for b.ended == nil {
 		b.c.Arm(0)
 		ready := b.src.SomeReady()
 		if !ready {
-			if err := FlushWriter(w); err != nil {
+			if err := b.to.FlushError(); err != nil {
 				return n, err
 			}
 			b.c.Arm(0) // a slow client may have used the time up
 		}
-		m, err := b.src.WriteSome(w, ready)
+		m, err := b.src.WriteSome(&b.to, ready)
 		n += m
 		if err != nil {
 			return n, err
@@ -149,7 +157,7 @@ func (b *ResponseBody) Close() error {
 	switch {
 	case b.use.CompareAndSwap(bodyReading, bodyBroken):
 		b.c.Abort() // whoever reads gives it back
-	case b.use.CompareAndSwap(bodyFreed, bodyClosed):
+	case b.closeWriting(), b.use.CompareAndSwap(bodyFreed, bodyClosed):
 	case b.use.CompareAndSwap(bodyIdle, bodyClosed):
 		if b.ended == nil {
 			b.src.Drop(true)
@@ -163,6 +171,59 @@ func (b *ResponseBody) Close() error {
 	return nil
 }
 
+// closeWriting closes a body that waits for the client to take a part of it.
+func (b *ResponseBody) closeWriting() bool {
+	b.drop.Lock()
+	defer b.drop.Unlock()
+	if !b.use.CompareAndSwap(bodyWriting, bodyClosed) {
+		return false
+	}
+	b.src.Drop(false)
+	b.ended = http.ErrBodyReadAfterClose
+	return true
+}
+
+// bodyWriter is the writer that a body is written to. While that waits for the
+// client, the body may be closed.
+type bodyWriter struct {
+	b *ResponseBody
+	w io.Writer
+}
+
+// lend lets Close have the body, unless it has ended.
+func (t *bodyWriter) lend() bool { return t.b.use.CompareAndSwap(bodyReading, bodyWriting) }
+
+// back takes it back, or makes err tell that it was closed.
+func (t *bodyWriter) back(lent bool, err *error) {
+	if !lent || t.b.use.CompareAndSwap(bodyWriting, bodyReading) {
+		return
+	}
+	t.b.drop.Lock() // until Close has done its work
+	defer t.b.drop.Unlock()
+	if *err == nil {
+		*err = t.b.ended
+	}
+}
+
+func (t *bodyWriter) Write(p []byte) (n int, err error) {
+	defer t.back(t.lend(), &err)
+	return t.w.Write(p)
+}
+
+func (t *bodyWriter) ReadFrom(r io.Reader) (n int64, err error) {
+	defer t.back(t.lend(), &err)
+	if rf, ok := t.w.(io.ReaderFrom); ok {
+		return rf.ReadFrom(r)
+	}
+	return writerReaderFrom{t.w}.ReadFrom(r)
+}
+
+// FlushError flushes if that can be done.
+func (t *bodyWriter) FlushError() (err error) {
+	defer t.back(t.lend(), &err)
+	return FlushWriter(t.w)
+}
+
 // flusher is a ResponseWriter of net/http, or one that wraps it well.
 type flusher interface{ FlushError() error }
 
@@ -170,7 +231,9 @@ type flusher interface{ FlushError() error }
 func FlushWriter(w io.Writer) error {
 	switch f := w.(type) {
 	case flusher:
-		return f.FlushError()
+		if err := f.FlushError(); !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
 	case http.Flusher:
 		f.Flush()
 	}

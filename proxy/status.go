@@ -16,6 +16,7 @@ import (
 //	malformed answer, or cut before its head was complete  502
 //	request malformed                                      400
 //	client or destination not allowed                      403
+//	client does not send its body                          408
 //	request too large                                      413
 //	loop                                                   508
 //	client gone                                            499 (recorded only)
@@ -30,6 +31,8 @@ func StatusOf(err error) int {
 	switch {
 	case errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, ErrClientStalled):
+		return http.StatusRequestTimeout
 	case errors.Is(err, ErrClientGone):
 		return StatusClientClosedRequest
 	case errors.Is(err, ErrForbidden):

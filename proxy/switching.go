@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // switchProtocols passes a 101 on and joins the two connections. The relay
@@ -120,10 +121,14 @@ func (p *passage) takeOver(protocol string) (io.ReadWriteCloser, []byte, error) 
 		return nil, nil, &Error{Op: OpUpgrade, Backend: p.record.Backend, Status: http.StatusBadGateway, Err: fmt.Errorf("client's connection cannot be taken over: %w", err)}
 	}
 	p.sent, p.record.Upgraded, p.record.Status = true, true, http.StatusSwitchingProtocols
+	if limit := p.to.limits.timeout(); limit > 0 {
+		_ = client.SetWriteDeadline(time.Now().Add(limit))
+	}
 	if _, err := client.Write(p.upgradeHead(protocol)); err != nil {
 		_ = client.Close()
 		return nil, nil, gone(err)
 	}
+	_ = client.SetWriteDeadline(time.Time{}) // from here on the tunnel has limits of its own
 	early := make([]byte, buffered.Reader.Buffered())
 	_, _ = io.ReadFull(buffered.Reader, early)
 	return client, early, nil

@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// endsReads reports whether w can end a read of its request's body.
+func endsReads(w http.ResponseWriter) bool {
+	for w != nil {
+		if _, ok := w.(interface{ SetReadDeadline(time.Time) error }); ok {
+			return true
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		w = u.Unwrap()
+	}
+	return false
+}
+
+// apartReader reads on a goroutine of its own where a read cannot be ended, so
+// that whoever waits for it can go on. One goroutine reads, another may give up.
+type apartReader struct {
+	r     io.Reader
+	buf   [copyBufferSize]byte
+	asked bool // for what will be got
+	got   chan apartRead
+	over  chan struct{}
+	once  sync.Once
+}
+
+type apartRead struct {
+	n   int
+	err error
+}
+
+var errGivenUp = errors.New("proxy: request body is not waited for any more")
+
+func newApartReader(r io.Reader) *apartReader {
+	return &apartReader{r: r, got: make(chan apartRead, 1), over: make(chan struct{})}
+}
+
+func (a *apartReader) Read(p []byte) (int, error) {
+	if !a.asked {
+		a.asked = true
+		into := a.buf[:min(len(p), len(a.buf))]
+		go func() {
+			n, err := a.r.Read(into)
+			a.got <- apartRead{n, err}
+		}()
+	}
+	select {
+	case <-a.over:
+		return 0, errGivenUp
+	case read := <-a.got:
+		a.asked = false
+		return copy(p, a.buf[:read.n]), read.err
+	}
+}
+
+// giveUp ends the read that is under way, and all that follow.
+func (a *apartReader) giveUp() { a.once.Do(func() { close(a.over) }) }
