@@ -210,7 +210,9 @@ func (x *exchange) answered(resp *http.Response) {
 		resp.Request = x.request()
 	}
 	if c := v.config.Sticky.SetCookie; c != nil && x.facts.Changed {
-		resp.Header.Add("Set-Cookie", v.config.Sticky.cookie(m.Route(), x.r.TLS != nil).String())
+		cookie := v.config.Sticky.cookie(m.Route(), x.r.TLS != nil).String()
+		resp.Header.Add("Set-Cookie", cookie)
+		proxy.NoteOwnField(x.Context, "Set-Cookie", cookie)
 	}
 	if v.config.OnAnswer != nil {
 		v.config.OnAnswer(resp, &x.facts)

@@ -119,6 +119,7 @@ func (p *passage) reverse() {
 
 func (p *passage) via(prior []string) []string {
 	element := p.viaElement()
+	NoteOwnField(p.Context, "Via", element)
 	if len(prior) > 0 {
 		element = strings.Join(prior, ", ") + ", " + element
 	}

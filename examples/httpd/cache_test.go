@@ -52,6 +52,42 @@ func field(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
+// TestRouteCookieIsNotCached: it is for the client that was sent to a member,
+// and the answer may be stored as if it were not there.
+func TestRouteCookieIsNotCached(t *testing.T) {
+	for _, how := range []string{"", "always", "onsuccess"} {
+		for _, control := range []string{"max-age%3D60", "public,+max-age%3D60"} {
+			c := &counting{}
+			back := httptest.NewServer(c)
+			defer back.Close()
+			p := start(t, `
+Listen 80
+<VirtualHost *:80>
+ServerName proxy.example.com
+CacheEnable socache "/"
+CacheQuickHandler off
+CacheHeader on
+<Proxy "balancer://app">
+BalancerMember "http://back.local:8080" route=node1
+ProxySet stickysession=ROUTEID
+</Proxy>
+Header `+how+` add Set-Cookie "ROUTEID=.%{BALANCER_WORKER_ROUTE}e; path=/" env=BALANCER_ROUTE_CHANGED
+ProxyPass "/app/" "balancer://app/app/"
+</VirtualHost>`, echo, "-resolve", "back.local:8080="+back.Listener.Addr().String())
+			page := "proxy.example.com/app/x?Cache-Control=" + control
+			resp, _ := p.get("80", page)
+			require.Equal(t, "ROUTEID=.node1; path=/", resp.Header.Get("Set-Cookie"))
+			resp, text := p.get("80", page)
+			require.Equal(t, "answer 1", text)
+			require.Equal(t, "HIT from proxy.example.com", resp.Header.Get("X-Cache"))
+			require.Empty(t, resp.Header["Set-Cookie"])
+			resp, text = p.get("80", page+"&Set-Cookie=user%3Dalice%3B+secure&x="+control[:1])
+			require.NotEqual(t, "answer 1", text)
+			require.Len(t, resp.Header["Set-Cookie"], 2)
+		}
+	}
+}
+
 // TestCacheConfiguration runs conf/cache.conf as it stands.
 func TestCacheConfiguration(t *testing.T) {
 	config, err := os.ReadFile("conf/cache.conf")

@@ -37,7 +37,7 @@ func (h *host) startForward(opt options) error {
 		TunnelTimeout: timeout, Tunnels: h.tunnels, Logger: h.logger,
 		ModifyResponse: func(resp *http.Response) error {
 			if v := visitOf(resp.Request); len(v.served.header) > 0 {
-				editAnswer(resp.Header, v.served.header, v.client)
+				editAnswer(resp, v.served.header, v.client)
 			}
 			return nil
 		},

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // headerEdit is a Header or RequestHeader.
@@ -31,7 +32,7 @@ func headerDirectives() []directive {
 			s.settings.requestHeader = append(s.settings.requestHeader, e)
 			return err
 		}},
-		{name: "Header", in: dir, min: 2, max: 6, note: "as RequestHeader; onsuccess and always", apply: func(_ *builder, s *scope, d *conf.Directive) error {
+		{name: "Header", in: dir, min: 2, max: 6, note: "as RequestHeader; onsuccess and always; a cookie that is added is not cached", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			words := d.Args
 			always := strings.EqualFold(words[0], "always")
 			if always || strings.EqualFold(words[0], "onsuccess") {
@@ -111,8 +112,9 @@ func variable(name string) func(v *visit) bool {
 }
 
 // edit changes h by edits in their order; pick chooses among them. Value slices
-// may be shared with others, so none is changed in place.
-func edit(h http.Header, edits []*headerEdit, r *http.Request, pick func(e *headerEdit) bool) {
+// may be shared with others, so none is changed in place. It returns the cookies
+// that it has added.
+func edit(h http.Header, edits []*headerEdit, r *http.Request, pick func(e *headerEdit) bool) (cookies []string) {
 	v := visitOf(r)
 	for _, e := range edits {
 		if !pick(e) || !e.when(v) {
@@ -141,7 +143,11 @@ func edit(h http.Header, edits []*headerEdit, r *http.Request, pick func(e *head
 				h[e.name] = e.replaced(old, e.value.of(v, r))
 			}
 		}
+		if e.name == "Set-Cookie" && len(h[e.name]) > len(old) {
+			cookies = append(cookies, h[e.name][len(old)])
+		}
 	}
+	return cookies
 }
 
 // joined puts a value behind the others of a list.
@@ -205,17 +211,21 @@ func editRequest(r *http.Request, edits []*headerEdit) *http.Request {
 
 // editAnswer obeys the Header directives for an answer of the backend. As in
 // httpd, those with always know nothing of the backend's fields, and what they
-// make stands beside them.
-func editAnswer(h http.Header, edits []*headerEdit, r *http.Request) {
-	edit(h, edits, r, func(e *headerEdit) bool { return !e.always })
-	addAlways(h, edits, r)
+// make stands beside them. Unlike there, no cache keeps a cookie that is added.
+func editAnswer(resp *http.Response, edits []*headerEdit, r *http.Request) {
+	cookies := edit(resp.Header, edits, r, func(e *headerEdit) bool { return !e.always })
+	cookies = append(cookies, addAlways(resp.Header, edits, r)...)
+	for _, cookie := range cookies {
+		proxy.NoteOwnField(resp.Request.Context(), "Set-Cookie", cookie)
+	}
 }
 
-// addAlways adds what Header always makes.
-func addAlways(h http.Header, edits []*headerEdit, r *http.Request) {
+// addAlways adds what Header always makes, and returns the cookies of it.
+func addAlways(h http.Header, edits []*headerEdit, r *http.Request) (cookies []string) {
 	own := make(http.Header)
 	edit(own, edits, r, func(e *headerEdit) bool { return e.always })
 	for name, values := range own {
 		h[name] = append(h[name][:len(h[name]):len(h[name])], values...)
 	}
+	return own["Set-Cookie"]
 }

@@ -148,7 +148,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 				noteBalancer(resp)
 			}
 			if len(s.header) > 0 {
-				editAnswer(resp.Header, s.header, visitOf(resp.Request).client)
+				editAnswer(resp, s.header, visitOf(resp.Request).client)
 			}
 			return nil
 		}
