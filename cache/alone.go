@@ -5,11 +5,17 @@ import (
 	"time"
 )
 
-// loners remembers keys whose answers were lately for one client only, so that
+// loners remembers what answers were lately for one client only, so that
 // requests for them do not wait for each other.
 type loners struct {
 	mu    sync.Mutex
-	until map[string]time.Time
+	until map[loner]time.Time
+}
+
+// loner is a key, as it is asked for with or without Authorization.
+type loner struct {
+	key        string
+	authorized bool
 }
 
 const (
@@ -17,21 +23,21 @@ const (
 	maxLoners = 8192
 )
 
-func (l *loners) add(key string, now time.Time) {
+func (l *loners) add(which loner, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.until == nil || len(l.until) >= maxLoners {
-		l.until = make(map[string]time.Time) // to forget one is no harm
+		l.until = make(map[loner]time.Time) // to forget one is no harm
 	}
-	l.until[key] = now.Add(lonerTime)
+	l.until[which] = now.Add(lonerTime)
 }
 
-func (l *loners) has(key string) bool {
+func (l *loners) has(which loner) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	until, ok := l.until[key]
+	until, ok := l.until[which]
 	if ok && time.Now().After(until) {
-		delete(l.until, key)
+		delete(l.until, which)
 		return false
 	}
 	return ok
@@ -40,5 +46,6 @@ func (l *loners) has(key string) bool {
 func (l *loners) drop(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.until, key)
+	delete(l.until, loner{key, false})
+	delete(l.until, loner{key, true})
 }

@@ -32,14 +32,17 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 	for _, e := range entries {
 		em := e.Meta()
 		facts := em.factsBy(&c.policy)
-		if !c.policy.matches(facts, em.Vary, f.in) {
+		if !c.policy.matches(facts.vary, em.Vary, f.asked) {
 			continue
 		}
 		switch {
-		case combinable(facts, em, f.header):
+		case combinable(facts, em, f.told):
+			if f.outOfDate(em.Tags) {
+				return errNotWorth
+			}
 			if len(em.Parts) == 0 { // all of it is there
 				s.writer.Abort()
-				return c.store.Update(ctx, e, c.freshened(em, f.out, f.in, f.header, f.sent, f.received))
+				return c.store.Update(ctx, e, c.freshened(em, f.asked, f.told, f.sent, f.received))
 			}
 			if !worthJoining(em, m) {
 				return errNotWorth
@@ -61,7 +64,7 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 // join stores the parts of an entry and the new one as one.
 func (f *flight) join(ctx context.Context, e Entry, em *Meta, part Part) error {
 	c, s := f.c, f.body
-	m := c.policy.combined(em, f.in, f.header, f.sent, f.received)
+	m := c.policy.combined(em, f.asked, f.told, f.sent, f.received)
 	m.TTL = f.meta.TTL // that of the newest part
 	have := em.coverage()
 	w, err := c.store.Create(ctx, m)

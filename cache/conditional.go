@@ -72,21 +72,15 @@ func (f *facts) dateIsStrong() bool {
 	return !f.lastModified.IsZero() && f.date.Sub(f.lastModified) >= time.Second
 }
 
-// setValidation makes a request's conditions those that validate the stored
-// responses that are offered, in place of the client's: RFC 9111 section 4.3.1.
-func setValidation(h http.Header, offered []*facts) {
+// setValidation makes a request's conditions those that validate a stored
+// response, in place of the client's: RFC 9111 section 4.3.1.
+func setValidation(h http.Header, f *facts) {
 	dropConditions(h)
-	var tags []string
-	for _, f := range offered {
-		if f.etag != "" && !holds(tags, f.etag) {
-			tags = append(tags, f.etag)
-		}
+	if f.etag != "" {
+		h["If-None-Match"] = []string{f.etag}
 	}
-	if len(tags) > 0 {
-		h["If-None-Match"] = []string{strings.Join(tags, ", ")}
-	}
-	if len(offered) == 1 && offered[0].lastModifiedText != "" {
-		h["If-Modified-Since"] = []string{offered[0].lastModifiedText}
+	if f.lastModifiedText != "" {
+		h["If-Modified-Since"] = []string{f.lastModifiedText}
 	}
 }
 

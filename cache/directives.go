@@ -266,7 +266,8 @@ const (
 // cannot be read is passed over up to the next comma, so that a no-store behind
 // it is seen.
 type directiveLexer struct {
-	rest string
+	rest   string
+	quotes quotes
 
 	name string
 	arg  argument
@@ -303,7 +304,7 @@ func (l *directiveLexer) next() bool {
 
 func (l *directiveLexer) readArgument() {
 	if l.rest != "" && l.rest[0] == '"' {
-		if text, rest, escaped, ok := cutQuoted(l.rest); ok {
+		if text, rest, escaped, ok := l.quotes.cut(l.rest); ok {
 			l.arg = argument{text, argQuoted, escaped}
 			l.rest = rest
 			return
@@ -322,17 +323,9 @@ func (l *directiveLexer) readArgument() {
 // toComma goes to the next comma and reports whether anything was in the way.
 func (l *directiveLexer) toComma() (junk bool) {
 	l.skipBlank()
-	for l.rest != "" && l.rest[0] != ',' {
-		junk = true
-		if l.rest[0] == '"' {
-			if _, rest, _, ok := cutQuoted(l.rest); ok {
-				l.rest = rest
-				continue
-			}
-		}
-		l.rest = l.rest[1:]
-	}
-	return junk
+	n := l.quotes.comma(l.rest)
+	l.rest = l.rest[n:]
+	return n > 0
 }
 
 func (l *directiveLexer) skipBlank() (any bool) {
@@ -361,10 +354,15 @@ func tokenLength(s string) int {
 	return n
 }
 
-// cutQuoted takes a quoted string off the front of s, which begins with its
-// quote. RFC 9110 section 5.6.4.
-func cutQuoted(s string) (text, rest string, escaped, ok bool) {
-	for i := 1; i < len(s); i++ {
+// quotes reads the quoted strings of one line. Where one is not closed, none
+// behind it is either, since each quote that follows was escaped: so the rest of
+// the line is not searched again for each of them.
+type quotes struct{ unclosed bool }
+
+// cut takes a quoted string off the front of s, which begins with its quote. RFC
+// 9110 section 5.6.4.
+func (q *quotes) cut(s string) (text, rest string, escaped, ok bool) {
+	for i := 1; i < len(s) && !q.unclosed; i++ {
 		switch s[i] {
 		case '"':
 			return s[1:i], s[i+1:], escaped, true
@@ -373,7 +371,23 @@ func cutQuoted(s string) (text, rest string, escaped, ok bool) {
 			i++
 		}
 	}
+	q.unclosed = true
 	return "", s, false, false
+}
+
+// comma is the length of s up to the next comma outside of quoted strings.
+func (q *quotes) comma(s string) int {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case ',':
+			return i
+		case '"':
+			if _, rest, _, ok := q.cut(s[i:]); ok {
+				i = len(s) - len(rest) - 1
+			}
+		}
+	}
+	return len(s)
 }
 
 // unescape takes the backslashes out of the inside of a quoted string.

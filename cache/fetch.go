@@ -130,7 +130,7 @@ func (v *visit) board(l *lookup, alone, plain bool) (*flight, bool) {
 	}
 	now := time.Now()
 	return c.flights.board(v.key, func(other *flight) bool {
-		return v.fits(other, l, now) && other.enter()
+		return v.fits(other, now) && other.enter()
 	}, func() *flight {
 		f := v.newFlight(l, plain)
 		f.shared = true
@@ -143,13 +143,17 @@ func (v *visit) board(l *lookup, alone, plain bool) (*flight, bool) {
 func (v *visit) mayShare(l *lookup) bool {
 	c := v.c
 	switch {
-	case v.req.noStore && !c.IgnoreCacheControl, l.keepsRange(v):
+	case v.req.noStore && !c.IgnoreCacheControl, l.keepsRange(v), tooHeavy(l.vary(&c.policy), v.r):
 		return false
 	case l.entry != nil && (l.facts.directives.noCache || l.facts.lifetime <= 0):
 		return false // each request has to ask
 	}
-	return !c.alone.has(v.key)
+	return !c.alone.has(v.loner())
 }
+
+// loner is what is remembered if the answer was for one client only. Those who
+// show credentials do not speak for the others.
+func (v *visit) loner() loner { return loner{v.key, len(v.r.Header["Authorization"]) > 0} }
 
 // keepsRange reports whether the origin is asked for the client's range only.
 func (l *lookup) keepsRange(v *visit) bool {
@@ -158,27 +162,21 @@ func (l *lookup) keepsRange(v *visit) bool {
 
 // fits reports whether a request may wait for another's flight; the table is
 // locked.
-func (v *visit) fits(f *flight, l *lookup, now time.Time) bool {
+func (v *visit) fits(f *flight, now time.Time) bool {
 	if v.req.noCache && !v.c.IgnoreCacheControl {
 		return false
 	}
 	if f.isDecided() {
 		return f.outcome == outcomeStored && v.joins(f, now)
 	}
-	// What Vary will say is likely what it said before.
-	for _, e := range l.entries {
-		if facts := e.Meta().factsBy(&v.c.policy); len(facts.vary) > 0 {
-			return v.c.policy.matches(facts, f.in, v.r.Header)
-		}
-	}
-	return true
+	return f.likelyFor(v)
 }
 
 // joins reports whether a flight's answer is for this request too: it is one
 // that could be used if it were stored already.
 func (v *visit) joins(f *flight, now time.Time) bool {
 	p := &v.c.policy
-	if f.status == http.StatusPartialContent || !p.matches(f.facts, f.meta.Vary, v.r.Header) {
+	if f.status == http.StatusPartialContent || !p.matches(f.facts.vary, f.meta.Vary, v.r) {
 		return false
 	}
 	d := p.decide(f.facts, &v.req, now)
@@ -228,17 +226,22 @@ func (v *visit) newFlight(l *lookup, plain bool) *flight {
 func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain, outlives bool) *flight {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &flight{
-		c: v.c, key: v.key, in: v.r.Header, req: v.req, leader: v.r.Context(),
+		c: v.c, key: v.key, loner: v.loner(), asked: v.r, req: v.req, leader: v.r.Context(),
 		cancel: cancel, decided: make(chan struct{}), ended: make(chan struct{}),
 	}
+	ctx, f.own = proxy.CollectOwnFields(ctx)
 	f.out = v.r.WithContext(ctx)
 	f.out.Method = http.MethodGet
-	f.out.Header = v.r.Header.Clone()
 	if outlives {
-		f.in = v.r.Header.Clone()
 		u := *v.r.URL
 		f.out.URL = &u
+		asked := *f.out
+		asked.Header = v.r.Header.Clone()
+		f.asked = &asked
 	}
+	f.out.Header = v.r.Header.Clone()
+	f.vary = l.vary(&v.c.policy)
+	f.values = varyValues(f.vary, f.asked)
 	f.condition(v, l, plain)
 	return f
 }
@@ -296,8 +299,8 @@ func (f *flight) dismiss() bool {
 		return false
 	}
 	f.client, f.hasClient = nil, false
-	if f.own != nil {
-		_ = f.own.Close()
+	if f.leads != nil {
+		_ = f.leads.Close()
 	}
 	if f.kept != nil {
 		_ = f.kept.Close()
@@ -347,12 +350,12 @@ func (v *visit) countStored(f *flight) {
 
 // sendOwn sends the leader the answer that it caused, with every field of it.
 func (v *visit) sendOwn(w http.ResponseWriter, f *flight) {
-	defer f.own.Close()
-	v.sendStream(w, f, f.ownMeta(), f.own)
+	defer f.leads.Close()
+	v.sendStream(w, f, f.leadsMeta(), f.leads)
 }
 
-// ownMeta is what the leader gets: every field of the answer.
-func (f *flight) ownMeta() *Meta {
+// leadsMeta is what the leader gets: every field of the answer.
+func (f *flight) leadsMeta() *Meta {
 	return &Meta{Status: f.meta.Status, Header: f.header, Length: f.meta.Length, Parts: f.meta.Parts}
 }
 
@@ -377,7 +380,7 @@ func (v *visit) sendStream(w http.ResponseWriter, f *flight, m *Meta, r *streamR
 		return
 	}
 	if err := p.follow(w, r); err != nil {
-		v.broken(w, err)
+		v.broken()
 		return
 	}
 	if p.whole {
@@ -419,11 +422,15 @@ func (v *visit) wait(f *flight, l *lookup) waited {
 		switch {
 		case v.joins(f, now):
 			return waitFollow
-		case !c.policy.matches(f.facts, f.meta.Vary, v.r.Header):
+		case !c.policy.matches(f.facts.vary, f.meta.Vary, v.r):
 			return waitAgain // somebody may fetch our variant
 		}
 	case outcomeFreshened, outcomeAgain, outcomeNone:
 		return waitAgain
+	case outcomeDirect:
+		if f.retry {
+			return waitAgain
+		}
 	case outcomeStale:
 		if l.entry != nil && c.policy.mayAnswerError(l.facts, &v.req, now) {
 			l.age, _ = l.facts.age(now)
@@ -453,6 +460,9 @@ func (v *visit) await(w http.ResponseWriter, f *flight, l *lookup) errand {
 			v.countFollow(f, time.Now())
 			v.sendStream(w, f, f.meta, r)
 			return errandDone
+		}
+		if f.body.complete() {
+			return errandAgain // it came too late to read along, but not alone
 		}
 	}
 	return errandAlone

@@ -3,8 +3,11 @@ package cache
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // flight is one request to the origin and what becomes of its answer. It
@@ -17,18 +20,22 @@ import (
 type flight struct {
 	c      *Cache
 	key    string
-	shared bool          // others may wait for it
-	locked bool          // another request stores the answer: CollapseLock
-	behind bool          // it validates in the background
-	in     http.Header   // of the request that caused it, for Vary
+	shared bool // others may wait for it
+	locked bool // another request stores the answer: CollapseLock
+	behind bool // it validates in the background
+	loner  loner
+	asked  *http.Request // the request that caused it, as it came
 	out    *http.Request // what the origin gets
+	own    *proxy.OwnFields
 	req    requestDirectives
 	cancel context.CancelFunc
 	unlock func()          // gives back a lock; may be nil
 	leader context.Context // of the request that caused it
 
-	offered []found // stored responses that the origin was asked about
-	stale   *found  // what is stored in place of what is fetched; nil: nothing
+	stale     *found      // what is stored in place of what is fetched; nil: nothing
+	validates bool        // the origin is asked about that
+	vary      []string    // what Vary said before, and
+	values    http.Header // by what it tells this request apart
 
 	sent    time.Time
 	decided chan struct{} // closed when what follows is known
@@ -39,11 +46,13 @@ type flight struct {
 	received  time.Time
 	status    int
 	header    http.Header // as it came
+	told      http.Header // what of it is the origin's
 	why       refusal     // not to store; "" if it is stored
+	retry     bool        // which need not hold for others
 	meta      *Meta       // of what is being stored
 	facts     *facts
 	body      *stream
-	own       *streamReader  // the leader's
+	leads     *streamReader  // the leader's
 	committed bool           // all has come, and was stored if it may be
 	fresh     found          // the stored response that a 304 made fresh
 	response  *http.Response // of a RoundTripper, for the leader alone
@@ -53,8 +62,10 @@ type flight struct {
 	panicked any
 	stack    []byte
 
-	storing sync.Mutex // held while something is made visible; guards purged
+	storing sync.Mutex // held while something is made visible; guards what follows
 	purged  bool       // what it fetches would be out of date
+	purges  [][]string // surrogate keys that were purged meanwhile
+	tags    []string   // those of its answer, once its head is in
 
 	mu         sync.Mutex // guards what follows
 	interested int        // clients that wait or read
@@ -146,17 +157,21 @@ func (t *flightTable) land(f *flight) {
 	}
 }
 
-// ground keeps flights whose key is meant from storing, since what they fetch
-// may be older than what made it out of date. Nobody joins them any more.
-func (t *flightTable) ground(meant func(key string) bool) {
+// under returns the flights whose keys are meant.
+func (t *flightTable) under(meant func(key string) bool) (all []*flight) {
 	t.mu.Lock()
-	var all []*flight
+	defer t.mu.Unlock()
 	for key, list := range t.flights {
 		if meant(key) {
 			all = append(all, list...)
 		}
 	}
-	t.mu.Unlock()
+	return all
+}
+
+// ground keeps flights from storing, since what they fetch may be older than
+// what made it out of date. Nobody joins them any more.
+func (t *flightTable) ground(all ...*flight) {
 	for _, f := range all {
 		f.storing.Lock()
 		f.purged = true
@@ -165,18 +180,51 @@ func (t *flightTable) ground(meant func(key string) bool) {
 	}
 }
 
-// groundKey is ground for one key.
+// groundKey grounds those of one key.
 func (t *flightTable) groundKey(key string) {
 	t.mu.Lock()
 	all := t.flights[key]
 	t.mu.Unlock()
-	for _, f := range all {
+	t.ground(all...)
+}
+
+// groundTags grounds those whose answers carry one of the surrogate keys. Before
+// its head is in, nobody knows what an answer carries, so the flight remembers
+// what was purged.
+func (t *flightTable) groundTags(tags []string) {
+	for _, f := range t.under(func(string) bool { return true }) {
 		f.storing.Lock()
-		f.purged = true
+		f.purges = append(f.purges, tags)
+		gone := carries(f.tags, tags)
 		f.storing.Unlock()
-		t.land(f)
+		if gone {
+			t.ground(f)
+		}
 	}
 }
+
+// carry notes the surrogate keys of the answer, and reports whether one of them
+// was purged since it was asked for.
+func (f *flight) carry(tags []string) bool {
+	f.storing.Lock()
+	defer f.storing.Unlock()
+	f.tags = tags
+	return f.tagPurged(tags)
+}
+
+// tagPurged reports whether one of the surrogate keys was purged since the
+// answer was asked for; f.storing is held.
+func (f *flight) tagPurged(tags []string) bool {
+	return slices.ContainsFunc(f.purges, func(purged []string) bool { return carries(tags, purged) })
+}
+
+// outOfDate reports whether what is fetched for a stored response with these
+// surrogate keys may be older than a purge; f.storing is held.
+func (f *flight) outOfDate(tags []string) bool { return f.purged || f.tagPurged(tags) }
+
+// likelyFor reports whether the answer is for a request too, if Vary is going to
+// say what it said before.
+func (f *flight) likelyFor(v *visit) bool { return v.c.policy.matches(f.vary, f.values, v.r) }
 
 // enter adds a client that wants the answer. It is false if the flight was ended
 // because nobody did, though it may take its time.

@@ -350,7 +350,7 @@ func TestPurgeReachesFlightsThatNobodyMayJoin(t *testing.T) {
 	for name, begin := range map[string]func(c *Cache) (lines []string){
 		"CollapseOff":  func(c *Cache) []string { c.Collapse = CollapseOff; return nil },
 		"CollapseLock": func(c *Cache) []string { c.Collapse = CollapseLock; return nil },
-		"loner":        func(c *Cache) []string { c.alone.add(page, time.Now()); return nil },
+		"loner":        func(c *Cache) []string { c.alone.add(loner{key: page}, time.Now()); return nil },
 		"range":        func(*Cache) []string { return []string{"Range: bytes=0-1"} },
 	} {
 		for how, change := range changes {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 )
 
@@ -21,6 +22,7 @@ type client struct {
 	status int
 	body   bytes.Buffer
 	slow   chan struct{} // if not nil, each Write waits for it
+	fails  bool          // each Write does
 }
 
 func newClient() *client {
@@ -53,6 +55,9 @@ func (c *client) Write(p []byte) (int, error) {
 	defer c.mu.Unlock()
 	if c.ctx.Err() != nil {
 		return 0, c.ctx.Err()
+	}
+	if c.fails {
+		return 0, os.ErrDeadlineExceeded
 	}
 	return c.body.Write(p)
 }

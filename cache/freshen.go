@@ -1,68 +1,66 @@
 package cache
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// selectedBy returns the places of the stored responses that a 304 speaks of:
-// RFC 9111 section 4.3.4. offered are those that the cache asked about.
-func selectedBy(h http.Header, offered []*facts, now time.Time) (selected []int) {
-	tag := oneETag(h["Etag"])
-	modified, dated := oneDate(h["Last-Modified"], now)
-	switch {
-	case strongETag(tag):
-		for i, f := range offered {
-			if strongEqual(f.etag, tag) {
-				selected = append(selected, i)
-			}
-		}
-		return selected
-	case tag != "":
-		return latest(offered, func(f *facts) bool { return f.etag != "" && weakEqual(f.etag, tag) })
-	case dated:
-		return latest(offered, func(f *facts) bool { return f.lastModified.Equal(modified) })
-	case len(offered) == 1:
-		// It has no validator, but only one was asked about.
-		return []int{0}
+// confirmedBy reports whether a 304 speaks of a stored response, the only one
+// that the origin was asked about: RFC 9111 section 4.3.4. One without a
+// validator does.
+func (f *facts) confirmedBy(h http.Header, now time.Time) bool {
+	if tag := oneETag(h["Etag"]); tag != "" {
+		return f.etag == tag || !strongETag(tag) && f.etag != "" && weakEqual(f.etag, tag)
 	}
-	return nil
-}
-
-// latest returns the place of the most recent response that fits.
-func latest(offered []*facts, fits func(*facts) bool) []int {
-	best := -1
-	for i, f := range offered {
-		if fits(f) && (best < 0 || f.date.After(offered[best].date)) {
-			best = i
-		}
+	if modified, ok := oneDate(h["Last-Modified"], now); ok {
+		return f.lastModified.Equal(modified)
 	}
-	if best < 0 {
-		return nil
-	}
-	return []int{best}
+	return len(h["Etag"]) == 0 // else it has one that cannot be read
 }
 
 // freshened returns the metadata of a stored response after a 304, or a HEAD
-// that fits, has told what is new: RFC 9111 sections 3.2 and 4.3.4. request is
-// the header of what was answered so.
-func (p *policy) freshened(m *Meta, request, h http.Header, requested, received time.Time) *Meta {
+// that fits, has told what is new: RFC 9111 sections 3.2 and 4.3.4. r is the
+// request that was answered so, which the stored response matches.
+func (p *policy) freshened(m *Meta, r *http.Request, h http.Header, requested, received time.Time) *Meta {
 	d := p.directivesAfter(m.Header, h)
 	n := m.Clone()
 	n.RequestTime, n.ResponseTime, n.Invalid = requested, received, false
 	// An Age of the old response says nothing of the new one.
 	delete(n.Header, "Age")
+	out := p.unkept(h, &d)
 	for name, values := range h {
-		if !p.keeps(name, h, &d) || boundToBody(name) || name == "Set-Cookie" && !p.cookieIsPublic(&d) {
-			continue
+		if !out[name] && !boundToBody(name) && p.takesOver(name) {
+			n.Header[name] = values
 		}
-		n.Header[name] = values
+	}
+	// What is named now must not be kept from before either.
+	for _, name := range p.namedFields(&d) {
+		if name != "Vary" {
+			delete(n.Header, name)
+		}
 	}
 	addDate(n.Header, received)
 	n.tagAnew(h)
-	p.varyAnew(n, m, request)
+	p.varyAnew(n, r, h)
 	return n
+}
+
+// takesOver reports whether an update brings a new value of a field. A cookie is
+// for the one whose request was answered: that the directives call the response
+// public, which a 304 has to repeat, does not speak of that. Vary has a rule of
+// its own.
+func (p *policy) takesOver(name string) bool {
+	switch name {
+	case "Set-Cookie":
+		return p.storeSetCookie
+	case "Vary":
+		return false
+	}
+	return true
 }
 
 // tagAnew brings the surrogate keys up to date, if h has any.
@@ -80,40 +78,46 @@ func (m *Meta) tagAnew(h http.Header) {
 
 // freshened is that of the policy, with the lifetime that the cache's own rules
 // give a response which is now as told.
-func (c *Cache) freshened(m *Meta, r *http.Request, request, h http.Header, requested, received time.Time) *Meta {
-	n := c.policy.freshened(m, request, h, requested, received)
+func (c *Cache) freshened(m *Meta, r *http.Request, h http.Header, requested, received time.Time) *Meta {
+	n := c.policy.freshened(m, r, h, requested, received)
 	n.TTL = c.ttlOf(r, &exchange{
 		status: n.Status, header: n.Header, response: parseResponseDirectives(n.Header, c.policy.targets), responseTime: received,
 	})
 	return n
 }
 
-// varyAnew brings the values of the fields that Vary names up to date, where it
-// names others than before. They are those of the request, if the response was
-// one for that; else some are not known, and it has to be validated.
-func (p *policy) varyAnew(n, old *Meta, request http.Header) {
-	vary, _ := nominated(n.Header["Vary"])
-	matched := p.matches(readFacts(old, p), old.Vary, request)
-	n.Vary = nil
-	for _, name := range vary {
-		values, known := old.Vary[name]
-		if !known {
-			values = request[name]
-			n.Invalid = n.Invalid || !matched
-		}
-		if n.Vary == nil {
-			n.Vary = make(http.Header, len(vary))
-		}
-		n.Vary[name] = values
+// varyAnew adds the fields that Vary names by now. Those that it does not name
+// any more stay: it was by them that the stored bytes were chosen.
+func (p *policy) varyAnew(n *Meta, r *http.Request, h http.Header) {
+	if holds(p.ignoreHeaders, "Vary") {
+		return
 	}
+	names, _ := nominated(h["Vary"])
+	var more []string
+	for _, name := range names {
+		if _, known := n.Vary[name]; !known {
+			more = append(more, name)
+		}
+	}
+	if len(more) == 0 {
+		return
+	}
+	lines := n.Header["Vary"]
+	n.Header["Vary"] = append(lines[:len(lines):len(lines)], strings.Join(more, ", "))
+	values := varyValues(more, r)
+	if n.Vary == nil {
+		n.Vary = values
+	}
+	maps.Copy(n.Vary, values)
 }
 
 // answerAfter returns the metadata for the client whose request led to a 304:
 // with fields that are for it alone and not stored, such as Set-Cookie.
 func answerAfter(n *Meta, h http.Header) *Meta {
 	answer := n.Clone()
+	hop := connectionNames(h)
 	for name, values := range h {
-		if !perConnection(name) && !boundToBody(name) {
+		if !perConnection(name) && !hop[name] && !boundToBody(name) && name != "Vary" {
 			answer.Header[name] = values
 		}
 	}
@@ -124,7 +128,7 @@ func answerAfter(n *Meta, h http.Header) *Meta {
 // they were when the bytes came: RFC 9111 section 3.2.
 func boundToBody(name string) bool {
 	switch name {
-	case "Content-Length", "Content-Encoding", "Content-Range":
+	case "Content-Length", "Content-Encoding", "Content-Range", "Content-Digest", "Content-Md5", "Repr-Digest", "Digest":
 		return true
 	}
 	return false
@@ -153,19 +157,21 @@ func (p *policy) directivesAfter(stored, h http.Header) responseDirectives {
 // and the stored response has to go. RFC 9111 sections 3, 3.5 and 5.2.2.
 func (p *policy) mayFreshen(m *Meta, x *exchange) (why refusal, gone bool) {
 	d := p.directivesAfter(m.Header, x.header)
-	switch {
-	case x.request.noStore && !p.ignoreCacheControl:
-		return "no-store in the request", false
-	case !validFields(x.header):
+	if x.response.target == "" && len(x.header["Cache-Control"]) > 0 && !slices.Equal(x.header["Cache-Control"], m.Header["Cache-Control"]) {
+		d = x.response // what is new is not hidden by an older targeted field
+	}
+	if why := p.refusedByResponse(m.Status, x.header, &d); why != "" {
+		return why, true
+	}
+	if why := p.refusedByRequest(x); why != "" {
+		return why, false
+	}
+	if !validFields(x.header) {
 		return "a header field that is not valid", false
-	case d.noStore && !(d.mustUnderstand && understood(m.Status)) && !p.storeNoStore:
-		return "no-store in the response", true
-	case d.private && !p.storePrivate:
-		return "private in the response", true
-	case variesOnAll(x.header["Vary"]):
-		return "Vary: * never matches", true
-	case authorized(x.requestHeader, &d):
-		return "Authorization in the request, without public, must-revalidate or s-maxage", false
+	}
+	names, _ := nominated(append(slices.Clone(m.Header["Vary"]), x.header["Vary"]...))
+	if tooHeavy(names, x.asked) {
+		return refusedTooHeavy, false
 	}
 	return "", false
 }

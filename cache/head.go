@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // head answers a HEAD: as a GET would be answered, without the body, or by the
@@ -25,19 +27,29 @@ func (h *handler) head(w http.ResponseWriter, v *visit) {
 	v.result.Outcome = OutcomeMiss
 	c.counters.misses.Add(1)
 	sent := time.Now()
-	f := c.flights.add(&flight{c: c, key: v.key})
+	f, out := v.standIn()
 	defer c.flights.land(f)
-	h.observe(w, r, func(status int, header http.Header) {
+	h.observe(w, out, func(status int, header http.Header) {
 		v.result.forwardedStatus = status
 		v.learn(f, status, header, sent)
 		v.mark(header, nil)
 	})
 }
 
+// standIn stands for a HEAD in the table of flights, and returns the request as
+// the origin gets it.
+func (v *visit) standIn() (*flight, *http.Request) {
+	f := &flight{c: v.c, key: v.key}
+	ctx, own := proxy.CollectOwnFields(v.r.Context())
+	f.own = own
+	return v.c.flights.add(f), v.r.WithContext(ctx)
+}
+
 // learn brings what is stored up to date by a response to HEAD: RFC 9111
 // section 4.3.5. f stands for the request in the table of flights.
 func (v *visit) learn(f *flight, status int, header http.Header, sent time.Time) {
 	c, now := v.c, time.Now()
+	header = f.own.Without(canonicalNames(header))
 	ctx := context.WithoutCancel(v.r.Context())
 	f.storing.Lock()
 	defer f.storing.Unlock()
@@ -49,12 +61,12 @@ func (v *visit) learn(f *flight, status int, header http.Header, sent time.Time)
 	for _, e := range entries {
 		m := e.Meta()
 		facts := m.factsBy(&c.policy)
-		if !c.policy.matches(facts, m.Vary, v.r.Header) {
+		if !c.policy.matches(facts.vary, m.Vary, v.r) {
 			continue
 		}
 		switch byHead(facts, m, status, header, now) {
 		case headFreshens:
-			if !f.purged { // else it may be older than what was changed
+			if !f.outOfDate(m.Tags) { // else it may be older than what was changed
 				v.learnFrom(ctx, e, m, header, sent, now)
 			}
 		case headInvalidates:
@@ -68,7 +80,7 @@ func (v *visit) learnFrom(ctx context.Context, e Entry, m *Meta, header http.Hea
 	header = header.Clone()
 	addDate(header, now)
 	x := &exchange{
-		method: http.MethodHead, target: c.targetOf(v.r), requestHeader: v.r.Header, request: v.req,
+		method: http.MethodHead, target: c.targetOf(v.r), asked: v.r, request: v.req,
 		status: http.StatusOK, header: header, response: parseResponseDirectives(header, c.policy.targets),
 		requestTime: sent, responseTime: now,
 	}
@@ -77,7 +89,7 @@ func (v *visit) learnFrom(ctx context.Context, e Entry, m *Meta, header http.Hea
 	case gone:
 		err = c.store.Remove(ctx, e)
 	case why == "":
-		err = c.store.Update(ctx, e, c.freshened(m, v.r, v.r.Header, header, sent, now))
+		err = c.store.Update(ctx, e, c.freshened(m, v.r, header, sent, now))
 	}
 	c.noted(ctx, "update", err)
 }

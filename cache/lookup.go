@@ -38,7 +38,7 @@ func (c *Cache) look(ctx context.Context, v *visit, now time.Time) (l lookup) {
 	best := -1
 	if len(entries) == 1 {
 		m := entries[0].Meta()
-		if f := m.factsBy(&c.policy); c.policy.matches(f, m.Vary, v.r.Header) {
+		if c.policy.matches(m.factsBy(&c.policy).vary, m.Vary, v.r) {
 			best = 0
 		}
 	} else {
@@ -75,6 +75,16 @@ func (c *Cache) look(ctx context.Context, v *visit, now time.Time) (l lookup) {
 	return l
 }
 
+// vary is what Vary said so far of what is stored under the key.
+func (l *lookup) vary(p *policy) []string {
+	for _, e := range l.entries {
+		if f := e.Meta().factsBy(p); len(f.vary) > 0 {
+			return f.vary
+		}
+	}
+	return nil
+}
+
 func (l *lookup) take(c *Cache, e Entry) {
 	l.entry, l.meta = e, e.Meta()
 	l.facts = l.meta.factsBy(&c.policy)
@@ -95,7 +105,7 @@ func (c *Cache) chooseEntry(entries []Entry, v *visit, whole bool) int {
 		candidates = append(candidates, candidate{m.factsBy(&c.policy), m.Vary})
 		at = append(at, i)
 	}
-	if i := c.policy.choose(candidates, v.r.Header); i >= 0 {
+	if i := c.policy.choose(candidates, v.r); i >= 0 {
 		return at[i]
 	}
 	return -1

@@ -20,8 +20,9 @@ type Meta struct {
 	Status          int
 	Header, Trailer http.Header
 
-	// Vary holds the fields of the request that the response's Vary names, as
-	// they were sent; a name without values was not there. RFC 9111 section 4.1.
+	// Vary holds the fields of the request that the response's Vary names, each
+	// member of a list by itself; a name without values was not there. RFC 9111
+	// section 4.1.
 	Vary http.Header
 
 	// RequestTime and ResponseTime are when the request was sent and the

@@ -78,15 +78,15 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 	}
 	addDate(h, now)
 	f.status, f.header, f.received = status, h, now
-	known := canonicalNames(h)
+	f.told = f.own.Without(canonicalNames(h))
 	x := &exchange{
-		method: http.MethodGet, target: c.targetOf(f.out), requestHeader: f.in, request: f.req,
-		status: status, header: known, response: parseResponseDirectives(known, c.policy.targets),
+		method: http.MethodGet, target: c.targetOf(f.out), asked: f.asked, request: f.req,
+		status: status, header: f.told, response: parseResponseDirectives(f.told, c.policy.targets),
 		requestTime: f.sent, responseTime: now,
 	}
 	x.ttl = c.ttlOf(f.out, x)
 	switch {
-	case status == http.StatusNotModified && len(f.offered) > 0:
+	case status == http.StatusNotModified && f.validates:
 		if !f.freshen(x) {
 			f.decide(outcomeAgain)
 			return modeDiscard
@@ -97,19 +97,23 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 		f.decide(outcomeStale)
 		return modeDiscard
 	}
+	tags := surrogateKeys(f.told)
 	switch f.why = c.policy.storable(x); {
 	case f.why != "":
+		f.retry = f.why == c.policy.refusedByRequest(x)
 		f.outdate(x)
-		if f.shared {
-			c.alone.add(f.key, now)
+		if f.shared && f.why != refusedTooHeavy {
+			c.alone.add(f.loner, now)
 		}
+	case f.carry(tags):
+		f.why, f.retry = "purged while it was fetched", true
 	case f.locked:
 		f.why = "another request is storing it"
 	case c.MaxFileSize > 0 && length > c.MaxFileSize:
 		f.why = "larger than MaxFileSize"
 	case length >= 0 && length < c.MinFileSize:
 		f.why = "smaller than MinFileSize"
-	case f.beginStore(x, length):
+	case f.beginStore(x, length, tags):
 		if length == 0 {
 			f.commit(0, nil)
 		}
@@ -164,14 +168,14 @@ func (c *Cache) ttlOf(r *http.Request, x *exchange) *time.Duration {
 
 // beginStore begins to store an answer. It is false if the store cannot; then
 // the answer passes by.
-func (f *flight) beginStore(x *exchange, length int64) bool {
+func (f *flight) beginStore(x *exchange, length int64, tags []string) bool {
 	c := f.c
 	m := &Meta{
 		Key: f.key, Status: x.status, Header: c.policy.storedHeader(x.header, &x.response),
-		RequestTime: f.sent, ResponseTime: f.received, Length: length, TTL: x.ttl, Tags: surrogateKeys(x.header),
+		RequestTime: f.sent, ResponseTime: f.received, Length: length, TTL: x.ttl, Tags: tags,
 	}
 	vary, _ := nominated(m.Header["Vary"])
-	m.Vary = varyValues(vary, f.in)
+	m.Vary = varyValues(vary, f.asked)
 	if x.status == http.StatusPartialContent {
 		part, total, _ := parseContentRange(x.header)
 		m.Parts, m.Length = []Part{part}, total
@@ -199,7 +203,7 @@ func (f *flight) beginStore(x *exchange, length int64) bool {
 	f.body.onFail = func(err error) { c.storeFailed(context.WithoutCancel(f.out.Context()), "write", err) }
 	f.mu.Lock()
 	if f.hasClient {
-		f.own = f.body.reader(f.leader)
+		f.leads = f.body.reader(f.leader)
 	}
 	f.mu.Unlock()
 	return true
@@ -299,7 +303,7 @@ func (f *flight) superseded(ctx context.Context) (old []Entry) {
 	var others []Entry
 	for _, e := range entries {
 		m := e.Meta()
-		if c.policy.matches(m.factsBy(&c.policy), m.Vary, f.in) {
+		if c.policy.matches(m.factsBy(&c.policy).vary, m.Vary, f.asked) {
 			old = append(old, e)
 		} else {
 			others = append(others, e)
@@ -316,9 +320,9 @@ func (f *flight) superseded(ctx context.Context) (old []Entry) {
 // out of date, although that cannot be stored.
 func (f *flight) outdate(x *exchange) {
 	switch {
-	case f.stale == nil, x.status >= 500, x.status == http.StatusPartialContent,
+	case f.stale == nil, f.retry, x.status >= 500, x.status == http.StatusPartialContent,
 		x.status == http.StatusPreconditionFailed, x.status == http.StatusRequestedRangeNotSatisfiable,
-		x.request.noStore, len(x.requestHeader["Authorization"]) > 0: // it may be another one for others
+		len(x.asked.Header["Authorization"]) > 0: // it may be another one for others
 		return
 	}
 	ctx := f.out.Context()

@@ -65,8 +65,8 @@ func combinable(f *facts, m *Meta, h http.Header) bool {
 // combined returns the metadata of a stored response to which the part of a 206
 // was added that is combinable with it: RFC 9111 section 3.4. With the last part
 // that was missing it becomes a complete 200.
-func (p *policy) combined(m *Meta, request, h http.Header, requested, received time.Time) *Meta {
-	n := p.freshened(m, request, h, requested, received)
+func (p *policy) combined(m *Meta, r *http.Request, h http.Header, requested, received time.Time) *Meta {
+	n := p.freshened(m, r, h, requested, received)
 	part, length, _ := parseContentRange(h)
 	if n.Length < 0 {
 		n.Length = length

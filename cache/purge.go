@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -50,58 +51,49 @@ func (c *Cache) purgeKey(ctx context.Context, key string, mode PurgeMode) (int, 
 // as "https://example.org/images/". The host must be in lower case, without a
 // default port.
 func (c *Cache) PurgePrefix(ctx context.Context, prefix string, mode PurgeMode) (int, error) {
-	return c.purgeIf(ctx, mode, func(key string) bool { return strings.HasPrefix(key, prefix) })
+	return c.purgeKeys(ctx, mode, func(key string) bool { return strings.HasPrefix(key, prefix) })
 }
 
 // PurgeAll purges everything.
 func (c *Cache) PurgeAll(ctx context.Context, mode PurgeMode) (int, error) {
-	return c.purgeIf(ctx, mode, func(string) bool { return true })
+	return c.purgeKeys(ctx, mode, func(string) bool { return true })
 }
 
-func (c *Cache) purgeIf(ctx context.Context, mode PurgeMode, meant func(key string) bool) (int, error) {
+func (c *Cache) purgeKeys(ctx context.Context, mode PurgeMode, meant func(key string) bool) (int, error) {
 	c.setup()
-	c.flights.ground(meant)
+	c.flights.ground(c.flights.under(meant)...)
+	return c.purgeIf(ctx, mode, func(m *Meta) bool { return meant(m.Key) })
+}
+
+func (c *Cache) purgeIf(ctx context.Context, mode PurgeMode, meant func(*Meta) bool) (int, error) {
 	var entries []Entry
 	err := c.store.Walk(ctx, func(e Entry) bool {
-		if meant(e.Meta().Key) {
+		if meant(e.Meta()) {
 			entries = append(entries, e)
 		}
 		return true
 	})
 	n, perr := c.purge(ctx, entries, mode)
-	if err == nil {
-		err = perr
-	}
-	return n, err
+	return n, cmp.Or(err, perr)
 }
 
 // PurgeTags purges what has one of the surrogate keys: the fields Surrogate-Key
-// and Cache-Tag of responses. A fetch that is under way is not stored, whatever
-// its tags will be.
+// and Cache-Tag of responses. A fetch that is under way is not stored if its
+// answer has one.
 func (c *Cache) PurgeTags(ctx context.Context, mode PurgeMode, tags ...string) (total int, err error) {
 	c.setup()
-	c.flights.ground(func(string) bool { return true })
+	c.flights.groundTags(slices.Clone(tags))
+	t, ok := c.store.(Tagged)
+	if !ok {
+		return c.purgeIf(ctx, mode, func(m *Meta) bool { return carries(m.Tags, tags) })
+	}
 	for _, tag := range tags {
-		entries, terr := c.tagged(ctx, tag)
+		entries, terr := t.Tagged(ctx, tag)
 		n, perr := c.purge(ctx, entries, mode)
 		total += n
 		err = cmp.Or(err, terr, perr)
 	}
 	return total, err
-}
-
-// tagged finds responses by surrogate key.
-func (c *Cache) tagged(ctx context.Context, tag string) (entries []Entry, err error) {
-	if t, ok := c.store.(Tagged); ok {
-		return t.Tagged(ctx, tag)
-	}
-	err = c.store.Walk(ctx, func(e Entry) bool {
-		if holds(e.Meta().Tags, tag) {
-			entries = append(entries, e)
-		}
-		return true
-	})
-	return entries, err
 }
 
 // purge goes on after a failure: what is left would still be served. Its error

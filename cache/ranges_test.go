@@ -224,14 +224,14 @@ func TestRFC9111_3_4_CombiningPartialContent(t *testing.T) {
 	weak := &Meta{Status: 206, Header: fields(`ETag: W/"a"`), Length: 10, Parts: []Part{{0, 5}}}
 	require.False(t, combinable(readFacts(weak, p), weak, fields(`ETag: W/"a"`, "Content-Range: bytes 5-9/10")), "both weak")
 
-	n := p.combined(m, nil, next, after(1), after(2))
+	n := p.combined(m, requestWith(), next, after(1), after(2))
 	require.Equal(t, 200, n.Status)
 	require.Empty(t, n.Parts)
 	require.EqualValues(t, 10, n.Length)
 	require.Equal(t, fields(`ETag: "a"`, "Foo: 2", "Content-Length: 10", "Date: "+date(2)), n.Header)
 	require.Equal(t, after(2), n.ResponseTime)
 
-	n = p.combined(m, nil, fields(`ETag: "a"`, "Content-Range: bytes 7-9/10", "Content-Length: 3"), after(1), after(2))
+	n = p.combined(m, requestWith(), fields(`ETag: "a"`, "Content-Range: bytes 7-9/10", "Content-Length: 3"), after(1), after(2))
 	require.Equal(t, 206, n.Status)
 	require.Equal(t, []Part{{0, 5}, {7, 10}}, n.Parts)
 	require.NotContains(t, n.Header, "Content-Length")

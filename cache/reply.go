@@ -208,7 +208,7 @@ func (p *plan) follow(w http.ResponseWriter, r *streamReader) error {
 		if one.n == 0 {
 			continue
 		}
-		r.at, r.end = one.start, one.end
+		r.seek(one.start, one.end)
 		if err := copyStream(w, r); err != nil {
 			return err
 		}
@@ -315,7 +315,7 @@ func (r *planReader) next() bool {
 		return true
 	}
 	if r.stream != nil {
-		r.stream.at, r.stream.end = one.start, one.end
+		r.stream.seek(one.start, one.end)
 	} else if _, err := r.body.Seek(one.offset, io.SeekStart); err != nil {
 		r.err = err
 	}

@@ -56,24 +56,29 @@ func (v *visit) mark(h http.Header, f *facts) {
 	res.Key = v.key
 	if wants(c.Header, c.HeaderFunc, v.r) {
 		if word := xCache(res.Outcome); word != "" {
-			h["X-Cache"] = []string{word + " from " + v.serverName()}
+			v.tell(h, "X-Cache", word+" from "+v.serverName())
 		}
 	}
 	if wants(c.DetailHeader, c.DetailHeaderFunc, v.r) && res.Reason != "" {
-		h["X-Cache-Detail"] = []string{`"` + res.Reason + `" from ` + v.serverName()}
+		v.tell(h, "X-Cache-Detail", `"`+res.Reason+`" from `+v.serverName())
 	}
 	if c.CacheStatus != "" {
 		s := cacheStatus{
 			name: c.CacheStatus, hit: res.Outcome == OutcomeHit, fwd: res.forwarded, fwdStatus: res.forwardedStatus,
 			ttl: res.TTL, hasTTL: f != nil, stored: res.Stored, collapsed: res.Collapsed, key: v.key, detail: res.Reason,
 		}
-		have := h["Cache-Status"]
-		h["Cache-Status"] = append(have[:len(have):len(have)], string(s.append(nil)))
+		v.tell(h, "Cache-Status", string(s.append(nil)), h["Cache-Status"]...)
 	}
 	proxy.NoteCache(v.r.Context(), res.Outcome.String())
 	if c.OnResult != nil {
 		c.OnResult(v.r, res)
 	}
+}
+
+// tell adds a field to what was there before.
+func (v *visit) tell(h http.Header, name, value string, before ...string) {
+	h[name] = append(before[:len(before):len(before)], value)
+	proxy.NoteOwnField(v.r.Context(), name, value)
 }
 
 func wants(always bool, decide func(*http.Request) bool, r *http.Request) bool {

@@ -8,106 +8,58 @@ import (
 	"github.com/modproxy/modproxy/proxy"
 )
 
-// maxOffered is how many stored responses one request asks about.
-const maxOffered = 8
-
-// condition makes a flight's request one that validates what is stored, in
-// place of the client's own conditions: RFC 9111 section 4.3.1.
+// condition makes a flight's request one that validates what is stored for it,
+// in place of the client's own conditions: RFC 9111 section 4.3.1. The origin is
+// not asked about other variants: many give the same tag to all of them.
 func (f *flight) condition(v *visit, l *lookup, plain bool) {
 	h := f.out.Header
 	if l.entry != nil {
 		f.stale = &found{}
 		*f.stale = l.found
+		f.validates = !plain && (l.facts.etag != "" || l.facts.lastModifiedText != "")
 	}
-	if !l.keepsRange(v) {
+	keepsRange := l.keepsRange(v)
+	if !keepsRange {
 		delete(h, "Range")
 		delete(h, "If-Range")
 	}
-	if plain {
-		dropConditions(h)
-		return
-	}
-	f.offer(v, l)
-	if len(f.offered) > 0 {
-		ifRange := h["If-Range"]
-		all := make([]*facts, len(f.offered))
-		for i := range f.offered {
-			all[i] = f.offered[i].facts
-		}
-		setValidation(h, all)
-		if len(h["Range"]) > 0 && ifRange != nil {
-			h["If-Range"] = ifRange
-		}
-		return
-	}
-	if v.c.alone.has(v.key) && l.entry == nil {
+	if !plain && l.entry == nil && v.c.alone.has(v.loner()) {
 		return // it is likely not stored: the client's conditions save the body
 	}
 	ifRange := h["If-Range"]
 	dropConditions(h)
-	if len(h["Range"]) > 0 && ifRange != nil {
+	if f.validates {
+		setValidation(h, l.facts)
+	}
+	if !plain && keepsRange && ifRange != nil {
 		h["If-Range"] = ifRange
 	}
 }
 
-// offer chooses what the origin is asked about: the response that would answer,
-// and the other variants, of which it may say that one of them does.
-func (f *flight) offer(v *visit, l *lookup) {
-	if l.entry != nil && l.facts.validates() {
-		f.offered = append(f.offered, l.found)
-	}
-	if l.keepsRange(v) {
-		return
-	}
-	for _, e := range l.entries {
-		m := e.Meta()
-		if e == l.entry || len(m.Parts) > 0 || len(f.offered) == maxOffered {
-			continue
-		}
-		if facts := m.factsBy(&v.c.policy); facts.etag != "" && m.Status == http.StatusOK {
-			f.offered = append(f.offered, found{entry: e, meta: m, facts: facts})
-		}
-	}
-}
-
-// validates reports whether there is something to ask the origin about.
-func (f *facts) validates() bool { return f.etag != "" || f.lastModifiedText != "" }
-
-// freshen brings every stored response that a 304 selects up to date, and
-// chooses the one that answers: RFC 9111 section 4.3.4. It is false if it
-// selects none.
+// freshen brings the stored response that the origin was asked about up to date
+// by a 304, and lets it answer: RFC 9111 section 4.3.4. It is false if the 304
+// speaks of another.
 func (f *flight) freshen(x *exchange) bool {
-	c, ctx := f.c, f.out.Context()
-	all := make([]*facts, len(f.offered))
-	for i := range f.offered {
-		all[i] = f.offered[i].facts
+	c, ctx, old := f.c, f.out.Context(), f.stale
+	if !old.facts.confirmedBy(x.header, f.received) {
+		return false
 	}
+	m := c.freshened(old.meta, f.asked, x.header, f.sent, f.received)
 	f.storing.Lock()
 	defer f.storing.Unlock()
-	for _, i := range selectedBy(x.header, all, f.received) {
-		old := f.offered[i]
-		m := c.freshened(old.meta, f.out, f.in, x.header, f.sent, f.received)
-		chosen := f.fresh.entry == nil || c.answers(&old, f)
-		why, gone := c.policy.mayFreshen(old.meta, x)
-		if gone && chosen {
-			f.keep(old.entry)
-		}
-		err := error(nil)
-		switch {
-		case gone:
-			err = c.store.Remove(ctx, old.entry)
-		case why == "" && !f.purged:
-			err = c.store.Update(ctx, old.entry, m)
-		}
-		c.noted(ctx, "update", err)
-		if !chosen {
-			continue
-		}
-		f.fresh = found{entry: old.entry, meta: answerAfter(m, x.header), facts: readFacts(m, &c.policy)}
-		f.fresh.age, _ = f.fresh.facts.age(f.received)
-		f.fresh.ttl = f.fresh.facts.lifetime - f.fresh.age
+	var err error
+	switch why, gone := c.policy.mayFreshen(old.meta, x); {
+	case gone:
+		f.keep(old.entry)
+		err = c.store.Remove(ctx, old.entry)
+	case why == "" && !f.outOfDate(old.meta.Tags) && !f.outOfDate(m.Tags):
+		err = c.store.Update(ctx, old.entry, m)
 	}
-	return f.fresh.entry != nil
+	c.noted(ctx, "update", err)
+	f.fresh = found{entry: old.entry, meta: answerAfter(m, canonicalNames(f.header)), facts: readFacts(m, &c.policy)}
+	f.fresh.age, _ = f.fresh.facts.age(f.received)
+	f.fresh.ttl = f.fresh.facts.lifetime - f.fresh.age
+	return true
 }
 
 // keep opens a response that is about to be taken out, while that can be done,
@@ -117,10 +69,6 @@ func (f *flight) keep(e Entry) {
 	defer f.mu.Unlock()
 	if !f.hasClient {
 		return
-	}
-	if f.kept != nil {
-		_ = f.kept.Close()
-		f.kept = nil
 	}
 	if body, err := e.Open(); err == nil {
 		f.kept = body
@@ -137,11 +85,6 @@ func (v *visit) openFresh(f *flight) (Body, error) {
 		return kept, nil
 	}
 	return v.open(&f.fresh)
-}
-
-// answers reports whether a stored response matches a flight's request.
-func (c *Cache) answers(s *found, f *flight) bool {
-	return c.policy.matches(s.facts, s.meta.Vary, f.in)
 }
 
 // refresh validates a stored response that was used stale, in the background:
@@ -179,7 +122,7 @@ func (v *visit) background(l *lookup) *flight {
 		if other.out.Context().Err() != nil { // it was ended, but has not noticed yet
 			return false
 		}
-		return len(l.facts.vary) == 0 || c.policy.matches(l.facts, v.r.Header, other.in)
+		return other.likelyFor(v)
 	}
 	f, leads := c.flights.board(v.key, same, func() *flight {
 		ctx := proxy.Detached(v.r.Context())

@@ -105,11 +105,14 @@ func (t *transport) head(v *visit) (*http.Response, error) {
 	v.result.Outcome, v.result.forwarded, v.result.Reason = OutcomeMiss, l.fwd, l.why()
 	c.counters.misses.Add(1)
 	sent := time.Now()
-	f := c.flights.add(&flight{c: c, key: v.key})
+	f, out := v.standIn()
 	defer c.flights.land(f)
-	resp, err := t.next.RoundTrip(v.r)
+	resp, err := t.next.RoundTrip(out)
 	if err != nil {
 		return nil, err
+	}
+	if resp.Request == out {
+		resp.Request = v.r
 	}
 	v.result.forwardedStatus = resp.StatusCode
 	v.learn(f, resp.StatusCode, resp.Header, sent)
@@ -238,7 +241,7 @@ func (v *visit) answerResponse(f *flight) (resp *http.Response, err error, again
 	switch f.outcome {
 	case outcomeStored:
 		v.countStored(f)
-		return v.streamResponse(f, f.ownMeta(), f.own), nil, false
+		return v.streamResponse(f, f.leadsMeta(), f.leads), nil, false
 	case outcomeFreshened:
 		body, err := v.openFresh(f)
 		if err != nil {
@@ -287,6 +290,10 @@ func (t *transport) await(v *visit, f *flight, l *lookup) (*http.Response, erran
 		if r := f.body.reader(v.r.Context()); r != nil {
 			v.countFollow(f, time.Now())
 			return v.streamResponse(f, f.meta, r), errandDone, nil
+		}
+		if f.body.complete() {
+			f.leaves()
+			return nil, errandAgain, nil
 		}
 	}
 	f.leaves()

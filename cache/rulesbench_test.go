@@ -12,12 +12,13 @@ func BenchmarkRules(b *testing.B) {
 		"Accept": {"text/html,application/xhtml+xml,*/*;q=0.8"}, "Accept-Encoding": {"gzip, deflate, br"}, "User-Agent": {"Mozilla/5.0"},
 		"Cache-Control": {"max-age=300"},
 	}
+	r := &http.Request{Header: browser}
 	m := &Meta{
 		Status: 200, Length: 1000, RequestTime: testNow, ResponseTime: testNow,
 		Header: fields("Cache-Control: public, max-age=3600, stale-while-revalidate=60", `ETag: "abc"`, "Last-Modified: "+date(-9000), "Date: "+date(0), "Vary: Accept-Encoding"),
 	}
 	f := readFacts(m, p)
-	vary := varyValues(f.vary, browser)
+	vary := varyValues(f.vary, r)
 
 	b.Run("Decide", func(b *testing.B) {
 		b.ReportAllocs()
@@ -33,7 +34,7 @@ func BenchmarkRules(b *testing.B) {
 		b.ReportAllocs()
 		candidates := []candidate{{f, http.Header{"Accept-Encoding": {"br"}}}, {f, vary}}
 		for b.Loop() {
-			if p.choose(candidates, browser) != 1 {
+			if p.choose(candidates, r) != 1 {
 				b.Fatal("not chosen")
 			}
 		}

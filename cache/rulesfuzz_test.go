@@ -83,33 +83,29 @@ func FuzzVary(f *testing.F) {
 	f.Add("Accept-Language", `"`, `a"b, c"d`)
 	f.Fuzz(func(t *testing.T, vary, value, other string) {
 		names, all := nominated([]string{vary})
-		if all || len(names) == 0 || slices.Contains(names, "Host") {
+		if all || len(names) == 0 {
 			return // matches nothing, or whatever is sent
 		}
 		p := &policy{}
-		facts := &facts{vary: names}
-		one, two := http.Header{}, http.Header{}
+		match := func(a, b *http.Request) bool { return p.matches(names, varyValues(names, a), b) }
+		one, two, spaced := requestWith(), requestWith(), requestWith()
 		for _, name := range names {
 			if http.CanonicalHeaderKey(name) != name {
 				t.Fatalf("%q: %q", vary, name)
 			}
-			one[name], two[name] = []string{value}, []string{other}
+			one.Header[name], two.Header[name], spaced.Header[name] = []string{value}, []string{other}, []string{" \t" + value + " "}
 		}
-		if !p.matches(facts, varyValues(names, one), one) {
+		if !match(one, one) && !tooHeavy(names, one) {
 			t.Fatalf("%q: %q does not match itself", vary, value)
 		}
-		ab, ba := p.matches(facts, one, two), p.matches(facts, two, one)
+		ab, ba := match(one, two), match(two, one)
 		if ab != ba {
 			t.Fatalf("%q: %q, %q: one way only", vary, value, other)
 		}
 		if ab && !strings.EqualFold(squeeze(value), squeeze(other)) {
 			t.Fatalf("%q: %q is taken for %q", vary, value, other)
 		}
-		spaced := http.Header{}
-		for _, name := range names {
-			spaced[name] = []string{" \t" + value + " "}
-		}
-		if strings.Count(value, `"`) == 0 && !p.matches(facts, one, spaced) {
+		if strings.Count(value, `"`) == 0 && !match(one, spaced) && !tooHeavy(names, spaced) {
 			t.Fatalf("%q: blanks around %q", vary, value)
 		}
 	})

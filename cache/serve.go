@@ -27,6 +27,7 @@ type visit struct {
 	result Result
 	late   bool // what it wants was being stored already when it came
 	leaves bool // it may be over before the flight that it has sent off
+	cut    bool // the answer is not whole: the client's connection has to end
 }
 
 // ServeHTTP answers from the store or else lets next answer.
@@ -102,10 +103,12 @@ func (h *handler) get(w http.ResponseWriter, v *visit) {
 		h.observed(w, v)
 		return
 	}
-	if l := v.c.look(r.Context(), v, time.Now()); l.verdict == useFresh && v.hit(w, &l.found) {
-		return
+	if l := v.c.look(r.Context(), v, time.Now()); l.verdict != useFresh || !v.hit(w, &l.found) {
+		h.miss(w, v)
 	}
-	h.miss(w, v)
+	if v.cut {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // hit answers with a stored response, unless that is lost.
@@ -172,7 +175,7 @@ func (v *visit) sendFound(w http.ResponseWriter, f *found, body Body) {
 		return
 	}
 	if err := p.send(w, body, f.entry.Size()); err != nil {
-		v.broken(w, err)
+		v.broken()
 		return
 	}
 	if p.whole {
@@ -196,15 +199,11 @@ func (v *visit) open(f *found) (Body, error) {
 	return body, nil
 }
 
-// broken ends an answer that cannot be completed, so that nobody takes a part
-// for the whole.
-func (v *visit) broken(w http.ResponseWriter, err error) {
-	if v.r.Context().Err() != nil {
-		return // the client has left
-	}
-	if v.r.Context().Value(http.ServerContextKey) != nil {
-		panic(http.ErrAbortHandler)
-	}
+// broken notes that an answer cannot be completed, so that nobody takes a part
+// for the whole. Where it is the leader's, others may still get theirs.
+func (v *visit) broken() {
+	ctx := v.r.Context()
+	v.cut = ctx.Err() == nil && ctx.Value(http.ServerContextKey) != nil // else the client has left
 }
 
 // observer passes an answer on and shows its head before it is sent. It keeps

@@ -3,6 +3,7 @@ package cache
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -57,12 +58,14 @@ type policy struct {
 // refusal is the reason why a response is not stored; "" means that it is.
 type refusal string
 
+const refusedTooHeavy refusal = "too much in the fields that Vary names"
+
 // exchange is a request and its response as the rules of storing see them.
 type exchange struct {
-	method        string
-	target        *url.URL // nil: one without a query
-	requestHeader http.Header
-	request       requestDirectives
+	method  string
+	target  *url.URL      // nil: one without a query
+	asked   *http.Request // as the client sent it
+	request requestDirectives
 
 	status   int
 	header   http.Header
@@ -93,29 +96,54 @@ func (p *policy) storable(x *exchange) refusal {
 	case x.status == http.StatusNotModified, x.status == http.StatusPreconditionFailed,
 		x.status == http.StatusRequestedRangeNotSatisfiable:
 		return "the status answers a condition or a range of this request only"
-	case x.request.noStore && !p.ignoreCacheControl:
-		return "no-store in the request"
-	case d.mustUnderstand && !understood(x.status):
-		return "must-understand with a status that is not understood"
-	case d.noStore && !d.mustUnderstand && !p.storeNoStore:
-		return "no-store in the response"
-	case d.private && !p.storePrivate:
-		return "private in the response"
 	case !validFields(x.header):
 		return "a header field that is not valid"
-	case variesOnAll(x.header["Vary"]):
-		return "Vary: * never matches"
-	case authorized(x.requestHeader, d):
-		return "Authorization in the request, without public, must-revalidate or s-maxage"
 	case len(x.header["Set-Cookie"]) > 0 && !p.cookieIsPublic(d):
 		return "Set-Cookie without public or s-maxage"
+	}
+	if why := p.refusedByResponse(x.status, x.header, d); why != "" {
+		return why
 	}
 	if x.status == http.StatusPartialContent {
 		if why := storablePart(x.header); why != "" {
 			return why
 		}
 	}
-	return p.worthKeeping(x)
+	if why := p.worthKeeping(x); why != "" {
+		return why
+	}
+	return p.refusedByRequest(x)
+}
+
+// refusedByResponse tells what in a response forbids to store it, for whoever it
+// is.
+func (p *policy) refusedByResponse(status int, h http.Header, d *responseDirectives) refusal {
+	switch {
+	case d.mustUnderstand && !understood(status):
+		return "must-understand with a status that is not understood"
+	case d.noStore && !d.mustUnderstand && !p.storeNoStore:
+		return "no-store in the response"
+	case d.private && !p.storePrivate:
+		return "private in the response"
+	case variesOnAll(h["Vary"]):
+		return "Vary: * never matches"
+	}
+	return ""
+}
+
+// refusedByRequest tells what in a request forbids to store the answer to it,
+// although those to others may be.
+func (p *policy) refusedByRequest(x *exchange) refusal {
+	names, _ := nominated(x.header["Vary"])
+	switch {
+	case x.request.noStore && !p.ignoreCacheControl:
+		return "no-store in the request"
+	case authorized(x.asked.Header, &x.response):
+		return "Authorization in the request, without public, must-revalidate or s-maxage"
+	case tooHeavy(names, x.asked):
+		return refusedTooHeavy
+	}
+	return ""
 }
 
 // authorized reports whether a response is for the one who showed credentials
@@ -201,20 +229,64 @@ func heuristicStatus(status int) bool {
 // section 3.1. Values are shared with h.
 func (p *policy) storedHeader(h http.Header, d *responseDirectives) http.Header {
 	kept := make(http.Header, len(h))
+	out := p.unkept(h, d)
 	for name, values := range h {
-		if p.keeps(name, h, d) {
+		if !out[name] {
 			kept[name] = values
 		}
 	}
 	return kept
 }
 
-// keeps reports whether a field of h may be stored.
-func (p *policy) keeps(name string, h http.Header, d *responseDirectives) bool {
-	if perConnection(name) || holds(p.ignoreHeaders, name) || holds(d.noCacheFields, name) || holds(d.privateFields, name) && !p.storePrivate {
-		return false
+// unkept are the fields of h that may not be stored.
+func (p *policy) unkept(h http.Header, d *responseDirectives) map[string]bool {
+	out := connectionNames(h)
+	add := func(name string) {
+		if out == nil {
+			out = make(map[string]bool)
+		}
+		out[name] = true
 	}
-	return len(h["Connection"]) == 0 || !httpguts.HeaderValuesContainsToken(h["Connection"], name)
+	for name := range h {
+		if perConnection(name) {
+			add(name)
+		}
+	}
+	for _, name := range p.namedFields(d) {
+		add(name)
+	}
+	delete(out, "Vary") // without it, one user would get what was another's
+	for _, name := range p.ignoreHeaders {
+		add(name)
+	}
+	return out
+}
+
+// namedFields are those that no-cache="…" and private="…" keep from being
+// stored.
+func (p *policy) namedFields(d *responseDirectives) []string {
+	names := d.noCacheFields
+	if !p.storePrivate && len(d.privateFields) > 0 {
+		names = append(names[:len(names):len(names)], d.privateFields...)
+	}
+	return names
+}
+
+// connectionNames are the fields that Connection names: RFC 9110 section 7.6.1.
+func connectionNames(h http.Header) map[string]bool {
+	lines := h["Connection"]
+	if len(lines) == 0 {
+		return nil
+	}
+	names := make(map[string]bool)
+	for _, line := range lines {
+		for more := true; more; {
+			var name string
+			name, line, more = strings.Cut(line, ",")
+			names[http.CanonicalHeaderKey(strings.Trim(name, " \t"))] = true
+		}
+	}
+	return names
 }
 
 // perConnection names the fields that concern one connection or one proxy only:

@@ -14,7 +14,7 @@ import (
 func exchangeOf(p *policy, status int, request http.Header, response http.Header) *exchange {
 	target, _ := url.Parse("http://example.org/a?b")
 	return &exchange{
-		method: http.MethodGet, target: target, requestHeader: request, request: parseRequestDirectives(request),
+		method: http.MethodGet, target: target, asked: &http.Request{Header: request}, request: parseRequestDirectives(request),
 		status: status, header: response, response: parseResponseDirectives(response, p.targets),
 		requestTime: testNow, responseTime: testNow,
 	}

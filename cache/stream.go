@@ -13,15 +13,18 @@ import (
 // errAbandoned ends a fetch that nobody wants any more.
 var errAbandoned = errors.New("cache: nobody wants the answer any more")
 
+// errTooSlow ends the body of a reader that has held others up for too long.
+var errTooSlow = errors.New("cache: too slow for an answer that is not stored")
+
 // stream is the body of an answer while it is fetched: one goroutine writes,
 // many read. What is written goes to the store, and readers get it from there.
 //
 //	origin ─► Write ─► store's Writer ─► readers, each at its own pace
-//	             └───► window ─────────► readers, the slowest sets the pace
+//	             └───► window ─────────► readers, none far behind the others
 //
 // When the store fails, or the body turns out too large for it, the rest goes
-// through the window: whoever reads already is served to the end, nobody else
-// may join, and nothing is kept.
+// through the window: nobody else may join, and nothing is kept. Whoever reads
+// already is served to the end, if he does not hold up the others.
 type stream struct {
 	maxSize  int64  // that is stored; 0: no limit
 	expected int64  // length; -1: not known
@@ -48,6 +51,10 @@ type stream struct {
 // windowSize is how far the origin may be ahead of the slowest reader where
 // nothing is stored.
 const windowSize = 256 << 10
+
+// patience is how long a reader may hold others up, in all, before it has caught
+// up with them once.
+const patience = time.Second
 
 func newStream(w Writer, expected, maxSize int64) (*stream, error) {
 	stored, err := w.Reader()
@@ -98,7 +105,7 @@ func (s *stream) pass(p []byte) (n int, err error) {
 		case len(s.readers) == 0:
 			return n, errAbandoned
 		case room <= 0:
-			s.changed.Wait()
+			s.makeRoom()
 		default:
 			room = min(room, len(p))
 			s.window = append(s.window, p[:room]...)
@@ -113,11 +120,46 @@ func (s *stream) pass(p []byte) (n int, err error) {
 func (s *stream) trim() {
 	least := s.base + int64(len(s.window))
 	for r := range s.readers {
-		least = min(least, r.at)
+		if r.behind(least) {
+			least = r.at
+		}
 	}
 	if k := least - s.base; k > 0 {
 		s.window = append(s.window[:0], s.window[k:]...)
 		s.base = least
+	}
+}
+
+// makeRoom waits until the slowest reader has read on; s.mu is held. If others
+// wait for more meanwhile, the slow ones are let go in the end.
+func (s *stream) makeRoom() {
+	begun, left, waiting := time.Now(), patience, false
+	slow := s.base + windowSize/2 // whoever is not so far holds the others up
+	for r := range s.readers {
+		switch {
+		case r.waiting && !r.ready():
+			waiting = true
+		case r.behind(slow):
+			left = min(left, patience-r.held)
+		}
+	}
+	if waiting {
+		t := time.AfterFunc(left, s.wake)
+		defer t.Stop()
+	}
+	s.changed.Wait()
+	if !waiting {
+		return
+	}
+	passed := time.Since(begun)
+	for r := range s.readers {
+		if !r.behind(slow) {
+			continue
+		}
+		if r.held += passed; r.held >= patience {
+			r.letGo = true
+			delete(s.readers, r)
+		}
 	}
 }
 
@@ -152,6 +194,13 @@ func (s *stream) whole() bool {
 	return !s.failed
 }
 
+// complete reports whether the body has ended as it should, and is in the store.
+func (s *stream) complete() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.done && s.err == nil && !s.failed
+}
+
 // streamReader reads a part of a stream, for one client.
 type streamReader struct {
 	s     *stream
@@ -161,7 +210,24 @@ type streamReader struct {
 	end   int64  // -1: to the end
 	pause func() // called before it waits; may be nil
 
-	closed bool // guarded by s.mu; another goroutine may close it while it waits
+	// Guarded by s.mu, as are at and end where the goroutine that reads changes
+	// them:
+	closed  bool          // by another goroutine, perhaps, while it waits
+	waiting bool          // for the origin
+	held    time.Duration // how long others have waited for it
+	letGo   bool
+}
+
+// seek makes it read the part from start to end.
+func (r *streamReader) seek(start, end int64) {
+	r.s.mu.Lock()
+	r.at, r.end = start, end
+	r.s.mu.Unlock()
+}
+
+// behind reports whether what comes before an offset is still to be read.
+func (r *streamReader) behind(offset int64) bool {
+	return r.at < offset && (r.end < 0 || r.at < r.end)
 }
 
 // reader returns a reader of the body; nil if it is too late to begin.
@@ -215,6 +281,8 @@ func (r *streamReader) Read(p []byte) (int, error) {
 	switch {
 	case r.closed:
 		err = fs.ErrClosed
+	case r.letGo:
+		err = errTooSlow
 	case r.at < s.n:
 		p = p[:min(int64(len(p)), s.n-r.at)]
 		stored := s.stored
@@ -229,6 +297,8 @@ func (r *streamReader) Read(p []byte) (int, error) {
 		s.reading--
 		s.closeIfIdle()
 		r.at += int64(n)
+	case r.at < s.base:
+		err = errTooSlow // that went by
 	case r.at < s.base+int64(len(s.window)):
 		n = copy(p, s.window[r.at-s.base:])
 		r.at += int64(n)
@@ -252,6 +322,11 @@ func (r *streamReader) ready() bool {
 // wait waits until it is ready, or the client has left; s.mu is held.
 func (r *streamReader) wait() {
 	s := r.s
+	r.waiting, r.held = true, 0
+	defer func() { r.waiting = false }()
+	if s.failed {
+		s.changed.Broadcast() // whoever is slow holds this one up
+	}
 	var begun time.Time
 	if s.readSize > 0 || s.readTime > 0 {
 		begun = time.Now()
@@ -278,14 +353,11 @@ func (r *streamReader) enough(begun time.Time) bool {
 func (r *streamReader) Close() error {
 	s := r.s
 	s.mu.Lock()
-	_, open := s.readers[r]
 	r.closed = true
 	delete(s.readers, r)
 	s.changed.Broadcast()
 	s.closeIfIdle()
 	s.mu.Unlock()
-	if open {
-		r.stop()
-	}
+	r.stop()
 	return nil
 }

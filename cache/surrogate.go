@@ -9,6 +9,15 @@ import (
 // maxTags is how many surrogate keys of one response are kept.
 const maxTags = 1024
 
+// carries reports whether a response with some tags, as surrogateKeys returned
+// them, has one of those that are purged.
+func carries(tags, purged []string) bool {
+	return len(tags) > 0 && slices.ContainsFunc(purged, func(tag string) bool {
+		_, found := slices.BinarySearch(tags, tag)
+		return found
+	})
+}
+
 // surrogateKeys returns the tags of a response, sorted, each once: Surrogate-Key
 // holds them between spaces, Cache-Tag between commas.
 func surrogateKeys(h http.Header) (tags []string) {

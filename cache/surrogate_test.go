@@ -35,7 +35,7 @@ func TestSurrogateKeysAfterValidation(t *testing.T) {
 			n, err := c.PurgeTags(t.Context(), PurgeSoft, tag)
 			require.NoError(t, err)
 			if want == 1 && n == 0 { // softened before
-				entries, _ := c.tagged(t.Context(), tag)
+				entries, _ := c.store.(Tagged).Tagged(t.Context(), tag)
 				n = len(entries)
 			}
 			require.Equal(t, want, n, tag)

@@ -6,6 +6,11 @@ import (
 	"strings"
 )
 
+// maxSelecting is how much the fields of a request that Vary names may hold, by
+// weight, for the response to be stored: every later request for the same URI is
+// compared with them.
+const maxSelecting = 4 << 10
+
 // variesOnAll reports whether Vary has the member *. RFC 9111 section 4.1.
 func variesOnAll(lines []string) bool {
 	_, all := nominated(lines)
@@ -33,30 +38,70 @@ func nominated(lines []string) (names []string, all bool) {
 	return slices.Compact(names), false
 }
 
+// selecting returns the values of a field that Vary names, as a request has it.
+func selecting(r *http.Request, name string) []string {
+	if name == "Host" && r.Host != "" { // net/http keeps it out of the header
+		return []string{r.Host}
+	}
+	return r.Header[name]
+}
+
+// weight is about what it costs to compare the values of a field.
+func weight(name string, values []string) int {
+	n := len(name) + 16
+	for _, v := range values {
+		n += len(v) + 16
+	}
+	return n
+}
+
+// tooHeavy reports whether a request has more in the fields that Vary names than
+// is kept.
+func tooHeavy(vary []string, r *http.Request) bool {
+	n := 0
+	for _, name := range vary {
+		n += weight(name, selecting(r, name))
+	}
+	return n > maxSelecting
+}
+
 // varyValues returns the fields of a request that a response's Vary names, for
-// Meta.Vary. A field that is not there has no values.
-func varyValues(vary []string, request http.Header) http.Header {
+// Meta.Vary.
+func varyValues(vary []string, r *http.Request) http.Header {
 	if len(vary) == 0 {
 		return nil
 	}
 	h := make(http.Header, len(vary))
 	for _, name := range vary {
-		h[name] = request[name]
+		h[name] = split(name, selecting(r, name))
 	}
 	return h
 }
 
-// matches reports whether a stored response was for such a request: every field
-// that its Vary names is the same. RFC 9111 section 4.1.
-func (p *policy) matches(f *facts, stored http.Header, request http.Header) bool {
-	for _, name := range f.vary {
-		// The host is part of the key, and net/http keeps it out of the header.
-		if name == "Host" {
-			continue
+// split returns the members of a list, each by itself. A list without any is one
+// empty member, which is another thing than a field that is not there.
+func split(name string, lines []string) (all []string) {
+	for m := (members{name: name, lines: lines}); ; {
+		member, ok := m.next()
+		if !ok {
+			break
 		}
-		a, b := stored[name], request[name]
-		if slices.Equal(a, b) {
-			continue
+		all = append(all, member)
+	}
+	if len(all) == 0 && len(lines) > 0 {
+		all = []string{""}
+	}
+	return all
+}
+
+// matches reports whether a stored response was for such a request: every field
+// that its Vary names is the same. RFC 9111 section 4.1. stored are the values
+// that varyValues gave.
+func (p *policy) matches(vary []string, stored http.Header, r *http.Request) bool {
+	for _, name := range vary {
+		a, b := stored[name], selecting(r, name)
+		if weight(name, b) > maxSelecting {
+			return false
 		}
 		if name == "Accept-Encoding" && len(p.normalizeEncoding) > 0 {
 			if p.bestEncoding(a) != p.bestEncoding(b) {
@@ -65,7 +110,13 @@ func (p *policy) matches(f *facts, stored http.Header, request http.Header) bool
 			continue
 		}
 		// A field that is not there matches only one that is not there.
-		if len(a) == 0 || len(b) == 0 || !sameValue(name, a, b) {
+		if len(a) == 0 || len(b) == 0 {
+			if len(a) != len(b) {
+				return false
+			}
+			continue
+		}
+		if !sameValue(name, a, b) {
 			return false
 		}
 	}
@@ -81,11 +132,11 @@ type candidate struct {
 // choose returns the place of the stored response to use for a request, or -1:
 // of those that match, one with Vary before one without, then the most recent
 // by Date, then the first. RFC 9111 sections 4 and 4.1.
-func (p *policy) choose(candidates []candidate, request http.Header) int {
+func (p *policy) choose(candidates []candidate, r *http.Request) int {
 	best := -1
 	for i := range candidates {
 		c := &candidates[i]
-		if !p.matches(c.facts, c.vary, request) {
+		if !p.matches(c.facts.vary, c.vary, r) {
 			continue
 		}
 		if best < 0 || c.facts.preferredTo(candidates[best].facts) {
@@ -103,27 +154,28 @@ func (f *facts) preferredTo(g *facts) bool {
 	return f.date.After(g.date)
 }
 
-// sameValue compares two values of a field as lists, without the white space and
-// the division into lines that mean nothing. RFC 9111 section 4.1.
-func sameValue(name string, a, b []string) bool {
-	x, y := members{name: name, lines: a}, members{name: name, lines: b}
-	for {
-		one, ok := x.next()
-		other, also := y.next()
-		switch {
-		case ok != also || !sameMember(name, one, other):
+// sameValue compares the members of a stored list with a list, without the white
+// space and the division into lines that mean nothing. RFC 9111 section 4.1.
+func sameValue(name string, stored, lines []string) bool {
+	m := members{name: name, lines: lines}
+	for _, one := range stored {
+		if one == "" {
+			continue
+		}
+		if other, ok := m.next(); !ok || !sameMember(name, one, other) {
 			return false
-		case !ok:
-			return true
 		}
 	}
+	_, more := m.next()
+	return !more
 }
 
 // members walks through the members of a list that are not empty.
 type members struct {
-	name  string
-	lines []string
-	rest  string
+	name   string
+	lines  []string
+	rest   string
+	quotes quotes
 }
 
 func (m *members) next() (member string, ok bool) {
@@ -132,10 +184,13 @@ func (m *members) next() (member string, ok bool) {
 			if len(m.lines) == 0 {
 				return "", false
 			}
-			m.rest, m.lines = m.lines[0], m.lines[1:]
+			m.rest, m.lines, m.quotes = m.lines[0], m.lines[1:], quotes{}
 		}
 		m.rest = strings.TrimLeft(m.rest, " \t")
-		n := memberLength(m.name, m.rest)
+		n := len(m.rest)
+		if isList(m.name) {
+			n = m.quotes.comma(m.rest)
+		}
 		member = strings.TrimRight(m.rest[:n], " \t")
 		m.rest = strings.TrimPrefix(m.rest[n:], ",")
 		if member != "" {
@@ -144,13 +199,26 @@ func (m *members) next() (member string, ok bool) {
 	}
 }
 
-// sameMember compares two members. Languages and codings have no case, and
-// blanks around the semicolon before a weight mean nothing.
+// isList reports whether commas divide the values of a field.
+func isList(name string) bool {
+	switch name {
+	case "Cookie", "User-Agent", "Referer", "Origin", "Authorization", "From", "Host":
+		return false
+	}
+	return true
+}
+
+// sameMember compares two members. Hosts, languages and codings have no case,
+// and blanks around the semicolon before a weight mean nothing.
 func sameMember(name, a, b string) bool {
 	if a == b {
 		return true
 	}
-	if name != "Accept-Language" && name != "Accept-Encoding" {
+	switch name {
+	case "Accept-Language", "Accept-Encoding":
+	case "Host":
+		return sameFold(a, b)
+	default:
 		return false
 	}
 	for more := true; more; {
@@ -163,26 +231,6 @@ func sameMember(name, a, b string) bool {
 		}
 	}
 	return true
-}
-
-// memberLength is the length of the first member of a list: up to a comma
-// outside of quotes. Fields that are no lists have one member.
-func memberLength(name, line string) int {
-	switch name {
-	case "Cookie", "User-Agent", "Referer", "Origin", "Authorization", "From":
-		return len(line)
-	}
-	for i := 0; i < len(line); i++ {
-		switch line[i] {
-		case ',':
-			return i
-		case '"':
-			if _, rest, _, ok := cutQuoted(line[i:]); ok {
-				i = len(line) - len(rest) - 1
-			}
-		}
-	}
-	return len(line)
 }
 
 // bestEncoding is the first of the policy's content codings that the client
