@@ -271,7 +271,7 @@ func TestHTTP2SlowInterim(t *testing.T) {
 func TestHTTP2UnusedAfterCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := scriptedBackend(t, "h2c", time.Minute, func(c net.Conn, n int) {
-			preface(c)
+			_ = http2.NewFramer(c, c).WriteSettings()
 			_, _ = io.Copy(io.Discard, c)
 		})
 		tr := &Transport{Backend: b}
