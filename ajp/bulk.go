@@ -16,6 +16,7 @@ func (b *responseBody) writeBulk(w io.Writer) (written int64, err error) {
 	defer copyBuffers.Put(lent)
 	buf := lent[:]
 	b.bulk = true
+	flushed := false
 	have, _ := io.ReadFull(c.R, buf[:c.R.Buffered()]) // from here on the connection itself is read
 	for {
 		data, used := b.strip(buf[:have])
@@ -30,12 +31,16 @@ func (b *responseBody) writeBulk(w io.Writer) (written int64, err error) {
 			return written, nil
 		}
 		have = copy(buf, buf[used:have])
-		if !c.Waiting() {
+		flushed = flushed && data == 0
+		if !flushed && !c.Waiting() {
 			if err := proxy.FlushWriter(w); err != nil {
 				return written, err
 			}
+			flushed = true
+			c.Arm(0)
+		} else if data > 0 {
+			c.Arm(0)
 		}
-		c.Arm(0)
 		n, err := c.Read(buf[have:])
 		have += n
 		if err != nil && !(proxy.IsTimeout(err) && b.x.feeder.sender().WaitsForClient()) {

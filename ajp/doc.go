@@ -37,9 +37,10 @@
 // # Timeouts
 //
 // Those of a Transport are of its [backend.Backend]: Timeout for each wait for
-// the container. A client that is slow with its upload does not count: the limits
-// for that are the Client of the [proxy.Handler]. Those of a Server are its
-// fields.
+// the container: for the head whole, and for more of the body. Packets without
+// data, and wishes for more of a body that has ended, end no wait. A client that
+// is slow with its upload does not count: the limits for that are the Client of
+// the [proxy.Handler]. Those of a Server are its fields.
 //
 // # Failures
 //

@@ -145,8 +145,8 @@ func (x *exchange) feed(want int) error {
 	if want == 0 {
 		return malformed("asked for none of the body")
 	}
-	x.c.Arm(0)
 	if x.feeder.takes(want) {
+		x.c.Arm(0)
 		return nil
 	}
 	if x.feeder.overrun() {
@@ -217,6 +217,7 @@ func (x *exchange) readHead() (*answerHead, *proxy.Error) {
 func (x *exchange) interim(h *answerHead) *proxy.Error {
 	trace := x.traced()
 	if trace == nil {
+		x.c.Arm(0)
 		return nil
 	}
 	if h.status == http.StatusContinue && trace.Got100Continue != nil {

@@ -108,13 +108,19 @@ func (c *Check) run(ctx context.Context, m *Member) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(backend.WithCheck(ctx), timeout)
 	defer cancel()
+	defer func() {
+		if p := recover(); p != nil { // of a user: a failure, not an end
+			err = fmt.Errorf("check panicked: %v", p)
+		}
+	}()
+	_, err = backend.Within(ctx, func(ctx context.Context) (any, error) { return nil, c.once(ctx, m) }, func(any) {})
+	return err
+}
+
+// once does the check, for as long as ctx allows if what it calls obeys it.
+func (c *Check) once(ctx context.Context, m *Member) error {
 	switch {
 	case c.Func != nil:
-		defer func() {
-			if p := recover(); p != nil { // of a user: a failure, not an end
-				err = fmt.Errorf("check panicked: %v", p)
-			}
-		}()
 		return c.Func(ctx, m)
 	case c.httpMethod() == "TCP":
 		return m.connect(ctx)

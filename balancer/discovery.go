@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // Discovery finds the members of a balancer: in the DNS ([DNS], [SRV]), or
@@ -42,7 +44,11 @@ func (b *Balancer) discover(d Discovery, interval time.Duration) {
 
 func (b *Balancer) discoverOnce(d Discovery, interval time.Duration) time.Duration {
 	ctx, cancel := context.WithTimeout(b.life, discoveryTimeout)
-	list, valid, err := d.Discover(ctx)
+	var valid time.Duration
+	list, err := backend.Within(ctx, func(ctx context.Context) (list []MemberConfig, err error) {
+		list, valid, err = d.Discover(ctx)
+		return list, err
+	}, func([]MemberConfig) {})
 	cancel()
 	if err == nil && len(list) > 0 {
 		err = b.Update(list)

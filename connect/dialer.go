@@ -127,7 +127,8 @@ func (d *Dialer) connect(ctx context.Context, network string) (net.Conn, error) 
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	c, err := dial(ctx, network, net.JoinHostPort(d.Proxy.Hostname(), port))
+	address := net.JoinHostPort(d.Proxy.Hostname(), port)
+	c, err := within(ctx, func(ctx context.Context) (net.Conn, error) { return dial(ctx, network, address) })
 	if err != nil || d.Proxy.Scheme == "http" {
 		return c, err
 	}
@@ -137,6 +138,11 @@ func (d *Dialer) connect(ctx context.Context, network string) (net.Conn, error) 
 		return nil, fmt.Errorf("TLS handshake with the parent proxy: %w", err)
 	}
 	return tc, nil
+}
+
+// within dials by a function that may not look at its context.
+func within(ctx context.Context, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+	return backend.Within(ctx, dial, func(late net.Conn) { _ = late.Close() })
 }
 
 // tlsConfig completes the TLS field without changing it.

@@ -236,7 +236,9 @@ func (t *opening) dial() (err error) {
 	}
 	ctx, cancel := t.patience()
 	defer cancel()
-	t.back, err = dial(context.WithValue(ctx, viaKey{}, t.via()), "tcp", t.address())
+	t.back, err = within(context.WithValue(ctx, viaKey{}, t.via()), func(ctx context.Context) (net.Conn, error) {
+		return dial(ctx, "tcp", t.address())
+	})
 	if err == nil {
 		return nil
 	}

@@ -41,7 +41,8 @@
 // # Timeouts
 //
 // They are those of the [backend.Backend]: ConnectTimeout, AcquireTimeout, and
-// Timeout for each wait for the application. The limit on a request as a whole
+// Timeout for each wait for the application: for its header whole, and for more
+// of its output. Error output and records without content end no wait. The limit on a request as a whole
 // is its context's; when that ends, the connection is closed, since php-fpm does
 // not heed FCGI_ABORT_REQUEST. That on a client is Proxy.Client of a [Handler].
 //
@@ -60,5 +61,6 @@
 // Connections are reused by default. PATH_INFO is split off behind ".php".
 // Authorization is passed on. A Location without Status is 302 and never an
 // internal redirect. A header that is too long, malformed or missing is 502, and
-// not 500 or 503. Error output is logged at the level that PHP names in it.
+// not 500 or 503. Error output is logged at the level that PHP names in it, and
+// does not keep a request alive.
 package fcgi

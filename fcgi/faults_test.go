@@ -1,26 +1,21 @@
 package fcgi
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy"
-	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // roundTrip asks once, and returns what came.
@@ -396,32 +391,6 @@ func TestErrorOutputHoldsUpNothing(t *testing.T) {
 	_, err = io.ReadFull(resp.Body, got)
 	require.NoError(t, err)
 	require.Equal(t, body, string(got))
-}
-
-// The time limit is for each wait, and error output ends one.
-func TestErrorOutputIsASignOfLife(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &backend.Backend{URL: &url.URL{Scheme: "fcgi", Host: "app"}, Timeout: time.Minute, DialContext: func(context.Context, string, string) (net.Conn, error) {
-			c, app := net.Pipe()
-			go func() {
-				defer app.Close()
-				p := &peerConn{Conn: app, r: bufio.NewReader(app)}
-				if _, ok := p.request(); !ok {
-					return
-				}
-				for range 5 {
-					p.say(stderr("still at it\n"))
-					time.Sleep(50 * time.Second)
-				}
-				p.say(join(stdout("A: b\r\n\r\nok"), end(0, 0)))
-			}()
-			return c, nil
-		}}
-		defer b.Close()
-		_, body, err := roundTrip(t, &Transport{Backend: b}, "GET", nil)
-		require.NoError(t, err)
-		require.Equal(t, "ok", string(body))
-	})
 }
 
 // An Env that panics takes no place in the pool with it.

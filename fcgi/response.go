@@ -106,7 +106,6 @@ func (b *responseBody) fill(buf []byte) int {
 	const enough = 16 << 10
 	total := 0
 	for {
-		b.x.c.Arm(0)
 		n, err := b.read(buf[total:])
 		total += n
 		if err != nil {
@@ -116,6 +115,7 @@ func (b *responseBody) fill(buf []byte) int {
 		if total == len(buf) || !b.here() && (total >= enough || !b.SomeReady()) {
 			return total
 		}
+		b.x.c.Arm(0)
 	}
 }
 

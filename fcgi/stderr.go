@@ -24,7 +24,6 @@ const maxStderrLine = 4 << 10
 
 // logStderr takes a piece of error output.
 func (x *exchange) logStderr(b []byte) {
-	x.c.Arm(0) // the application is alive
 	if x.stderr == nil {
 		if !x.t.logsStderr(x.r.Context()) {
 			return

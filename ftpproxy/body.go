@@ -99,6 +99,9 @@ const shutLimit = 10 * time.Second
 // connection for data ends well but early. The client waits meanwhile.
 const leaveLimit = time.Second
 
+// lastWord is how long a server may take to say why a transfer has failed.
+const lastWord = time.Second
+
 // Read returns io.EOF at the end of a complete body, and a [*proxy.Error] with
 // OpBody, or OpClient if the request was cancelled, when it is cut short. The
 // last bytes are handed out when the server has said that all is well.
@@ -157,12 +160,9 @@ func (b *fileBody) finish(op proxy.Op) *proxy.Error {
 	if b.left < 0 {
 		return b.x.complete(op)
 	}
-	s.ctl.wait = shutLimit
+	s.ctl.wait = atMost(s.c, shutLimit)
 	if !b.toEnd {
-		s.ctl.wait = leaveLimit
-	}
-	if t := s.c.Timeout(); t > 0 {
-		s.ctl.wait = min(t, s.ctl.wait)
+		s.ctl.wait = atMost(s.c, leaveLimit)
 	}
 	longer := false
 	if b.toEnd {
@@ -226,7 +226,7 @@ func (b *fileBody) broken(op proxy.Op, err error) *proxy.Error {
 		err = io.ErrUnexpectedEOF
 	}
 	if !proxy.IsTimeout(err) {
-		s.ctl.wait = time.Second
+		s.ctl.wait = atMost(s.c, lastWord)
 		s.closeData()
 		if s.ctl.reply() == nil && s.ctl.code >= 400 {
 			err = errors.Join(err, &ReplyError{s.ctl.verb, s.ctl.code})

@@ -21,7 +21,8 @@ const maxReplyBytes = 64 << 10
 // control is the control connection as the FTP library sees it: a net.Conn
 // that hands out one line of a reply at a time. So it knows where each reply
 // ends (RFC 959 section 4.2), what it was, and whether one came unasked; it
-// limits what is read, and renews the time limit for each line.
+// limits what is read, and renews the time limit for each reply, not for each
+// line of one.
 type control struct {
 	conn *backend.Conn
 	tls  *tls.Conn // nil if none is spoken
@@ -115,7 +116,9 @@ func (c *control) line() error {
 		c.pending = []byte("226 \r\n")
 		return nil
 	}
-	c.conn.Arm(c.wait)
+	if !c.open {
+		c.conn.Arm(c.wait)
+	}
 	raw, err := c.r.ReadSlice('\n')
 	if len(raw) > 0 {
 		c.heard = true
@@ -266,7 +269,7 @@ func (c *control) RemoteAddr() net.Addr {
 	return &net.TCPAddr{IP: net.IPv4zero}
 }
 
-// The time limits are set with each line.
+// The time limits are set with each reply.
 func (c *control) SetDeadline(time.Time) error      { return nil }
 func (c *control) SetReadDeadline(time.Time) error  { return nil }
 func (c *control) SetWriteDeadline(time.Time) error { return nil }

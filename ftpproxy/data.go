@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
@@ -20,7 +21,9 @@ type dataConn struct {
 	net.Conn // TLS, or raw
 	raw      net.Conn
 	control  *backend.Conn // for its limit and its counters
+	replies  *control
 	deadline time.Time
+	held     bool // the limit is renewed by who knows what is of use, not by each read
 	lent     bool // the library must neither read nor close it
 	wrote    bool // a file is sent, not got
 	shut     atomic.Bool
@@ -31,19 +34,32 @@ func (d *dataConn) Read(p []byte) (int, error) {
 	if d.lent {
 		return 0, io.EOF
 	}
-	d.arm(d.control.Timeout())
+	if !d.held {
+		d.arm(d.control.Timeout())
+	}
 	n, err := d.Conn.Read(p)
 	d.control.Count(0, int64(n))
 	return n, err
 }
 
-// Write sends a part of a file.
+// Write sends a part of a file. A server that does not take it need not be
+// waited for once more to say so.
 func (d *dataConn) Write(p []byte) (int, error) {
 	d.wrote = true
 	d.arm(d.control.Timeout())
 	n, err := d.Conn.Write(p)
 	d.control.Count(int64(n), 0)
+	if proxy.IsTimeout(err) {
+		d.reset()
+		d.replies.wait = atMost(d.control, lastWord)
+	}
 	return n, err
+}
+
+// hold begins the limit for all reads that follow.
+func (d *dataConn) hold() {
+	d.held = true
+	d.arm(d.control.Timeout())
 }
 
 // Close ends the transfer.
@@ -61,7 +77,7 @@ func (d *dataConn) Close() error {
 // a ticket, and whoever closes a connection of which something is unread resets
 // it: the server would take the file for one that is cut short.
 func (d *dataConn) endStored(tc *tls.Conn) {
-	d.arm(shutLimit)
+	d.arm(atMost(d.control, shutLimit))
 	if tc.CloseWrite() != nil {
 		return
 	}
@@ -141,7 +157,7 @@ func (s *session) dialData(addr string) (*dataConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data connection: %w", err)
 	}
-	d := &dataConn{Conn: raw, raw: raw, control: s.c, lent: s.ctl.hold}
+	d := &dataConn{Conn: raw, raw: raw, control: s.c, replies: s.ctl, lent: s.ctl.hold}
 	if s.tls != nil {
 		// The handshake waits for the reply to the command, as servers do.
 		d.Conn = tls.Client(raw, s.tls)
@@ -153,8 +169,13 @@ func (s *session) dialData(addr string) (*dataConn, error) {
 	return d, nil
 }
 
-// connectData connects to a port of the server.
+// connectData connects to a port of the server, within ctx whatever dials.
 func (s *session) connectData(ctx context.Context, port string) (net.Conn, error) {
+	return backend.Within(ctx, func(ctx context.Context) (net.Conn, error) { return s.dialPort(ctx, port) },
+		func(late net.Conn) { _ = late.Close() })
+}
+
+func (s *session) dialPort(ctx context.Context, port string) (net.Conn, error) {
 	b := s.c.Backend()
 	peer, _ := s.c.RemoteAddr().(*net.TCPAddr)
 	switch {
@@ -174,6 +195,14 @@ func (s *session) connectData(ctx context.Context, port string) (net.Conn, error
 		d.LocalAddr = &net.TCPAddr{IP: local.IP, Zone: local.Zone} // servers want the same client on both
 	}
 	return d.DialContext(ctx, "tcp", addr)
+}
+
+// atMost returns d, or the backend's Timeout if that is shorter.
+func atMost(c *backend.Conn, d time.Duration) time.Duration {
+	if t := c.Timeout(); t > 0 {
+		return min(t, d)
+	}
+	return d
 }
 
 func (s *session) connectTimeout() time.Duration {

@@ -46,7 +46,9 @@
 // # Timeouts
 //
 // Those of the [backend.Backend]: ConnectTimeout for each of the two
-// connections, Timeout for each wait for the server on either. The context of
+// connections, Timeout for each wait for the server on either: for a reply whole,
+// for all of a file that is answered in one piece, for more of a longer one, and
+// for the next entry of a listing. The context of
 // the request ends both connections at once.
 //
 // # Security

@@ -165,6 +165,7 @@ func (x *exchange) stream(name string, h http.Header, want span, size int64) (*h
 		return respond(x.r, status, h, b, length), nil
 	}
 	content := make([]byte, length)
+	x.s.data.hold() // no byte is passed on before the last one is here
 	if _, err := io.ReadFull(x.s.data, content); err != nil {
 		return nil, b.broken(proxy.OpHeader, err)
 	}

@@ -17,8 +17,10 @@ const (
 	sortedEntries = 1000
 )
 
-// lister reads a listing from the data connection.
+// lister reads a listing from the data connection. The time limit is one for the
+// next entry, whatever lines come before it.
 type lister struct {
+	data    *dataConn
 	r       *bufio.Reader
 	mlsd    bool
 	only    *pattern // nil: all
@@ -44,7 +46,8 @@ func (x *exchange) openList(only *pattern) (*lister, error) {
 		s.dialErr = err
 		return nil, err
 	}
-	l := &lister{r: bufio.NewReaderSize(s.data, maxLineBytes), mlsd: s.ctl.verb == "MLSD", only: only}
+	s.data.hold()
+	l := &lister{data: s.data, r: bufio.NewReaderSize(s.data, maxLineBytes), mlsd: s.ctl.verb == "MLSD", only: only}
 	if l.mlsd {
 		return l, nil
 	}
@@ -56,6 +59,9 @@ func (x *exchange) openList(only *pattern) (*lister, error) {
 // next returns the entries of some lines, until io.EOF, which may come along
 // with the last ones. They are good up to the next call.
 func (l *lister) next() (list []entry, err error) {
+	if len(l.entries) > 0 {
+		l.data.hold()
+	}
 	l.lines = l.lines[:0]
 	for len(l.lines) < batchLines && err == nil {
 		if len(l.lines) > 0 && l.r.Buffered() == 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/modproxy/modproxy/proxy"
 )
@@ -45,11 +46,16 @@ type listBody struct {
 	ended error
 }
 
-// begin reads a listing up to the length at which it is no more sorted.
+// begin reads a listing up to the length at which it is no more sorted, but not
+// for longer than a part of the time limit if there is something to show.
 func (b *listBody) begin() (*http.Response, *proxy.Error) {
 	var list []entry
 	var err error
+	begun, patience := time.Now(), b.x.c.Timeout()/2
 	for b.l != nil && err == nil && len(list) < sortedEntries {
+		if len(list) > 0 && patience > 0 && time.Since(begun) > patience {
+			break
+		}
 		var some []entry
 		some, err = b.l.next()
 		list = append(list, some...)

@@ -71,7 +71,7 @@ func (s *session) abort() {
 	s.aborted = true
 	if s.data != nil && s.storing != nil {
 		s.data.reset()
-		s.last = time.AfterFunc(shutLimit, s.c.Abort)
+		s.last = time.AfterFunc(atMost(s.c, shutLimit), s.c.Abort)
 		go s.storing.Close() // which may wait for a read to end
 		return
 	}

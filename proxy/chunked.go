@@ -10,11 +10,13 @@ import (
 
 // chunkedReader decodes the chunked transfer coding (RFC 9112 section 7.1)
 // without leniency: sizes are plain hexadecimal, lines end in CRLF, extensions
-// are skipped within the limit of a line.
+// are skipped within the limit of a line, and so is what all chunks have of them
+// beyond a little for each and as much as there is data.
 type chunkedReader struct {
 	r       *bufio.Reader
 	lim     headLimits
 	left    int64 // of the current chunk
+	excess  int64 // bytes of framing beyond those that are allowed
 	begun   bool  // a chunk was read, whose final CRLF is due
 	done    bool  // the last chunk and the trailer were read
 	trailer http.Header
@@ -35,6 +37,11 @@ func (c *chunkedReader) next() error {
 	size, err := chunkSize(line)
 	if err != nil {
 		return err
+	}
+	const free = 16
+	c.excess = max(c.excess+int64(len(line))-free-size, 0)
+	if c.excess > int64(c.lim.line) {
+		return malformed("chunks have more framing than data")
 	}
 	if size > 0 {
 		c.left, c.begun = size, true

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // DefaultConnectTimeout is the ConnectTimeout of [Destinations].
@@ -136,11 +138,13 @@ func (d *Destinations) DialContext(ctx context.Context, network, address string)
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	addrs, err := d.resolve(ctx, network, host)
-	if err != nil {
-		return nil, err
-	}
-	return d.dialFirst(ctx, network, addrs, port)
+	return backend.Within(ctx, func(ctx context.Context) (net.Conn, error) {
+		addrs, err := d.resolve(ctx, network, host)
+		if err != nil {
+			return nil, err
+		}
+		return d.dialFirst(ctx, network, addrs, port)
+	}, func(late net.Conn) { _ = late.Close() })
 }
 
 // resolve returns the addresses of a host that may be dialled.

@@ -43,9 +43,11 @@
 // # Timeouts
 //
 // The limits on a backend are those of its [backend.Backend]: ConnectTimeout,
-// AcquireTimeout, and Timeout for each wait for a byte, so that a long answer
-// that keeps coming is never cut. The limit on a request as a whole is its
-// context's.
+// AcquireTimeout, and Timeout for each wait: for the backend to take a piece of
+// the request, for a head whole, and for more of a body, so that a long answer
+// that keeps coming is never cut, and one that comes drop by drop never has a
+// head. An interim answer begins the wait for the final head anew, as often as
+// MaxInterim allows. The limit on a request as a whole is its context's.
 //
 // A client that neither sends its body nor reads the answer is waited for as
 // long as [ClientLimits] say, 60 s by default: it holds no backend for longer.

@@ -50,7 +50,8 @@ type BodySource interface {
 
 	// WriteSome writes what there is to w, or waits for it, and ends the body
 	// as ReadSome does; ready is what SomeReady has just said. It returns the
-	// errors of w, and those alone.
+	// errors of w, and those alone. The time limit is set before the first call,
+	// and anew after each that has written something.
 	WriteSome(w io.Writer, ready bool) (int64, error)
 
 	// SomeReady reports whether ReadSome would return at once, as far as can be
@@ -130,19 +131,24 @@ func (b *ResponseBody) WriteTo(w io.Writer) (n int64, err error) {
 	}
 	defer b.leave()
 	b.to = bodyWriter{b, w}
-	for b.ended == nil {
-		b.c.Arm(0)
+	b.c.Arm(0)
+	for flushed := false; b.ended == nil; {
 		ready := b.src.SomeReady()
-		if !ready {
+		if !ready && !flushed {
 			if err := b.to.FlushError(); err != nil {
 				return n, err
 			}
+			flushed = true
 			b.c.Arm(0) // a slow client may have used the time up
 		}
 		m, err := b.src.WriteSome(&b.to, ready)
 		n += m
 		if err != nil {
 			return n, err
+		}
+		if m > 0 && b.ended == nil { // or there would be no end to what says nothing
+			flushed = false
+			b.c.Arm(0)
 		}
 	}
 	if b.ended != io.EOF {

@@ -50,7 +50,9 @@ type Backend struct {
 
 	// DialContext opens connections. If nil, a net.Dialer with SourceAddr,
 	// KeepAlive and Resolver does; with a custom one these three and
-	// AddressTTL have no effect.
+	// AddressTTL have no effect. One that does not look at its context is left
+	// alone when that ends; what it opens later is closed. Its connections must
+	// obey their deadlines.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// SourceAddr is the local address to connect from; the zero value lets the
@@ -102,9 +104,14 @@ type Backend struct {
 	// Zero means Timeout. Apache: connectiontimeout.
 	ConnectTimeout time.Duration
 
-	// Timeout bounds each wait for the backend to take or to send a byte, as
-	// far as protocols call [Conn.Arm]. Zero means 60 s; negative means none.
-	// Apache: timeout, ProxyTimeout.
+	// Timeout bounds each wait for the backend: to take what it is sent, piece
+	// by piece; to send a head whole, be it of an interim answer or the final
+	// one, or a reply; and to send more of a body. Only bytes of the body are
+	// more of it: frames, records, packets and lines without any, such as error
+	// output, do not begin the wait anew. While it is the client that is waited
+	// for, the time does not run. To save timers a wait may last an eighth
+	// longer. Zero means 60 s; negative means none. Apache: timeout,
+	// ProxyTimeout, which bound the wait for each byte.
 	Timeout time.Duration
 
 	// KeepAlive is the interval of TCP keep-alive probes. Zero means 15 s;

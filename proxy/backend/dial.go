@@ -31,6 +31,14 @@ func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
+	if b.DialContext == nil {
+		return b.begin(ctx, client)
+	}
+	return Within(ctx, func(ctx context.Context) (*Conn, error) { return b.begin(ctx, client) }, (*Conn).Abort)
+}
+
+// begin opens a connection, for as long as ctx allows if connect obeys it.
+func (b *Backend) begin(ctx context.Context, client Client) (*Conn, error) {
 	born := time.Since(b.epoch)
 	nc, err := b.connect(ctx)
 	if err != nil {
@@ -43,8 +51,8 @@ func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
 		return b.newConn(nc, nc, client, born), nil
 	}
 	// What follows reads and writes: the context must be able to end it.
-	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
 	wire := nc
+	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
 	if b.ProxyProtocol != 0 {
 		err = b.ProxyProtocol.write(nc, client)
 	}
@@ -55,7 +63,7 @@ func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
 		}
 		nc = tc
 	}
-	if !stop() && err == nil {
+	if !stop() {
 		err = ctx.Err()
 	}
 	if err != nil {
