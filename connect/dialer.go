@@ -95,7 +95,7 @@ func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	c, err := d.connect(ctx, network)
+	c, err := d.DialProxy(ctx, network, "")
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +114,9 @@ func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return made, nil
 }
 
-// connect opens a connection to the parent itself.
-func (d *Dialer) connect(ctx context.Context, network string) (net.Conn, error) {
+// DialProxy connects to the parent itself, whatever the address: for a backend
+// whose requests the parent is to answer. See [Transport].Plain.
+func (d *Dialer) DialProxy(ctx context.Context, network, _ string) (net.Conn, error) {
 	if d.Proxy == nil || d.Proxy.Hostname() == "" || d.Proxy.Scheme != "http" && d.Proxy.Scheme != "https" {
 		return nil, errors.New("connect: the parent proxy is no http or https URL")
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/modproxy/modproxy/proxy"
@@ -23,29 +24,33 @@ func NewRemote(match, parent string) (proxy.Remote, error) {
 	return proxy.Remote{Match: match, Transport: &Transport{Dialer: d}, DialContext: d.DialContext}, nil
 }
 
-// Transport is an http.RoundTripper that sends requests by a parent proxy:
-// those for https through tunnels, and all others to the parent itself, in
-// absolute-form (RFC 9112 section 3.2.2). Connections are kept for more
-// requests.
+// Transport is an http.RoundTripper that sends requests by a parent proxy: those
+// for https, ws, wss, h2 and h2c, and all that are to upgrade, through tunnels,
+// and all others to the parent itself, in absolute-form (RFC 9112 section
+// 3.2.2). Connections are kept for more requests.
 type Transport struct {
 	// Dialer knows the parent.
 	Dialer *Dialer
 
-	// NewBackend makes the backend of an https origin, such as one with a TLS
-	// configuration. Its DialContext is set here. If nil, a backend with default
-	// fields. All that it makes share a [backend.IdleLimit] of 512 unused
+	// NewBackend makes the backend of an origin at the end of tunnels, such as
+	// one with a TLS configuration. Its DialContext is set here. If nil, a
+	// backend with default fields. All that it makes share a [backend.IdleLimit] of 512 unused
 	// connections, unless it adds them to another.
 	NewBackend func(u *url.URL) *backend.Backend
 
+	// Plain speaks to the parent itself. Its Backend must be dialled by
+	// [Dialer.DialProxy]. If nil, one with default fields.
+	Plain *proxy.Transport
+
 	once      sync.Once
-	plain     proxy.Transport
+	own       proxy.Transport // used when Plain is nil
 	tunnelled proxy.Transport
 }
 
 // RoundTrip sends a request and returns the answer when its head is in.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.once.Do(t.setup)
-	if r.URL.Scheme == "https" {
+	if tunnels(r) {
 		return t.tunnelled.RoundTrip(r)
 	}
 	if _, _, err := proxy.ParseHost(r.URL.Host); err != nil { // it stands in the request line
@@ -63,11 +68,20 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		out.Header = r.Header.Clone()
 		out.Header.Set("Proxy-Authorization", credentials)
 	}
-	resp, err := t.plain.RoundTrip(&out)
+	resp, err := t.plain().RoundTrip(&out)
 	if err == nil {
 		resp.Request = r
 	}
 	return resp, err
+}
+
+// tunnels reports whether a request is none that a parent could answer itself.
+func tunnels(r *http.Request) bool {
+	switch strings.ToLower(r.URL.Scheme) {
+	case "https", "ws", "wss", "h2", "h2c":
+		return true
+	}
+	return len(r.Header["Upgrade"]) > 0
 }
 
 func closeBody(r *http.Request) {
@@ -88,11 +102,18 @@ func absolute(u *url.URL) string {
 	return u.Scheme + "://" + u.Host + path
 }
 
+func (t *Transport) plain() *proxy.Transport {
+	if t.Plain != nil {
+		return t.Plain
+	}
+	return &t.own
+}
+
 func (t *Transport) setup() {
 	d := t.Dialer
-	t.plain.Backend = &backend.Backend{URL: &url.URL{Scheme: d.Proxy.Scheme, Host: d.Proxy.Host}, DialContext: d.DialParent}
+	t.own.Backend = &backend.Backend{URL: &url.URL{Scheme: d.Proxy.Scheme, Host: d.Proxy.Host}, DialContext: d.DialParent}
 	if d.Proxy.Scheme == "https" {
-		t.plain.Backend.TLS = d.tlsConfig()
+		t.own.Backend.TLS = d.tlsConfig()
 	}
 	t.tunnelled.NewBackend = func(u *url.URL) *backend.Backend {
 		b := &backend.Backend{URL: u}
@@ -107,6 +128,7 @@ func (t *Transport) setup() {
 // CloseIdleConnections closes the connections that are not in use.
 func (t *Transport) CloseIdleConnections() {
 	t.once.Do(t.setup)
-	t.plain.Backend.Retire()
+	t.own.Backend.Retire()
+	t.plain().CloseIdleConnections()
 	t.tunnelled.CloseIdleConnections()
 }

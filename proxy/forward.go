@@ -131,8 +131,8 @@ type Forward struct {
 	setupErr error
 	handler  Handler
 	direct   *Transport
-	remotes  []remote
-	noProxy  []bypassRule
+	choice   Remotes
+	remotes  []remote // of choice.List
 }
 
 // Validate returns an error if the proxy could serve nobody, since Clients has
@@ -162,8 +162,9 @@ func (f *Forward) setup() error {
 		}
 		f.remotes = append(f.remotes, r)
 	}
-	for _, item := range f.NoProxy {
-		f.noProxy = append(f.noProxy, parseBypass(item))
+	f.choice.List, f.choice.NoProxy = f.Remotes, f.NoProxy
+	if f.Destinations != nil {
+		f.choice.Lookup = f.Destinations.Lookup
 	}
 	f.handler = Handler{
 		Rewrite: f.rewrite, Transport: forwardTransport{f}, ServerName: f.ServerName, Via: f.Via, Forwarded: f.Forwarded,

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Remote is another proxy for some of the requests of a [Forward]. What it
@@ -35,6 +36,55 @@ type Remote struct {
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
+// Remotes chooses the other proxy for a URL, if there is one. Set the fields
+// before the first use; any goroutine may then use it.
+type Remotes struct {
+	// List are the proxies that URLs are for; the first that matches counts.
+	List []Remote
+
+	// NoProxy are hosts for which List does not count, as in [Forward].NoProxy.
+	NoProxy []string
+
+	// Lookup resolves names, for the networks of NoProxy. If nil, the system's
+	// resolver.
+	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+
+	once   sync.Once
+	bypass []bypassRule
+}
+
+// For returns the place in List of the proxy for a URL, or -1 for none. The URL
+// is compared with its host in lower case and without a default port.
+func (s *Remotes) For(ctx context.Context, u *url.URL) int {
+	if len(s.List) == 0 {
+		return -1
+	}
+	at := *u
+	at.Scheme, at.Host = strings.ToLower(u.Scheme), NormalHost(u.Scheme, u.Host)
+	text := at.String()
+	for i := range s.List {
+		if s.List[i].matches(&at, text) {
+			if s.bypasses(ctx, &at) {
+				return -1
+			}
+			return i
+		}
+	}
+	return -1
+}
+
+// matches reports whether a URL is one of those for the other proxy.
+func (r *Remote) matches(u *url.URL, text string) bool {
+	if r.Pattern != nil {
+		return r.Pattern.MatchString(text)
+	}
+	if r.Match == "*" || strings.EqualFold(r.Match, u.Scheme) {
+		return true
+	}
+	n := len(r.Match)
+	return strings.Contains(r.Match, ":") && len(text) >= n && strings.EqualFold(text[:n], r.Match)
+}
+
 // remote is a Remote at work.
 type remote struct {
 	*Remote
@@ -53,31 +103,10 @@ func (f *Forward) newRemote(r *Remote) (remote, error) {
 	return made, nil
 }
 
-// matches reports whether a URL is one of those for the other proxy.
-func (r *Remote) matches(u *url.URL, text string) bool {
-	if r.Pattern != nil {
-		return r.Pattern.MatchString(text)
-	}
-	if r.Match == "*" || strings.EqualFold(r.Match, u.Scheme) {
-		return true
-	}
-	n := len(r.Match)
-	return strings.Contains(r.Match, ":") && len(text) >= n && strings.EqualFold(text[:n], r.Match)
-}
-
 // remoteFor returns the other proxy for a URL, or nil.
-func (f *Forward) remoteFor(ctx context.Context, u *url.URL, host string) *remote {
-	if len(f.remotes) == 0 {
-		return nil
-	}
-	text := u.String()
-	for i := range f.remotes {
-		if r := &f.remotes[i]; r.matches(u, text) {
-			if f.bypasses(ctx, host) {
-				return nil
-			}
-			return r
-		}
+func (f *Forward) remoteFor(ctx context.Context, u *url.URL) *remote {
+	if i := f.choice.For(ctx, u); i >= 0 {
+		return &f.remotes[i]
 	}
 	return nil
 }
@@ -100,7 +129,7 @@ func (f *Forward) DialContext(ctx context.Context, network, address string) (net
 	if port == 443 {
 		u.Host = bracketed(host)
 	}
-	r := f.remoteFor(ctx, u, host)
+	r := f.remoteFor(ctx, u)
 	if r == nil {
 		return f.Destinations.DialContext(ctx, network, address)
 	}
@@ -123,7 +152,7 @@ func (t forwardTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, err
 	}
-	if via := f.remoteFor(r.Context(), r.URL, host); via != nil {
+	if via := f.remoteFor(r.Context(), r.URL); via != nil {
 		return via.transport.RoundTrip(r)
 	}
 	if own := f.Transports[r.URL.Scheme]; own != nil {
@@ -171,11 +200,20 @@ func parseBypass(item string) bypassRule {
 	return bypassRule{host: []string{strings.TrimSuffix(item, ".")}}
 }
 
-// bypasses reports whether Remotes do not count for a host.
-func (f *Forward) bypasses(ctx context.Context, host string) bool {
+// bypasses reports whether List does not count for the host of a URL.
+func (s *Remotes) bypasses(ctx context.Context, u *url.URL) bool {
+	s.once.Do(func() {
+		for _, item := range s.NoProxy {
+			s.bypass = append(s.bypass, parseBypass(item))
+		}
+	})
+	host, _, err := hostPort(u)
+	if err != nil {
+		return false
+	}
 	var addrs []netip.Addr
 	asked := false
-	for _, rule := range f.noProxy {
+	for _, rule := range s.bypass {
 		if rule.host != nil {
 			if matchesHost(rule.host, host) {
 				return true
@@ -187,7 +225,8 @@ func (f *Forward) bypasses(ctx context.Context, host string) bool {
 			if addr, err := netip.ParseAddr(host); err == nil {
 				addrs = []netip.Addr{addr}
 			} else {
-				addrs, _ = f.Destinations.lookup(ctx, "tcp", host) // a name unknown here is the other proxy's affair
+				d := &Destinations{Lookup: s.Lookup}
+				addrs, _ = d.lookup(ctx, "tcp", host) // a name unknown here is the other proxy's affair
 			}
 		}
 		for _, a := range addrs {

@@ -133,12 +133,18 @@ func (st *site) startCluster(h *host, s *scope, c *cluster) (*pool, error) {
 		declared[m.config.Name] = m
 	}
 	config.Prepare = func(mc *balancer.MemberConfig) (func(), error) {
-		socket, text := cutUnix(mc.URL)
-		target := memberTarget{socket: socket, text: text, whole: mc.URL}
+		own, at := params{}, c.at
 		if m := declared[mc.Name]; m != nil {
-			target.params = m.params
+			own, at = m.params, m.at
 		}
-		t, err := h.newTransport(target, st.opt)
+		target, err := newTarget(mc.URL, own)
+		if err != nil {
+			return nil, err
+		}
+		if err := h.checkParent(at, target); err != nil {
+			return nil, err
+		}
+		t, err := h.newTransport(target)
 		if err != nil {
 			return nil, err
 		}
@@ -175,7 +181,29 @@ func (st *site) startCluster(h *host, s *scope, c *cluster) (*pool, error) {
 type memberTarget struct {
 	socket, text string
 	whole        string // as it was written
+	user         *url.Userinfo
 	params       params
+}
+
+// newTarget takes a target apart.
+func newTarget(whole string, p params) (memberTarget, error) {
+	t := memberTarget{whole: whole, params: p}
+	t.socket, t.text = cutUnix(whole)
+	if !isFTP(t.text) {
+		return t, nil
+	}
+	_, authority, _ := strings.Cut(t.text, "://")
+	if i := strings.IndexAny(authority, "/?$"); i >= 0 {
+		authority = authority[:i]
+	}
+	if user, _ := cutUser(authority); user != "" {
+		u, err := url.Parse("ftp://" + user + "@x")
+		if err != nil {
+			return t, errFTPTarget
+		}
+		t.user = u.User
+	}
+	return t, nil
 }
 
 // save keeps what an administrator has changed. The file is replaced at once,

@@ -17,6 +17,7 @@ type environment map[string]string
 // visit is one request at this server; it travels in the request's context.
 type visit struct {
 	site    *site
+	host    *host
 	client  *http.Request // as the backend's handler gets it
 	env     environment
 	path    string // decoded, as sections are compared with it

@@ -18,13 +18,14 @@ import (
 
 // startForward makes the forward proxy of a host, if it is to be one. Who may
 // use it is decided by sections, before it gets the request.
-func (h *host) startForward(opt options) error {
+func (h *host) startForward() error {
+	opt := h.opt
 	set := h.settings.forward
 	h.blocked = &proxy.Destinations{Block: set.block, AllowPrivate: true}
 	if !said(set.requests, false) {
 		return nil
 	}
-	timeout := said(h.settings.proxyTimeout, said(h.settings.timeout, backend.DefaultTimeout))
+	timeout := h.timeout()
 	direct := &net.Dialer{}
 	if opt.source.IsValid() {
 		direct.LocalAddr = &net.TCPAddr{IP: opt.source.AsSlice()}
@@ -45,9 +46,8 @@ func (h *host) startForward(opt options) error {
 			h.fail(w, r, visitOf(r).served, proxy.StatusOf(err))
 		},
 	}
-	for _, r := range set.remotes {
-		d := &connect.Dialer{Proxy: r.parent, DialParent: opt.dialer(), TLS: h.settings.tls.config(r.parent.Hostname())}
-		f.Remotes = append(f.Remotes, proxy.Remote{Match: r.match, Pattern: r.pattern, Transport: &connect.Transport{Dialer: d}, DialContext: d.DialContext})
+	if h.parents != nil {
+		f.Remotes = h.parents.List
 	}
 	dial := opt.resolved(f)
 	f.IdleLimit = new(backend.IdleLimit)

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
 	"github.com/modproxy/modproxy/proxy"
@@ -61,9 +60,9 @@ func forwardDirectives() []directive {
 			return err
 		}},
 		{name: "ProxyBlock", in: anyServer, min: 1, max: -1, note: "words, and the addresses of names at the time of the start; of reverse proxying, names alone", apply: applyProxyBlock},
-		{name: "ProxyRemote", in: anyServer, min: 2, max: 3, note: "to http and https proxies, which CONNECT goes through as well, as if for https://", apply: applyProxyRemote},
+		{name: "ProxyRemote", in: anyServer, min: 2, max: 3, note: "to http and https proxies, also from each rule and member, with its checks: http and ftp as requests to them, https, WebSockets and HTTP/2 by CONNECT; fcgi, ajp, ftps and ftpes are refused unless NoProxy names the backend", apply: applyProxyRemote},
 		{name: "ProxyRemoteMatch", in: anyServer, min: 2, max: 3, apply: applyProxyRemote},
-		{name: "NoProxy", in: anyServer, min: 1, max: -1, note: ".domain, address, network, or name", apply: func(_ *builder, s *scope, d *conf.Directive) error {
+		{name: "NoProxy", in: anyServer, min: 1, max: -1, note: ".domain, address, network, or name, of where requests go", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			s.settings.forward.noProxy = append(s.settings.forward.noProxy, d.Args...)
 			return nil
 		}},
@@ -89,7 +88,7 @@ func applyProxyBlock(b *builder, s *scope, d *conf.Directive) error {
 		if !strings.Contains(strings.Trim(word, "."), ".") {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
 		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", word)
 		cancel()
 		if err != nil {
@@ -113,7 +112,7 @@ func applyProxyRemote(_ *builder, s *scope, d *conf.Directive) (err error) {
 	}
 	r.parent, err = url.Parse(d.Args[1])
 	if err != nil || r.parent.Scheme != "http" && r.parent.Scheme != "https" || r.parent.Hostname() == "" {
-		return fmt.Errorf("%q is no http or https URL of a proxy", d.Args[1])
+		return fmt.Errorf("%q is no http or https URL of a proxy", withoutPassword(d.Args[1]))
 	}
 	if len(d.Args) == 3 {
 		user, password, ok := strings.Cut(d.Args[2], ":")

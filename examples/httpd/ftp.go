@@ -74,7 +74,7 @@ type ftpTransport struct {
 }
 
 // newFTP makes what speaks FTP. A user in the target logs in for all clients.
-func (h *host) newFTP(b *backend.Backend, user string, opt options) (*link, error) {
+func (h *host) newFTP(b *backend.Backend, user *url.Userinfo) (*link, error) {
 	if b.IdleTTL == 0 {
 		b.IdleTTL = ftpproxy.DefaultIdleTTL
 	}
@@ -82,15 +82,7 @@ func (h *host) newFTP(b *backend.Backend, user string, opt options) (*link, erro
 		b.MaxIdle = ftpproxy.DefaultMaxIdle
 	}
 	b.MinIdle = 0 // connections belong to users
-	t := &ftpTransport{b: b, opt: opt}
-	if user != "" {
-		u, err := url.Parse("ftp://" + user + "@x")
-		if err != nil {
-			return nil, errFTPTarget
-		}
-		t.user = u.User
-	}
-	return &link{t, b, func() {}}, nil
+	return &link{&ftpTransport{b: b, user: user, opt: h.opt}, b, func() {}}, nil
 }
 
 // RoundTrip sends a request under the settings of its sections.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -191,5 +190,3 @@ func (p *params) pathMapping() proxy.Mapping {
 	}
 	return proxy.MappingDecoded
 }
-
-func parseSource(s string) (netip.Addr, error) { return netip.ParseAddr(s) }

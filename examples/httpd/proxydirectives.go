@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -75,8 +76,9 @@ func proxyDirectives() []directive {
 			s.settings.proxyTimeout, err = positive(d.Args[0], time.Second)
 			return err
 		}},
-		{name: "ProxySourceAddress", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) (err error) {
-			b.opt.source, err = parseSource(d.Args[0])
+		{name: "ProxySourceAddress", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			source, err := netip.ParseAddr(d.Args[0])
+			s.settings.source = &source
 			return err
 		}},
 		{name: "Proxy100Continue", in: dir, min: 1, max: 1, note: "On forwards Expect with a time limit, and then sends the body without an answer", apply: applySwitch(func(s *settings) **bool { return &s.expect })},

@@ -58,6 +58,7 @@ type settings struct {
 	maxForwards   *int
 	timeout       *time.Duration // Timeout
 	proxyTimeout  *time.Duration
+	source        *netip.Addr // ProxySourceAddress
 	reverse       []proxy.ReverseRule
 	cookieDomains []proxy.CookieRule
 	cookiePaths   []proxy.CookieRule
@@ -107,6 +108,7 @@ func (s settings) merge(inner settings) settings {
 	over(&s.maxForwards, inner.maxForwards)
 	over(&s.timeout, inner.timeout)
 	over(&s.proxyTimeout, inner.proxyTimeout)
+	over(&s.source, inner.source)
 	over(&s.require, inner.require)
 	over(&s.encodedSlashes, inner.encodedSlashes)
 	over(&s.traceOff, inner.traceOff)
@@ -197,6 +199,9 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 	}
 	if err := b.checkClusters(); err != nil {
 		return nil, err
+	}
+	for _, s := range append([]*scope{b.main}, b.vhosts...) {
+		b.opt.parents = b.opt.parents || len(s.settings.forward.remotes) > 0
 	}
 	if err := b.checkForward(); err != nil {
 		return nil, err

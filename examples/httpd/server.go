@@ -24,12 +24,13 @@ type options struct {
 	resolve     map[string]string // -resolve: host:port → where it really is
 	defines     map[string]string // -D
 	root        string            // folder of relative names
-	source      netip.Addr
+	source      netip.Addr        // ProxySourceAddress, of each host
 	idleTimeout time.Duration
 	noKeepAlive bool
 	runtimeDir  string // DefaultRuntimeDir
 	maxChecks   int    // health checks at a time, of each balancer
 	noPrivate   bool   // -no-private
+	parents     bool   // there is a ProxyRemote somewhere
 }
 
 // stateDir is where what outlives a restart is kept.
@@ -40,11 +41,8 @@ func (o *options) stateDir() string {
 	return o.root
 }
 
-// dialer returns a dialer that obeys -resolve, or nil.
+// dialer returns a dialer that obeys -resolve and ProxySourceAddress.
 func (o *options) dialer() func(ctx context.Context, network, addr string) (net.Conn, error) {
-	if len(o.resolve) == 0 {
-		return nil
-	}
 	d := &net.Dialer{}
 	if o.source.IsValid() {
 		d.LocalAddr = &net.TCPAddr{IP: o.source.AsSlice()}

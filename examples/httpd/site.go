@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type site struct {
 	once    sync.Once
 
 	ownStores bool
+	warn      func(error)
 }
 
 // host is a virtual host, or the main server.
@@ -53,6 +55,8 @@ type host struct {
 	serve     http.Handler // with the access logs around it
 	stores    *cacheStores
 	opt       options
+	parents   *parents // nil without ProxyRemote
+	warn      func(error)
 
 	cachesMu sync.Mutex // guards caches
 	caches   []kindOfCache
@@ -64,7 +68,7 @@ type host struct {
 
 // newSite makes a configuration ready to serve.
 func newSite(b *builder, logs *logFiles, tunnels *proxy.Tunnels, stores *cacheStores) (*site, error) {
-	st := &site{listen: b.main.listen, opt: b.opt, logs: logs, stores: stores}
+	st := &site{listen: b.main.listen, opt: b.opt, logs: logs, stores: stores, warn: b.warn}
 	if stores == nil {
 		st.stores, st.ownStores = new(cacheStores), true
 	}
@@ -78,7 +82,7 @@ func newSite(b *builder, logs *logFiles, tunnels *proxy.Tunnels, stores *cacheSt
 }
 
 func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
-	h := &host{scope: s, settings: s.settings, tunnels: tunnels, stores: st.stores, opt: st.opt,
+	h := &host{scope: s, settings: s.settings, tunnels: tunnels, stores: st.stores, opt: st.opt, warn: st.warn,
 		routes: make(map[*rule]http.RoundTripper), handlers: make(map[string]*served),
 		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies}
 	for _, named := range []*scope{s, main} {
@@ -102,13 +106,18 @@ func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 	}
 	h.log, h.logger = w, logger(w, levelOf(h.settings.logLevels))
 	h.base = &served{settings: h.settings}
+	h.opt.source = said(h.settings.source, netip.Addr{})
+	h.parents = h.newParents()
 	st.hosts = append(st.hosts, h) // from now on closed with the site
 	if err := st.startClusters(h, s, st.hosts[0].pools); err != nil {
 		return nil, err
 	}
+	if err := h.checkInherited(); err != nil {
+		return nil, err
+	}
 	h.manager = h.newManager()
 	h.ports = st.ports()
-	if err := h.startForward(st.opt); err != nil {
+	if err := h.startForward(); err != nil {
 		return nil, err
 	}
 	for _, r := range h.allRules() {
@@ -116,7 +125,7 @@ func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 		if r.target == "!" {
 			continue
 		}
-		if err := h.startRule(r, st.opt); err != nil {
+		if err := h.startRule(r); err != nil {
 			return nil, locate(r.at, err)
 		}
 	}
@@ -216,6 +225,7 @@ func (st *site) host(listen string, r *http.Request) *host {
 // door refuses requests whose Host is none, before anything goes by it.
 func (h *host) door(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		visitOf(r).host = h
 		if proxy.CheckHost(r) != nil {
 			h.fail(w, r, h.base, http.StatusBadRequest)
 			return
@@ -267,6 +277,7 @@ func (st *site) close() {
 				t.close()
 			}
 			h.closeForward()
+			h.parents.close()
 		}
 		for _, p := range st.pools {
 			_ = p.Close()

@@ -8,12 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modproxy/modproxy/connect"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // startRule makes what speaks to the backend of a rule, or finds its balancer.
-func (h *host) startRule(r *rule, opt options) error {
+func (h *host) startRule(r *rule) error {
 	if isBalancer(r.text) {
 		p := h.pools[balancerName(r.text)]
 		if p == nil {
@@ -25,7 +26,17 @@ func (h *host) startRule(r *rule, opt options) error {
 		h.routes[r] = p
 		return nil
 	}
-	t, err := h.newTransport(memberTarget{r.socket, r.text, r.target, r.params}, opt)
+	target, err := newTarget(r.target, r.params)
+	if err != nil {
+		return err
+	}
+	if r.fallback {
+		target.text = r.text
+	}
+	if err := h.checkParent(r.at, target); err != nil {
+		return err
+	}
+	t, err := h.newTransport(target)
 	if err != nil {
 		return err
 	}
@@ -34,23 +45,81 @@ func (h *host) startRule(r *rule, opt options) error {
 	return nil
 }
 
-// newTransport makes what speaks to a backend.
-func (h *host) newTransport(r memberTarget, opt options) (*link, error) {
-	socket := r.socket
+// origin returns scheme and authority of a backend.
+func (r memberTarget) origin() (scheme, authority string) {
 	scheme, rest, _ := strings.Cut(r.text, "://")
 	if i := strings.IndexAny(rest, "/?$"); i >= 0 {
 		rest = rest[:i]
 	}
-	user := ""
 	if isFTP(r.text) {
-		user, rest = cutUser(rest)
+		_, rest = cutUser(rest)
 	}
-	b := &backend.Backend{
-		URL: &url.URL{Scheme: strings.ToLower(scheme), Host: rest}, Socket: socket, Logger: h.logger, SourceAddr: opt.source,
-		Timeout: said(h.settings.proxyTimeout, said(h.settings.timeout, backend.DefaultTimeout)),
+	return strings.ToLower(scheme), rest
+}
+
+// newLink makes what speaks to a backend, directly or by another proxy.
+func (h *host) newLink(r memberTarget, by *connect.Dialer) (*link, error) {
+	t, err := h.newBase(r)
+	if err != nil {
+		return nil, err
 	}
-	if dial := opt.dialer(); dial != nil && socket == "" {
-		b.DialContext = dial
+	b := t.Backend
+	if by != nil {
+		if err := mayGoBy(b.URL.Scheme, by); err != nil {
+			return nil, err
+		}
+		return h.newLinkBy(t, r, by), nil
+	}
+	switch b.URL.Scheme {
+	case "fcgi":
+		return h.newFCGI(t), nil
+	case "ajp":
+		return h.newAJP(t, r), nil
+	case "ftp", "ftps", "ftpes":
+		return h.newFTP(b, r.user)
+	}
+	return &link{t, b, t.CloseIdleConnections}, nil
+}
+
+// newLinkBy is newLink by another proxy: tunnels through it, and requests for it
+// to answer.
+func (h *host) newLinkBy(t *proxy.Transport, r memberTarget, by *connect.Dialer) *link {
+	b := t.Backend
+	switch b.URL.Scheme {
+	case "http", "ftp":
+		b.DialContext = by.DialProxy
+		parent := &connect.Transport{Dialer: by, Plain: t, NewBackend: func(*url.URL) *backend.Backend {
+			tunnelled, _ := h.newBase(r) // it was made before
+			return tunnelled.Backend
+		}}
+		return &link{loggedIn{parent, r.user}, b, parent.CloseIdleConnections}
+	}
+	b.DialContext = by.DialContext
+	return &link{t, b, t.CloseIdleConnections}
+}
+
+// loggedIn logs in for all clients, as the user of a target of FTP.
+type loggedIn struct {
+	http.RoundTripper
+	user *url.Userinfo // nil for none
+}
+
+func (t loggedIn) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.user != nil {
+		password, _ := t.user.Password()
+		r = r.WithContext(r.Context())
+		r.Header = r.Header.Clone()
+		r.SetBasicAuth(t.user.Username(), password)
+	}
+	return t.RoundTripper.RoundTrip(r)
+}
+
+// newBase makes a transport and its backend out of what the parameters said.
+func (h *host) newBase(r memberTarget) (*proxy.Transport, error) {
+	scheme, authority := r.origin()
+	b := &backend.Backend{URL: &url.URL{Scheme: scheme, Host: authority}, Socket: r.socket, Logger: h.logger, SourceAddr: h.opt.source, Timeout: h.timeout()}
+	if len(h.opt.resolve) > 0 && r.socket == "" {
+		b.DialContext = h.opt.dialer()
 	}
 	t := &proxy.Transport{Backend: b}
 	r.params.apply(t, &proxy.Handler{})
@@ -63,7 +132,7 @@ func (h *host) newTransport(r memberTarget, opt options) (*link, error) {
 			}
 		}
 	}
-	switch b.URL.Scheme {
+	switch scheme {
 	case "https", "h2", "wss":
 		if !said(secure.engine, true) {
 			return nil, fmt.Errorf("%s needs SSLProxyEngine On", r.whole)
@@ -72,15 +141,7 @@ func (h *host) newTransport(r memberTarget, opt options) (*link, error) {
 	case "ftps", "ftpes":
 		b.TLS = secure.config(b.URL.Hostname())
 	}
-	switch b.URL.Scheme {
-	case "fcgi":
-		return h.newFCGI(t), nil
-	case "ajp":
-		return h.newAJP(t, r), nil
-	case "ftp", "ftps", "ftpes":
-		return h.newFTP(b, user, opt)
-	}
-	return &link{t, b, t.CloseIdleConnections}, nil
+	return t, nil
 }
 
 // link is what speaks to a backend.
