@@ -101,7 +101,9 @@ type Config struct {
 	Prepare func(m *MemberConfig) (release func(), err error)
 
 	// OnAnswer, if not nil, may change the answer of a member before it is
-	// passed on, 101 included. It must not read the body.
+	// passed on, 101 included. It must not read the body. What it adds for this
+	// client alone should be noted with [proxy.NoteOwnField], under the context
+	// of resp.Request.
 	OnAnswer func(resp *http.Response, f *Facts)
 
 	// OnStateChange, if not nil, is called after each change of a member's

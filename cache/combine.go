@@ -10,6 +10,10 @@ import (
 // errNotWorth is why a part is not added to what is stored.
 var errNotWorth = errors.New("cache: part is small beside what would be copied for it")
 
+// maxParts is how many parts of a body that do not touch are kept: all of them
+// are looked at for each one that is added.
+const maxParts = 256
+
 // worthJoining reports whether the new part m may be added to old, all of which
 // is copied for that: many small parts of something large would cost the square
 // of it.
@@ -65,6 +69,9 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 func (f *flight) join(ctx context.Context, e Entry, em *Meta, part Part) error {
 	c, s := f.c, f.body
 	m := c.policy.combined(em, f.asked, f.told, f.sent, f.received)
+	if len(m.Parts) > maxParts {
+		return errNotWorth
+	}
 	m.TTL = f.meta.TTL // that of the newest part
 	have := em.coverage()
 	w, err := c.store.Create(ctx, m)

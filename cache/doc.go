@@ -53,7 +53,9 @@
 // The cache has none of its own for an origin that answers slowly: those of the
 // handler behind it count. LockMaxAge limits how long one request waits for
 // another, Linger how long a fetch goes on that nobody wants any more, and Client
-// how long a client is waited for that does not read, 60 s by default.
+// how long a client is waited for that does not read, 60 s by default. Who reads
+// along with others what turns out not to be stored, and holds them up for a
+// second without catching up, is cut off.
 //
 // # Security
 //
@@ -70,9 +72,18 @@
 //
 // A GET with a body is not cached. Answers that set cookies are not stored
 // unless they say that they are for all; StorePrivate, StoreNoStore and
-// StoreSetCookie can show one user what was meant for another. A response whose
-// fields could be read in two ways is not stored. Purging is the embedder's to
-// protect, see [Cache.PurgeHandler].
+// StoreSetCookie can show one user what was meant for another. What is added to
+// an answer on its way, such as a balancer's route cookie, is for the one who
+// asked: it is not stored, and does not count ([proxy.NoteOwnField]). A response
+// whose fields could be read in two ways is not stored, nor one whose Vary names
+// more than 4 KiB of the request. Purging is the embedder's to protect, see
+// [Cache.PurgeHandler].
+//
+// The origin is asked about the stored response that Vary chooses for a request,
+// and about no other, since many origins give one tag to all variants. What a
+// 304 says is stored by the rules for a 200. Besides, a cookie in it never is
+// (but with StoreSetCookie), Authorization needs its own public, must-revalidate
+// or s-maxage, and its Vary adds to the stored one and takes nothing away.
 //
 // # Differences from Apache
 //

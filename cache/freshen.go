@@ -33,7 +33,7 @@ func (p *policy) freshened(m *Meta, r *http.Request, h http.Header, requested, r
 	delete(n.Header, "Age")
 	out := p.unkept(h, &d)
 	for name, values := range h {
-		if !out[name] && !boundToBody(name) && p.takesOver(name) {
+		if len(values) > 0 && !out[name] && !boundToBody(name) && p.takesOver(name) { // nil only keeps net/http from guessing
 			n.Header[name] = values
 		}
 	}
@@ -117,7 +117,7 @@ func answerAfter(n *Meta, h http.Header) *Meta {
 	answer := n.Clone()
 	hop := connectionNames(h)
 	for name, values := range h {
-		if !perConnection(name) && !hop[name] && !boundToBody(name) && name != "Vary" {
+		if len(values) > 0 && !perConnection(name) && !hop[name] && !boundToBody(name) && name != "Vary" {
 			answer.Header[name] = values
 		}
 	}

@@ -89,11 +89,11 @@ func testOwnFields(t *testing.T, arrange func(http.RoundTripper, *Cache, *Cache)
 		w.Header().Set("Via", "1.1 origin.example")
 		w.Header().Set("Cache-Status", "origin.example; hit")
 		w.Header().Set("Etag", `"a"`)
-		w.Header().Set("Content-Type", "text/plain")
 		if r.Header.Get("If-None-Match") != "" {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
+		w.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(w, "body")
 	}))
 	caches := []*Cache{{}, {}}
@@ -128,6 +128,7 @@ func testOwnFields(t *testing.T, arrange func(http.RoundTripper, *Cache, *Cache)
 		via := strings.Join(header["Via"], ", ")
 		require.Contains(t, []string{"1.1 origin.example", "1.1 origin.example, 1.1 front.example"}, via, what) // of a Handler around the cache
 		require.Len(t, header["Age"], 1, what)
+		require.Equal(t, "text/plain", header.Get("Content-Type"), what)
 	}
 	for _, c := range caches { // nothing of this is in a store
 		defer func() {

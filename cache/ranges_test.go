@@ -293,3 +293,22 @@ func TestWorthJoining(t *testing.T) {
 	require.False(t, worthJoining(of(Part{0, 65 * mb}), of(Part{100 * mb, 101 * mb})))
 	require.True(t, worthJoining(of(Part{0, 160 * mb}), of(Part{200 * mb, 210 * mb})))
 }
+
+// Many small parts that do not touch cost each request more and more.
+func TestPartsAreLimited(t *testing.T) {
+	body := strings.Repeat("x", 4*maxParts)
+	c := &Cache{}
+	h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"a"`)
+		w.Header().Set("Cache-Control", "max-age=60")
+		http.ServeContent(w, r, "x.txt", time.Time{}, strings.NewReader(body))
+	}))
+	for i := 0; i < len(body); i += 2 {
+		require.Equal(t, "x", bodyOf(t, get(h, page, fmt.Sprintf("Range: bytes=%d-%d", i, i))))
+	}
+	require.NoError(t, c.Walk(t.Context(), func(e Entry) bool {
+		require.Len(t, e.Meta().Parts, maxParts)
+		return true
+	}))
+	require.Equal(t, body, bodyOf(t, get(h, page)))
+}

@@ -3,7 +3,9 @@ package cache
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -122,4 +124,63 @@ func TestWaitersGoOnByThemselves(t *testing.T) {
 			})
 		})
 	}
+}
+
+// One whose request forbids to store the answer does not keep the others from
+// sharing theirs.
+func TestOthersShareBehindOneWhoMayNot(t *testing.T) {
+	for name, line := range map[string]string{
+		"Authorization":              "Authorization: Basic YTpi",
+		"more than Vary may name":    "X-Any: " + strings.Repeat("x", 2*maxSelecting),
+		"no-store":                   "Cache-Control: no-store",
+		"Authorization and no-cache": "Authorization: Basic YTpi\nCache-Control: no-cache",
+	} {
+		for face, front := range fronts {
+			t.Run(name+"/"+face, func(t *testing.T) {
+				clocked(t, func(t *testing.T) {
+					var asked atomic.Int64
+					begin := make(chan struct{})
+					c := &Cache{}
+					defer c.Close()
+					h := front(c, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						asked.Add(1)
+						<-begin
+						w.Header().Set("Cache-Control", "max-age=10")
+						w.Header().Set("Vary", "X-Any")
+						_, _ = io.WriteString(w, r.Header.Get("Authorization"))
+					}))
+					for range 3 { // at once, and again when that is over
+						one := asking(h, page, strings.Split(line, "\n")...)
+						synctest.Wait()
+						clients := many(20, h)
+						close(begin)
+						synctest.Wait()
+						require.True(t, one.finished())
+						requireAll(t, clients, "")
+						require.EqualValues(t, 2, asked.Load())
+						begin = make(chan struct{})
+						asked.Store(0)
+						time.Sleep(15 * time.Second)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Those of whom each may get an answer of his own do not wait for each other, if
+// the last answer was such a one.
+func TestAuthorizedRequestsDoNotWaitForEachOther(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		begin := make(chan struct{})
+		o := newOrigin(t, *ok("own", "Cache-Control: max-age=60"), step{wait: begin, header: fields("Cache-Control: max-age=60"), body: "own"})
+		h := new(Cache).Wrap(o)
+		get(h, page, "Authorization: Basic YTpi")
+		for range 20 {
+			asking(h, page, "Authorization: Basic YTpi")
+		}
+		synctest.Wait()
+		require.Equal(t, 21, o.count())
+		close(begin)
+	})
 }

@@ -157,6 +157,9 @@ func (f *facts) preferredTo(g *facts) bool {
 // sameValue compares the members of a stored list with a list, without the white
 // space and the division into lines that mean nothing. RFC 9111 section 4.1.
 func sameValue(name string, stored, lines []string) bool {
+	if len(lines) == 1 && isJoined(lines[0], stored) {
+		return true
+	}
 	m := members{name: name, lines: lines}
 	for _, one := range stored {
 		if one == "" {
@@ -168,6 +171,23 @@ func sameValue(name string, stored, lines []string) bool {
 	}
 	_, more := m.next()
 	return !more
+}
+
+// isJoined reports whether a line is a list as most clients write it.
+func isJoined(line string, list []string) bool {
+	ok := true
+	for i, one := range list {
+		if i > 0 {
+			if line, ok = strings.CutPrefix(line, ","); !ok {
+				return false
+			}
+			line = strings.TrimPrefix(line, " ")
+		}
+		if line, ok = strings.CutPrefix(line, one); !ok {
+			return false
+		}
+	}
+	return line == ""
 }
 
 // members walks through the members of a list that are not empty.

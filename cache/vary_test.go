@@ -65,6 +65,9 @@ func TestRFC9111_4_1_MatchingVary(t *testing.T) {
 		{"Host", "Host", fields("Host: x"), fields("Host: y"), false},
 		{"Host, case", "Host", fields("Host: x"), fields("Host: X"), true},
 
+		{"a blank is no comma", "Foo", fields("Foo: 1, 2"), fields("Foo: 1 2"), false},
+		{"nor is nothing", "Foo", fields("Foo: 1, 2"), fields("Foo: 12"), false},
+		{"more members", "Foo", fields("Foo: 1, 2"), fields("Foo: 1, 2, 3"), false},
 		{"white space", "Foo", fields("Foo: 1,2"), fields("Foo:  1,\t2 "), true},
 		{"lines joined", "Foo", fields("Foo: 1, 2"), fields("Foo: 1", "Foo: 2"), true},
 		{"empty members", "Foo", fields("Foo: 1,,2"), fields("Foo: 1, 2"), true},
