@@ -298,7 +298,7 @@ func hostileMux(mapping Mapping) http.Handler {
 	for i := range 20 {
 		m.Except(fmt.Sprintf("/a/%d", i))
 		// Too long for the quicker of package regexp's engines, which is for short text alone.
-		m.ExceptMatch(regexp.MustCompile(fmt.Sprintf("(a|b)*(a/b)+c%d$|q{20}", i)))
+		m.ExceptMatch(regexp.MustCompile(fmt.Sprintf("(a|b)*(a/b)+c%d$|q{60}", i)))
 	}
 	return m
 }
@@ -306,7 +306,7 @@ func hostileMux(mapping Mapping) http.Handler {
 func hostileForward() http.Handler {
 	f := &Forward{
 		Clients: &Clients{Access: &Access{}}, Destinations: &Destinations{AllowPrivate: true, DenyHosts: []string{".a.a"}, Block: []string{"aab"}},
-		Remotes: []Remote{{Pattern: regexp.MustCompile("(a|/)*c$|q{20}"), Transport: roundTripFunc(nil)}, {Match: "http://front.test/", Transport: roundTripFunc(nil)}},
+		Remotes: []Remote{{Pattern: regexp.MustCompile("(a|/)*c$|q{60}"), Transport: roundTripFunc(nil)}, {Match: "http://front.test/", Transport: roundTripFunc(nil)}},
 		NoProxy: []string{"a.test", ".b.test"},
 	}
 	answer := roundTripFunc(func(r *http.Request) (*http.Response, error) {

@@ -22,12 +22,12 @@ import (
 func TestCost(t *testing.T) {
 	inputs := make(map[string]parsertest.Input)
 	for name, fields := range map[string]func(h http.Header, n int){
-		"subprotocols":           func(h http.Header, n int) { h[fieldProtocol] = []string{tokens(n)} },
-		"subprotocols, in lines": func(h http.Header, n int) { h[fieldProtocol] = strings.Split(tokens(n), ",") },
+		"subprotocols":           func(h http.Header, n int) { h[fieldProtocol] = []string{tokens(n / 2)} },
+		"subprotocols, in lines": func(h http.Header, n int) { h[fieldProtocol] = strings.Split(tokens(n/2), ",") },
 		"commas":                 func(h http.Header, n int) { h[fieldProtocol] = []string{strings.Repeat(" ,", n/2)} },
-		"extensions":             func(h http.Header, n int) { h[fieldExtensions] = []string{tokens(n)} },
+		"extensions":             func(h http.Header, n int) { h[fieldExtensions] = []string{tokens(n / 8)} },
 		"commas of extensions":   func(h http.Header, n int) { h[fieldExtensions] = []string{strings.Repeat(" ,", n/2)} },
-		"parameters":             func(h http.Header, n int) { h[fieldExtensions] = []string{"a" + strings.Repeat(`;b="\c" `, n/8)} },
+		"parameters":             func(h http.Header, n int) { h[fieldExtensions] = []string{"a" + strings.Repeat(`;b="\c" `, n/64)} },
 		"deflate many times": func(h http.Header, n int) {
 			h[fieldExtensions] = []string{strings.Repeat("permessage-deflate;client_max_window_bits,", n/42)}
 		},
@@ -50,8 +50,8 @@ func TestCost(t *testing.T) {
 		}
 	}
 	inputs["answer that chooses all that was offered"] = func(n int) func() {
-		request := http.Header{fieldKey: {"AAAAAAAAAAAAAAAAAAAAAA=="}, fieldExtensions: {tokens(n / 2)}}
-		answer := http.Header{fieldAccept: {acceptOf("AAAAAAAAAAAAAAAAAAAAAA==")}, fieldExtensions: {tokens(n / 2)}}
+		request := http.Header{fieldKey: {"AAAAAAAAAAAAAAAAAAAAAA=="}, fieldExtensions: {tokens(n / 4)}}
+		answer := http.Header{fieldAccept: {acceptOf("AAAAAAAAAAAAAAAAAAAAAA==")}, fieldExtensions: {tokens(n / 4)}}
 		return func() { require.NoError(t, checkAnswer(request, answer)) }
 	}
 	mask := strings.Repeat("\x00", 4)

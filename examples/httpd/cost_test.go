@@ -23,14 +23,14 @@ ServerName front.test
 RemoteIPHeader X-Forwarded-For
 RemoteIPInternalProxy 0.0.0.0/0
 AllowEncodedSlashes On
-SetEnvIf X-A "^(a*)*$|q{20}" hit=$1
-SetEnvIf X-A "(a|b)*c(a|b)+d|q{20}" hit=none
-SetEnvIf Request_URI "(/.*)$|q{20}" uri=$0
-RequestHeader edit* X-A "a|q{20}" "&b"
-RequestHeader edit X-A "(a*)(b*)$|q{20}" "$1"
+SetEnvIf X-A "^(a*)*$|q{60}" hit=$1
+SetEnvIf X-A "(a|b)*c(a|b)+d|q{60}" hit=none
+SetEnvIf Request_URI "(/.*)$|q{60}" uri=$0
+RequestHeader edit* X-A "a|q{60}" "&b"
+RequestHeader edit X-A "(a*)(b*)$|q{60}" "$1"
 RequestHeader merge X-B c
 RequestHeader append X-B "%{uri}e"
-Header edit* X-C "a,?|q{20}" "b"
+Header edit* X-C "a,?|q{60}" "b"
 Header merge X-C d
 Header always set X-D "%{hit}e"
 LogFormat "%h %r %q %U %{X-A}i %{X-C}o %{a}C %v" all
@@ -42,7 +42,7 @@ ServerAlias *a*b.test *?c.test
 <Location /d>
 Require all denied
 </Location>
-<LocationMatch "(/a)+/d$|q{20}">
+<LocationMatch "(/a)+/d$|q{60}">
 Require all denied
 </LocationMatch>
 <Files *.d?>
@@ -50,7 +50,7 @@ Require all denied
 </Files>
 ProxyPass /s/ BACKEND mapping=servlet
 ProxyPass /e !
-ProxyPassMatch "^/(a/)*m/(.*)$|q{20}" BACKEND$2
+ProxyPassMatch "^/(a/)*m/(.*)$|q{60}" BACKEND$2
 ProxyPass / BACKEND responsefieldsize=200000 retry=0
 ProxyPassReverse / BACKEND
 ProxyPassReverseCookieDomain back.test front.test
@@ -85,7 +85,7 @@ func TestCost(t *testing.T) {
 	for name, text := range map[string]string{
 		"slashes": "/", "dots": "/.", "dots and names": "/a/..", "segments": "/a", "files": "/a.d", "parameters": "/;a", "escaped slashes": "/%2Fa", "escapes": "/%41",
 	} {
-		for _, under := range []string{"/", "/s/", "/e", "/a/m"} {
+		for _, under := range []string{"/", "/s/", "/a/m"} {
 			serve("path of "+name+" under "+under, func(r *http.Request, n int) {
 				raw := under + strings.Repeat(text, n/len(text))
 				r.URL.RawPath = raw

@@ -2,6 +2,8 @@ package parsertest
 
 import (
 	"math"
+	"runtime"
+	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -14,13 +16,14 @@ import (
 type Input func(n int) (work func())
 
 const (
-	size     = 16 << 10         // n
+	size     = 8 << 10          // n
 	growth   = 4                // work is measured at n and at growth*n,
 	limit    = 2 * growth       // and may grow so much: linear is 4, quadratic 16
 	sample   = time.Millisecond // work is repeated until so much time is spent
 	patience = 4 * time.Second  // other load of the machine may last so long,
 	attempts = 3                // and there are so many attempts at least
 	tooMuch  = 2 * time.Second  // for one run of the larger input: no need to look again
+	enough   = 1 << 30          // bytes of memory that may lie about
 )
 
 // Linear fails for each input whose work grows faster than its length.
@@ -29,6 +32,10 @@ const (
 // matter, and at the best of many runs; but no other test may run beside it.
 func Linear(t *testing.T, inputs map[string]Input) {
 	t.Helper()
+	// A collection would be seen in each run of the larger input, and in few of the
+	// smaller.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(enough))
 	for name, input := range inputs {
 		t.Run(name, func(t *testing.T) {
 			small, large := measure(input)
@@ -58,6 +65,7 @@ func measure(input Input) (small, large time.Duration) {
 
 // timeOf returns the CPU time that work takes.
 func timeOf(work func()) time.Duration {
+	runtime.GC()
 	for runs := 1; ; runs *= 2 {
 		begin := cpuTime()
 		for range runs {

@@ -40,7 +40,7 @@ func TestCost(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{
-		"a regex": "%{A} =~ /^(a*)*b$|q{20}/", "one that is found anywhere": "%{A} =~ /(a|b)*c(a|b)+d|q{20}/i", "a number": "%{A} -gt 1", "text": "%{A} == '%{A}x'",
+		"a regex": "%{A} =~ /^(a*)*b$|q{60}/", "one that is found anywhere": "%{A} =~ /(a|b)*c(a|b)+d|q{60}/i", "a number": "%{A} -gt 1", "text": "%{A} == '%{A}x'",
 		"a list": "%{A} in {'%{A}x', '%{A}y'}", "order": "'%{A}' < '%{A}a'", "a switch": "-T %{A}",
 	} {
 		inputs["value for "+name] = func(n int) func() {
