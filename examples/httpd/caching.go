@@ -112,7 +112,7 @@ func (h *host) newCache(kind string, s *cacheSettings) (*cache.Cache, error) {
 		store = &aging{store, said(s.socacheMaxTime, 24*time.Hour)}
 	}
 	c := &cache.Cache{
-		Store: store, Logger: h.logger, ServerName: h.name, KeyBaseURL: s.base,
+		Store: store, Client: h.client, Logger: h.logger, ServerName: h.name, KeyBaseURL: s.base,
 		MaxFileSize: cmp.Or(said(s.maxFile, 1000000), 1), MinFileSize: said(s.minFile, 1),
 		DefaultExpire: said(s.defaultExpire, time.Hour), MaxExpire: said(s.maxExpire, 24*time.Hour), MinExpire: said(s.minExpire, 0),
 		LastModifiedFactor: said(s.factor, 0.1), HeuristicMax: said(s.maxExpire, 24*time.Hour),

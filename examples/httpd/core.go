@@ -30,10 +30,6 @@ func coreDirectives() []directive {
 			s.names = append(s.names, d.Args...)
 			return nil
 		}},
-		{name: "Timeout", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) (err error) {
-			s.settings.timeout, err = positive(d.Args[0], time.Second)
-			return err
-		}},
 		{name: "VirtualHost", section: true, in: inServer, min: 1, max: -1, apply: applyVhost},
 		{name: "Location", section: true, in: anyServer, min: 1, max: 2, apply: applyLocation},
 		{name: "LocationMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyLocation},

@@ -35,7 +35,7 @@ type directive struct {
 // table is all that this server knows. A package that brings directives brings
 // a file with a function like these.
 func table() []directive {
-	return slices.Concat(coreDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
+	return slices.Concat(coreDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
 		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
@@ -57,7 +57,6 @@ func acceptedDirectives() []directive {
 		accept("httpd does not apply it to requests that are proxied either", "LimitRequestBody"),
 		accept("bodies are passed on as the backend encodes them", "AddOutputFilterByType", "DeflateCompressionLevel", "FileETag"),
 		accept("HTTP/1.1 is spoken toward clients", "Protocols", "ProtocolsHonorOrder"),
-		accept("a head must be complete after 20 s", "RequestReadTimeout"),
 		accept("goroutines need no tuning", "StartServers", "ServerLimit", "ThreadsPerChild", "MaxRequestWorkers", "MinSpareThreads", "MaxSpareThreads", "MinSpareServers", "MaxSpareServers", "ThreadLimit", "MaxConnectionsPerChild", "AsyncRequestWorkerFactor", "ListenBackLog"),
 		accept("the number of requests on a connection has no limit", "MaxKeepAliveRequests"),
 		accept("buffers are sized by the library", "ProxyIOBufferSize", "ProxyReceiveBufferSize", "LimitRequestLine", "LimitRequestFieldSize", "LimitRequestFields"),

@@ -35,7 +35,7 @@ func (h *host) startForward() error {
 		Destinations: &proxy.Destinations{Block: set.block, DenyAddrs: set.denied, AllowPrivate: !opt.noPrivate, Dial: direct.DialContext, ConnectTimeout: timeout},
 		NoProxy:      set.noProxy, Domain: said(set.domain, ""),
 		ServerName: h.name, Via: said(h.settings.via, proxy.ViaOff), MaxForwards: max(said(h.settings.maxForwards, -1), 0),
-		TunnelTimeout: timeout, Tunnels: h.tunnels, Logger: h.logger,
+		TunnelTimeout: timeout, Tunnels: h.tunnels, Client: h.client, Logger: h.logger,
 		ModifyResponse: func(resp *http.Response) error {
 			if v := visitOf(resp.Request); len(v.served.header) > 0 {
 				editAnswer(resp, v.served.header, v.client)

@@ -59,6 +59,8 @@ type settings struct {
 	timeout       *time.Duration // Timeout
 	proxyTimeout  *time.Duration
 	source        *netip.Addr // ProxySourceAddress
+	readHead      *readLimit  // RequestReadTimeout
+	readBody      *readLimit
 	reverse       []proxy.ReverseRule
 	cookieDomains []proxy.CookieRule
 	cookiePaths   []proxy.CookieRule
@@ -109,6 +111,8 @@ func (s settings) merge(inner settings) settings {
 	over(&s.timeout, inner.timeout)
 	over(&s.proxyTimeout, inner.proxyTimeout)
 	over(&s.source, inner.source)
+	over(&s.readHead, inner.readHead)
+	over(&s.readBody, inner.readBody)
 	over(&s.require, inner.require)
 	over(&s.encodedSlashes, inner.encodedSlashes)
 	over(&s.traceOff, inner.traceOff)

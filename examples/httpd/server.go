@@ -58,7 +58,7 @@ func (o *options) dialer() func(ctx context.Context, network, addr string) (net.
 // modules are the names for which <IfModule> holds.
 var modules = map[string]bool{
 	"proxy_balancer": true, "proxy_hcheck": true, "lbmethod_byrequests": true, "lbmethod_bytraffic": true, "lbmethod_bybusyness": true, "lbmethod_heartbeat": true, "slotmem_shm": true, "watchdog": true,
-	"core": true, "so": true, "proxy": true, "proxy_http": true, "authz_core": true, "authz_host": true, "log_config": true, "status": true,
+	"core": true, "so": true, "reqtimeout": true, "proxy": true, "proxy_http": true, "authz_core": true, "authz_host": true, "log_config": true, "status": true,
 	"headers": true, "setenvif": true, "env": true, "remoteip": true, "version": true, "proxy_wstunnel": true, "unixd": true, "mpm_event": true, "proxy_ajp": true, "cache": true, "cache_disk": true, "cache_socache": true, "socache_shmcb": true,
 	"proxy_connect": true, "proxy_ftp": true, "auth_basic": true, "authn_core": true, "authn_file": true, "authz_user": true,
 }
@@ -159,6 +159,11 @@ func (s *server) start(b *builder) error {
 		s.serve(l, st)
 	}
 	if old != nil {
+		for name := range s.listeners {
+			if fresh[name] == nil && (old.headTimeout(name) != st.headTimeout(name) || old.opt.idleTimeout != st.opt.idleTimeout) {
+				s.log.Warn("RequestReadTimeout header and KeepAliveTimeout change with a restart alone", "address", name)
+			}
+		}
 		if old.opt.noKeepAlive != st.opt.noKeepAlive {
 			for _, l := range s.listeners {
 				l.http.SetKeepAlivesEnabled(!st.opt.noKeepAlive)
@@ -202,7 +207,7 @@ func (s *server) serve(l *listener, st *site) {
 	}
 	l.http = &http.Server{
 		// Against clients that never finish what they begin.
-		ReadHeaderTimeout: 20 * time.Second,
+		ReadHeaderTimeout: st.headTimeout(l.configured),
 		IdleTimeout:       idle,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelInfo),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

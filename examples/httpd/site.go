@@ -48,6 +48,7 @@ type host struct {
 	blocked   *proxy.Destinations
 	ports     []string // that are listened on
 	tunnels   *proxy.Tunnels
+	client    *proxy.ClientLimits
 	name      string // ServerName
 	base      *served
 	log       io.Writer
@@ -105,9 +106,9 @@ func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 		return nil, fmt.Errorf("ErrorLog: %w", err)
 	}
 	h.log, h.logger = w, logger(w, levelOf(h.settings.logLevels))
-	h.base = &served{settings: h.settings}
 	h.opt.source = said(h.settings.source, netip.Addr{})
 	h.parents = h.newParents()
+	h.base, h.client = &served{settings: h.settings}, h.settings.clientLimits()
 	st.hosts = append(st.hosts, h) // from now on closed with the site
 	if err := st.startClusters(h, s, st.hosts[0].pools); err != nil {
 		return nil, err

@@ -226,6 +226,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	}
 	ph.MaxForwards = max(said(s.maxForwards, -1), 0)
 	ph.Tunnels = h.tunnels
+	ph.Client = h.client
 	ph.TunnelTimeout = said(s.proxyTimeout, said(s.timeout, time.Minute))
 	ph.Logger = h.logger
 	if len(s.logLevels) > len(h.settings.logLevels) {
