@@ -288,12 +288,12 @@ func noteBalancer(resp *http.Response) {
 }
 
 // applyMembers sets on a handler what members say of upgrades.
-func (p *pool) applyMembers(ph *proxy.Handler) {
+func (h *host) applyMembers(p *pool, ph *proxy.Handler) {
 	for _, m := range p.declared.members {
 		_, text := cutUnix(m.config.URL)
 		if isWebSocket(text) {
 			ph.Upgrades = []string{"websocket"}
 		}
-		m.params.apply(&proxy.Transport{Backend: unusedBackend()}, ph)
+		h.applyParams(m.config.URL, m.params, unusedTransport(), ph)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -229,3 +230,30 @@ func addAlways(h http.Header, edits []*headerEdit, r *http.Request) (cookies []s
 	}
 	return own["Set-Cookie"]
 }
+
+// edited returns a writer that obeys the Header directives for a page of this
+// server's own.
+func (s *served) edited(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	if len(s.header) == 0 {
+		return w
+	}
+	return &editedWriter{ResponseWriter: w, edit: func() { editAnswer(&http.Response{Header: w.Header(), Request: r}, s.header, r) }}
+}
+
+type editedWriter struct {
+	http.ResponseWriter
+	edit func()
+	once sync.Once
+}
+
+func (w *editedWriter) WriteHeader(code int) {
+	w.once.Do(w.edit)
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *editedWriter) Write(b []byte) (int, error) {
+	w.once.Do(w.edit)
+	return w.ResponseWriter.Write(b)
+}
+
+func (w *editedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

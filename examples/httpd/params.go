@@ -34,6 +34,17 @@ func (p *params) apply(t *proxy.Transport, h *proxy.Handler) {
 	}
 }
 
+// setWorker is set for ProxySet and <Proxy>, which speak of a backend: how a path
+// is read is a rule's to say.
+func (p *params) setWorker(word string) error {
+	key, _, _ := strings.Cut(strings.ToLower(word), "=")
+	switch key {
+	case "mapping", "nocanon", "noquery", "interpolate":
+		return fmt.Errorf("%s belongs to ProxyPass", key)
+	}
+	return p.set(word)
+}
+
 // set reads one parameter or flag.
 func (p *params) set(word string) error {
 	key, value, ok := strings.Cut(word, "=")
@@ -128,8 +139,10 @@ func (p *params) set(word string) error {
 		})
 	case "iobuffersize":
 		return number(0, func(b *backend.Backend, n int) { b.ReadBufferSize = n })
-	case "receivebuffersize", "flushpackets", "flushwait", "flusher":
-		return nil // the system's buffers and pauses of the backend decide
+	case "receivebuffersize":
+		return number(0, func(b *backend.Backend, n int) { b.ReceiveBufferSize = n })
+	case "flushpackets", "flushwait", "flusher":
+		return nil // pauses of the backend decide
 	case "loadfactor", "lbset", "route", "redirect", "status", "hcmethod", "hcpasses", "hcfails", "hcinterval", "hcuri", "hctemplate", "hcexpr":
 		return fmt.Errorf("parameter %s belongs to members of balancers, or to other protocols", key)
 	case "secret":

@@ -276,7 +276,7 @@ func applyProxySet(b *builder, s *scope, d *conf.Directive) error {
 	}
 	var p params
 	for _, w := range words {
-		if err := p.set(w); err != nil {
+		if err := p.setWorker(w); err != nil {
 			return err
 		}
 	}
@@ -327,7 +327,7 @@ func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
 	} else if len(d.Args) > 1 {
 		var own params
 		for _, w := range d.Args[1:] {
-			if err := own.set(w); err != nil {
+			if err := own.setWorker(w); err != nil {
 				return err
 			}
 		}

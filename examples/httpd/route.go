@@ -141,9 +141,9 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served, at str
 	case s.handler != nil:
 		s.handler.ServeHTTP(w, r)
 	case s.manager:
-		h.manager.ServeHTTP(w, r)
+		h.manager.ServeHTTP(s.edited(w, r), r)
 	case s.status:
-		v.site.status(w, r)
+		v.site.status(s.edited(w, r), r)
 	default:
 		code := http.StatusNotFound
 		if _, _, err := whole.MapURL(r.URL); err != nil {

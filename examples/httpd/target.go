@@ -114,6 +114,20 @@ func (t loggedIn) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.RoundTripper.RoundTrip(r)
 }
 
+// applyParams sets the parameters of a rule or member, and of ProxySet and
+// <Proxy> for its URL.
+func (h *host) applyParams(whole string, own params, t *proxy.Transport, ph *proxy.Handler) {
+	own.apply(t, ph)
+	for _, p := range h.proxies {
+		if !p.covers(whole) {
+			continue
+		}
+		for _, section := range p.rules {
+			section.params.apply(t, ph)
+		}
+	}
+}
+
 // newBase makes a transport and its backend out of what the parameters said.
 func (h *host) newBase(r memberTarget) (*proxy.Transport, error) {
 	scheme, authority := r.origin()
@@ -122,14 +136,11 @@ func (h *host) newBase(r memberTarget) (*proxy.Transport, error) {
 		b.DialContext = h.opt.dialer()
 	}
 	t := &proxy.Transport{Backend: b}
-	r.params.apply(t, &proxy.Handler{})
+	h.applyParams(r.whole, r.params, t, &proxy.Handler{})
 	secure := h.settings.tls
 	for _, p := range h.proxies {
 		if p.covers(r.whole) {
 			secure = secure.merge(p.settings.tls)
-			for _, own := range p.rules {
-				own.params.apply(t, &proxy.Handler{})
-			}
 		}
 	}
 	switch scheme {
@@ -237,12 +248,14 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 		ph.Upgrades = []string{"websocket"}
 	}
 	if balanced {
-		members.applyMembers(ph)
+		h.applyMembers(members, ph)
 	}
-	r.params.apply(&proxy.Transport{Backend: unusedBackend()}, ph)
+	h.applyParams(r.target, r.params, unusedTransport(), ph)
 	return ph, nil
 }
 
-// unusedBackend takes parameters that concern a handler's backend, where only
+// unusedTransport takes parameters that concern a handler's transport, where only
 // those of the handler are wanted.
-func unusedBackend() *backend.Backend { return &backend.Backend{} }
+func unusedTransport() *proxy.Transport {
+	return &proxy.Transport{Backend: &backend.Backend{}}
+}
