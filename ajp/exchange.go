@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -19,7 +17,7 @@ type exchange struct {
 	t      *Transport
 	c      *backend.Conn
 	r      *http.Request
-	trace  *httptrace.ClientTrace
+	hooks  proxy.Hooks
 	state  *connState
 	watch  proxy.Watch
 	feeder *feeder // nil without a request body
@@ -34,8 +32,8 @@ type exchange struct {
 // exchange sends r over c and reads the head of the answer. It owns c and the
 // body of r from now on, whatever happens; only a first try whose ping is not
 // answered leaves the body alone.
-func (t *Transport) exchange(c *backend.Conn, r *http.Request, trace *httptrace.ClientTrace, first bool) (*http.Response, *proxy.Error) {
-	x := &exchange{t: t, c: c, r: r, trace: trace, size: packetSize(t.PacketSize)}
+func (t *Transport) exchange(c *backend.Conn, r *http.Request, hooks proxy.Hooks, first bool) (*http.Response, *proxy.Error) {
+	x := &exchange{t: t, c: c, r: r, hooks: hooks, size: packetSize(t.PacketSize)}
 	if x.state, _ = c.State.(*connState); x.state == nil {
 		x.state = new(connState)
 		c.State = x.state
@@ -81,27 +79,31 @@ func (x *exchange) send() *proxy.Error {
 	var perr *proxy.Error
 	x.state.out, perr = appendForwardRequest(x.state.out[:0], x.r, kind, &f, x.size)
 	if perr != nil {
+		x.hooks.WroteRequest(perr)
 		return perr
 	}
 	write := x.c.Write
 	if kind == bodyNone {
 		closeBody(x.r)
 		x.owned = true
-		write = x.c.Turn
+		if !x.hooks.Traced() {
+			write = x.c.Turn
+		}
 	}
 	if n, err := write(x.state.out); err != nil {
+		x.hooks.WroteRequest(err)
 		if n == len(x.state.out) {
 			return &proxy.Error{Op: proxy.OpHeader, Err: err}
 		}
 		return &proxy.Error{Op: proxy.OpWrite, Resend: true, Err: proxy.StaleError(x.c, err)}
 	}
-	if x.trace != nil && x.trace.WroteRequest != nil {
-		x.trace.WroteRequest(httptrace.WroteRequestInfo{})
+	x.hooks.WroteHeaders(x.r.Header)
+	if kind == bodyNone {
+		x.hooks.WroteRequest(nil)
+		return nil
 	}
-	if kind != bodyNone {
-		x.owned = true
-		x.feeder = startFeeder(x.c, x.r, kind, x.size)
-	}
+	x.owned = true
+	x.feeder = startFeeder(x.c, x.r, kind, x.size, x.hooks)
 	return nil
 }
 
@@ -110,7 +112,10 @@ func (x *exchange) peek() (kind byte, length int, err error) {
 	for {
 		kind, length, err = peekPacket(x.c.R, x.size)
 		if err == nil {
-			x.first = true
+			if !x.first {
+				x.first = true
+				x.hooks.FirstByte()
+			}
 			return kind, length, nil
 		}
 		if !proxy.IsTimeout(err) || !x.feeder.sender().WaitsForClient() {
@@ -184,7 +189,6 @@ func (x *exchange) head() *proxy.Error {
 
 // readHead reads one SEND_HEADERS packet.
 func (x *exchange) readHead() (*answerHead, *proxy.Error) {
-	before := x.first
 	kind, length, err := x.next()
 	if err != nil {
 		if x.first {
@@ -195,9 +199,6 @@ func (x *exchange) readHead() (*answerHead, *proxy.Error) {
 		}
 		again := !proxy.IsTimeout(err) && !errors.Is(err, proxy.ErrMalformed) && proxy.IsIdempotent(x.r)
 		return nil, &proxy.Error{Op: proxy.OpHeader, Resend: again, Err: proxy.StaleError(x.c, err)}
-	}
-	if !before && x.trace != nil && x.trace.GotFirstResponseByte != nil {
-		x.trace.GotFirstResponseByte()
 	}
 	if kind != typeSendHeaders {
 		return nil, &proxy.Error{Op: proxy.OpHeader, Err: malformed("packet of type %d before the head of the answer", kind)}
@@ -215,18 +216,8 @@ func (x *exchange) readHead() (*answerHead, *proxy.Error) {
 
 // interim passes an interim answer on.
 func (x *exchange) interim(h *answerHead) *proxy.Error {
-	trace := x.traced()
-	if trace == nil {
-		x.c.Arm(0)
-		return nil
-	}
-	if h.status == http.StatusContinue && trace.Got100Continue != nil {
-		trace.Got100Continue()
-	}
-	if trace.Got1xxResponse != nil {
-		if err := trace.Got1xxResponse(h.status, textproto.MIMEHeader(h.header)); err != nil {
-			return &proxy.Error{Op: proxy.OpClient, Err: err}
-		}
+	if err := x.hooks.Interim(h.status, h.header); err != nil {
+		return &proxy.Error{Op: proxy.OpClient, Err: err}
 	}
 	x.c.Arm(0)
 	return nil
@@ -290,7 +281,7 @@ func (x *exchange) release(keep bool) bool {
 	if !keep || !alive {
 		x.c.Abort()
 	}
-	x.c.Release(keep && alive)
+	x.hooks.Release(x.c, keep && alive)
 	return alive
 }
 

@@ -1,6 +1,7 @@
 package ajp
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/modproxy/modproxy/proxy"
@@ -24,15 +25,18 @@ type feeder struct {
 	stopped chan struct{}
 }
 
-func startFeeder(c *backend.Conn, r *http.Request, kind bodyKind, size int) *feeder {
+func startFeeder(c *backend.Conn, r *http.Request, kind bodyKind, size int, hooks proxy.Hooks) *feeder {
 	f := &feeder{c: c, kind: kind, size: size, asked: make(chan int, 1), stopped: make(chan struct{})}
-	f.Init(c, r)
+	f.Init(c, r, hooks)
 	if kind == bodyLength {
 		f.Expect()
 	}
 	go func() { f.Finish(f.send()) }()
 	return f
 }
+
+// errNotAsked is why a body was not sent to its end: the answer came before.
+var errNotAsked = errors.New("the rest of the body was not asked for")
 
 // sender is the BodySender of a feeder, or nil.
 func (f *feeder) sender() *proxy.BodySender {
@@ -77,7 +81,7 @@ func (f *feeder) send() error {
 			case n := <-f.asked:
 				want = min(n, want)
 			case <-f.stopped:
-				return nil
+				return errNotAsked
 			}
 		}
 		asked = false

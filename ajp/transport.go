@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"time"
 
@@ -84,21 +83,20 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, err
 	}
-	trace := proxy.TraceOf(r)
+	hooks := proxy.HooksOf(r)
 	get := b.Get
-	if bodyKindOf(r) == bodyNone {
+	if bodyKindOf(r) == bodyNone && !hooks.Traced() {
 		get = b.GetTurn
 	}
-	c, err := get(r.Context())
+	c, err := hooks.Acquire(b, get)
 	for first := true; ; first = false {
 		if err != nil {
 			closeBody(r)
 			return nil, proxy.AcquireError(r.Context(), b, err)
 		}
-		proxy.GotConn(r, trace, c)
-		resp, xerr := t.exchange(c, r, trace, first)
+		resp, xerr := t.exchange(c, r, hooks, first)
 		if xerr == nil {
-			proxy.RecordFrom(r.Context()).Answered()
+			hooks.Answered()
 			return resp, nil
 		}
 		again := r
@@ -107,9 +105,9 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 				return nil, xerr
 			}
 		}
-		proxy.RecordFrom(r.Context()).Resent(xerr)
+		hooks.Resent(xerr)
 		r = again
-		c, err = b.GetFresh(r.Context())
+		c, err = hooks.Acquire(b, b.GetFresh)
 	}
 }
 
@@ -168,14 +166,6 @@ func NewHandler(path, target string) (*proxy.Handler, error) {
 	h.Transport = &Transport{Backend: b}
 	h.Forwarded, h.Mapping = proxy.ForwardedOff, proxy.MappingServlet
 	return h, nil
-}
-
-// traced returns the hooks for interim answers.
-func (x *exchange) traced() *httptrace.ClientTrace {
-	if x.trace == nil {
-		x.trace = httptrace.ContextClientTrace(x.r.Context())
-	}
-	return x.trace
 }
 
 func closeBody(r *http.Request) {

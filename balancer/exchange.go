@@ -62,6 +62,9 @@ func (x *exchange) Value(key any) any {
 	return x.Context.Value(key)
 }
 
+// Within lets [proxy.HooksOf] look past the exchange, which has no hooks.
+func (x *exchange) Within() context.Context { return x.Context }
+
 // enter counts the request among those of the member, once there is room.
 func (x *exchange) enter() error {
 	m := x.m

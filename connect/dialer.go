@@ -134,7 +134,7 @@ func (d *Dialer) DialProxy(ctx context.Context, network, _ string) (net.Conn, er
 		return c, err
 	}
 	tc := tls.Client(c, d.tlsConfig())
-	if err := tc.HandshakeContext(ctx); err != nil {
+	if err := backend.Handshake(ctx, tc); err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("TLS handshake with the parent proxy: %w", err)
 	}

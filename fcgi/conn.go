@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptrace"
 	"strconv"
 
 	"github.com/modproxy/modproxy/proxy"
@@ -25,8 +24,8 @@ type exchange struct {
 	o       *origin
 	c       *backend.Conn
 	r       *http.Request
-	trace   *httptrace.ClientTrace // nil if nobody wants to know
-	client  *http.Request          // nil without one
+	hooks   proxy.Hooks
+	client  *http.Request // nil without one
 	role    Role
 	script  script
 	content []byte // the body, if it was read before; else that of r is sent
@@ -38,6 +37,7 @@ type exchange struct {
 	sender  *proxy.BodySender // nil unless a body is streamed
 	records records
 	stderr  *stderrLog // nil until something came
+	first   bool       // a record of the answer has come
 	freed   bool
 	resp    http.Response
 	body    responseBody
@@ -91,23 +91,23 @@ func (x *exchange) send() *proxy.Error {
 	streams := x.content == nil && x.length > 0
 	var n int
 	var err error
-	if streams {
+	if streams || x.hooks.Traced() {
 		n, err = x.c.Write(b)
 	} else {
 		n, err = x.c.Turn(b)
 	}
-	switch {
-	case err == nil:
-	case n == len(b):
-		return &proxy.Error{Op: proxy.OpHeader, Err: err}
-	default:
+	if err != nil {
+		x.hooks.WroteRequest(err)
+		if n == len(b) {
+			return &proxy.Error{Op: proxy.OpHeader, Err: err}
+		}
 		return &proxy.Error{Op: proxy.OpWrite, Resend: true, Err: proxy.StaleError(x.c, err)}
 	}
-	if x.trace != nil && x.trace.WroteRequest != nil {
-		x.trace.WroteRequest(httptrace.WroteRequestInfo{})
-	}
+	x.hooks.WroteHeaders(x.r.Header)
 	if streams {
-		x.sender = startSender(x.c, x.r)
+		x.sender = startSender(x.c, x.r, x.hooks)
+	} else {
+		x.hooks.WroteRequest(nil)
 	}
 	return nil
 }
@@ -155,9 +155,6 @@ func (x *exchange) readHead() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if x.trace != nil && x.trace.GotFirstResponseByte != nil && len(head) == 0 {
-			x.trace.GotFirstResponseByte()
-		}
 		n, done, err := scan.scan(b)
 		head = append(head, b[:n]...)
 		x.records.discard(n)
@@ -179,6 +176,10 @@ func (x *exchange) buffered() ([]byte, error) {
 		if err != nil && proxy.IsTimeout(err) && x.sender.WaitsForClient() && x.r.Context().Err() == nil {
 			x.c.Extend()
 			continue
+		}
+		if x.records.any && !x.first {
+			x.first = true
+			x.hooks.FirstByte()
 		}
 		if x.records.any && x.hunger != nil {
 			x.hunger.feed()
@@ -337,7 +338,7 @@ func (x *exchange) release(keep bool) bool {
 	if !keep || !alive {
 		x.c.Abort()
 	}
-	x.c.Release(keep && alive)
+	x.hooks.Release(x.c, keep && alive)
 	return alive
 }
 

@@ -14,9 +14,9 @@ const copyBufferSize = 64 << 10
 var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
 
 // startSender sends the body of r, whose length is known, as the stream STDIN.
-func startSender(c *backend.Conn, r *http.Request) *proxy.BodySender {
+func startSender(c *backend.Conn, r *http.Request, hooks proxy.Hooks) *proxy.BodySender {
 	s := new(proxy.BodySender)
-	s.Init(c, r)
+	s.Init(c, r, hooks)
 	s.Expect()
 	go func() { s.Finish(sendStdin(s)) }()
 	return s

@@ -131,22 +131,22 @@ func (t *Transport) roundTrip(r *http.Request, role Role) (*http.Response, error
 	case sent.Body == nil || sent.Body == http.NoBody: // whatever ContentLength says
 		length = 0
 	}
-	record, trace := proxy.RecordFrom(r.Context()), proxy.TraceOf(r)
+	hooks := proxy.HooksOf(r)
+	streams := content == nil && length > 0 // the body, by a goroutine
 	get := o.b.Get
-	if content != nil || length <= 0 { // else the body is sent by a goroutine
+	if !streams && !hooks.Traced() {
 		get = o.b.GetTurn
 	}
-	c, err := get(r.Context())
+	c, err := hooks.Acquire(o.b, get)
 	for {
 		if err != nil {
 			closeBody(sent)
 			return nil, proxy.AcquireError(r.Context(), o.b, err)
 		}
-		proxy.GotConn(r, trace, c)
-		x := &exchange{t: t, o: o, c: c, r: sent, trace: trace, client: client, role: role, script: s, content: content, length: length}
+		x := &exchange{t: t, o: o, c: c, r: sent, hooks: hooks, client: client, role: role, script: s, content: content, length: length}
 		resp, xerr := x.run()
 		if xerr == nil {
-			record.Answered()
+			hooks.Answered()
 			resp.Request = r
 			return resp, nil
 		}
@@ -154,9 +154,9 @@ func (t *Transport) roundTrip(r *http.Request, role Role) (*http.Response, error
 		if again == nil {
 			return nil, xerr
 		}
-		record.Resent(xerr)
+		hooks.Resent(xerr)
 		sent = again
-		c, err = o.b.GetFresh(r.Context())
+		c, err = hooks.Acquire(o.b, o.b.GetFresh)
 	}
 }
 

@@ -55,7 +55,7 @@ func (c *control) handshake(ctx context.Context, cfg *tls.Config) error {
 	}
 	c.conn.Arm(c.wait)
 	tc := tls.Client(c.conn, cfg)
-	if err := tc.HandshakeContext(ctx); err != nil {
+	if err := backend.Handshake(ctx, tc); err != nil {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	c.tls = tc

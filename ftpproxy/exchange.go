@@ -17,6 +17,7 @@ type exchange struct {
 	c     *backend.Conn
 	s     *session
 	r     *http.Request
+	hooks proxy.Hooks
 	ctx   context.Context
 	who   credentials
 	at    target
@@ -31,6 +32,7 @@ type exchange struct {
 func (x *exchange) run() (*http.Response, *proxy.Error) {
 	resp, err := x.serve()
 	if err == nil {
+		x.told(nil)
 		x.c.Succeeded()
 		if resp.Body == http.NoBody || resp.Body == nil || isWhole(resp.Body) {
 			if !x.release(true) && x.ctx.Err() != nil {
@@ -40,11 +42,26 @@ func (x *exchange) run() (*http.Response, *proxy.Error) {
 		return resp, nil
 	}
 	if errors.Is(err.Err, errLoginRefused) && x.ctx.Err() == nil {
+		x.told(nil)
 		x.c.Succeeded() // the server is well
 		x.release(false)
 		return x.loginRefused(), nil
 	}
+	x.told(err)
 	return nil, x.fail(err)
+}
+
+// told tells of what FTP has for the steps of an exchange: the head and the body
+// of the request are commands and what is stored, and there is an answer when all
+// of that has succeeded.
+func (x *exchange) told(failed *proxy.Error) {
+	if failed != nil {
+		x.hooks.WroteRequest(failed)
+		return
+	}
+	x.hooks.WroteHeaders(nil)
+	x.hooks.WroteRequest(nil)
+	x.hooks.FirstByte()
 }
 
 func (x *exchange) serve() (*http.Response, *proxy.Error) {
@@ -124,7 +141,7 @@ func (x *exchange) release(keep bool) bool {
 		x.c.State = nil
 		x.c.Abort()
 	}
-	x.c.Release(keep)
+	x.hooks.Release(x.c, keep)
 	return alive
 }
 

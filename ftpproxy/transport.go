@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"time"
 
@@ -130,19 +129,16 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, *proxy.Error) {
 	if !t.allows(r.Method, at) {
 		return t.notAllowed(r, at), nil
 	}
-	trace := proxy.TraceOf(r)
+	hooks := proxy.HooksOf(r)
 	for first := true; ; first = false {
-		x, err := t.acquire(r, b, who, trace, first)
+		x, err := t.acquire(r, b, who, hooks, first)
 		if err != nil {
 			return nil, err
 		}
 		x.at = at
 		resp, err := x.run()
 		if err == nil {
-			if trace != nil && trace.GotFirstResponseByte != nil {
-				trace.GotFirstResponseByte()
-			}
-			proxy.RecordFrom(r.Context()).Answered()
+			hooks.Answered()
 			return resp, nil
 		}
 		if !x.stale || !first {
@@ -153,17 +149,16 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, *proxy.Error) {
 
 // acquire takes a connection: the first time one that was used, if there is
 // one.
-func (t *Transport) acquire(r *http.Request, b *backend.Backend, who credentials, trace *httptrace.ClientTrace, first bool) (*exchange, *proxy.Error) {
+func (t *Transport) acquire(r *http.Request, b *backend.Backend, who credentials, hooks proxy.Hooks, first bool) (*exchange, *proxy.Error) {
 	get := b.GetFor
 	if !first {
 		get = b.GetFreshFor
 	}
-	c, err := get(r.Context(), who.owner())
+	c, err := hooks.Acquire(b, func(ctx context.Context) (*backend.Conn, error) { return get(ctx, who.owner()) })
 	if err != nil {
 		return nil, proxy.AcquireError(r.Context(), b, err)
 	}
-	proxy.GotConn(r, trace, c)
-	return &exchange{t: t, c: c, r: r, ctx: r.Context(), who: who}, nil
+	return &exchange{t: t, c: c, r: r, hooks: hooks, ctx: r.Context(), who: who}, nil
 }
 
 // backendFor returns the backend that serves u.

@@ -20,9 +20,10 @@ const endDelay = 50 * time.Millisecond
 // its end Finish; the exchange calls the other methods, also of a nil
 // BodySender: one without a body.
 type BodySender struct {
-	c    *backend.Conn
-	r    *http.Request
-	left int64 // negative if the length is not known
+	c     *backend.Conn
+	r     *http.Request
+	hooks Hooks
+	left  int64 // negative if the length is not known
 
 	reading  atomic.Bool // the goroutine waits for the client
 	ending   atomic.Bool // the last byte is being written
@@ -33,8 +34,8 @@ type BodySender struct {
 }
 
 // Init prepares for sending the body of r, of which there is one, to c.
-func (s *BodySender) Init(c *backend.Conn, r *http.Request) {
-	s.c, s.r, s.left = c, r, r.ContentLength
+func (s *BodySender) Init(c *backend.Conn, r *http.Request, hooks Hooks) {
+	s.c, s.r, s.hooks, s.left = c, r, hooks, r.ContentLength
 	if s.left == 0 {
 		s.left = -1 // by the convention of net/http
 	}
@@ -88,6 +89,7 @@ func (s *BodySender) Write(p []byte) (int, error) {
 func (s *BodySender) Finish(err error) {
 	s.err = err
 	_ = s.r.Body.Close()
+	s.hooks.WroteRequest(err)
 	close(s.done)
 }
 

@@ -90,7 +90,7 @@
 //	ParseFields                   field lines, by the rules for HTTP/1
 //	AcquireError, StaleError, EndError, ClientBodyError
 //	IsIdempotent, ResendRequest   whether to try again
-//	GotConn, RecordFrom           what to tell the Record
+//	Hooks                         what to tell the Record, and an httptrace.ClientTrace
 //
 // # Differences from Apache
 //

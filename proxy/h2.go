@@ -37,9 +37,9 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 	if check := b.For(r.Context()); check != b {
 		b, p = check, &h2Pool{b: check, t2: p.t2}
 	}
-	record := RecordFrom(r.Context())
-	trace := traceOf(r, record)
+	hooks := HooksOf(r)
 	for again := false; ; again = true {
+		hooks.getConn(b)
 		use, c, err := p.reserve(r.Context(), strings.ToLower(r.URL.Scheme), again)
 		if err != nil {
 			closeBody(r)
@@ -48,21 +48,21 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 		var resp *http.Response
 		var xerr *Error
 		if c != nil {
-			gotConn(record, trace, c)
-			resp, xerr = t.exchange(c, r, trace)
+			hooks.gotConn(c)
+			resp, xerr = t.exchange(c, r, hooks)
 		} else {
-			gotStream(record, trace, b, use.conn.c.Conn, use.reused, use.acquire, use.connect)
+			hooks.gotStream(b, use)
 			resp, xerr = t.exchangeH2(b, use, r)
 		}
 		if xerr == nil {
-			record.Answered()
+			hooks.Answered()
 			return resp, nil
 		}
 		next := resend(r, xerr)
 		if next == nil || again {
 			return nil, xerr
 		}
-		record.Resent(xerr)
+		hooks.Resent(xerr)
 		r = next
 	}
 }
@@ -81,6 +81,7 @@ func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (
 	if err != nil {
 		return nil, w.fail(err)
 	}
+	w.interim.settle()
 	b.MarkOK()
 	if err := h2Length(resp); err != nil {
 		_ = resp.Body.Close()
@@ -148,6 +149,7 @@ type h2Watch struct {
 	interim h2Interim
 
 	waits    atomic.Bool  // the body's next part is still with the client
+	unread   atomic.Bool  // the body was not read to its end
 	reading  atomic.Bool  // somebody waits for the answer's body
 	answered atomic.Bool  // the head of the answer is in
 	ended    atomic.Bool  // the stream was given back
@@ -236,6 +238,7 @@ func (w *h2Watch) request(r *http.Request) *http.Request {
 		out.Header["User-Agent"] = []string{""} // none, rather than one made up
 	}
 	if r.Body != nil && r.Body != http.NoBody {
+		w.unread.Store(true)
 		out.Body = &h2RequestBody{ReadCloser: r.Body, w: w, closed: make(chan struct{})}
 	}
 	return out
@@ -255,6 +258,9 @@ func (b *h2RequestBody) Read(p []byte) (int, error) {
 	b.w.waits.Store(true)
 	n, err := b.ReadCloser.Read(p[:min(len(p), h2Backlog/2)])
 	b.w.waits.Store(false)
+	if err == io.EOF {
+		b.w.unread.Store(false)
+	}
 	b.w.progress()
 	return n, err
 }

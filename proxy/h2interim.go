@@ -6,6 +6,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"sync"
+	"time"
 )
 
 // h2Interim passes interim answers on. The HTTP/2 client tells of them where it
@@ -15,6 +16,7 @@ type h2Interim struct {
 	w     *h2Watch
 	trace *httptrace.ClientTrace // of those who want to know; may be nil
 	most  int
+	wrote chan struct{} // closed when WroteRequest was told; nil if nobody asks
 
 	mu       sync.Mutex // guards what follows, but for refused and panicked
 	count    int
@@ -54,6 +56,13 @@ func (i *h2Interim) context(ctx context.Context) context.Context {
 	}
 	own := *i.trace
 	own.Got1xxResponse, own.Got100Continue = i.got, nil
+	if f := own.WroteRequest; f != nil {
+		i.wrote = make(chan struct{})
+		own.WroteRequest = func(info httptrace.WroteRequestInfo) {
+			f(info)
+			close(i.wrote)
+		}
+	}
 	return tracedContext{ctx, &own}
 }
 
@@ -101,6 +110,20 @@ func (i *h2Interim) pass() {
 			i.w.cancel(i.refused)
 			return
 		}
+	}
+}
+
+// settle has the end of a request that is written told before its answer is, as
+// over HTTP/1: the HTTP/2 client writes on a goroutine of its own.
+func (i *h2Interim) settle() {
+	if i.wrote == nil || i.w.unread.Load() {
+		return
+	}
+	late := time.NewTimer(endDelay)
+	defer late.Stop()
+	select {
+	case <-i.wrote:
+	case <-late.C:
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -24,7 +23,7 @@ type exchange struct {
 	t      *Transport
 	c      *backend.Conn
 	r      *http.Request
-	trace  *httptrace.ClientTrace
+	hooks  Hooks
 	state  *conn1
 	watch  watched
 	sender *BodySender // nil without a request body, or before it is sent
@@ -39,8 +38,8 @@ type exchange struct {
 
 // exchange sends r over c and reads the head of the answer. It owns c and the
 // body of r from now on, whatever happens.
-func (t *Transport) exchange(c *backend.Conn, r *http.Request, trace *httptrace.ClientTrace) (*http.Response, *Error) {
-	x := &exchange{t: t, c: c, r: r, trace: trace}
+func (t *Transport) exchange(c *backend.Conn, r *http.Request, hooks Hooks) (*http.Response, *Error) {
+	x := &exchange{t: t, c: c, r: r, hooks: hooks}
 	if x.state, _ = c.State.(*conn1); x.state == nil {
 		x.state = new(conn1)
 		c.State = x.state
@@ -98,39 +97,44 @@ func (x *exchange) send() *Error {
 	var err error
 	x.state.scratch, err = appendRequestHead(x.state.scratch[:0], r, f, opt)
 	if err != nil {
-		closeBody(r)
+		x.unsent(err)
 		return &Error{Op: OpRequest, Status: http.StatusBadRequest, Err: err}
 	}
 	if f != framingNone && !x.waits {
-		x.sender = startSender(x.c, r, f, x.state.scratch)
+		x.sender = startSender(x.c, r, f, x.state.scratch, x.hooks)
 		return nil
 	}
 	n, err := x.write()
 	if err != nil {
-		if x.waits {
-			closeBody(r)
-		}
+		x.unsent(err)
 		if n == len(x.state.scratch) {
 			return &Error{Op: OpHeader, Err: err}
 		}
 		return &Error{Op: OpWrite, Resend: true, Err: StaleError(x.c, err)}
 	}
-	if x.trace != nil && x.trace.WroteRequest != nil {
-		x.trace.WroteRequest(httptrace.WroteRequestInfo{})
-	}
+	x.hooks.wroteHead(x.state.scratch)
 	if x.waits {
+		x.hooks.Wait100Continue()
 		return x.await(f)
 	}
+	x.hooks.WroteRequest(nil)
 	return nil
 }
 
 // write sends the head. If the answer is all that can come next, it waits for
 // that in the same step.
 func (x *exchange) write() (int, error) {
-	if x.waits {
+	if x.waits || x.hooks.Traced() {
 		return x.c.Write(x.state.scratch)
 	}
 	return x.c.Turn(x.state.scratch)
+}
+
+// unsent ends a request whose body, if there is one, will not be sent.
+func (x *exchange) unsent(why error) {
+	x.waits = false
+	closeBody(x.r)
+	x.hooks.WroteRequest(why)
 }
 
 // await holds the body back until the backend has said something, or for as
@@ -150,8 +154,9 @@ func (x *exchange) await(f framing) *Error {
 	case !isTimeout(err):
 		return nil // reading the head will say what it is
 	case x.t.Ping > 0 && !x.first:
-		closeBody(x.r)
-		return &Error{Op: OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: errors.New("backend did not answer the ping")}
+		err = errors.New("backend did not answer the ping")
+		x.unsent(err)
+		return &Error{Op: OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: err}
 	}
 	x.startBody(f)
 	return nil
@@ -160,7 +165,7 @@ func (x *exchange) await(f framing) *Error {
 // startBody sends the body that was held back.
 func (x *exchange) startBody(f framing) {
 	x.waits = false
-	x.sender = startSender(x.c, x.r, f, nil)
+	x.sender = startSender(x.c, x.r, f, nil, x.hooks)
 }
 
 // readHead reads one head into x.resp.
@@ -184,9 +189,7 @@ func (x *exchange) readHead() *Error {
 	}
 	if !x.first {
 		x.first = true
-		if x.trace != nil && x.trace.GotFirstResponseByte != nil {
-			x.trace.GotFirstResponseByte()
-		}
+		x.hooks.FirstByte()
 	}
 	block, err := readHead(x.c.R, x.headSpace(), x.t.limits())
 	if err != nil {
@@ -242,23 +245,13 @@ func IsIdempotent(r *http.Request) bool {
 
 // interim passes an interim answer on.
 func (x *exchange) interim() *Error {
-	if x.trace == nil {
-		x.trace = httptrace.ContextClientTrace(x.r.Context())
-	}
 	x.shown = true
 	code := x.resp.StatusCode
-	if code == http.StatusContinue {
-		if x.waits {
-			x.startBody(requestFraming(x.r))
-		}
-		if x.trace != nil && x.trace.Got100Continue != nil {
-			x.trace.Got100Continue()
-		}
+	if code == http.StatusContinue && x.waits {
+		x.startBody(requestFraming(x.r))
 	}
-	if x.trace != nil && x.trace.Got1xxResponse != nil {
-		if err := x.trace.Got1xxResponse(code, textproto.MIMEHeader(x.resp.Header)); err != nil {
-			return &Error{Op: OpClient, Err: err}
-		}
+	if err := x.hooks.Interim(code, x.resp.Header); err != nil {
+		return &Error{Op: OpClient, Err: err}
 	}
 	x.c.Arm(0)
 	if x.waits { // that was not what the body waits for
@@ -288,9 +281,8 @@ func (x *exchange) accept() *Error {
 	if v := resp.Header["Keep-Alive"]; v != nil && keep {
 		x.c.LimitIdle(keepAliveTimeout(v[0]))
 	}
-	if x.waits { // it will not be sent
-		closeBody(x.r)
-		x.waits = false
+	if x.waits {
+		x.unsent(nil)
 	}
 	resp.ContentLength = length
 	if f == framingNone || f == framingLength && length == 0 {
@@ -361,7 +353,7 @@ func (x *exchange) release(keep bool) bool {
 	if !keep || !alive {
 		x.c.Abort()
 	}
-	x.c.Release(keep && alive)
+	x.hooks.Release(x.c, keep && alive)
 	return alive
 }
 
@@ -369,7 +361,7 @@ func (x *exchange) release(keep bool) bool {
 func (x *exchange) fail(e *Error) *Error {
 	e.Backend = x.c.Backend().String()
 	if x.waits {
-		closeBody(x.r)
+		x.unsent(e)
 	}
 	cause := x.sender.ClientError()
 	if cause != nil || e.Op == OpClient || e.Op == OpRequest || x.r.Context().Err() != nil {

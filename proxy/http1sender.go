@@ -32,9 +32,9 @@ type bodySender struct {
 
 // startSender starts sending the body of r, after head if it is not nil. The
 // sender owns the head's memory until it is done.
-func startSender(c *backend.Conn, r *http.Request, f framing, head []byte) *BodySender {
+func startSender(c *backend.Conn, r *http.Request, f framing, head []byte, hooks Hooks) *BodySender {
 	s := &bodySender{f: f, head: head}
-	s.Init(c, r)
+	s.Init(c, r, hooks)
 	s.Expect()
 	if head != nil {
 		s.late = time.AfterFunc(headDelay, s.sendHead)
@@ -103,7 +103,7 @@ func (s *bodySender) write(buf, room []byte, n int, last bool) error {
 // writePiece writes buf[at:end], after the head if that is unsent.
 func (s *bodySender) writePiece(buf []byte, at, end int) error {
 	s.mu.Lock()
-	head := s.head
+	head, alone := s.head, false
 	s.head = nil
 	if n := len(head); n > 0 && n <= at {
 		at -= n
@@ -113,12 +113,16 @@ func (s *bodySender) writePiece(buf []byte, at, end int) error {
 			s.mu.Unlock()
 			return err
 		}
+		alone = true
 	}
 	s.mu.Unlock()
-	if at == end {
-		return nil
+	var err error
+	if at < end {
+		_, err = s.Write(buf[at:end])
 	}
-	_, err := s.Write(buf[at:end])
+	if head != nil && (err == nil || alone) {
+		s.hooks.wroteHead(head)
+	}
 	return err
 }
 
@@ -151,9 +155,11 @@ func (s *bodySender) sendHead() {
 	defer s.mu.Unlock()
 	if s.head != nil {
 		_, err := s.c.Write(s.head)
-		s.head = nil
 		if err != nil {
 			s.c.Abort()
+		} else {
+			s.hooks.wroteHead(s.head)
 		}
+		s.head = nil
 	}
 }

@@ -10,7 +10,7 @@ import (
 func (p *passage) interim(code int, header textproto.MIMEHeader) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	passes := !p.final && code != http.StatusContinue && p.in.ProtoAtLeast(1, 1)
+	passes := !p.final && p.inner.Load() == 0 && code != http.StatusContinue && p.in.ProtoAtLeast(1, 1)
 	if p.logs(LevelTrace2) {
 		p.h.Logger.Log(p.Context, LevelTrace2, "proxy: interim answer", "status", code, "passed", passes)
 	}

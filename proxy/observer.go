@@ -111,7 +111,7 @@ func (o *observation) take(from *Record) {
 	}
 	start, cache := o.record.Start, o.record.Cache
 	o.record = *from
-	o.record.Start, o.record.untraced = start, false
+	o.record.Start = start
 	o.record.Attempts += o.before
 	if cache != "" {
 		o.record.Cache = cache
@@ -168,7 +168,7 @@ func NoteCache(ctx context.Context, status string) {
 		}
 		o.mu.Unlock()
 	}
-	if p, _ := ctx.Value(passageKey{}).(*passage); p != nil {
+	if p := passageOf(ctx); p != nil {
 		p.mu.Lock()
 		p.cache = status
 		p.mu.Unlock()
@@ -177,31 +177,23 @@ func NoteCache(ctx context.Context, status string) {
 
 // Detached returns a context for work that goes on behind the request that ctx
 // belongs to, or for several requests at once, such as a fetch of a cache: it
-// does not end with ctx, and what is done under it is told to no record. It is
-// told to no httptrace.ClientTrace either if ctx is that of a [Handler], whose
-// hooks belong to its request.
+// does not end with ctx, and what is done under it is told to no record. Hooks
+// of an httptrace.ClientTrace are kept; those of a [Handler] do nothing once it
+// has its answer.
 func Detached(ctx context.Context) context.Context {
 	free := context.WithoutCancel(ctx)
-	p, _ := ctx.Value(passageKey{}).(*passage)
-	if p == nil && observationOf(ctx) == nil {
+	if passageOf(ctx) == nil && observationOf(ctx) == nil {
 		return free
 	}
-	return detached{free, p != nil}
+	return detached{free}
 }
 
-type detached struct {
-	context.Context
-	untraced bool
-}
+type detached struct{ context.Context }
 
 func (d detached) Value(key any) any {
 	switch key {
 	case observationKey{}, recordKey{}, passageKey{}:
 		return nil
-	case traceKey:
-		if d.untraced {
-			return nil
-		}
 	}
 	return d.Context.Value(key)
 }

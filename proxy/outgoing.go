@@ -88,6 +88,7 @@ func (p *passage) rewrite() {
 	pr := &httputil.ProxyRequest{In: p.in, Out: p.out}
 	p.h.Rewrite(pr)
 	p.out = pr.Out
+	p.adopt(p.out.Context())
 	if p.out.GetBody == nil && again != nil && p.out.Body == body {
 		p.out.GetBody = again // it returns the client's body, not one that was put in its place
 	}

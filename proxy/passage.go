@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -28,7 +27,7 @@ type passage struct {
 	resp   *http.Response
 	record Record
 	outer  *observation // nil if nobody observes the request from outside
-	trace  httptrace.ClientTrace
+	passageHooks
 	values [8]string // behind the values of single fields that are added
 	used   int
 
@@ -42,24 +41,6 @@ type passage struct {
 	sent  bool       // the head of the answer is sent
 }
 
-// traceKey is the key under which httptrace keeps its hooks in a context.
-var traceKey = func() any {
-	var probe keyProbe
-	httptrace.ContextClientTrace(&probe)
-	return probe.key
-}()
-
-// keyProbe remembers the key that it is asked for.
-type keyProbe struct {
-	context.Context
-	key any
-}
-
-func (p *keyProbe) Value(key any) any {
-	p.key = key
-	return nil
-}
-
 type (
 	recordKey  struct{}
 	passageKey struct{}
@@ -67,24 +48,33 @@ type (
 
 // Value answers for what the passage knows, and the client's context for the
 // rest.
-func (p *passage) Value(key any) any {
+func (p *passage) Value(key any) any { return p.value(key, p.Context) }
+
+// value is Value with another context for the rest.
+func (p *passage) value(key any, rest context.Context) any {
 	switch key {
 	case recordKey{}:
 		return &p.record
-	case passageKey{}:
+	case passageKey{}, hooksKey{}:
 		return p
 	case clientRequestKey{}:
 		return p.in
 	case traceKey:
 		return p.hooks()
 	}
-	if v := p.Context.Value(key); v != nil {
+	if v := rest.Value(key); v != nil {
 		return v
 	}
 	if backend.IsClientKey(key) {
 		return p.client()
 	}
 	return nil
+}
+
+// passageOf returns the innermost passage that ctx belongs to, or nil.
+func passageOf(ctx context.Context) *passage {
+	p, _ := ctx.Value(passageKey{}).(*passage)
+	return p
 }
 
 // client is who the backend is told about by the PROXY protocol.
@@ -163,7 +153,8 @@ func (p *passage) prepare() (answered bool, err error) {
 			return false, &Error{Op: OpRequest, Status: http.StatusNotFound, Err: errors.New("path is not under the prefix")}
 		}
 	}
-	p.out = p.in.WithContext(p.parentTrace())
+	p.embedder = embedderTrace(p.Context)
+	p.out = p.in.WithContext(p)
 	p.out.URL = &p.outURL
 	p.out.RequestURI = ""
 	p.out.Close = false
@@ -181,30 +172,11 @@ func (p *passage) prepare() (answered bool, err error) {
 	if _, err := OutgoingHost(p.out); err != nil {
 		return false, err
 	}
+	p.ready = true
 	if p.logs(LevelTrace1) {
 		h.Logger.Log(p.Context, LevelTrace1, "proxy: request mapped", "path", in.URL.Path, "to", p.out.URL.Redacted())
 	}
 	return false, nil
-}
-
-// parentTrace returns the context of the outgoing request, which keeps the
-// hooks that the client's context has.
-func (p *passage) parentTrace() context.Context {
-	if traceKey != nil && httptrace.ContextClientTrace(p.Context) == nil {
-		p.record.untraced = true
-		return p
-	}
-	return httptrace.WithClientTrace(p, p.hooks())
-}
-
-// hooks returns the passage's own hooks, made when they are first asked for.
-func (p *passage) hooks() *httptrace.ClientTrace {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.trace.Got1xxResponse == nil {
-		p.trace.Got1xxResponse = p.interim
-	}
-	return &p.trace
 }
 
 // localAddr returns the address at which the client's connection arrived.

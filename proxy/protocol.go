@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
-	"net/http/httptrace"
 	"strings"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -87,19 +86,6 @@ func ClientRequest(ctx context.Context) *http.Request {
 }
 
 type clientRequestKey struct{}
-
-// TraceOf returns the hooks of an httptrace.ClientTrace that the embedder has
-// set, or nil. Those that a [Handler] sets for interim answers only are found
-// by httptrace.ContextClientTrace when one comes.
-func TraceOf(r *http.Request) *httptrace.ClientTrace {
-	return traceOf(r, RecordFrom(r.Context()))
-}
-
-// GotConn tells the record and the hooks of r, as [TraceOf] returns them, that
-// it has a connection.
-func GotConn(r *http.Request, trace *httptrace.ClientTrace, c *backend.Conn) {
-	gotConn(RecordFrom(r.Context()), trace, c)
-}
 
 // FramesInDisguise reports whether the name of a field, which is not in
 // canonical form, means one that frames or routes the message to a backend that

@@ -43,8 +43,6 @@ type Record struct {
 	Member   string // its member
 	Why      string // why that one: the session's, or the name of the method
 	Skipped  []Skip // members that could not be chosen; not to be changed
-
-	untraced bool // nobody but the handler has hooks in the context
 }
 
 // FailedAttempt is an attempt that was followed by another: a member of a
@@ -69,7 +67,7 @@ func RecordFrom(ctx context.Context) *Record {
 	return r
 }
 
-// Attempt notes that the request was given a connection. [GotConn] does so, and
+// Attempt notes that the request was given a connection. [Hooks] does so, and
 // knows more.
 func (r *Record) Attempt(backend string, reused bool) {
 	if r == nil {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"sync"
 	"time"
@@ -37,9 +35,9 @@ const (
 // byte of the answer came and the request is idempotent and has no body, or
 // one that GetBody returns anew.
 //
-// A 101 answer has a Body that is an io.ReadWriteCloser. Interim answers are
-// told to Got1xxResponse of an httptrace.ClientTrace. The zero value is ready
-// for use.
+// A 101 answer has a Body that is an io.ReadWriteCloser. The hooks of an
+// httptrace.ClientTrace are told what they are told by net/http, interim answers
+// among it. The zero value is ready for use.
 type Transport struct {
 	// Backend is where all requests go, whatever host their URL names. If nil,
 	// each scheme and host gets a Backend of its own on first use.
@@ -111,55 +109,29 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // roundTrip1 is RoundTrip over HTTP/1.1.
 func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Response, error) {
-	record := RecordFrom(r.Context())
-	trace := traceOf(r, record)
+	hooks := HooksOf(r)
 	get := b.Get
-	if requestFraming(r) == framingNone {
+	if requestFraming(r) == framingNone && !hooks.Traced() {
 		get = b.GetTurn
 	}
-	c, err := get(r.Context())
+	c, err := hooks.Acquire(b, get)
 	for {
 		if err != nil {
 			closeBody(r)
 			return nil, getError(r.Context(), b, err)
 		}
-		gotConn(record, trace, c)
-		resp, xerr := t.exchange(c, r, trace)
+		resp, xerr := t.exchange(c, r, hooks)
 		if xerr == nil {
-			record.Answered()
+			hooks.Answered()
 			return resp, nil
 		}
 		again := resend(r, xerr)
 		if again == nil {
 			return nil, xerr
 		}
-		record.Resent(xerr)
+		hooks.Resent(xerr)
 		r = again
-		c, err = b.GetFresh(r.Context())
-	}
-}
-
-// traceOf returns the hooks of a request that are not the handler's own.
-func traceOf(r *http.Request, record *Record) *httptrace.ClientTrace {
-	if record != nil && record.untraced {
-		return nil
-	}
-	return httptrace.ContextClientTrace(r.Context())
-}
-
-// gotConn tells those who want to know that the request has a connection.
-func gotConn(record *Record, trace *httptrace.ClientTrace, c *backend.Conn) {
-	gotStream(record, trace, c.Backend(), c.Conn, c.Reused(), c.AcquireTime(), c.ConnectTime())
-}
-
-// gotStream is gotConn for a connection that others may use as well.
-func gotStream(record *Record, trace *httptrace.ClientTrace, b *backend.Backend, nc net.Conn, reused bool, acquire, connect time.Duration) {
-	record.Attempt(b.String(), reused)
-	if record != nil {
-		record.Acquire, record.Connect = acquire, connect
-	}
-	if trace != nil && trace.GotConn != nil {
-		trace.GotConn(httptrace.GotConnInfo{Conn: nc, Reused: reused, WasIdle: reused})
+		c, err = hooks.Acquire(b, b.GetFresh)
 	}
 }
 

@@ -19,7 +19,7 @@ func (x *exchange) upgrade() *Error {
 	if len(asked) == 0 || len(got) == 0 || !httpguts.HeaderValuesContainsToken(asked, got[0]) {
 		return &Error{Op: OpUpgrade, Err: malformed("unexpected upgrade")}
 	}
-	if x.sender != nil && !x.sender.Finished() {
+	if x.waits || x.sender != nil && !x.sender.Finished() {
 		return &Error{Op: OpUpgrade, Err: malformed("upgrade before the end of the request")}
 	}
 	if !x.t.watcher.remove(&x.watch) {

@@ -218,6 +218,12 @@ func (b *Backend) Unused() bool {
 	return empty && b.Flags() == 0 && b.Usable(time.Now())
 }
 
+// Address returns what is dialled: host:port, or the path of a socket.
+func (b *Backend) Address() string {
+	_ = b.setup()
+	return b.address
+}
+
 // Retire closes the idle connections and keeps none from now on: those in use
 // are closed when they are released. Unlike after Close, requests that still
 // come are served, each over a connection of its own.

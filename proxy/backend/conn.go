@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"net/http/httptrace"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ type Conn struct {
 	deadline time.Duration
 	since    time.Duration // when it became idle
 	idle     time.Duration // how long it may be idle; 0 means by the Backend
+	rested   time.Duration // how long it was idle before this use; negative if it was not
 	sent     atomic.Int64  // a second goroutine may write
 	received atomic.Int64  // and a third close
 	born     time.Duration // when its opening began
@@ -44,7 +46,7 @@ type Conn struct {
 }
 
 func (b *Backend) newConn(nc, wire net.Conn, client Client, born time.Duration) *Conn {
-	c := &Conn{Conn: nc, backend: b, wire: wire, client: client.Source, peek: newPeeker(wire), born: born}
+	c := &Conn{Conn: nc, backend: b, wire: wire, client: client.Source, peek: newPeeker(wire), born: born, rested: -1}
 	if a, ok := wire.RemoteAddr().(*net.TCPAddr); ok {
 		c.ip = a.AddrPort().Addr().Unmap()
 	}
@@ -98,6 +100,11 @@ func (c *Conn) AcquireTime() time.Duration { return c.waited }
 // ConnectTime returns how long it took to open the connection for this use:
 // resolving, connecting and the TLS handshake. It is 0 for one that was open.
 func (c *Conn) ConnectTime() time.Duration { return c.opening }
+
+// Info returns what GotConn of an httptrace.ClientTrace is told of this use.
+func (c *Conn) Info() httptrace.GotConnInfo {
+	return httptrace.GotConnInfo{Conn: c.Conn, Reused: c.used, WasIdle: c.rested >= 0, IdleTime: max(c.rested, 0)}
+}
 
 // Backend returns the backend that the connection leads to.
 func (c *Conn) Backend() *Backend { return c.backend }
@@ -209,11 +216,11 @@ func (c *Conn) Blameless() {
 	}
 }
 
-// Release gives the connection back. It is kept for the next use if reusable,
-// and closed otherwise, or when the pool is full, bytes were left unread or
-// unwritten, or the backend's address has changed. The Conn must not be
-// touched afterwards.
-func (c *Conn) Release(reusable bool) {
+// Release gives the connection back, and reports whether it was kept for the
+// next use. It is closed unless it is reusable, and when the pool is full, bytes
+// were left unread or unwritten, or the backend's address has changed. The Conn
+// must not be touched afterwards.
+func (c *Conn) Release(reusable bool) (kept bool) {
 	b := c.backend
 	b.counters.sent.Add(c.sent.Swap(0))
 	b.counters.received.Add(c.received.Swap(0))
@@ -228,10 +235,10 @@ func (c *Conn) Release(reusable bool) {
 	}
 	if !reusable || b.DisableReuse || c.R.Buffered() > 0 || c.W.Buffered() > 0 || b.resolved.gone(c) {
 		b.pool.discard(b, c)
-		return
+		return false
 	}
 	c.used = true
-	b.pool.put(b, c)
+	return b.pool.put(b, c)
 }
 
 // Detach takes the connection out of the pool for good, for example for a

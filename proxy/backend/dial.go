@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http/httptrace"
 	"strings"
 	"time"
 )
@@ -58,7 +59,7 @@ func (b *Backend) begin(ctx context.Context, client Client) (*Conn, error) {
 	}
 	if err == nil && b.tls != nil {
 		tc := tls.Client(nc, b.tls)
-		if err = tc.HandshakeContext(ctx); err != nil {
+		if err = Handshake(ctx, tc); err != nil {
 			err = fmt.Errorf("TLS handshake: %w", err)
 		}
 		nc = tc
@@ -71,6 +72,24 @@ func (b *Backend) begin(ctx context.Context, client Client) (*Conn, error) {
 		return nil, err
 	}
 	return b.newConn(nc, wire, client, born), nil
+}
+
+// Handshake does the TLS handshake of c, and tells the hooks of an
+// httptrace.ClientTrace in ctx.
+func Handshake(ctx context.Context, c *tls.Conn) error {
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace != nil && trace.TLSHandshakeStart != nil {
+		trace.TLSHandshakeStart()
+	}
+	err := c.HandshakeContext(ctx)
+	if trace != nil && trace.TLSHandshakeDone != nil {
+		var state tls.ConnectionState
+		if err == nil {
+			state = c.ConnectionState()
+		}
+		trace.TLSHandshakeDone(state, err)
+	}
+	return err
 }
 
 func (b *Backend) connect(ctx context.Context) (net.Conn, error) {

@@ -222,6 +222,7 @@ func (b *Backend) accept(c *Conn) (*Conn, error) {
 		c = nil
 	}
 	if c != nil {
+		c.rested = -1
 		b.counters.reused.Add(1)
 	}
 	return c, nil
@@ -231,6 +232,7 @@ func (b *Backend) accept(c *Conn) (*Conn, error) {
 // turns and was just used is open, Turn will tell.
 func (b *Backend) fit(c *Conn, turns bool) bool {
 	idle := time.Since(b.epoch) - c.since
+	c.rested = idle
 	if limit := b.idleLimit(c); limit > 0 && idle >= limit {
 		return false
 	}
@@ -327,8 +329,8 @@ func (p *pool) lost(n int) {
 	}
 }
 
-// put hands c to the first in line, or keeps it idle.
-func (p *pool) put(b *Backend, c *Conn) {
+// put hands c to the first in line, or keeps it idle, and reports whether it did.
+func (p *pool) put(b *Backend, c *Conn) (kept bool) {
 	c.since, c.pooled = time.Since(b.epoch), true
 	c.waited, c.opening = 0, 0
 	p.mu.Lock()
@@ -338,8 +340,9 @@ func (p *pool) put(b *Backend, c *Conn) {
 			_ = c.Close()
 			c = nil
 		}
+		kept = c != nil
 		w.handed <- c
-		return
+		return kept
 	}
 	if p.closed || p.retired || len(p.idle) >= or(b.MaxIdle, DefaultMaxIdle) {
 		p.lost(1)
@@ -349,11 +352,11 @@ func (p *pool) put(b *Backend, c *Conn) {
 			p.remove(0)
 			p.idle = append(p.idle, c)
 			p.limit.add(c) // in the place of the oldest
-			c = oldest
+			c, kept = oldest, true
 		}
 		p.mu.Unlock()
 		_ = c.Close()
-		return
+		return kept
 	}
 	p.idle = append(p.idle, c)
 	if !p.armed {
@@ -362,6 +365,7 @@ func (p *pool) put(b *Backend, c *Conn) {
 	tooMany := p.limit.add(c)
 	p.mu.Unlock()
 	tooMany.evict()
+	return true
 }
 
 // discard closes a connection that must not be used again.
