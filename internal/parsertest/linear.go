@@ -16,14 +16,14 @@ import (
 type Input func(n int) (work func())
 
 const (
-	size     = 8 << 10          // n
-	growth   = 4                // work is measured at n and at growth*n,
-	limit    = 2 * growth       // and may grow so much: linear is 4, quadratic 16
-	sample   = time.Millisecond // work is repeated until so much time is spent
-	patience = 4 * time.Second  // other load of the machine may last so long,
-	attempts = 3                // and there are so many attempts at least
-	tooMuch  = 2 * time.Second  // for one run of the larger input: no need to look again
-	enough   = 1 << 30          // bytes of memory that may lie about
+	size     = 8 << 10              // n
+	growth   = 4                    // work is measured at n and at growth*n,
+	limit    = 2 * growth           // and may grow so much: linear is 4, quadratic 16
+	sample   = time.Millisecond / 2 // work is repeated until so much time is spent
+	patience = 4 * time.Second      // other load of the machine may last so long,
+	attempts = 3                    // and there are so many attempts at least
+	tooMuch  = 2 * time.Second      // for one run of the larger input: no need to look again
+	enough   = 1 << 30              // bytes of memory that may lie about
 )
 
 // Linear fails for each input whose work grows faster than its length.
@@ -54,6 +54,7 @@ func measure(input Input) (small, large time.Duration) {
 	less() // what is made once, and the caches
 	small, large = math.MaxInt64, math.MaxInt64
 	for begin, i := time.Now(), 0; i < attempts || time.Since(begin) < patience; i++ {
+		runtime.GC()
 		small = min(small, timeOf(less))
 		large = min(large, timeOf(more))
 		if large <= limit*small || large > tooMuch {
@@ -65,7 +66,6 @@ func measure(input Input) (small, large time.Duration) {
 
 // timeOf returns the CPU time that work takes.
 func timeOf(work func()) time.Duration {
-	runtime.GC()
 	for runs := 1; ; runs *= 2 {
 		begin := cpuTime()
 		for range runs {
