@@ -55,7 +55,9 @@ var hostile = map[string]func(n int) string{
 	"dots":                      repeated("/.."),
 	"ampersands":                repeated("&"),
 	"session identifiers":       repeated("sid=&"),
+	"others between those":      repeated("sid=&a&"),
 	"path identifiers":          repeated(";sid="),
+	"others between these":      repeated(";sid=;a"),
 	"percent":                   repeated("%41"),
 	"stars":                     repeated("*,"),
 }

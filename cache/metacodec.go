@@ -18,7 +18,7 @@ var ErrDamaged = errors.New("cache: stored data is damaged")
 
 // metaVersion opens encoded metadata. It changes whenever what follows means
 // something else; older versions are damaged data, that is, not there.
-const metaVersion = "mpm\x01"
+const metaVersion = "mpm\x02"
 
 // Flags of encoded metadata.
 const (

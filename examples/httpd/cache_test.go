@@ -55,7 +55,7 @@ func field(name, value string) func(*http.Request) {
 // TestRouteCookieIsNotCached: it is for the client that was sent to a member,
 // and the answer may be stored as if it were not there.
 func TestRouteCookieIsNotCached(t *testing.T) {
-	for _, how := range []string{"", "always", "onsuccess"} {
+	for quick, how := range map[string]string{"on": "", "off": "always", "Off": "onsuccess"} {
 		for _, control := range []string{"max-age%3D60", "public,+max-age%3D60"} {
 			c := &counting{}
 			back := httptest.NewServer(c)
@@ -65,7 +65,7 @@ Listen 80
 <VirtualHost *:80>
 ServerName proxy.example.com
 CacheEnable socache "/"
-CacheQuickHandler off
+CacheQuickHandler `+quick+`
 CacheHeader on
 <Proxy "balancer://app">
 BalancerMember "http://back.local:8080" route=node1
