@@ -44,14 +44,17 @@ func (b *Balancer) discover(d Discovery, interval time.Duration) {
 
 func (b *Balancer) discoverOnce(d Discovery, interval time.Duration) time.Duration {
 	ctx, cancel := context.WithTimeout(b.life, discoveryTimeout)
-	var valid time.Duration
-	list, err := backend.Within(ctx, func(ctx context.Context) (list []MemberConfig, err error) {
-		list, valid, err = d.Discover(ctx)
-		return list, err
-	}, func([]MemberConfig) {})
+	type answer struct {
+		list  []MemberConfig
+		valid time.Duration
+	}
+	found, err := backend.Within(ctx, func(ctx context.Context) (a answer, err error) {
+		a.list, a.valid, err = d.Discover(ctx)
+		return a, err
+	}, func(answer) {})
 	cancel()
-	if err == nil && len(list) > 0 {
-		err = b.Update(list)
+	if err == nil && len(found.list) > 0 {
+		err = b.Update(found.list)
 	}
 	if err != nil && b.life.Err() == nil {
 		if v := b.view.Load(); v.config.Logger != nil {
@@ -59,8 +62,8 @@ func (b *Balancer) discoverOnce(d Discovery, interval time.Duration) time.Durati
 		}
 		return max(interval, minDiscoveryInterval)
 	}
-	if valid <= 0 {
-		valid = interval
+	if found.valid <= 0 {
+		found.valid = interval
 	}
-	return max(valid, minDiscoveryInterval)
+	return max(found.valid, minDiscoveryInterval)
 }

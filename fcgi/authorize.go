@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -74,13 +75,30 @@ func (a *Authorizer) Handler(next http.Handler) http.Handler {
 			a.refuse(w, r, resp)
 			return
 		}
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		if err := takeRest(resp.Body); err != nil {
 			a.fail(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(WithVariables(r.Context(), vars)))
 	})
 }
+
+// takeRest reads what comes behind the authorizer's word, which must not break
+// off, so that the connection can be used again. What is much, or long in
+// coming, is not waited for.
+func takeRest(body io.ReadCloser) error {
+	late := time.AfterFunc(lingerTime, func() { _ = body.Close() })
+	_, err := io.CopyN(io.Discard, body, lingerLimit)
+	if !late.Stop() || err == io.EOF {
+		return nil
+	}
+	return err
+}
+
+const (
+	lingerLimit = 64 << 10
+	lingerTime  = time.Second
+)
 
 // question is the request as the authorizer gets it.
 func (a *Authorizer) question(r *http.Request) *http.Request {

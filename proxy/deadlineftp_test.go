@@ -109,3 +109,22 @@ func ftpRows(rows map[string]misbehaviour) map[string]misbehaviour {
 	}
 	return rows
 }
+
+func overFTP(b *backend.Backend) http.RoundTripper { return &ftpproxy.Transport{Backend: b} }
+
+var handshakeFTPS = spoken{url: "ftps://b.test", transport: overFTP, rows: map[string]misbehaviour{
+	"nothing":               unshaken["nothing"],
+	"reads nothing":         unshaken["reads nothing"],
+	"drips a record":        unshaken["drips a record"],
+	"endless empty records": unshaken["endless empty records"],
+}}
+
+var handshakeFTPES = spoken{url: "ftpes://b.test", transport: overFTP, rows: map[string]misbehaviour{
+	"nothing at the greeting":   {does: silent, status: 504},
+	"drips lines at it":         {does: drips("220-hello\r\n"), status: 504},
+	"nothing at AUTH":           {does: ftpAt("AUTH", silent), status: 504},
+	"drips lines at AUTH":       {does: ftpAt("AUTH", drips("234-yes\r\n")), status: 504},
+	"no handshake":              {does: ftpAt("AUTH", says("234 yes\r\n")), status: 503},
+	"drips a handshake":         {does: ftpAt("AUTH", after("234 yes\r\n", dripsBytes("\x16\x03\x03\x40\x00"))), status: 503},
+	"reads nothing of that one": {does: ftpAt("AUTH", after("234 yes\r\n", deaf)), status: 503},
+}}

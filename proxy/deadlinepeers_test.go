@@ -1,13 +1,16 @@
 package proxy_test
 
 import (
+	"context"
 	"encoding/binary"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"golang.org/x/net/http2"
+	netproxy "golang.org/x/net/proxy"
 
 	"github.com/modproxy/modproxy/ajp"
 	"github.com/modproxy/modproxy/connect"
@@ -59,15 +62,16 @@ var http2Peers = spoken{
 		"empty continuations":      {does: begins(after(frame(http2.FrameHeaders, 0, 1, ok200), floods(frame(http2.FrameContinuation, 0, 1, "")))), status: 504},
 		"endless continuations": {does: begins(after(frame(http2.FrameHeaders, 0, 1, ok200),
 			floods(frame(http2.FrameContinuation, 0, 1, strings.Repeat("\x00\x01a\x7f\x81\x1f"+strings.Repeat("b", 286), 40))))), status: 502},
-		"endless interim answers": {does: begins(floods(frame(http2.FrameHeaders, endOfHead, 1, status102))), status: 502},
-		"drips interim answers":   {does: begins(drips(frame(http2.FrameHeaders, endOfHead, 1, status102))), status: 502, waits: 10},
-		"no body":                 {does: headed(silent)},
-		"pings for a body":        {does: headed(floods(frame(http2.FramePing, 0, 0, "12345678")))},
-		"empty data":              {does: headed(floods(frame(http2.FrameData, 0, 1, "")))},
-		"drips empty data":        {does: headed(drips(frame(http2.FrameData, 0, 1, "")))},
-		"drips padding":           {does: headed(drips(frame(http2.FrameData, http2.FlagDataPadded, 1, "\x03\x00\x00\x00")))},
-		"drips a frame of data":   {does: headed(after("\x00\x40\x00\x00\x00\x00\x00\x00\x01", drips("")))},
-		"drips a trailer":         {does: headed(after(frame(http2.FrameHeaders, http2.FlagHeadersEndStream, 1, ""), drips(frame(http2.FrameContinuation, 0, 1, "\x00\x01a\x01b"))))},
+		"endless interim answers":  {does: begins(floods(frame(http2.FrameHeaders, endOfHead, 1, status102))), status: 502},
+		"drips interim answers":    {does: begins(drips(frame(http2.FrameHeaders, endOfHead, 1, status102))), status: 502, waits: 10},
+		"drips room for an upload": {does: begins(drips(frame(http2.FrameWindowUpdate, 0, 1, "\x00\x00\x00\x01") + frame(http2.FrameWindowUpdate, 0, 0, "\x00\x00\x00\x01"))), status: 504, upload: true, waits: 2},
+		"no body":                  {does: headed(silent)},
+		"pings for a body":         {does: headed(floods(frame(http2.FramePing, 0, 0, "12345678")))},
+		"empty data":               {does: headed(floods(frame(http2.FrameData, 0, 1, "")))},
+		"drips empty data":         {does: headed(drips(frame(http2.FrameData, 0, 1, "")))},
+		"drips padding":            {does: headed(drips(frame(http2.FrameData, http2.FlagDataPadded, 1, "\x03\x00\x00\x00")))},
+		"drips a frame of data":    {does: headed(after("\x00\x40\x00\x00\x00\x00\x00\x00\x01", drips("")))},
+		"drips a trailer":          {does: headed(after(frame(http2.FrameHeaders, http2.FlagHeadersEndStream, 1, ""), drips(frame(http2.FrameContinuation, 0, 1, "\x00\x01a\x01b"))))},
 		"endless trailer": {does: headed(after(frame(http2.FrameHeaders, http2.FlagHeadersEndStream, 1, ""),
 			floods(frame(http2.FrameContinuation, 0, 1, ""))))},
 	}),
@@ -172,6 +176,68 @@ var ajp13 = spoken{
 		"empty chunks after data":  {does: after(ajpHead+packet("\x03\x00\x03abc\x00"), drips(emptyChunk))},
 		"no end":                   {does: after(ajpHead, says(packet("\x03\x00\x03abc\x00")))},
 	}),
+}
+
+var pingAJP = spoken{
+	url:       "ajp://b.test",
+	transport: func(b *backend.Backend) http.RoundTripper { return &ajp.Transport{Backend: b, Ping: limit} },
+	rows: map[string]misbehaviour{ // each is asked over a second connection, too
+		"nothing":       {does: silent, status: 503, waits: 2},
+		"reads nothing": {does: deaf, status: 503, waits: 2},
+		"drips":         {does: dripsBytes(packet("\x09")), status: 503, waits: 2},
+		"empty chunks":  {does: floods(emptyChunk), status: 503},
+	},
+}
+
+var ping1 = spoken{
+	url:       "http://b.test",
+	transport: func(b *backend.Backend) http.RoundTripper { return &proxy.Transport{Backend: b, Ping: limit} },
+	reads:     readsHead,
+	rows: map[string]misbehaviour{
+		"nothing":       {does: silent, status: 503, upload: true},
+		"drips a head":  {does: dripsBytes("HTTP/1.1 100 Continue\r\nA: b\r\n"), status: 504, upload: true, waits: 2},
+		"drips interim": {does: drips("HTTP/1.1 102 Processing\r\n\r\n"), status: 502, upload: true, waits: 10},
+	},
+}
+
+// socks is a SOCKS5 server before the backend.
+var socks = spoken{
+	url: "http://b.test",
+	transport: func(b *backend.Backend) http.RoundTripper {
+		d, err := netproxy.SOCKS5("tcp", "socks.test:1080", nil, plainDialer(b.DialContext))
+		if err != nil {
+			panic(err)
+		}
+		b.DialContext = d.(netproxy.ContextDialer).DialContext
+		return &proxy.Transport{Backend: b}
+	},
+	rows: map[string]misbehaviour{
+		"nothing":         {does: silent, status: 503},
+		"reads nothing":   {does: deaf, status: 503},
+		"dial hangs":      {hangs: true, status: 503},
+		"drips":           {does: dripsBytes("\x05\x00\x05\x00\x00\x03\xff"), status: 503},
+		"stops half way":  {does: alongside(says("\x05\x00\x05\x00\x00\x01")), status: 503},
+		"silent after it": {does: alongside(says("\x05\x00\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50")), status: 504},
+	},
+}
+
+// alongside takes everything while then goes on.
+func alongside(then script) script {
+	return func(p *peer) {
+		go silent(p)
+		then(p)
+	}
+}
+
+// plainDialer makes a function a Dialer of golang.org/x/net/proxy.
+type plainDialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+func (d plainDialer) Dial(network, address string) (net.Conn, error) {
+	return d(context.Background(), network, address)
+}
+
+func (d plainDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return d(ctx, network, address)
 }
 
 // parent is another proxy, which is asked by CONNECT.

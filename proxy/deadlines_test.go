@@ -48,6 +48,16 @@ func readsLittle(p *peer) {
 	deaf(p)
 }
 
+// dripReads takes a byte just before each limit.
+func dripReads(p *peer) {
+	for {
+		time.Sleep(limit * 9 / 10)
+		if _, err := p.Read(make([]byte, 1)); err != nil {
+			return
+		}
+	}
+}
+
 // says says something and is silent then.
 func says(text string) script {
 	return func(p *peer) {
@@ -57,16 +67,24 @@ func says(text string) script {
 	}
 }
 
-// repeats says something again and again, with a pause before each time.
-func repeats(text string, pause time.Duration) script {
+// insists says something again and again, with a pause before each time, and
+// takes nothing.
+func insists(text string, pause time.Duration) script {
 	return func(p *peer) {
-		go silent(p)
 		for {
 			time.Sleep(pause)
 			if _, err := io.WriteString(p, text); err != nil {
 				return
 			}
 		}
+	}
+}
+
+// repeats does the same, and takes everything.
+func repeats(text string, pause time.Duration) script {
+	return func(p *peer) {
+		go silent(p)
+		insists(text, pause)(p)
 	}
 }
 
@@ -123,7 +141,8 @@ type spoken struct {
 
 var protocols = map[string]spoken{
 	"http": http1, "http upgrade": upgrade, "https": handshake, "h2": handshake2, "PROXY": announced, "h2c": http2Peers,
-	"fcgi": fastCGI, "ajp": ajp13, "ftp": ftpServer, "CONNECT": parent,
+	"fcgi": fastCGI, "ajp": ajp13, "ftp": ftpServer, "ftps": handshakeFTPS, "ftpes": handshakeFTPES, "CONNECT": parent, "SOCKS": socks,
+	"http ping": ping1, "ajp ping": pingAJP,
 }
 
 // TestDeadlines: whatever a backend does, at whatever step, its Timeout ends
@@ -242,6 +261,8 @@ func common(more map[string]misbehaviour) map[string]misbehaviour {
 	rows := map[string]misbehaviour{
 		"nothing":                      {does: silent, status: 504},
 		"reads nothing":                {does: deaf, status: 504, unread: true},
+		"drips through a request":      {does: dripReads, status: 504, unread: true},
+		"drips through an upload":      {does: dripReads, status: 504, unread: true, upload: true},
 		"reads little of an upload":    {does: readsLittle, status: 504, unread: true, upload: true},
 		"dial hangs":                   {hangs: true, status: 503},
 		"dial hangs, connects in time": {hangs: true, status: 503, change: func(b *backend.Backend) { b.ConnectTimeout, b.Timeout = limit, -1 }},

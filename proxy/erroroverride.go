@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // ErrorOverride answers with a page of its own in place of the backend's for
@@ -31,8 +32,7 @@ func (o *ErrorOverride) applies(code int) bool {
 // override answers with the handler's own page.
 func (p *passage) override() error {
 	resp := p.resp
-	_, _ = io.CopyN(io.Discard, resp.Body, lingerLimit) // so that the connection can be used again
-	_ = resp.Body.Close()
+	takeRest(resp.Body)
 	if v := resp.Header["Www-Authenticate"]; v != nil && resp.StatusCode == http.StatusUnauthorized {
 		p.w.Header()["Www-Authenticate"] = v
 	}
@@ -48,6 +48,15 @@ func (p *passage) override() error {
 	}
 	writeErrorPage(p.w, p.in, resp.StatusCode)
 	return nil
+}
+
+// takeRest reads the rest of a body that nobody wants, so that its connection can
+// be used again. The client waits meanwhile, but not long.
+func takeRest(body io.ReadCloser) {
+	late := time.AfterFunc(lingerTime, func() { _ = body.Close() })
+	defer late.Stop()
+	_, _ = io.CopyN(io.Discard, body, lingerLimit)
+	_ = body.Close()
 }
 
 // statusWriter replaces the status that is written to it. An interim answer to

@@ -141,6 +141,9 @@ func (x *exchange) unsent(why error) {
 // long as it may stay silent.
 func (x *exchange) await(f framing) *Error {
 	wait := or(x.t.ExpectTimeout, DefaultExpectTimeout)
+	if limit := x.c.Timeout(); limit > 0 {
+		wait = min(wait, limit)
+	}
 	if x.t.Ping > 0 {
 		wait = x.t.Ping
 	}
