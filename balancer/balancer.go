@@ -132,9 +132,9 @@ type Ejection struct {
 }
 
 // Balancer spreads requests over members. It is an http.RoundTripper; see the
-// package comment.
+// package comment. The zero value has no members yet.
 type Balancer struct {
-	view   atomic.Pointer[view]
+	view   currentView
 	unwell atomic.Int64 // members of the view whose health needs a look
 	freed  signal       // a member may have become usable
 	hoping atomic.Int64 // requests waiting for that
@@ -163,9 +163,7 @@ func New(c Config, members ...MemberConfig) (*Balancer, error) {
 		return nil, err
 	}
 	b := &Balancer{config: c}
-	b.life, b.stop = context.WithCancel(context.Background())
-	b.checks.init(b, c.MaxChecks)
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	for _, mc := range members {
 		if _, err := b.add(mc, false); err != nil {
@@ -182,6 +180,19 @@ func New(c Config, members ...MemberConfig) (*Balancer, error) {
 		go b.discover(c.Discovery, c.DiscoveryInterval)
 	}
 	return b, nil
+}
+
+// lock is for changes of members and configuration. The first makes the zero
+// value a balancer without members.
+func (b *Balancer) lock() {
+	b.mu.Lock()
+	if b.life == nil {
+		if b.config.Method == nil {
+			b.config.Method = &ByRequests{}
+		}
+		b.life, b.stop = context.WithCancel(context.Background())
+		b.checks.init(b, b.config.MaxChecks)
+	}
 }
 
 func (c *Config) validate() error {
@@ -202,7 +213,7 @@ func (c *Config) validate() error {
 // Close ends checks and discovery and closes what was made for the members.
 // Requests that are under way finish; new ones fail.
 func (b *Balancer) Close() error {
-	b.mu.Lock()
+	b.lock()
 	if b.closed {
 		b.mu.Unlock()
 		return nil
@@ -238,7 +249,7 @@ func (b *Balancer) Config() Config {
 // under way keep the one that they began with. Name, MaxChecks, Discovery and
 // DiscoveryInterval, and Prepare, stay as they are. Nothing changes if it becomes invalid.
 func (b *Balancer) Configure(edit func(*Config)) error {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	c := b.config
 	c.FailOnStatus = slices.Clone(c.FailOnStatus)

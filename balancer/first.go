@@ -6,7 +6,12 @@ import "net/http"
 type First struct{}
 
 // Pick implements [Method].
-func (First) Pick(_ *http.Request, usable []*Member) *Member { return usable[0] }
+func (First) Pick(_ *http.Request, usable []*Member) *Member {
+	if len(usable) == 0 {
+		return nil
+	}
+	return usable[0]
+}
 
 // String returns the method's name.
 func (First) String() string { return "first" }

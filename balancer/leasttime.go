@@ -21,6 +21,9 @@ type LeastTime struct {
 
 // Pick implements [Method].
 func (l *LeastTime) Pick(_ *http.Request, usable []*Member) *Member {
+	if len(usable) == 0 {
+		return nil
+	}
 	every := uint64(50)
 	if l.ProbeEvery > 0 {
 		every = uint64(l.ProbeEvery)

@@ -124,13 +124,26 @@ type Member struct {
 	release func()           // frees what was made for the member
 	foreign bool             // RoundTripper or Backend were given
 	b       *Balancer        // nil for a member without a balancer
-	config  atomic.Pointer[MemberConfig]
+	config  currentConfig
 	removed atomic.Bool
 	retire  sync.Once
 	idle    signal // someone waits for busy to become zero
 
 	declared MemberConfig // what Add or Update last said; guarded by b.mu
 	check    checkState
+}
+
+// currentConfig is the configuration of a member; that of the zero value is
+// zero.
+type currentConfig struct{ p atomic.Pointer[MemberConfig] }
+
+func (c *currentConfig) Store(now *MemberConfig) { c.p.Store(now) }
+
+func (c *currentConfig) Load() *MemberConfig {
+	if now := c.p.Load(); now != nil {
+		return now
+	}
+	return new(MemberConfig)
 }
 
 // NewMember makes a member that belongs to no balancer: for tests of a
@@ -308,7 +321,7 @@ func (m *Member) ID() uint64 { return m.id }
 func (m *Member) Factor() int {
 	f := m.factor.Load()
 	if m.ramp.Load() == 0 {
-		return int(f)
+		return max(int(f), 1)
 	}
 	return m.ramped(f)
 }

@@ -12,6 +12,9 @@ type Random2 struct{}
 
 // Pick implements [Method].
 func (Random2) Pick(_ *http.Request, usable []*Member) *Member {
+	if len(usable) == 0 {
+		return nil
+	}
 	total := 0
 	for _, m := range usable {
 		total += m.Factor()

@@ -24,6 +24,9 @@ type rotation struct {
 // next plays one round. With a rank, members of lower rank go first and the
 // status only decides among equals.
 func (ro *rotation) next(usable []*Member, rank func(*Member) int64) *Member {
+	if len(usable) == 0 {
+		return nil
+	}
 	ro.mu.Lock()
 	ro.align(usable)
 	best := ro.round(usable, rank)
@@ -59,7 +62,7 @@ func (ro *rotation) round(usable []*Member, rank func(*Member) int64) *Member {
 func (ro *rotation) scatter(usable []*Member) {
 	ro.mu.Lock()
 	defer ro.mu.Unlock()
-	if ro.begun {
+	if ro.begun || len(usable) == 0 {
 		return
 	}
 	ro.begun = true

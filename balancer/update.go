@@ -14,7 +14,7 @@ var ErrUnknownMember = errors.New("balancer: no such member")
 
 // Add adds a member at the end of the list.
 func (b *Balancer) Add(c MemberConfig) (*Member, error) {
-	b.mu.Lock()
+	b.lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return nil, ErrClosed
@@ -53,7 +53,7 @@ func (b *Balancer) find(name string) int {
 // error; the member is closed when they have ended in any case. To let sessions
 // end first, call [Member.Drain] before.
 func (b *Balancer) Remove(ctx context.Context, name string) error {
-	b.mu.Lock()
+	b.lock()
 	i := b.find(name)
 	if i < 0 {
 		b.mu.Unlock()
@@ -74,7 +74,7 @@ func (b *Balancer) Remove(ctx context.Context, name string) error {
 // made by [Member.Configure] survive. Members that are not in list are removed
 // and finish what they have. Nothing changes if list is invalid.
 func (b *Balancer) Update(list []MemberConfig) error {
-	b.mu.Lock()
+	b.lock()
 	gone, err := b.update(list)
 	b.mu.Unlock()
 	for _, m := range gone {

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"github.com/modproxy/modproxy/proxy"
 )
@@ -21,6 +22,18 @@ type view struct {
 	observer  Observer     // the method, if it is one
 	failOn    [600]bool    // by status
 	closed    bool
+}
+
+// currentView is the view of a balancer; the zero value's has no members.
+type currentView struct{ p atomic.Pointer[view] }
+
+func (v *currentView) Store(now *view) { v.p.Store(now) }
+
+func (v *currentView) Load() *view {
+	if now := v.p.Load(); now != nil {
+		return now
+	}
+	return &view{config: Config{Method: &ByRequests{}}, attempts: 1, method: MethodName(&ByRequests{})}
 }
 
 // memberSet is the members of one number. Members that an administrator has

@@ -34,6 +34,16 @@ type Tiered struct {
 	stripes [64]sync.Mutex // each held while something of its keys changes
 }
 
+var errNoTiers = errors.New("cache: Tiered needs Front and Back")
+
+// ready returns an error if a field is not set.
+func (t *Tiered) ready() error {
+	if t.Front == nil || t.Back == nil {
+		return errNoTiers
+	}
+	return nil
+}
+
 func (t *Tiered) maxFront() int64 {
 	if t.MaxFront > 0 {
 		return t.MaxFront
@@ -51,6 +61,9 @@ func (t *Tiered) lock(key string) *sync.Mutex {
 
 // Get implements Store. Front answers if it has as many variants as Back had.
 func (t *Tiered) Get(ctx context.Context, key string) ([]Entry, error) {
+	if err := t.ready(); err != nil {
+		return nil, err
+	}
 	if front, err := t.Front.Get(ctx, key); err == nil && len(front) > 0 && front[0].Meta().siblings == len(front) {
 		return newestFirst(front), nil
 	}
@@ -78,6 +91,9 @@ func newestFirst(entries []Entry) []Entry {
 
 // Create implements Store.
 func (t *Tiered) Create(ctx context.Context, meta *Meta) (Writer, error) {
+	if err := t.ready(); err != nil {
+		return nil, err
+	}
 	back, err := t.Back.Create(ctx, meta)
 	if err != nil {
 		return nil, err
@@ -91,6 +107,9 @@ func (t *Tiered) Create(ctx context.Context, meta *Meta) (Writer, error) {
 
 // Update implements Store. Front gets a new copy when it is used again.
 func (t *Tiered) Update(ctx context.Context, e Entry, meta *Meta) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
 	defer t.lock(meta.Key).Unlock()
 	m := e.Meta()
 	err := t.updateBack(ctx, e, meta)
@@ -124,6 +143,9 @@ func (t *Tiered) updateBack(ctx context.Context, e Entry, meta *Meta) error {
 
 // Remove implements Store.
 func (t *Tiered) Remove(ctx context.Context, e Entry) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
 	m := e.Meta()
 	defer t.lock(m.Key).Unlock()
 	return errors.Join(t.forget(ctx, m.Key, m), t.removeBack(ctx, e), t.recount(ctx, m.Key))
@@ -147,6 +169,9 @@ func (t *Tiered) removeBack(ctx context.Context, e Entry) error {
 
 // Walk implements Store.
 func (t *Tiered) Walk(ctx context.Context, f func(Entry) bool) error {
+	if err := t.ready(); err != nil {
+		return err
+	}
 	seen, on := make(map[string][]*Meta), true
 	err := t.Front.Walk(ctx, func(e Entry) bool {
 		m := e.Meta()

@@ -113,7 +113,11 @@ func (e *RefusedError) Answer(w http.ResponseWriter) {
 	if h["Content-Type"] == nil {
 		h["Content-Type"] = nil // or net/http would guess one
 	}
-	w.WriteHeader(e.StatusCode)
+	status := e.StatusCode
+	if status < 300 || status > 999 {
+		status = http.StatusBadGateway // of no parent
+	}
+	w.WriteHeader(status)
 	_, _ = w.Write(e.Body)
 	if e.Truncated {
 		panic(http.ErrAbortHandler) // nobody may take a part for the whole

@@ -114,11 +114,16 @@ func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return made, nil
 }
 
+// hasParent reports whether Proxy names one.
+func (d *Dialer) hasParent() bool {
+	return d != nil && d.Proxy != nil && d.Proxy.Hostname() != "" && (d.Proxy.Scheme == "http" || d.Proxy.Scheme == "https")
+}
+
 // DialProxy connects to the parent itself, whatever the address: for a backend
 // whose requests the parent is to answer. See [Transport].Plain.
 func (d *Dialer) DialProxy(ctx context.Context, network, _ string) (net.Conn, error) {
-	if d.Proxy == nil || d.Proxy.Hostname() == "" || d.Proxy.Scheme != "http" && d.Proxy.Scheme != "https" {
-		return nil, errors.New("connect: the parent proxy is no http or https URL")
+	if !d.hasParent() {
+		return nil, errNoParent
 	}
 	port := d.Proxy.Port()
 	if port == "" {

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -43,14 +44,21 @@ type Transport struct {
 	Plain *proxy.Transport
 
 	once      sync.Once
+	setupErr  error
 	own       proxy.Transport // used when Plain is nil
 	tunnelled proxy.Transport
 }
 
+var errNoParent = errors.New("connect: the parent proxy is no http or https URL")
+
 // RoundTrip sends a request and returns the answer when its head is in.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.once.Do(t.setup)
-	if tunnels(r) {
+	switch {
+	case t.setupErr != nil:
+		closeBody(r)
+		return nil, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusInternalServerError, Err: t.setupErr}
+	case r.URL == nil || tunnels(r): // without a URL it is refused there
 		return t.tunnelled.RoundTrip(r)
 	}
 	if _, _, err := proxy.ParseHost(r.URL.Host); err != nil { // it stands in the request line
@@ -111,6 +119,10 @@ func (t *Transport) plain() *proxy.Transport {
 
 func (t *Transport) setup() {
 	d := t.Dialer
+	if !d.hasParent() {
+		t.setupErr = errNoParent
+		return
+	}
 	t.own.Backend = &backend.Backend{URL: &url.URL{Scheme: d.Proxy.Scheme, Host: d.Proxy.Host}, DialContext: d.DialParent}
 	if d.Proxy.Scheme == "https" {
 		t.own.Backend.TLS = d.tlsConfig()
@@ -120,7 +132,9 @@ func (t *Transport) setup() {
 		if t.NewBackend != nil {
 			b = t.NewBackend(u)
 		}
-		b.DialContext = d.DialContext
+		if b != nil {
+			b.DialContext = d.DialContext
+		}
 		return b
 	}
 }
@@ -128,6 +142,9 @@ func (t *Transport) setup() {
 // CloseIdleConnections closes the connections that are not in use.
 func (t *Transport) CloseIdleConnections() {
 	t.once.Do(t.setup)
+	if t.setupErr != nil {
+		return
+	}
 	t.own.Backend.Retire()
 	t.plain().CloseIdleConnections()
 	t.tunnelled.CloseIdleConnections()

@@ -1,6 +1,7 @@
 package fcgi
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +17,8 @@ import (
 // variablePrefix marks the fields of an authorizer's answer that are variables
 // for whoever serves the request, FastCGI 1.0 section 6.3.
 const variablePrefix = "Variable-"
+
+var errNoAuthorizer = errors.New("fcgi: Authorizer has no URL")
 
 // Authorizer asks a FastCGI application whether a request may be served. The
 // application sees the request without its body.
@@ -64,6 +67,10 @@ func (a *Authorizer) Handler(next http.Handler) http.Handler {
 		t = new(Transport)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.URL == nil {
+			a.fail(w, r, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusInternalServerError, Err: errNoAuthorizer})
+			return
+		}
 		resp, err := t.roundTrip(a.question(r), RoleAuthorizer)
 		if err != nil {
 			a.fail(w, r, err)

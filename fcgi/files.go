@@ -108,7 +108,7 @@ func isSource(p string, suffixes []string) bool {
 // the name of the file. Conditions and a range of the request are met.
 // Elsewhere those fields are passed on like any other.
 type SendFile struct {
-	// Transport runs the scripts.
+	// Transport runs the scripts. If nil, a [Transport] with default fields.
 	Transport http.RoundTripper
 
 	// Dirs maps prefixes of the paths in X-Accel-Redirect to directories, as in
@@ -116,12 +116,18 @@ type SendFile struct {
 	// X-Sendfile must be in one of the directories. No symbolic link leads out
 	// of them.
 	Dirs map[string]string
+
+	own Transport
 }
 
 // RoundTrip sends a request, and puts the file into the answer if it asks for
 // one. A file that is not there is 404, one that may not be sent 502.
 func (s *SendFile) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := s.Transport.RoundTrip(r)
+	t := s.Transport
+	if t == nil {
+		t = &s.own
+	}
+	resp, err := t.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,7 @@ const endDelay = 50 * time.Millisecond
 // protocol. It is done on a goroutine of its own, so that an answer that comes
 // before the body's end is seen. That goroutine calls Read and Write, and at
 // its end Finish; the exchange calls the other methods, also of a nil
-// BodySender: one without a body.
+// BodySender: one without a body. So is one without Init.
 type BodySender struct {
 	c     *backend.Conn
 	r     *http.Request
@@ -50,6 +51,9 @@ func (s *BodySender) Expect() { s.reading.Store(true) }
 // that is its last. An error is the client's; the backend's connection is then
 // aborted, for it must not take a part for the whole.
 func (s *BodySender) Read(p []byte) (n int, last bool, err error) {
+	if s.r == nil {
+		return 0, true, nil
+	}
 	if s.left >= 0 && int64(len(p)) > s.left {
 		p = p[:s.left]
 	}
@@ -78,6 +82,9 @@ func (s *BodySender) Read(p []byte) (n int, last bool, err error) {
 
 // Write writes to the backend, whose time limit is moved ahead.
 func (s *BodySender) Write(p []byte) (int, error) {
+	if s.c == nil {
+		return 0, net.ErrClosed
+	}
 	if now := time.Now(); now.Sub(s.extended) > time.Second {
 		s.extended = now
 		s.c.Extend()
@@ -88,9 +95,11 @@ func (s *BodySender) Write(p []byte) (int, error) {
 // Finish ends the sending; err is the error of Read or Write that ended it.
 func (s *BodySender) Finish(err error) {
 	s.err = err
-	_ = s.r.Body.Close()
-	s.hooks.WroteRequest(err)
-	close(s.done)
+	if s.r != nil {
+		_ = s.r.Body.Close()
+		s.hooks.WroteRequest(err)
+		close(s.done)
+	}
 }
 
 // WaitsForClient reports whether nothing can come from the backend since the
@@ -101,7 +110,11 @@ func (s *BodySender) WaitsForClient() bool { return s != nil && s.reading.Load()
 func (s *BodySender) Ending() bool { return s.ending.Load() }
 
 // Wait waits for the end of the goroutine.
-func (s *BodySender) Wait() { <-s.done }
+func (s *BodySender) Wait() {
+	if s != nil && s.done != nil {
+		<-s.done
+	}
+}
 
 // Finished reports whether the whole body was sent. A body whose last byte is
 // on its way is waited for, but not long: a backend that has answered need not

@@ -317,7 +317,7 @@ func (h *Handler) CloseIdleConnections() {
 // Prefix or by its expression: whether ServeHTTP would not answer 404 to it.
 // It takes no malformed URL.
 func (h *Handler) Takes(u *url.URL) bool {
-	return h.setup() == nil && (h.rule == nil || h.rule.matches(u))
+	return h.setup() == nil && u != nil && (h.rule == nil || h.rule.matches(u))
 }
 
 // MapURL returns where a request for u is sent, before Rewrite has seen it,
@@ -327,6 +327,9 @@ func (h *Handler) Takes(u *url.URL) bool {
 func (h *Handler) MapURL(u *url.URL) (*url.URL, bool, error) {
 	if err := h.setup(); err != nil {
 		return nil, false, err
+	}
+	if u == nil {
+		return nil, false, badRequest("request has no URL")
 	}
 	out := *u
 	if h.rule == nil {

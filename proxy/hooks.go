@@ -28,6 +28,14 @@ func HooksOf(r *http.Request) Hooks {
 	return Hooks{ctx, RecordFrom(ctx), embedderTrace(ctx)}
 }
 
+// context is that of the request; the zero value has none.
+func (h Hooks) context() context.Context {
+	if h.ctx == nil {
+		return context.Background()
+	}
+	return h.ctx
+}
+
 // Traced reports whether there is an httptrace.ClientTrace. Writing the request
 // and waiting for the answer are two steps then ([backend.Conn.Turn] is both in
 // one), so that the end of each can be told.
@@ -36,7 +44,7 @@ func (h Hooks) Traced() bool { return h.trace != nil }
 // Acquire takes a connection of b by get, such as b.Get.
 func (h Hooks) Acquire(b *backend.Backend, get func(context.Context) (*backend.Conn, error)) (*backend.Conn, error) {
 	h.getConn(b)
-	c, err := get(h.ctx)
+	c, err := get(h.context())
 	if err == nil {
 		h.gotConn(c)
 	}
@@ -129,7 +137,7 @@ func (h Hooks) FirstByte() {
 func (h Hooks) Interim(code int, fields http.Header) error {
 	trace := h.trace
 	if trace == nil {
-		trace = httptrace.ContextClientTrace(h.ctx) // a Handler's
+		trace = httptrace.ContextClientTrace(h.context()) // a Handler's
 	}
 	if trace == nil {
 		return nil

@@ -26,8 +26,12 @@ func (p *passage) interim(code int, header textproto.MIMEHeader) error {
 // WriteInterim sends an interim answer (RFC 9110 section 15.2) with the fields
 // of h that concern more than one connection. What w.Header holds is for the
 // final answer, and is the same afterwards. It is for handlers and wrappers of a
-// ResponseWriter that pass on what another has answered.
+// ResponseWriter that pass on what another has answered. Nothing is sent for a
+// code that is none of an interim answer.
 func WriteInterim(w http.ResponseWriter, code int, h http.Header) {
+	if code < 100 || code > 199 || code == http.StatusSwitchingProtocols {
+		return
+	}
 	own := w.Header()
 	final := maps.Clone(own)
 	clear(own)

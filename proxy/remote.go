@@ -56,7 +56,7 @@ type Remotes struct {
 // For returns the place in List of the proxy for a URL, or -1 for none. The URL
 // is compared with its host in lower case and without a default port.
 func (s *Remotes) For(ctx context.Context, u *url.URL) int {
-	if len(s.List) == 0 {
+	if len(s.List) == 0 || u == nil {
 		return -1
 	}
 	at := *u

@@ -84,8 +84,10 @@ func (b *ResponseBody) End(err error) error {
 // Ended returns what End was told; nil before.
 func (b *ResponseBody) Ended() error { return b.ended }
 
-// enter begins a read; it fails after Close.
-func (b *ResponseBody) enter() bool { return b.use.CompareAndSwap(bodyIdle, bodyReading) }
+// enter begins a read; it fails after Close, and before Init.
+func (b *ResponseBody) enter() bool {
+	return b.src != nil && b.use.CompareAndSwap(bodyIdle, bodyReading)
+}
 
 // leave ends a read. The connection of a body that was closed meanwhile is
 // given back here.
@@ -165,7 +167,7 @@ func (b *ResponseBody) Close() error {
 		b.c.Abort() // whoever reads gives it back
 	case b.closeWriting(), b.use.CompareAndSwap(bodyFreed, bodyClosed):
 	case b.use.CompareAndSwap(bodyIdle, bodyClosed):
-		if b.ended == nil {
+		if b.ended == nil && b.src != nil {
 			b.src.Drop(true)
 		}
 		if b.ended == nil {

@@ -3,11 +3,14 @@ package proxy
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 
 	"github.com/modproxy/modproxy/proxy/backend"
 )
+
+var errNoEnds = errors.New("a tunnel has two ends")
 
 // Causes with which tunnels end, for errors.Is.
 var (
@@ -39,10 +42,20 @@ type Tunnels struct {
 func (t *Tunnels) Start(tn Tunnel) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closing {
-		_ = tn.Client.Close()
-		_ = tn.Backend.Close()
-		return http.ErrServerClosed
+	var err error
+	switch {
+	case tn.Client == nil || tn.Backend == nil:
+		err = errNoEnds
+	case t.closing:
+		err = http.ErrServerClosed
+	}
+	if err != nil {
+		for _, end := range []io.Closer{tn.Client, tn.Backend} {
+			if end != nil {
+				_ = end.Close()
+			}
+		}
+		return err
 	}
 	r := newRelay(t, tn)
 	if t.running == nil {
