@@ -229,9 +229,14 @@ func (p *keyProbe) Value(key any) any {
 // hooks returns the hooks of the outgoing request. Until that is complete,
 // they are those of others alone: httptrace adds those that Rewrite sets, and
 // they are not told twice, nor is their error lost behind the passage's own.
+// They are a copy, since httptrace does not bear one trace that is set twice.
 func (p *passage) hooks() *httptrace.ClientTrace {
 	if !p.ready {
-		return p.embedder
+		if p.embedder == nil {
+			return nil
+		}
+		embedder := *p.embedder
+		return &embedder
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -263,8 +268,11 @@ func (p *passage) got1xx(code int, header textproto.MIMEHeader) error {
 // adopt has the outgoing request keep what the passage knows, where Rewrite has
 // given it another context.
 func (p *passage) adopt(ctx context.Context) {
+	if ctx == context.Context(p) {
+		return
+	}
 	trace := embedderTrace(ctx)
-	if passageOf(ctx) == p && trace == p.embedder {
+	if passageOf(ctx) == p && trace == nil {
 		return
 	}
 	p.embedder = trace

@@ -1,12 +1,14 @@
 package proxy_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -23,10 +25,12 @@ import (
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/cache"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // told counts what hooks are told.
 type told struct {
+	first  func() // called with the first byte of an answer; may be nil
 	mu     sync.Mutex
 	events map[string]int
 }
@@ -64,18 +68,23 @@ func (d *told) trace() *httptrace.ClientTrace {
 		return ""
 	}
 	return &httptrace.ClientTrace{
-		GetConn:              func(string) { d.add("GetConn") },
-		GotConn:              func(i httptrace.GotConnInfo) { d.add("GotConn reused=%v idle=%v", i.Reused, i.WasIdle) },
-		PutIdleConn:          func(err error) { d.add("PutIdleConn%s", failed(err)) },
-		GotFirstResponseByte: func() { d.add("FirstByte") },
-		Got100Continue:       func() { d.add("Got100") },
-		Got1xxResponse:       func(code int, _ textproto.MIMEHeader) error { d.add("Got %d", code); return nil },
-		DNSStart:             func(httptrace.DNSStartInfo) { d.add("DNSStart") },
-		DNSDone:              func(httptrace.DNSDoneInfo) { d.add("DNSDone") },
-		ConnectStart:         func(string, string) { d.add("ConnectStart") },
-		ConnectDone:          func(_, _ string, err error) { d.add("ConnectDone%s", failed(err)) },
-		TLSHandshakeStart:    func() { d.add("TLSStart") },
-		TLSHandshakeDone:     func(_ tls.ConnectionState, err error) { d.add("TLSDone%s", failed(err)) },
+		GetConn:     func(string) { d.add("GetConn") },
+		GotConn:     func(i httptrace.GotConnInfo) { d.add("GotConn reused=%v idle=%v", i.Reused, i.WasIdle) },
+		PutIdleConn: func(err error) { d.add("PutIdleConn%s", failed(err)) },
+		GotFirstResponseByte: func() {
+			d.add("FirstByte")
+			if d.first != nil {
+				d.first()
+			}
+		},
+		Got100Continue:    func() { d.add("Got100") },
+		Got1xxResponse:    func(code int, _ textproto.MIMEHeader) error { d.add("Got %d", code); return nil },
+		DNSStart:          func(httptrace.DNSStartInfo) { d.add("DNSStart") },
+		DNSDone:           func(httptrace.DNSDoneInfo) { d.add("DNSDone") },
+		ConnectStart:      func(string, string) { d.add("ConnectStart") },
+		ConnectDone:       func(_, _ string, err error) { d.add("ConnectDone%s", failed(err)) },
+		TLSHandshakeStart: func() { d.add("TLSStart") },
+		TLSHandshakeDone:  func(_ tls.ConnectionState, err error) { d.add("TLSDone%s", failed(err)) },
 		WroteHeaderField: func(name string, _ []string) {
 			if strings.EqualFold(name, "X-Asked") {
 				d.add("Field")
@@ -463,6 +472,75 @@ func TestHooksOfPages(t *testing.T) {
 		if traced {
 			require.Equal(t, 1, d.take()["Got 103"])
 		}
+	}
+}
+
+// TestOneTraceSetTwice: hooks that are set around the handler and by Rewrite are
+// told twice, and end no process.
+func TestOneTraceSetTwice(t *testing.T) {
+	u, rt, _ := wires["http"].open(t)
+	d := &told{}
+	trace := d.trace()
+	h := &proxy.Handler{Target: u, Transport: rt, Rewrite: func(pr *httputil.ProxyRequest) {
+		pr.Out = pr.Out.WithContext(httptrace.WithClientTrace(pr.Out.Context(), trace))
+	}}
+	h.ServeHTTP(&finalOnly{ResponseRecorder: httptest.NewRecorder()}, httptest.NewRequest("GET", "/hint", nil).WithContext(httptrace.WithClientTrace(t.Context(), trace)))
+	require.Equal(t, 2, d.take()["Got 103"])
+}
+
+// TestPutIdleConn is told of connections that could be used again, and why one is
+// not kept; where none is kept at all, of nothing.
+func TestPutIdleConn(t *testing.T) {
+	for name, tc := range map[string]struct {
+		set    func(b *backend.Backend, d *told)
+		answer string
+		want   string
+	}{
+		"kept":          {func(*backend.Backend, *told) {}, "Content-Length: 2\r\n\r\nok", "PutIdleConn"},
+		"no length":     {func(*backend.Backend, *told) {}, "Connection: close\r\n\r\nok", ""},
+		"used once":     {func(b *backend.Backend, _ *told) { b.DisableReuse = true }, "Content-Length: 2\r\n\r\nok", ""},
+		"none kept":     {func(b *backend.Backend, _ *told) { b.MaxIdle = -1 }, "Content-Length: 2\r\n\r\nok", ""},
+		"no longer":     {func(b *backend.Backend, d *told) { d.first = b.Retire }, "Content-Length: 2\r\n\r\nok", "PutIdleConn failed"},
+		"bytes behind":  {func(*backend.Backend, *told) {}, "Content-Length: 2\r\n\r\nokmore", "PutIdleConn failed"},
+		"nothing there": {func(*backend.Backend, *told) {}, "Content-Length: 0\r\n\r\n", "PutIdleConn"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := listen(t)
+			defer l.Close()
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = http.ReadRequest(bufio.NewReader(c))
+					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"+tc.answer)
+					if tc.want == "" {
+						_ = c.(*net.TCPConn).CloseWrite()
+					}
+					_, _ = io.Copy(io.Discard, c)
+					_ = c.Close()
+				}
+			}()
+			b := &backend.Backend{URL: &url.URL{Scheme: "http", Host: l.Addr().String()}}
+			defer b.Close()
+			d := &told{}
+			tc.set(b, d)
+			r, _ := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), d.trace()), "GET", b.URL.String(), nil)
+			resp, err := (&proxy.Transport{Backend: b}).RoundTrip(r)
+			require.NoError(t, err)
+			_, err = io.Copy(io.Discard, resp.Body)
+			require.NoError(t, err)
+			_ = resp.Body.Close()
+			got := d.take()
+			for _, event := range []string{"PutIdleConn", "PutIdleConn failed"} {
+				want := 0
+				if event == tc.want {
+					want = 1
+				}
+				require.Equal(t, want, got[event], event)
+			}
+		})
 	}
 }
 

@@ -122,6 +122,9 @@ func TestWebSocketRules(t *testing.T) {
 		"Off in Location":  {"<Location /ws/>\nProxyWebsocketFallbackToProxyHttp Off\nProxyPass ws://backend.test/ws/\n</Location>", 101, 426},
 		"balancer":         {"<Proxy balancer://b>\nBalancerMember ws://backend.test\n</Proxy>\nProxyPass /ws/ balancer://b/ws/", 101, 200},
 		"balancer, Off":    {"ProxyWebsocketFallbackToProxyHttp Off\n<Proxy balancer://b>\nBalancerMember ws://backend.test\n</Proxy>\nProxyPass /ws/ balancer://b/ws/", 101, 426},
+		"used once":        {"ProxyPass /ws/ ws://backend.test/ws/ disablereuse=On", 101, 200},
+		"upgrade, once":    {"ProxyPass /ws/ http://backend.test/ws/ upgrade=websocket disablereuse=On", 101, 200},
+		"member, once":     {"<Proxy balancer://b>\nBalancerMember http://backend.test disablereuse=On\n</Proxy>\nProxyPass /ws/ balancer://b/ws/ upgrade=websocket", 101, 200},
 		"async":            {"ProxyWebsocketAsync On\nProxyWebsocketAsyncDelay 10ms\nProxyPass /ws/ ws://backend.test/ws/", 101, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
