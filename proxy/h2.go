@@ -84,8 +84,8 @@ func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (
 	w.interim.settle()
 	b.MarkOK()
 	if err := h2Length(resp); err != nil {
-		_ = resp.Body.Close()
 		w.end()
+		_ = resp.Body.Close()
 		return nil, &Error{Op: OpHeader, Backend: b.String(), Err: err}
 	}
 	w.answered.Store(true)
