@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/internal/parsertest"
+	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
 // hostile are values of fields, of about n bytes each, that cost most where a

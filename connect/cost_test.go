@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/internal/parsertest"
+	"github.com/modproxy/modproxy/proxy/parsertest"
 	"github.com/modproxy/modproxy/proxy"
 )
 

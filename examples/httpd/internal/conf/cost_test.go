@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/modproxy/modproxy/internal/parsertest"
+	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
 // TestCost: a configuration costs no more than its length.

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/modproxy/modproxy/internal/parsertest"
+	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
 // TestCost: neither an expression nor the text that it is about costs more than

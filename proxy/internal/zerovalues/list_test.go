@@ -24,7 +24,7 @@ import (
 
 const (
 	module = "github.com/modproxy/modproxy"
-	root   = "../.."
+	root   = "../../.."
 	table  = "table_test.go"
 	inside = "ZEROVALUES_TABLE" // in the environment where the table is full
 )
