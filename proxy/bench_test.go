@@ -289,3 +289,19 @@ func (c *benchClient) exchange() {
 		c.b.Error(err)
 	}
 }
+
+// BenchmarkClientLimits is what it costs that a client is not waited for for
+// ever: the writer of one answer, and one write.
+func BenchmarkClientLimits(b *testing.B) {
+	for name, limits := range map[string]*ClientLimits{"60s": {}, "none": {Timeout: -1}} {
+		b.Run(name, func(b *testing.B) {
+			to, data := &benchWriter{header: make(http.Header)}, make([]byte, 1<<10)
+			b.ReportAllocs()
+			for b.Loop() {
+				w := clientWriter{ResponseWriter: to, limits: limits}
+				_, _ = w.Write(data)
+				w.end()
+			}
+		})
+	}
+}
