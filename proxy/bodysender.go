@@ -26,10 +26,12 @@ type BodySender struct {
 	hooks Hooks
 	left  int64 // negative if the length is not known
 
-	reading  atomic.Bool // the goroutine waits for the client
-	ending   atomic.Bool // the last byte is being written
-	broken   atomic.Bool // the client's body failed
-	extended time.Time   // when the time limit was last moved ahead
+	reading  atomic.Bool  // the goroutine waits for the client
+	fed      atomic.Int64 // when that ended last, since born
+	ending   atomic.Bool  // the last byte is being written
+	broken   atomic.Bool  // the client's body failed
+	born     time.Time
+	extended time.Time // when the time limit was last moved ahead
 	done     chan struct{}
 	err      error // of the client's body if that is broken, else of writing; read it after done
 }
@@ -40,7 +42,8 @@ func (s *BodySender) Init(c *backend.Conn, r *http.Request, hooks Hooks) {
 	if s.left == 0 {
 		s.left = -1 // by the convention of net/http
 	}
-	s.extended, s.done = time.Now(), make(chan struct{})
+	s.born, s.done = time.Now(), make(chan struct{})
+	s.extended = s.born
 }
 
 // Expect tells that the backend can say nothing before the client has sent
@@ -59,6 +62,7 @@ func (s *BodySender) Read(p []byte) (n int, last bool, err error) {
 	}
 	s.reading.Store(true)
 	n, err = s.r.Body.Read(p)
+	s.fed.Store(int64(time.Since(s.born)))
 	s.reading.Store(false)
 	last = err == io.EOF
 	if s.left >= 0 {
@@ -103,8 +107,18 @@ func (s *BodySender) Finish(err error) {
 }
 
 // WaitsForClient reports whether nothing can come from the backend since the
-// client has not sent what it has to answer.
-func (s *BodySender) WaitsForClient() bool { return s != nil && s.reading.Load() }
+// client has not sent what it has to answer, or has done so a moment ago only, so
+// that a time limit that was met was not the backend's.
+func (s *BodySender) WaitsForClient() bool {
+	if s == nil {
+		return false
+	}
+	if s.reading.Load() {
+		return true
+	}
+	fed := s.fed.Load()
+	return fed > 0 && time.Since(s.born)-time.Duration(fed) < s.c.Timeout()/16
+}
 
 // Ending reports whether the last piece was read, which is written in a moment.
 func (s *BodySender) Ending() bool { return s.ending.Load() }

@@ -2,12 +2,14 @@ package proxy
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -288,6 +290,101 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
+// TestBackendsTimeIsNotTheClients: a backend that has begun its answer and waits
+// for the rest of a body is not slow, whatever its own limit is.
+func TestBackendsTimeIsNotTheClients(t *testing.T) {
+	for _, scheme := range []string{"http", "h2c"} {
+		for _, pieces := range []int{1, 10} {
+			t.Run(fmt.Sprint(scheme, pieces), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newStallBench(t, scheme)
+					s.backend.Timeout = 5 * time.Second
+					c := s.http1("PUT /early HTTP/1.1\r\nHost: f\r\nConnection: close\r\nContent-Length: 10\r\n\r\n")
+					r := bufio.NewReader(c)
+					resp, err := http.ReadResponse(r, nil)
+					require.NoError(t, err)
+					echo := make([]byte, 1)
+					for range pieces {
+						time.Sleep(20 * time.Second)
+						_, err := io.WriteString(c, "x")
+						require.NoError(t, err)
+						_, err = io.ReadFull(resp.Body, echo)
+						require.NoError(t, err)
+					}
+					rest, err := io.ReadAll(resp.Body)
+					synctest.Wait()
+					require.Empty(t, rest)
+					if pieces == 10 {
+						require.NoError(t, err)
+						require.NoError(t, s.rec.last(t).Err)
+					} else {
+						require.Error(t, err)
+						s.stalled(499)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestStalledClientOfSpool: whose body is read before the backend is asked.
+func TestStalledClientOfSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStallBench(t, "http")
+		s.handler.Transport.(*Transport).Spool = &Spool{}
+		c := s.http1("PUT / HTTP/1.1\r\nHost: f\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+		begun := time.Now()
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		require.NoError(t, err)
+		require.Equal(t, 408, resp.StatusCode)
+		_ = body(t, resp)
+		require.Equal(t, time.Minute, time.Since(begun))
+		s.stalled(408)
+		require.Zero(t, s.backend.Stats().Open)
+	})
+}
+
+// TestStalledClientOfForward: a forward proxy has the same limits.
+func TestStalledClientOfForward(t *testing.T) {
+	for name, limits := range map[string]*ClientLimits{"default": nil, "shorter": {Timeout: time.Second}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStallBench(t, "http")
+				f := &Forward{
+					Clients: &Clients{Access: &Access{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, AllowUnix: true}}, Destinations: &Destinations{AllowPrivate: true},
+					Transports: map[string]http.RoundTripper{"http": s.handler.Transport}, Client: limits, OnRecord: s.rec.add,
+				}
+				require.NoError(t, f.Validate())
+				s.server.Handler = f
+				begun := time.Now()
+				c := s.http1("PUT http://10.0.0.1/ HTTP/1.1\r\nHost: 10.0.0.1\r\nContent-Length: 10\r\n\r\nhalf")
+				resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+				require.NoError(t, err)
+				require.Equal(t, 408, resp.StatusCode)
+				_ = body(t, resp)
+				require.Equal(t, f.handler.limits().timeout(), time.Since(begun))
+				s.stalled(408)
+			})
+		})
+	}
+}
+
+// TestWritersThatCannotFlush are no clients that have left.
+func TestWritersThatCannotFlush(t *testing.T) {
+	o := answering(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n")
+	h, _, rec := handlerFor(t, o.url())
+	observed := (&Observer{Done: func(*http.Request, *Record) {}}).Wrap(h)
+	for name, h := range map[string]http.Handler{"alone": h, "observed": observed, "limited": new(ClientLimits).Wrap(h)} {
+		t.Run(name, func(t *testing.T) {
+			front := frontOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(onlyWriter{w}, r) }))
+			resp, err := client(t).Get(front.URL)
+			require.NoError(t, err)
+			require.Equal(t, "ab", body(t, resp))
+			require.NoError(t, rec.last(t).Err)
+		})
+	}
+}
+
 // TestLimitsOfClients: what may be set.
 func TestLimitsOfClients(t *testing.T) {
 	drip := func(each int, pause time.Duration) func(c net.Conn) {
@@ -416,19 +513,30 @@ func TestTunnelsHaveLimitsOfTheirOwn(t *testing.T) {
 	})
 }
 
-// TestStalledClientOfSockets: where the kernel moves the body, too.
+// TestStalledClientOfSockets: where the kernel moves the body, and over TLS.
 func TestStalledClientOfSockets(t *testing.T) {
-	for _, path := range []string{"/long", "/known"} {
+	for _, path := range []string{"/long", "/known", "TLS"} {
 		t.Run(path, func(t *testing.T) {
 			origin := httptest.NewServer(http.HandlerFunc(stallOrigin))
 			defer origin.Close()
 			h, b, rec := handlerFor(t, mustParse(t, origin.URL))
 			h.Client = &ClientLimits{Timeout: 100 * time.Millisecond}
 			b.MaxConns, b.AcquireTimeout = 2, -1
-			front := frontOf(t, h)
+			front := httptest.NewUnstartedServer(h)
+			dial := func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }
+			if path == "TLS" {
+				path = "/long"
+				front.StartTLS()
+				dial = func(addr string) (net.Conn, error) {
+					return tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+				}
+			} else {
+				front.Start()
+			}
+			t.Cleanup(front.Close)
 			var clients []net.Conn
 			for range 2 {
-				c, err := net.Dial("tcp", front.Listener.Addr().String())
+				c, err := dial(front.Listener.Addr().String())
 				require.NoError(t, err)
 				defer c.Close()
 				_, _ = io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: f\r\n\r\n")
@@ -440,7 +548,7 @@ func TestStalledClientOfSockets(t *testing.T) {
 				require.Equal(t, StatusClientClosedRequest, r.Status)
 			}
 			becomesIdle(t, b)
-			resp, err := client(t).Get(front.URL)
+			resp, err := front.Client().Get(front.URL)
 			require.NoError(t, err)
 			require.Equal(t, "got 0", body(t, resp))
 			for _, c := range clients {

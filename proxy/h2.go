@@ -155,8 +155,9 @@ type h2Watch struct {
 	ended    atomic.Bool  // the stream was given back
 	silent   atomic.Int64 // what conn.heard was when the limit began
 
-	mu    sync.Mutex // guards timer
+	mu    sync.Mutex // guards what follows
 	timer *time.Timer
+	begun time.Time // when the limit began
 }
 
 func watchH2(b *backend.Backend, use h2Use, r *http.Request) *h2Watch {
@@ -166,6 +167,7 @@ func watchH2(b *backend.Backend, use h2Use, r *http.Request) *h2Watch {
 	w.silent.Store(w.conn.heard.Load())
 	if w.limit > 0 {
 		w.mu.Lock()
+		w.begun = time.Now()
 		w.timer = time.AfterFunc(w.limit, w.expire)
 		w.mu.Unlock()
 	}
@@ -178,9 +180,11 @@ func (w *h2Watch) expire() {
 	switch {
 	case w.answered.Load() && !w.reading.Load():
 		return // the next Read begins the limit anew
-	case w.waits.Load() && !w.answered.Load():
+	case w.waits.Load() && (!w.answered.Load() || w.method.ContentLength > 0):
 		w.progress()
 		return
+	case w.isYoung():
+		return // it fires again
 	}
 	if w.conn.heard.Load() == w.silent.Load() {
 		w.conn.cc.SetDoNotReuse()
@@ -194,8 +198,16 @@ func (w *h2Watch) progress() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.timer != nil && w.ctx.Err() == nil {
+		w.begun = time.Now()
 		w.timer.Reset(w.limit)
 	}
+}
+
+// isYoung reports whether the limit has begun anew meanwhile.
+func (w *h2Watch) isYoung() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Since(w.begun) < w.limit
 }
 
 // heard notes that the stream got something that it waits for.
@@ -257,11 +269,11 @@ func (b *h2RequestBody) Read(p []byte) (int, error) {
 	b.w.conn.awaitRoom(b.w.ctx, b.closed)
 	b.w.waits.Store(true)
 	n, err := b.ReadCloser.Read(p[:min(len(p), h2Backlog/2)])
-	b.w.waits.Store(false)
 	if err == io.EOF {
 		b.w.unread.Store(false)
 	}
-	b.w.progress()
+	b.w.progress() // before it is the backend's turn
+	b.w.waits.Store(false)
 	return n, err
 }
 

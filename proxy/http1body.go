@@ -38,11 +38,36 @@ func (b *responseBody) init(x *exchange, f framing, length int64, keep bool) {
 
 // ReadSome is part of [BodySource].
 func (b *responseBody) ReadSome(p []byte) int {
+	b.awaitClient()
 	n, err := b.read(p)
 	if err != nil {
 		b.end(err)
 	}
 	return n
+}
+
+// awaitClient waits for the first byte of what is read next for as long as the
+// client owes a part of the request's body: it is not the backend that is slow.
+// Who sends a body of unknown length may be in a conversation, where both wait.
+func (b *responseBody) awaitClient() {
+	r := b.x.c.R
+	for b.x.sender != nil && b.x.r.ContentLength > 0 && !b.here() && r.Buffered() < r.Size() {
+		_, err := r.Peek(r.Buffered() + 1)
+		switch {
+		case isTimeout(err) && b.x.sender.WaitsForClient():
+			b.x.c.Extend()
+		case err != nil:
+			return // reading finds the same
+		}
+	}
+}
+
+// here reports whether a read finds something in the buffer.
+func (b *responseBody) here() bool {
+	if b.f == framingChunked {
+		return b.chunks.ready()
+	}
+	return b.x.c.R.Buffered() > 0
 }
 
 func (b *responseBody) read(p []byte) (int, error) {
@@ -96,11 +121,7 @@ func (b *responseBody) mergeTrailer() {
 
 // SomeReady is part of [BodySource].
 func (b *responseBody) SomeReady() bool {
-	c := b.x.c
-	if b.f == framingChunked && c.R.Buffered() > 0 {
-		return b.chunks.ready() || c.Waiting()
-	}
-	return c.R.Buffered() > 0 || c.Waiting()
+	return b.here() || b.x.c.Waiting()
 }
 
 // WriteSome is part of [BodySource].
@@ -118,6 +139,7 @@ func (b *responseBody) WriteSome(w io.Writer, ready bool) (int64, error) {
 			}
 		}
 	}
+	b.awaitClient()
 	lent := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(lent)
 	n, err := b.read(lent[:])

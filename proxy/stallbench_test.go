@@ -135,7 +135,18 @@ func stallOrigin(w http.ResponseWriter, r *http.Request) {
 	case "/early": // a head, and then what the body says
 		_ = rc.EnableFullDuplex()
 		_ = rc.Flush()
-		_, _ = io.Copy(w, r.Body)
+		buf := make([]byte, 100)
+		for {
+			n, err := r.Body.Read(buf)
+			_, _ = w.Write(buf[:n])
+			_ = rc.Flush()
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				panic(http.ErrAbortHandler)
+			}
+		}
 	case "/talk": // says something now and then, whatever comes
 		_ = rc.EnableFullDuplex()
 		for range 20 {
