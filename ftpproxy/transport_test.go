@@ -211,3 +211,37 @@ func TestLongFile(t *testing.T) {
 	}
 	require.Equal(t, 1, strings.Count(strings.Join(s.heard(), "\n"), "USER"))
 }
+
+// stuckWriter is a ResponseWriter of others whose client does not read.
+type stuckWriter struct {
+	*httptest.ResponseRecorder
+	free chan struct{}
+}
+
+func (w *stuckWriter) Write(p []byte) (int, error) {
+	<-w.free
+	return len(p), nil
+}
+
+// TestStalledClientIsLetGo: where a write cannot be ended, the connections of
+// its transfer are given back while it waits.
+func TestStalledClientIsLetGo(t *testing.T) {
+	s := startScripted(t)
+	s.file = strings.Repeat("x", 1<<20)
+	rt := s.transport(patience)
+	h := &proxy.Handler{Target: &url.URL{Scheme: "ftp", Host: "server.test", Path: "/"}, Transport: rt, Client: &proxy.ClientLimits{Timeout: 100 * time.Millisecond}}
+	w := &stuckWriter{httptest.NewRecorder(), make(chan struct{})}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/f", nil))
+	}()
+	require.Eventually(t, func() bool { return rt.Stats()[0].Elected == 1 && rt.Stats()[0].Busy == 0 }, patience, time.Millisecond)
+	select {
+	case <-done:
+		t.Fatal("the handler has returned, though its write has not")
+	default:
+	}
+	close(w.free)
+	<-done
+}
