@@ -37,6 +37,8 @@ import (
 //     failure is a [*Error]. A client that left is not reported as a failure of
 //     the backend.
 //   - Upgrades pass only if Upgrades allows the protocol; "h2c" never does.
+//   - A client that neither sends nor reads is not waited for for ever; see
+//     Client.
 //   - Without Rewrite, X-Forwarded-For, -Host and -Proto are set.
 //   - A request whose Host is none, by [ParseHost], is refused with 400, and so
 //     is one for which Rewrite has set such a Host.
