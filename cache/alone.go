@@ -12,9 +12,10 @@ type loners struct {
 	until map[loner]time.Time
 }
 
-// loner is a key, as it is asked for with or without Authorization.
+// loner is a key, as it is asked for with or without Authorization, and what the
+// origin is told beside it.
 type loner struct {
-	key        string
+	key, told  string
 	authorized bool
 }
 
@@ -46,6 +47,6 @@ func (l *loners) has(which loner) bool {
 func (l *loners) drop(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.until, loner{key, false})
-	delete(l.until, loner{key, true})
+	delete(l.until, loner{key: key})
+	delete(l.until, loner{key: key, authorized: true})
 }

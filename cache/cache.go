@@ -47,8 +47,8 @@ type Cache struct {
 
 	// TrustedProxies are the peers whose X-Forwarded-Proto and X-Forwarded-Host
 	// are scheme and host of keys, as they are to a [proxy.Handler] with the
-	// same list. What others say in them, and in Forwarded, is part of the key
-	// beside the URI: nobody gets what the origin has made of another's words.
+	// same list. What others say in them, and in Forwarded, tells responses
+	// apart as Vary does: nobody gets what the origin has made of another's words.
 	TrustedProxies []netip.Prefix
 
 	// IgnoreQueryString leaves the query out of keys: all queries of a path
@@ -69,7 +69,8 @@ type Cache struct {
 	// CacheMinFileSize, there 1 by default.
 	MinFileSize int64
 
-	// MaxVariants is how many responses that Vary tells apart are kept under
+	// MaxVariants is how many responses that Vary, or what the origin was told of
+	// the place, tells apart are kept under
 	// one key; the one that was not used for longest gives way. Zero means 64.
 	MaxVariants int
 
@@ -238,7 +239,7 @@ type Cache struct {
 	counters counters
 	health   storeHealth
 
-	qualified atomic.Bool // there are keys with more than the URI
+	wrapped, transported atomic.Bool // there is a Handler, a RoundTripper
 }
 
 // Collapse is what becomes of requests for the same while one is under way.
@@ -312,7 +313,7 @@ func canonical(names []string) []string {
 func (c *Cache) Wrap(next http.Handler) http.Handler {
 	c.setup()
 	_, forward := next.(*proxy.Forward)
-	return c.client.Wrap(&handler{c, next, forward})
+	return c.wrap(next, forward)
 }
 
 // WrapForward is Wrap for what has a forward proxy in it. An absolute target is
@@ -320,7 +321,12 @@ func (c *Cache) Wrap(next http.Handler) http.Handler {
 // of that name. Wrap itself does the same if next is a [proxy.Forward].
 func (c *Cache) WrapForward(next http.Handler) http.Handler {
 	c.setup()
-	return c.client.Wrap(&handler{c, next, true})
+	return c.wrap(next, true)
+}
+
+func (c *Cache) wrap(next http.Handler, forward bool) http.Handler {
+	c.wrapped.Store(true)
+	return c.client.Wrap(&handler{c, next, forward})
 }
 
 // Transport puts the cache around next: answers to GET come from the cache
@@ -330,6 +336,7 @@ func (c *Cache) Transport(next http.RoundTripper) http.RoundTripper {
 	if next == nil {
 		next = http.DefaultTransport
 	}
+	c.transported.Store(true)
 	return &transport{c, next}
 }
 

@@ -13,17 +13,14 @@ func (h *handler) change(w http.ResponseWriter, v *visit) {
 	v.result.Reason = "the method is not one that is cached"
 	c.counters.bypassed.Add(1)
 	h.observe(w, v.r, func(status int, header http.Header) {
-		v.invalidateAfter(status, header, func(r *http.Request) string {
-			_, key := c.arrives(r, h.forward)
-			return key
-		})
+		v.invalidateAfter(status, header, func(other *visit, r *http.Request) { other.arrives(r, h.forward) })
 		v.mark(header, nil)
 	})
 }
 
-// invalidateAfter does what an answer to an unsafe method asks for. keyOf is how
-// the keys of requests are made.
-func (v *visit) invalidateAfter(status int, header http.Header, keyOf func(*http.Request) string) {
+// invalidateAfter does what an answer to an unsafe method asks for. goes is how
+// requests get their keys.
+func (v *visit) invalidateAfter(status int, header http.Header, goes func(*visit, *http.Request)) {
 	c, r := v.c, v.r
 	v.result.forwardedStatus = status
 	if !invalidates(r.Method, status) {
@@ -36,7 +33,9 @@ func (v *visit) invalidateAfter(status int, header http.Header, keyOf func(*http
 		other, path := *r, *r.URL
 		path.Opaque, path.Path, path.RawPath, path.RawQuery, path.ForceQuery = "", u.Path, u.RawPath, u.RawQuery, u.ForceQuery
 		other.Method, other.URL = http.MethodGet, &path
-		n += c.invalidate(ctx, keyOf(&other))
+		at := &visit{c: c}
+		goes(at, &other)
+		n += c.invalidate(ctx, at.key)
 	}
 	if n > 0 {
 		v.result.Outcome, v.result.Reason = OutcomeInvalidated, "changed by this request"

@@ -36,7 +36,7 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 	for _, e := range entries {
 		em := e.Meta()
 		facts := em.factsBy(&c.policy)
-		if !c.policy.matches(facts.vary, em.Vary, f.asked) {
+		if !f.serves(em) {
 			continue
 		}
 		switch {

@@ -65,12 +65,15 @@
 // ([Cache.WrapForward]) and around a RoundTripper, that of the URL. Host is in
 // lower case and without a default port, and so the handler gets it: two
 // requests of one key are told the same. X-Forwarded-Host, -Proto and -Port, and
-// host and proto of Forwarded, are those of TrustedProxies or part of the key. A
-// handler that goes by yet another field has to name it in Vary, or others get
-// what one client asked for. Behind a proxy that ends TLS, set TrustedProxies.
-// A request whose Host is none ([proxy.ParseHost]) is answered with 400.
+// host and proto of Forwarded, are those of TrustedProxies, or tell responses
+// apart as Vary does; around a RoundTripper they are part of the key. A handler
+// that goes by yet another field has to name it in Vary, or others get what one
+// client asked for. Names of fields are brought into canonical form. Behind a
+// proxy that ends TLS, set TrustedProxies. A request whose Host is none
+// ([proxy.ParseHost]) is answered with 400.
 //
-// A GET with a body is not cached. Answers that set cookies are not stored
+// A GET or HEAD with a body has nothing to do with what is stored, and a user in
+// the URL counts as Authorization. Answers that set cookies are not stored
 // unless they say that they are for all; StorePrivate, StoreNoStore and
 // StoreSetCookie can show one user what was meant for another. What is added to
 // an answer on its way, such as a balancer's route cookie, is for the one who

@@ -117,7 +117,7 @@ func (v *visit) onlyIfCached(w http.ResponseWriter) {
 func (v *visit) board(l *lookup, alone, plain bool) (*flight, bool) {
 	c := v.c
 	if c.Collapse == CollapseLock && !plain {
-		unlock := c.locks.take(c, v.key)
+		unlock := c.locks.take(c, v.key+v.told)
 		if unlock == nil && l.entry != nil && l.facts.mayBeStale() && !(v.req.noCache && !c.IgnoreCacheControl) {
 			return nil, false
 		}
@@ -153,7 +153,7 @@ func (v *visit) mayShare(l *lookup) bool {
 
 // loner is what is remembered if the answer was for one client only. Those who
 // show credentials do not speak for the others.
-func (v *visit) loner() loner { return loner{v.key, len(v.r.Header["Authorization"]) > 0} }
+func (v *visit) loner() loner { return loner{v.key, v.told, hasCredentials(v.r)} }
 
 // keepsRange reports whether the origin is asked for the client's range only.
 func (l *lookup) keepsRange(v *visit) bool {
@@ -176,7 +176,7 @@ func (v *visit) fits(f *flight, now time.Time) bool {
 // that could be used if it were stored already.
 func (v *visit) joins(f *flight, now time.Time) bool {
 	p := &v.c.policy
-	if f.status == http.StatusPartialContent || !p.matches(f.facts.vary, f.meta.Vary, v.r) {
+	if f.status == http.StatusPartialContent || !v.serves(f.meta) {
 		return false
 	}
 	d := p.decide(f.facts, &v.req, now)
@@ -226,7 +226,7 @@ func (v *visit) newFlight(l *lookup, plain bool) *flight {
 func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain, outlives bool) *flight {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &flight{
-		c: v.c, key: v.key, loner: v.loner(), asked: v.r, req: v.req, leader: v.r.Context(),
+		c: v.c, key: v.key, place: v.told, loner: v.loner(), asked: v.r, req: v.req, leader: v.r.Context(),
 		cancel: cancel, decided: make(chan struct{}), ended: make(chan struct{}),
 	}
 	ctx, f.own = proxy.CollectOwnFields(ctx)
@@ -422,7 +422,7 @@ func (v *visit) wait(f *flight, l *lookup) waited {
 		switch {
 		case v.joins(f, now):
 			return waitFollow
-		case !c.policy.matches(f.facts.vary, f.meta.Vary, v.r):
+		case !v.serves(f.meta):
 			return waitAgain // somebody may fetch our variant
 		}
 	case outcomeFreshened, outcomeAgain, outcomeNone:

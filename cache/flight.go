@@ -20,9 +20,10 @@ import (
 type flight struct {
 	c      *Cache
 	key    string
-	shared bool // others may wait for it
-	locked bool // another request stores the answer: CollapseLock
-	behind bool // it validates in the background
+	place  string // what the origin is told of the place, beside the key
+	shared bool   // others may wait for it
+	locked bool   // another request stores the answer: CollapseLock
+	behind bool   // it validates in the background
 	loner  loner
 	asked  *http.Request // the request that caused it, as it came
 	out    *http.Request // what the origin gets
@@ -224,7 +225,9 @@ func (f *flight) outOfDate(tags []string) bool { return f.purged || f.tagPurged(
 
 // likelyFor reports whether the answer is for a request too, if Vary is going to
 // say what it said before.
-func (f *flight) likelyFor(v *visit) bool { return v.c.policy.matches(f.vary, f.values, v.r) }
+func (f *flight) likelyFor(v *visit) bool {
+	return f.place == v.told && v.c.policy.matches(f.vary, f.values, v.r)
+}
 
 // enter adds a client that wants the answer. It is false if the flight was ended
 // because nobody did, though it may take its time.

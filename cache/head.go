@@ -60,11 +60,10 @@ func (v *visit) learn(f *flight, status int, header http.Header, sent time.Time)
 	}
 	for _, e := range entries {
 		m := e.Meta()
-		facts := m.factsBy(&c.policy)
-		if !c.policy.matches(facts.vary, m.Vary, v.r) {
+		if !v.serves(m) {
 			continue
 		}
-		switch byHead(facts, m, status, header, now) {
+		switch byHead(m.factsBy(&c.policy), m, status, header, now) {
 		case headFreshens:
 			if !f.outOfDate(m.Tags) { // else it may be older than what was changed
 				v.learnFrom(ctx, e, m, header, sent, now)

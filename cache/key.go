@@ -33,6 +33,9 @@ func (c *Cache) uriKey(scheme, host string, u *url.URL) string {
 	if query != "" || u.ForceQuery && !c.IgnoreQueryString {
 		mark = "?"
 	}
+	if strings.Contains(query, " ") { // as HTTP/2 lets through; a blank in a key ends the URI
+		query = strings.ReplaceAll(query, " ", "%20")
+	}
 	scheme = strings.ToLower(scheme)
 	return scheme + "://" + proxy.NormalHost(scheme, host) + path + mark + query
 }

@@ -37,8 +37,7 @@ func (c *Cache) look(ctx context.Context, v *visit, now time.Time) (l lookup) {
 	l.entries, l.fwd = entries, fwdVaryMiss
 	best := -1
 	if len(entries) == 1 {
-		m := entries[0].Meta()
-		if c.policy.matches(m.factsBy(&c.policy).vary, m.Vary, v.r) {
+		if v.serves(entries[0].Meta()) {
 			best = 0
 		}
 	} else {
@@ -99,7 +98,7 @@ func (c *Cache) chooseEntry(entries []Entry, v *visit, whole bool) int {
 	at := places[:0]
 	for i, e := range entries {
 		m := e.Meta()
-		if whole && len(m.Parts) > 0 {
+		if whole && len(m.Parts) > 0 || m.told() != v.told {
 			continue
 		}
 		candidates = append(candidates, candidate{m.factsBy(&c.policy), m.Vary})

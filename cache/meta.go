@@ -22,7 +22,8 @@ type Meta struct {
 
 	// Vary holds the fields of the request that the response's Vary names, each
 	// member of a list by itself; a name without values was not there. RFC 9111
-	// section 4.1.
+	// section 4.1. What the origin was told of the place of the request, beside
+	// the key, stands under a name that no field has.
 	Vary http.Header
 
 	// RequestTime and ResponseTime are when the request was sent and the

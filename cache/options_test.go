@@ -68,8 +68,9 @@ func TestKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequest("GET", c.target, nil)
-			_, key := c.cache.arrives(r, false)
-			require.Equal(t, c.want, key)
+			v := &visit{c: c.cache}
+			v.arrives(r, false)
+			require.Equal(t, c.want, v.key)
 			require.Equal(t, c.want, c.cache.keyOf(r))
 		})
 	}
@@ -79,12 +80,13 @@ func TestKeys(t *testing.T) {
 // backend's.
 func TestKeysOfATransport(t *testing.T) {
 	r, _ := http.NewRequest("GET", "http://Backend:9000/a", nil)
-	sent, key := new(Cache).leaves(r)
-	require.Equal(t, "http://backend:9000/a", key)
-	require.Equal(t, []string{"backend:9000", "backend:9000", "Backend:9000"}, []string{sent.Host, sent.URL.Host, r.Host})
+	v := &visit{c: new(Cache)}
+	v.departs(r)
+	require.Equal(t, "http://backend:9000/a", v.key)
+	require.Equal(t, []string{"backend:9000", "backend:9000", "Backend:9000"}, []string{v.r.Host, v.r.URL.Host, r.Host})
 	r.Host = "www.example.org"
-	_, key = new(Cache).leaves(r)
-	require.Equal(t, `http://backend:9000/a host="www.example.org"`, key)
+	v.departs(r)
+	require.Equal(t, `http://backend:9000/a host="www.example.org"`, v.key)
 }
 
 func TestBypass(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -125,23 +124,6 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 	return modeDirect
 }
 
-// canonicalNames returns a header in which each field has the name that the rules
-// know it by. A handler may have written it in another way, to be sent so.
-func canonicalNames(h http.Header) http.Header {
-	for name := range h {
-		if http.CanonicalHeaderKey(name) == name {
-			continue
-		}
-		known := make(http.Header, len(h))
-		for _, name := range slices.Sorted(maps.Keys(h)) {
-			n := http.CanonicalHeaderKey(name)
-			known[n] = append(known[n], h[name]...)
-		}
-		return known
-	}
-	return h
-}
-
 // mayAnswer reports whether what is stored may answer in place of an error.
 func (f *flight) mayAnswer(now time.Time) bool {
 	if f.stale == nil || !f.c.policy.mayAnswerError(f.stale.facts, &f.req, now) {
@@ -175,7 +157,7 @@ func (f *flight) beginStore(x *exchange, length int64, tags []string) bool {
 		RequestTime: f.sent, ResponseTime: f.received, Length: length, TTL: x.ttl, Tags: tags,
 	}
 	vary, _ := nominated(m.Header["Vary"])
-	m.Vary = varyValues(vary, f.asked)
+	m.Vary = withTold(varyValues(vary, f.asked), f.place)
 	if x.status == http.StatusPartialContent {
 		part, total, _ := parseContentRange(x.header)
 		m.Parts, m.Length = []Part{part}, total
@@ -211,6 +193,9 @@ func (f *flight) beginStore(x *exchange, length int64, tags []string) bool {
 
 // finish ends the body of an answer that came in whole.
 func (f *flight) finish(trailer http.Header) {
+	if len(trailer) > 0 {
+		trailer = f.c.policy.storedTrailer(canonicalNames(trailer), f.header, &f.facts.directives)
+	}
 	switch {
 	case f.committed:
 	case f.out.Context().Err() != nil:
@@ -303,7 +288,7 @@ func (f *flight) superseded(ctx context.Context) (old []Entry) {
 	var others []Entry
 	for _, e := range entries {
 		m := e.Meta()
-		if c.policy.matches(m.factsBy(&c.policy).vary, m.Vary, f.asked) {
+		if f.serves(m) {
 			old = append(old, e)
 		} else {
 			others = append(others, e)
@@ -322,7 +307,7 @@ func (f *flight) outdate(x *exchange) {
 	switch {
 	case f.stale == nil, f.retry, x.status >= 500, x.status == http.StatusPartialContent,
 		x.status == http.StatusPreconditionFailed, x.status == http.StatusRequestedRangeNotSatisfiable,
-		len(x.asked.Header["Authorization"]) > 0: // it may be another one for others
+		hasCredentials(x.asked): // it may be another one for others
 		return
 	}
 	ctx := f.out.Context()

@@ -56,6 +56,10 @@ func storablePart(h http.Header) refusal {
 // fields taken: RFC 9111 section 3.4, RFC 9110 section 15.3.7.3.
 func combinable(f *facts, m *Meta, h http.Header) bool {
 	_, length, ok := parseContentRange(h)
+	// Some give one tag to all codings.
+	if !slices.Equal(m.Header["Content-Encoding"], h["Content-Encoding"]) {
+		return false
+	}
 	if !ok || !strongEqual(oneETag(h["Etag"]), f.etag) || f.status != http.StatusOK && f.status != http.StatusPartialContent {
 		return false
 	}

@@ -13,10 +13,12 @@ import (
 	"github.com/modproxy/modproxy/proxy"
 )
 
-// place is where a request goes, and what an origin is told of it. Two requests
-// of one key are told the same, so that no answer shows one client the words of
-// another: Host is brought into one form, and what differs beyond that is part
-// of the key.
+// place is where a request goes, and what an origin is told of it. No answer
+// shows one client the words of another: Host is brought into one form. What else
+// a client makes the origin be told tells responses of one key apart, as if Vary
+// named it, so that a change or a purge concerns all of them. What a backend is
+// told of the place by the proxy in front of it is part of the key: those are the
+// URIs that clients know.
 type place struct {
 	scheme, host string
 	trusted      bool // the forwarding fields are those of a trusted proxy
@@ -24,10 +26,11 @@ type place struct {
 	told         []byte // beside scheme and host; empty for nothing
 }
 
-// arrives returns a request that a client has sent, as the origin gets it, and
-// its key. The scheme is that of the connection, whatever an absolute target
-// says, unless a forward proxy goes there.
-func (c *Cache) arrives(r *http.Request, forward bool) (*http.Request, string) {
+// arrives takes a request that a client has sent. The scheme is that of the
+// connection, whatever an absolute target says, unless a forward proxy goes
+// there.
+func (v *visit) arrives(r *http.Request, forward bool) {
+	c := v.c
 	p := place{r: r, trusted: proxy.Trusts(c.TrustedProxies, r)}
 	p.scheme, p.host = proxy.Front(r, c.TrustedProxies)
 	absolute := r.URL.Scheme != ""
@@ -47,14 +50,18 @@ func (c *Cache) arrives(r *http.Request, forward bool) (*http.Request, string) {
 	case absolute && (u.Scheme != p.scheme || u.Host != "" && u.Host != p.host):
 		p.tell("target", u.Scheme+"://"+u.Host)
 	}
-	return p.r, c.placeKey(&p)
+	v.goes(&p)
+	v.told = p.beside()
 }
 
-// leaves is arrives for a request on its way to a backend.
-func (c *Cache) leaves(r *http.Request) (*http.Request, string) {
+// departs is arrives for a request on its way to a backend.
+func (v *visit) departs(r *http.Request) {
 	p := place{r: r, scheme: r.URL.Scheme, host: r.URL.Host}
 	p.settle()
-	return p.r, c.placeKey(&p)
+	v.goes(&p)
+	if told := p.beside(); told != "" {
+		v.key += " " + told
+	}
 }
 
 // keyOf is the key of the URI that a request is for, whatever else is told.
@@ -67,24 +74,29 @@ func (c *Cache) keyOf(r *http.Request) string {
 	return c.uriKey(scheme, u.Host, u)
 }
 
-func (c *Cache) placeKey(p *place) string {
+// goes notes the request as the origin gets it, and the key of its URI.
+func (v *visit) goes(p *place) {
+	c := v.c
+	v.r = p.r
 	if c.Key != nil {
-		return c.Key(p.r)
+		v.key = c.Key(p.r)
+	} else {
+		v.key = c.uriKey(p.scheme, p.host, p.r.URL)
 	}
-	if own := p.r.Host; own != "" && own != p.host {
+	if c.Key != nil || c.KeyBaseURL != nil { // they say that it makes no difference
+		p.told = nil
+	} else if own := p.r.Host; own != "" && own != p.host {
 		p.tell("host", own)
 	}
-	key := c.uriKey(p.scheme, p.host, p.r.URL)
-	if len(p.told) == 0 || c.KeyBaseURL != nil {
-		return key
+}
+
+// beside is what is told beside the key, in not too many bytes.
+func (p *place) beside() string {
+	if len(p.told) <= 256 {
+		return string(p.told)
 	}
-	c.qualified.Store(true)
-	told := string(p.told)
-	if len(told) > 256 { // what a client may make up
-		sum := sha256.Sum256(p.told)
-		told = " " + hex.EncodeToString(sum[:])
-	}
-	return key + told
+	sum := sha256.Sum256(p.told)
+	return hex.EncodeToString(sum[:])
 }
 
 // settle brings the hosts into one form, and collects what else is told.
@@ -112,7 +124,10 @@ func (p *place) settle() {
 
 // tell adds to what is told.
 func (p *place) tell(name, value string) {
-	p.told = append(append(append(p.told, ' '), name...), '=')
+	if len(p.told) > 0 {
+		p.told = append(p.told, ' ')
+	}
+	p.told = append(append(p.told, name...), '=')
 	p.told = strconv.AppendQuote(p.told, value)
 }
 

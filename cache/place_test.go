@@ -2,7 +2,6 @@ package cache
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -196,16 +195,16 @@ func TestSpellingsOfAPlace(t *testing.T) {
 		"scheme":                         {a: arrival{host: "site.test"}, b: arrival{host: "site.test", secure: true}, key: "https://site.test/login"},
 		"absolute form":                  {a: arrival{host: "site.test"}, b: arrival{target: "http://site.test/login"}, same: true, key: "http://site.test/login"},
 		"absolute form, TLS":             {a: arrival{host: "site.test", secure: true}, b: arrival{secure: true, target: "https://SITE.test:443/login"}, same: true, key: "https://site.test/login"},
-		"another's scheme":               {a: arrival{host: "site.test", secure: true}, b: arrival{target: "https://site.test/login"}, key: `http://site.test/login target="https://site.test"`},
-		"another's scheme, TLS":          {a: arrival{host: "site.test"}, b: arrival{secure: true, target: "http://site.test/login"}, key: `https://site.test/login target="http://site.test"`},
-		"words of a trusted proxy":       {cache: &Cache{TrustedProxies: trustable}, a: arrival{host: "site.test", secure: true}, b: arrival{host: "in.test", fields: "X-Forwarded-Proto: https|X-Forwarded-Host: Site.test:443", fromTrustable: true}, key: `https://site.test/login host="in.test"`},
+		"another's scheme":               {a: arrival{host: "site.test", secure: true}, b: arrival{target: "https://site.test/login"}, key: "http://site.test/login"},
+		"another's scheme, TLS":          {a: arrival{host: "site.test"}, b: arrival{secure: true, target: "http://site.test/login"}, key: "https://site.test/login"},
+		"words of a trusted proxy":       {cache: &Cache{TrustedProxies: trustable}, a: arrival{host: "site.test", secure: true}, b: arrival{host: "in.test", fields: "X-Forwarded-Proto: https|X-Forwarded-Host: Site.test:443", fromTrustable: true}, key: "https://site.test/login"},
 		"the scheme of a trusted proxy":  {cache: &Cache{TrustedProxies: trustable}, a: arrival{host: "site.test", secure: true}, b: arrival{host: "site.test", fields: "X-Forwarded-Proto: https|X-Forwarded-Port: 443", fromTrustable: true}, same: true, key: "https://site.test/login"},
 		"Forwarded of a trusted proxy":   {cache: &Cache{TrustedProxies: trustable}, a: arrival{host: "site.test", fields: "Forwarded: for=1.2.3.4;proto=http", fromTrustable: true}, b: arrival{host: "site.test", fields: `Forwarded: for="[::1]";host="site.test"`, fromTrustable: true}, same: true, key: "http://site.test/login"},
-		"the scheme of anybody":          {cache: &Cache{TrustedProxies: trustable}, a: arrival{host: "site.test", secure: true}, b: arrival{host: "site.test", fields: "X-Forwarded-Proto: https"}, key: `http://site.test/login X-Forwarded-Proto="https" by="192.0.2.1"`},
+		"the scheme of anybody":          {cache: &Cache{TrustedProxies: trustable}, a: arrival{host: "site.test", secure: true}, b: arrival{host: "site.test", fields: "X-Forwarded-Proto: https"}, key: "http://site.test/login"},
 		"who the client is":              {a: arrival{host: "site.test", fields: "Forwarded: for=1.2.3.4|X-Forwarded-For: 1.2.3.4"}, b: arrival{host: "site.test", fields: "Forwarded: for=5.6.7.8;by=_x|X-Forwarded-For: 5.6.7.8"}, same: true, key: "http://site.test/login"},
 		"KeyBaseURL":                     {cache: &Cache{KeyBaseURL: parsed("https://one.test")}, a: arrival{host: "site.test"}, b: arrival{host: "other.test", secure: true, fields: "X-Forwarded-Proto: http"}, same: true, key: "https://one.test/login"},
 		"Key":                            {cache: &Cache{Key: func(r *http.Request) string { return r.URL.Path }}, a: arrival{host: "site.test"}, b: arrival{host: "other.test", fields: "X-Forwarded-Proto: http"}, same: true, key: "/login"},
-		"a trusted proxy's empty fields": {cache: &Cache{TrustedProxies: trustable}, a: arrival{host: "site.test"}, b: arrival{host: "site.test", fields: "X-Forwarded-Proto: ftp", fromTrustable: true}, key: `http://site.test/login X-Forwarded-Proto="ftp"`},
+		"a trusted proxy's empty fields": {cache: &Cache{TrustedProxies: trustable}, a: arrival{host: "site.test"}, b: arrival{host: "site.test", fields: "X-Forwarded-Proto: ftp", fromTrustable: true}, key: "http://site.test/login"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, key := cmp.Or(tc.cache, &Cache{}), ""
@@ -223,25 +222,115 @@ func TestSpellingsOfAPlace(t *testing.T) {
 	}
 }
 
-// TestPurgeOfAPlace: what is stored for a URI goes, whatever the origin was told
-// beside it, and nothing else.
+// TestPurgeOfAPlace: what is stored for a URI goes by a purge or a change, whatever
+// the origin was told beside it and by whichever way the request for that comes,
+// and nothing else; also what was stored before the process began.
 func TestPurgeOfAPlace(t *testing.T) {
-	c := &Cache{}
-	h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Cache-Control", "max-age=60") }))
-	fill := func() {
-		for _, a := range []arrival{{host: "site.test"}, {host: "site.test", fields: "X-Forwarded-Host: evil.test"}, {target: "https://site.test/login"}, {host: "site.test", fields: "X-Forwarded-Host: " + strings.Repeat("a", 9000)}, {target: "http://site.test/login2"}} {
-			askWith(h, a.request())
+	places := []arrival{
+		{host: "site.test"}, {host: "site.test", fields: "X-Forwarded-Host: evil.test"}, {target: "https://site.test/login"},
+		{host: "site.test", fields: "X-Forwarded-Host: " + strings.Repeat("a", 9000)}, {host: "site.test", fields: "X-Forwarded-Proto: https"},
+	}
+	by := func(method string, a arrival) *http.Request {
+		r := a.request()
+		r.Method = method
+		return r
+	}
+	backend := func(c *Cache) http.Handler { // which a Handler tells what clients know
+		return &proxy.Handler{Target: parsed("http://site.test/"), Transport: c.Transport(handled{cachedForAMinute}), Forwarded: proxy.ForwardedOff, PreserveHost: true}
+	}
+	ways := map[string]struct {
+		front func(*Cache) http.Handler
+		purge func(t *testing.T, c *Cache, h http.Handler)
+	}{
+		"Purge": {wrapped, func(t *testing.T, c *Cache, _ http.Handler) {
+			n, err := c.Purge(t.Context(), "http://SITE.test:80/login", PurgeRemove)
+			require.NoError(t, err)
+			require.Equal(t, len(places), n)
+		}},
+		"PURGE": {wrapped, func(t *testing.T, c *Cache, _ http.Handler) {
+			require.Equal(t, "{\"purged\":5}\n", bodyOf(t, askWith(c.PurgeHandler(), by("PURGE", arrival{host: "site.test", fields: "X-Forwarded-Proto: ftp"}))))
+		}},
+		"POST":                {wrapped, func(_ *testing.T, _ *Cache, h http.Handler) { askWith(h, by("POST", places[0])) }},
+		"POST, told of a way": {wrapped, func(_ *testing.T, _ *Cache, h http.Handler) { askWith(h, by("POST", places[1])) }},
+		"Purge behind a Handler": {backend, func(t *testing.T, c *Cache, _ http.Handler) {
+			n, err := c.Purge(t.Context(), "http://site.test/login", PurgeRemove)
+			require.NoError(t, err)
+			require.Equal(t, 4, n, "an absolute target is no other request to a backend")
+		}},
+		"Purge by a Cache that only purges": {backend, func(t *testing.T, c *Cache, _ http.Handler) {
+			n, err := (&Cache{Store: c.Store}).Purge(t.Context(), "http://site.test/login", PurgeRemove)
+			require.NoError(t, err)
+			require.Equal(t, 4, n)
+		}},
+	}
+	for name, way := range ways {
+		for store, make := range everyStore {
+			t.Run(name+"/"+store, func(t *testing.T) {
+				kept := make(t)
+				outcome := func(c *Cache, h http.Handler, a arrival) (o Outcome) {
+					c.OnResult = func(_ *http.Request, res *Result) { o = res.Outcome }
+					askWith(h, a.request())
+					return o
+				}
+				before := &Cache{Store: kept}
+				for _, a := range append(places, arrival{target: "http://site.test/login2"}) {
+					askWith(way.front(before), a.request())
+				}
+				after := &Cache{Store: kept} // of the next process
+				h := way.front(after)
+				way.purge(t, after, h)
+				for _, a := range places[:2] {
+					require.NotEqual(t, OutcomeHit, outcome(after, h, a), "%+v", a)
+				}
+				require.Equal(t, OutcomeHit, outcome(after, h, arrival{target: "http://site.test/login2"}))
+			})
 		}
 	}
-	fill()
-	n, err := c.Purge(context.Background(), "http://SITE.test:80/login", PurgeRemove)
-	require.NoError(t, err)
-	require.Equal(t, 4, n)
-	require.EqualValues(t, 1, c.Stats().Store.Entries)
-	fill()
-	r := arrival{host: "site.test", fields: "X-Forwarded-Proto: https"}.request()
-	r.Method = "PURGE"
-	require.Equal(t, "{\"purged\":4}\n", bodyOf(t, askWith(c.PurgeHandler(), r)))
+}
+
+func wrapped(c *Cache) http.Handler { return c.Wrap(cachedForAMinute) }
+
+var cachedForAMinute = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "max-age=60")
+	w.Header().Set("Etag", `"a"`)
+	if r.Header.Get("If-None-Match") != "" {
+		w.WriteHeader(http.StatusNotModified)
+	}
+})
+
+// What is told makes no key that another query is, which over HTTP/2 may have
+// blanks and quotes.
+func TestQueryIsNotWhatIsTold(t *testing.T) {
+	for name, front := range fronts {
+		t.Run(name, func(t *testing.T) {
+			h := front(&Cache{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Cache-Control", "max-age=60")
+				_, _ = io.WriteString(w, r.URL.RawQuery)
+			}))
+			told := `X-Forwarded-Host="evil.test"`
+			for _, q := range []string{"x " + told, "x " + told + ` by="192.0.2.1"`, "x"} {
+				r := arrival{target: "http://site.test/login?x"}.request()
+				if r.URL.RawQuery = q; q == "x" {
+					r.Header.Set("X-Forwarded-Host", "evil.test")
+				}
+				require.Equal(t, q, bodyOf(t, askWith(h, r)))
+			}
+		})
+	}
+}
+
+// Who makes up what the origin is told takes no room from those who do not.
+func TestMadeUpPlacesDoNotEvict(t *testing.T) {
+	c, hit := &Cache{MaxVariants: 4}, false
+	c.OnResult = func(_ *http.Request, res *Result) { hit = res.Outcome == OutcomeHit }
+	h := wrapped(c)
+	askWith(h, arrival{host: "site.test"}.request())
+	for i := range 50 {
+		askWith(h, arrival{host: "site.test", fields: fmt.Sprint("X-Forwarded-Host: a", i)}.request())
+		askWith(h, arrival{host: "site.test"}.request())
+		require.True(t, hit)
+	}
+	require.LessOrEqual(t, c.Stats().Store.Entries, int64(4))
 }
 
 func parsed(s string) *url.URL {

@@ -40,7 +40,7 @@ func (c *Cache) purgeKey(ctx context.Context, key string, mode PurgeMode) (int, 
 		return 0, err
 	}
 	n, err := c.purge(ctx, entries, mode)
-	if c.qualified.Load() {
+	if c.transported.Load() || !c.wrapped.Load() { // or another Cache with this Store may be one
 		more, perr := c.PurgePrefix(ctx, key+" ", mode) // a URI has no blank
 		n, err = n+more, cmp.Or(err, perr)
 	}

@@ -31,6 +31,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		clone.Method = http.MethodGet
 		r = &clone
 	}
+	r = namedCanonically(r)
 	if _, err := proxy.OutgoingHost(r); err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close()
@@ -43,26 +44,23 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	bypass := c.Bypass != nil && c.Bypass(r)
 	v := &visit{c: c, leaves: true}
-	v.r, v.key = c.leaves(r)
+	v.departs(r)
 	r = v.r
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
-	case r.Method == http.MethodGet:
-		if bypass || r.Body != nil && r.Body != http.NoBody {
-			return t.pass(v, fwdBypass, bypass)
-		}
-		v.req = parseRequestDirectives(r.Header)
-		if wantsOrigin(r.Header) {
-			return t.pass(v, fwdRequest, bypass)
-		}
-		return t.get(v)
-	case r.Method == http.MethodHead && !bypass:
-		v.req = parseRequestDirectives(r.Header)
-		return t.head(v)
-	}
-	if bypass && safe(r.Method) {
+	case reads && r.Body != nil && r.Body != http.NoBody, bypass && safe(r.Method):
 		return t.pass(v, fwdBypass, bypass)
+	case !reads:
+		return t.pass(v, fwdMethod, bypass)
 	}
-	return t.pass(v, fwdMethod, bypass)
+	v.req = parseRequestDirectives(r.Header)
+	switch {
+	case r.Method == http.MethodHead:
+		return t.head(v)
+	case wantsOrigin(r.Header):
+		return t.pass(v, fwdRequest, bypass)
+	}
+	return t.get(v)
 }
 
 // pass lets a request pass. If it changes things, what is stored goes.
@@ -76,17 +74,14 @@ func (t *transport) pass(v *visit, why forwarded, bypass bool) (*http.Response, 
 	case bypass:
 		v.result.Reason = "the cache is passed by"
 	default:
-		v.result.Reason = "a GET with a body"
+		v.result.Reason = reasonBody
 	}
 	t.c.counters.bypassed.Add(1)
 	resp, err := t.next.RoundTrip(v.r)
 	if err != nil {
 		return nil, err
 	}
-	v.invalidateAfter(resp.StatusCode, resp.Header, func(r *http.Request) string {
-		_, key := t.c.leaves(r)
-		return key
-	})
+	v.invalidateAfter(resp.StatusCode, resp.Header, (*visit).departs)
 	v.mark(resp.Header, nil)
 	return resp, nil
 }

@@ -23,6 +23,7 @@ type visit struct {
 	c      *Cache
 	r      *http.Request
 	key    string
+	told   string // what the origin is told of the place, beside the key
 	req    requestDirectives
 	result Result
 	late   bool // what it wants was being stored already when it came
@@ -30,9 +31,14 @@ type visit struct {
 	cut    bool // the answer is not whole: the client's connection has to end
 }
 
+// reasonBody is why a GET, or a HEAD, has nothing to do with what is stored: no
+// key tells what its body asks for.
+const reasonBody = "a request to read that has a body"
+
 // ServeHTTP answers from the store or else lets next answer.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := h.c
+	r = namedCanonically(r)
 	if err := proxy.CheckHost(r); err != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
@@ -44,11 +50,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	bypass := c.Bypass != nil && c.Bypass(r)
 	v := &visit{c: c}
-	v.r, v.key = c.arrives(r, h.forward)
+	v.arrives(r, h.forward)
 	switch {
 	case r.Method == http.MethodGet && !bypass && r.ContentLength == 0:
 		h.get(w, v)
-	case r.Method == http.MethodHead && !bypass:
+	case r.Method == http.MethodHead && !bypass && r.ContentLength == 0:
 		h.head(w, v)
 	case !safe(r.Method):
 		h.change(w, v)
@@ -83,8 +89,8 @@ func (h *handler) pass(w http.ResponseWriter, v *visit, bypass bool) {
 	v.result.Reason = "the method is not one that is cached"
 	if bypass {
 		v.result.forwarded, v.result.Reason = fwdBypass, "the cache is passed by"
-	} else if v.r.Method == http.MethodGet {
-		v.result.forwarded, v.result.Reason = fwdBypass, "a GET with a body"
+	} else if v.r.ContentLength != 0 && (v.r.Method == http.MethodGet || v.r.Method == http.MethodHead) {
+		v.result.forwarded, v.result.Reason = fwdBypass, reasonBody
 	}
 	h.c.counters.bypassed.Add(1)
 	h.observe(w, v.r, func(status int, header http.Header) {

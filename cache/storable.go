@@ -138,7 +138,7 @@ func (p *policy) refusedByRequest(x *exchange) refusal {
 	switch {
 	case x.request.noStore && !p.ignoreCacheControl:
 		return "no-store in the request"
-	case authorized(x.asked.Header, &x.response):
+	case authorized(x.asked, &x.response):
 		return "Authorization in the request, without public, must-revalidate or s-maxage"
 	case tooHeavy(names, x.asked):
 		return refusedTooHeavy
@@ -148,8 +148,14 @@ func (p *policy) refusedByRequest(x *exchange) refusal {
 
 // authorized reports whether a response is for the one who showed credentials
 // and nobody else: RFC 9111 section 3.5.
-func authorized(request http.Header, d *responseDirectives) bool {
-	return len(request["Authorization"]) > 0 && !d.public && !d.mustRevalidate && !d.sMaxAge.valid()
+func authorized(r *http.Request, d *responseDirectives) bool {
+	return hasCredentials(r) && !d.public && !d.mustRevalidate && !d.sMaxAge.valid()
+}
+
+// hasCredentials reports whether a request shows who asks: by Authorization, or
+// by the user in its URL, of which transports make one.
+func hasCredentials(r *http.Request) bool {
+	return len(r.Header["Authorization"]) > 0 || r.URL != nil && r.URL.User != nil
 }
 
 // cookieIsPublic reports whether a response with Set-Cookie may go to everybody:
@@ -234,6 +240,19 @@ func (p *policy) storedHeader(h http.Header, d *responseDirectives) http.Header 
 		if !out[name] {
 			kept[name] = values
 		}
+	}
+	return kept
+}
+
+// storedTrailer returns what may be kept of the trailer of a response with header
+// h. A cookie does not belong there (RFC 9110 section 6.5.1), and is for one.
+func (p *policy) storedTrailer(trailer, h http.Header, d *responseDirectives) http.Header {
+	kept := p.storedHeader(trailer, d)
+	for name := range connectionNames(h) {
+		delete(kept, name)
+	}
+	if !p.storeSetCookie {
+		delete(kept, "Set-Cookie")
 	}
 	return kept
 }
