@@ -13,8 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy/parsertest"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
 // TestCost: neither what a parent proxy answers nor what a client asks for

@@ -17,9 +17,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy/parsertest"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
 // TestCost: neither what an application answers nor what a client asks for

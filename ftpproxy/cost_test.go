@@ -11,8 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy/parsertest"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
 // TestCost: neither replies and listings of a server nor what a client asks for

@@ -18,8 +18,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy/parsertest"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
 // TestCost: nothing that a client or a backend sends costs more than its
