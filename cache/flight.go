@@ -191,11 +191,14 @@ func (t *flightTable) groundKey(key string) {
 
 // groundTags grounds those whose answers carry one of the surrogate keys. Before
 // its head is in, nobody knows what an answer carries, so the flight remembers
-// what was purged.
+// what was purged; so does one with a part, which may be added to what carries
+// more.
 func (t *flightTable) groundTags(tags []string) {
 	for _, f := range t.under(func(string) bool { return true }) {
 		f.storing.Lock()
-		f.purges = append(f.purges, tags)
+		if !f.isDecided() || f.status == http.StatusPartialContent {
+			f.purges = append(f.purges, tags)
+		}
 		gone := carries(f.tags, tags)
 		f.storing.Unlock()
 		if gone {

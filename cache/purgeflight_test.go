@@ -219,3 +219,31 @@ func TestPurgeWhileSomethingIsValidated(t *testing.T) {
 		})
 	}
 }
+
+// A long download does not gather what is purged meanwhile.
+func TestPurgesOfALongDownload(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		c, end := &Cache{}, make(chan struct{})
+		h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("Surrogate-Key", "a")
+			_ = http.NewResponseController(w).Flush()
+			<-end
+		}))
+		done := make(chan struct{})
+		go func() { defer close(done); get(h, page) }()
+		synctest.Wait()
+		for range 100 {
+			_, err := c.PurgeTags(t.Context(), PurgeRemove, "b")
+			require.NoError(t, err)
+		}
+		flights := c.flights.under(func(string) bool { return true })
+		require.Len(t, flights, 1)
+		require.Empty(t, flights[0].purges)
+		_, err := c.PurgeTags(t.Context(), PurgeRemove, "a")
+		require.NoError(t, err)
+		close(end)
+		<-done
+		require.Zero(t, c.Stats().Store.Entries, "what it carries counts until its end")
+	})
+}

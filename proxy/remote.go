@@ -54,13 +54,20 @@ type Remotes struct {
 }
 
 // For returns the place in List of the proxy for a URL, or -1 for none. The URL
-// is compared with its host in lower case and without a default port.
+// is compared in one form, however the client has written it: the host in lower
+// case, without a default port and a final dot, no user, and a path.
 func (s *Remotes) For(ctx context.Context, u *url.URL) int {
 	if len(s.List) == 0 || u == nil {
 		return -1
 	}
 	at := *u
-	at.Scheme, at.Host = strings.ToLower(u.Scheme), NormalHost(u.Scheme, u.Host)
+	at.Scheme, at.User, at.Fragment = strings.ToLower(u.Scheme), nil, ""
+	if host, port, err := hostPort(u); err == nil {
+		at.Host = joinHostPort(host, port)
+	}
+	if at.Host = NormalHost(at.Scheme, at.Host); at.Path == "" && at.Opaque == "" {
+		at.Path = "/"
+	}
 	text := at.String()
 	for i := range s.List {
 		if s.List[i].matches(&at, text) {
