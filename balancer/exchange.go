@@ -14,8 +14,11 @@ import (
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
-// errRemoved is returned when the member was taken out since it was chosen.
-var errRemoved = errors.New("member was removed")
+var (
+	// errRemoved is returned when the member was taken out since it was chosen.
+	errRemoved  = errors.New("member was removed")
+	errPanicked = errors.New("transport of the member panicked")
+)
 
 // exchange is one attempt: a request on its way to a member, and the answer. It
 // is the context of the member's request and the body of its answer as well,
@@ -108,7 +111,18 @@ func (x *exchange) leave() {
 // it says anything about it.
 func (x *exchange) roundTrip() (*http.Response, error) {
 	x.note()
+	returned := false
+	defer func() {
+		if !returned { // the transport has panicked, or a hook
+			if x.trial {
+				x.m.endTrial()
+			}
+			x.bodyErr = errPanicked
+			x.end()
+		}
+	}()
 	resp, err := x.m.rt.RoundTrip(x.request())
+	returned = true
 	x.latency = time.Since(x.start)
 	if err != nil {
 		x.failed(err)

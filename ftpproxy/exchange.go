@@ -30,6 +30,20 @@ type exchange struct {
 // run logs in if need be, and serves the request. The connection is given back
 // when that has failed, or when the body of the answer has ended.
 func (x *exchange) run() (*http.Response, *proxy.Error) {
+	returned := false
+	defer func() {
+		if !returned && x.s != nil { // a hook has panicked
+			x.c.Blameless()
+			x.release(false)
+		}
+	}()
+	resp, err := x.answer()
+	returned = true
+	return resp, err
+}
+
+// answer is run that may panic.
+func (x *exchange) answer() (*http.Response, *proxy.Error) {
 	resp, err := x.serve()
 	if err == nil {
 		x.told(nil)

@@ -108,7 +108,7 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (use h2
 		if unused != nil {
 			_ = unused.cc.Close()
 		}
-		use, c, err := p.open(ctx, scheme, client, fresh)
+		use, c, err := p.openShared(ctx, opening, scheme, client, fresh)
 		p.mu.Lock()
 		if use.conn != nil {
 			p.conns = append(p.conns, use.conn)
@@ -126,6 +126,20 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (use h2
 		}
 		return use, c, err
 	}
+}
+
+// openShared is open for those who wait, too: if a hook panics, the next in line
+// tries.
+func (p *h2Pool) openShared(ctx context.Context, o *h2Opening, scheme string, client netip.AddrPort, fresh bool) (h2Use, *backend.Conn, error) {
+	returned := false
+	defer func() {
+		if !returned {
+			p.opened(o, nil)
+		}
+	}()
+	use, c, err := p.open(ctx, scheme, client, fresh)
+	returned = true
+	return use, c, err
 }
 
 // opened lets those go on who wait for a connection.

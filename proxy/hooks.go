@@ -60,8 +60,20 @@ func (h Hooks) getConn(b *backend.Backend) {
 func (h Hooks) gotConn(c *backend.Conn) {
 	h.attempt(c.Backend(), c.Reused(), c.AcquireTime(), c.ConnectTime())
 	if h.trace != nil && h.trace.GotConn != nil {
-		h.trace.GotConn(c.Info())
+		h.tellConn(c.Info(), func() { c.Blameless(); c.Release(false) })
 	}
+}
+
+// tellConn tells of a connection, which is given back if the hook panics.
+func (h Hooks) tellConn(info httptrace.GotConnInfo, giveBack func()) {
+	returned := false
+	defer func() {
+		if !returned {
+			giveBack()
+		}
+	}()
+	h.trace.GotConn(info)
+	returned = true
 }
 
 // gotStream is gotConn for HTTP/2.
@@ -69,7 +81,7 @@ func (h Hooks) gotStream(b *backend.Backend, use h2Use) {
 	h.attempt(b, use.reused, use.acquire, use.connect)
 	if h.trace != nil && h.trace.GotConn != nil {
 		alone := use.conn.taken.Load() == 1
-		h.trace.GotConn(httptrace.GotConnInfo{Conn: use.conn.c.Conn, Reused: use.reused, WasIdle: use.reused && alone})
+		h.tellConn(httptrace.GotConnInfo{Conn: use.conn.c.Conn, Reused: use.reused, WasIdle: use.reused && alone}, use.conn.give)
 	}
 }
 

@@ -44,6 +44,22 @@ func (t *Transport) exchange(c *backend.Conn, r *http.Request, hooks Hooks) (*ht
 		x.state = new(conn1)
 		c.State = x.state
 	}
+	returned := false
+	defer func() {
+		if !returned { // a hook has panicked
+			x.c.Blameless()
+			x.release(false)
+			closeBody(r)
+		}
+	}()
+	resp, err := x.answer()
+	returned = true
+	return resp, err
+}
+
+// answer is exchange that may panic.
+func (x *exchange) answer() (*http.Response, *Error) {
+	t, c, r := x.t, x.c, x.r
 	if !t.watcher.add(&x.watch, r.Context(), c) {
 		return nil, x.fail(&Error{Op: OpClient, Err: ErrClientGone})
 	}

@@ -87,6 +87,14 @@ func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, e
 	if err != nil {
 		return nil, err
 	}
+	got := false
+	if trial {
+		defer func() {
+			if !got { // also where a function of others has panicked
+				b.endTrial()
+			}
+		}()
+	}
 	var client Client
 	if b.ProxyProtocol != 0 {
 		client = ClientOf(ctx)
@@ -108,11 +116,9 @@ func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, e
 		}
 	}
 	if err != nil {
-		if trial {
-			b.endTrial()
-		}
 		return nil, err
 	}
+	got = true
 	if c.opening > 0 && b.MaxConns > 0 {
 		c.waited = c.born - begun
 	}
@@ -248,16 +254,23 @@ func (b *Backend) idleLimit(c *Conn) time.Duration {
 	return limit
 }
 
-// open dials with the permission to do so, and gives it back on failure.
+// open dials with the permission to do so, and gives it back on failure, also
+// where a hook or a function of others has panicked.
 func (b *Backend) open(ctx context.Context, client Client) (*Conn, error) {
+	opened := false
+	defer func() {
+		if !opened {
+			b.pool.forget(b)
+		}
+	}()
 	c, err := b.dial(ctx, client)
 	if err == nil {
+		opened = true
 		b.counters.created.Add(1)
 		c.opening = max(time.Since(b.epoch)-c.born, 1)
 		b.tend()
 		return c, nil
 	}
-	b.pool.forget(b)
 	if cause := Over(ctx); cause != nil {
 		return nil, &DialError{b.address, cause}
 	}
