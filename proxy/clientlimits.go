@@ -17,7 +17,9 @@ const DefaultClientTimeout = 60 * time.Second
 // shared by several handlers, and must not be copied after first use.
 //
 // What counts is one wait for the client, not the whole message: a client that
-// goes on sending or reading, however slowly, is waited for as long as it takes.
+// goes on sending, however slowly, or that goes on reading is waited for as long
+// as it takes. What it reads is seen by the piece: 32 KB, or 256 KB where the
+// kernel moves them, must not take longer than Timeout.
 // The time that the backend takes does not count, so that long polls and event
 // streams may last, and once the answer has begun, the pauses of a body do not
 // count while the answer moves on. Upgraded connections have limits of their

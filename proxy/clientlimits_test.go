@@ -258,6 +258,13 @@ func TestSlowClients(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}, "xxxx"},
+		"reads 600 bytes a second": {"GET /known HTTP/1.1\r\nHost: f\r\nConnection: close\r\n\r\n", func(t *testing.T, c net.Conn) {
+			for range 1000 {
+				time.Sleep(time.Second)
+				_, err := io.ReadFull(c, make([]byte, 600))
+				require.NoError(t, err)
+			}
+		}, "xxxx"},
 		"long poll":             {"GET /poll HTTP/1.1\r\nHost: f\r\nConnection: close\r\n\r\n", nil, "at last"},
 		"long poll with a body": {"POST /poll HTTP/1.1\r\nHost: f\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab", nil, "at last"},
 		"events":                {"GET /events HTTP/1.1\r\nHost: f\r\nConnection: close\r\n\r\n", nil, "data: 2"},

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -72,6 +73,7 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (*http.Response, *Error) {
 	w := watchH2(b, use, r)
 	w.interim.most = or(t.MaxInterim, DefaultMaxInterim)
+	w.expect = or(t.ExpectTimeout, DefaultExpectTimeout)
 	resp, err := use.conn.cc.RoundTrip(w.request(r))
 	if refused := w.interim.finish(); refused != nil && err == nil { // the final answer came meanwhile
 		w.end()
@@ -146,6 +148,7 @@ type h2Watch struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	limit   time.Duration
+	expect  time.Duration // how long a body waits for a 100
 	interim h2Interim
 
 	waits    atomic.Bool  // the body's next part is still with the client
@@ -251,7 +254,12 @@ func (w *h2Watch) request(r *http.Request) *http.Request {
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		w.unread.Store(true)
-		out.Body = &h2RequestBody{ReadCloser: r.Body, w: w, closed: make(chan struct{})}
+		body := &h2RequestBody{ReadCloser: r.Body, w: w, closed: make(chan struct{})}
+		if httpguts.HeaderValuesContainsToken(r.Header["Expect"], "100-continue") {
+			body.asked = make(chan struct{})
+			w.interim.asks = body.asked
+		}
+		out.Body = body
 	}
 	return out
 }
@@ -261,11 +269,43 @@ func (w *h2Watch) request(r *http.Request) *http.Request {
 type h2RequestBody struct {
 	io.ReadCloser
 	w      *h2Watch
+	asked  chan struct{} // closed when the backend asks for the body; nil if that is not waited for
 	once   sync.Once
 	closed chan struct{}
 }
 
+// hold holds the body back until the backend has asked for it, or for as long as
+// it may stay silent.
+func (b *h2RequestBody) hold() error {
+	asked := b.asked
+	b.asked = nil
+	if trace := b.w.interim.trace; trace != nil && trace.Wait100Continue != nil {
+		trace.Wait100Continue()
+	}
+	b.w.waits.Store(true) // the wait has a limit of its own
+	defer func() {
+		b.w.waits.Store(false)
+		b.w.progress()
+	}()
+	late := time.NewTimer(b.w.expect)
+	defer late.Stop()
+	select {
+	case <-asked:
+	case <-late.C:
+	case <-b.closed:
+		return errViewClosed // for the answer is here
+	case <-b.w.ctx.Done():
+		return context.Cause(b.w.ctx)
+	}
+	return nil
+}
+
 func (b *h2RequestBody) Read(p []byte) (int, error) {
+	if b.asked != nil {
+		if err := b.hold(); err != nil {
+			return 0, err
+		}
+	}
 	b.w.conn.awaitRoom(b.w.ctx, b.closed)
 	b.w.waits.Store(true)
 	n, err := b.ReadCloser.Read(p[:min(len(p), h2Backlog/2)])

@@ -20,6 +20,7 @@ type h2Interim struct {
 
 	mu       sync.Mutex // guards what follows, but for refused and panicked
 	count    int
+	asks     chan struct{}      // closed at a 100; nil if nobody waits for one
 	queue    chan interimAnswer // nil before the first
 	over     bool
 	done     chan struct{} // closed when all were passed on
@@ -79,6 +80,10 @@ func (i *h2Interim) got(code int, h textproto.MIMEHeader) error {
 		return err
 	}
 	i.w.progress()
+	if code == http.StatusContinue && i.asks != nil {
+		close(i.asks)
+		i.asks = nil
+	}
 	if i.trace == nil {
 		return nil
 	}
