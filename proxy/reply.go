@@ -52,6 +52,10 @@ func (p *passage) answer() error {
 	}
 	if empty := p.correctLength(dst); empty {
 		p.writeHead(resp.StatusCode)
+		if resp.Body != http.NoBody { // its end, by packets, may come behind the head
+			_ = p.to.FlushError()
+			takeRest(resp.Body)
+		}
 		return nil
 	}
 	if err := p.checkTrailer(OpHeader); err != nil {
