@@ -120,10 +120,12 @@ func (t *Transport) addScript(p *Params, r *http.Request, role Role, s *script) 
 }
 
 // hostField is the Host that the application sees: one that was set for it, or
-// else the client's.
+// else the client's, who may have named none. That of the URL, which is where
+// the application is, is for requests without a client.
 func hostField(r, client *http.Request) (string, error) {
-	if r.Host == "" && client != nil && client.Host != "" {
-		r = client
+	if r.Host == "" && client != nil {
+		_, _, err := proxy.ParseHost(client.Host)
+		return client.Host, err
 	}
 	return proxy.OutgoingHost(r)
 }
@@ -207,7 +209,7 @@ func checkRequest(r, client *http.Request) error {
 		return err
 	}
 	if client != nil { // whose Host is the name of the server, too
-		if _, err := hostField(client, nil); err != nil {
+		if _, _, err := proxy.ParseHost(client.Host); err != nil {
 			return err
 		}
 	}
