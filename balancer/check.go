@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -31,7 +32,7 @@ type Check struct {
 
 	// Func, if not nil, does the check in place of Method: for protocols of
 	// your own. Its context ends after Timeout, and is one of
-	// [backend.WithCheck].
+	// [backend.WithCheck]. While it does not return, checks fail without it.
 	Func func(ctx context.Context, m *Member) error `json:"-"`
 
 	// Interval is the time between checks, spread by a tenth at random. Zero
@@ -113,7 +114,23 @@ func (c *Check) run(ctx context.Context, m *Member) (err error) {
 			err = fmt.Errorf("check panicked: %v", p)
 		}
 	}()
-	_, err = backend.Within(ctx, func(ctx context.Context) (any, error) { return nil, c.once(ctx, m) }, func(any) {})
+	if m.overdue.Load() == c {
+		return errOverdue
+	}
+	var returned atomic.Bool
+	_, err = backend.Within(ctx, func(ctx context.Context) (any, error) {
+		defer func() {
+			returned.Store(true)
+			m.overdue.CompareAndSwap(c, nil)
+		}()
+		return nil, c.once(ctx, m)
+	}, func(any) {})
+	if !returned.Load() {
+		m.overdue.Store(c)
+		if returned.Load() { // meanwhile
+			m.overdue.CompareAndSwap(c, nil)
+		}
+	}
 	return err
 }
 

@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -14,7 +15,7 @@ type Discovery interface {
 	// Discover returns the members as they are now, and how long that may be
 	// believed; zero means the balancer's DiscoveryInterval. On an error, or
 	// when the list is empty, the balancer keeps the members that it has:
-	// better old ones than none.
+	// better old ones than none. It is not called again before it has returned.
 	Discover(ctx context.Context) (list []MemberConfig, valid time.Duration, err error)
 }
 
@@ -30,8 +31,9 @@ func (b *Balancer) discover(d Discovery, interval time.Duration) {
 	if interval <= 0 {
 		interval = defaultDiscoveryInterval
 	}
+	var out atomic.Bool // a call has not returned
 	for {
-		wait := b.discoverOnce(d, interval)
+		wait := b.discoverOnce(d, interval, &out)
 		timer := time.NewTimer(wait - wait/10 + rand.N(wait/10+1)) // never later than it is valid
 		select {
 		case <-timer.C:
@@ -42,16 +44,21 @@ func (b *Balancer) discover(d Discovery, interval time.Duration) {
 	}
 }
 
-func (b *Balancer) discoverOnce(d Discovery, interval time.Duration) time.Duration {
+func (b *Balancer) discoverOnce(d Discovery, interval time.Duration, out *atomic.Bool) time.Duration {
 	ctx, cancel := context.WithTimeout(b.life, discoveryTimeout)
 	type answer struct {
 		list  []MemberConfig
 		valid time.Duration
 	}
-	found, err := backend.Within(ctx, func(ctx context.Context) (a answer, err error) {
-		a.list, a.valid, err = d.Discover(ctx)
-		return a, err
-	}, func(answer) {})
+	var found answer
+	err := errOverdue
+	if out.CompareAndSwap(false, true) {
+		found, err = backend.Within(ctx, func(ctx context.Context) (a answer, err error) {
+			defer out.Store(false)
+			a.list, a.valid, err = d.Discover(ctx)
+			return a, err
+		}, func(answer) {})
+	}
 	cancel()
 	if err == nil && len(found.list) > 0 {
 		err = b.Update(found.list)

@@ -77,6 +77,10 @@ const (
 	blameDown               // it is not there
 )
 
+// errOverdue is why a function of others is not called: it has not returned from
+// the call before.
+var errOverdue = errors.New("the call before has not returned")
+
 // clientGone reports whether the request ended because nobody wants it any
 // more.
 func clientGone(ctx context.Context, err error) bool {

@@ -131,6 +131,7 @@ type Member struct {
 
 	declared MemberConfig // what Add or Update last said; guarded by b.mu
 	check    checkState
+	overdue  atomic.Pointer[Check] // one that has not returned though its time is over
 }
 
 // currentConfig is the configuration of a member; that of the zero value is
