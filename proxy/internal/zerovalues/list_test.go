@@ -33,7 +33,7 @@ const (
 // that the packages export as it is now.
 func TestWithFullTable(t *testing.T) {
 	if os.Getenv(inside) != "" {
-		t.Skip("this is that run")
+		return // this is that run
 	}
 	dir := t.TempDir()
 	full := filepath.Join(dir, table)
