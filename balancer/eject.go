@@ -14,7 +14,7 @@ func (e *StatusError) Error() string { return fmt.Sprintf("answered with status 
 
 // strike counts a failure that is no proof of the member's being down, and
 // ejects it after too many in a row.
-func (x *exchange) strike() {
+func (x *roundTrip) strike() {
 	e, m := x.view.config.Eject, x.m
 	if e == nil {
 		return

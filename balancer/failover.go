@@ -61,7 +61,7 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 			_ = held.Body.Close()
 			held = nil
 		}
-		x := newExchange(b, v, d, s, r, body, tr.attempts)
+		x := newRoundTrip(b, v, d, s, r, body, tr.attempts)
 		if err = x.enter(); err == errRemoved {
 			d.undo()
 			v = b.view.Load()
@@ -70,7 +70,7 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		var resp *http.Response
 		if err == nil {
 			tr.tell(r)
-			resp, err = x.roundTrip()
+			resp, err = x.send()
 		}
 		if err == nil && !v.failsOn(resp.StatusCode) {
 			return resp, nil
@@ -103,7 +103,7 @@ func (d *decision) undo() {
 	}
 }
 
-func (tr *trail) add(x *exchange, resp *http.Response, err error) {
+func (tr *trail) add(x *roundTrip, resp *http.Response, err error) {
 	a := Attempt{Member: x.m.name, Err: err, Duration: time.Since(x.start)}
 	if resp != nil {
 		a.Status = resp.StatusCode

@@ -342,7 +342,7 @@ func TestNeverAllAreEjectedAtOnce(t *testing.T) {
 			m.MarkOK()
 		}
 		for _, m := range b.Members() {
-			wg.Go(func() { (&exchange{b: b, view: b.view.Load(), m: m}).strike() })
+			wg.Go(func() { (&roundTrip{b: b, view: b.view.Load(), m: m}).strike() })
 		}
 		wg.Wait()
 		require.NoError(t, b.Ready())

@@ -20,10 +20,10 @@ var (
 	errPanicked = errors.New("transport of the member panicked")
 )
 
-// exchange is one attempt: a request on its way to a member, and the answer. It
+// roundTrip is one attempt: a request on its way to a member, and the answer. It
 // is the context of the member's request and the body of its answer as well,
 // so that neither costs an allocation.
-type exchange struct {
+type roundTrip struct {
 	context.Context
 	b     *Balancer
 	view  *view
@@ -44,8 +44,8 @@ type exchange struct {
 	ended    atomic.Bool
 }
 
-func newExchange(b *Balancer, v *view, d decision, s session, r *http.Request, body *sentBody, before []Attempt) *exchange {
-	x := &exchange{Context: r.Context(), b: b, view: v, m: d.member, trial: d.trial, r: r, sent: body, start: time.Now()}
+func newRoundTrip(b *Balancer, v *view, d decision, s session, r *http.Request, body *sentBody, before []Attempt) *roundTrip {
+	x := &roundTrip{Context: r.Context(), b: b, view: v, m: d.member, trial: d.trial, r: r, sent: body, start: time.Now()}
 	route := x.m.Route()
 	x.facts = Facts{
 		Balancer: v.config.Name, Worker: x.m, Sticky: s.name, SessionRoute: s.route,
@@ -58,18 +58,18 @@ func newExchange(b *Balancer, v *view, d decision, s session, r *http.Request, b
 }
 
 // Value answers for the facts, and the client's context for the rest.
-func (x *exchange) Value(key any) any {
+func (x *roundTrip) Value(key any) any {
 	if key == (factsKey{}) {
 		return &x.facts
 	}
 	return x.Context.Value(key)
 }
 
-// Within lets [proxy.HooksOf] look past the exchange, which has no hooks.
-func (x *exchange) Within() context.Context { return x.Context }
+// Within lets [proxy.HooksOf] look past x, which has no hooks.
+func (x *roundTrip) Within() context.Context { return x.Context }
 
 // enter counts the request among those of the member, once there is room.
-func (x *exchange) enter() error {
+func (x *roundTrip) enter() error {
 	m := x.m
 	m.busy.Add(1)
 	if m.removed.Load() {
@@ -96,7 +96,7 @@ func (x *exchange) enter() error {
 }
 
 // leave is the end of what enter began.
-func (x *exchange) leave() {
+func (x *roundTrip) leave() {
 	m := x.m
 	if x.gated {
 		m.gate.leave()
@@ -107,9 +107,9 @@ func (x *exchange) leave() {
 	}
 }
 
-// roundTrip sends the request. An error has been held against the member, if
+// send sends the request. An error has been held against the member, if
 // it says anything about it.
-func (x *exchange) roundTrip() (*http.Response, error) {
+func (x *roundTrip) send() (*http.Response, error) {
 	x.note()
 	returned := false
 	defer func() {
@@ -134,7 +134,7 @@ func (x *exchange) roundTrip() (*http.Response, error) {
 }
 
 // note tells those who want to know who was chosen.
-func (x *exchange) note() {
+func (x *roundTrip) note() {
 	if rec := proxy.RecordFrom(x.Context); rec != nil {
 		rec.Balancer, rec.Member, rec.Why, rec.Skipped = x.facts.Balancer, x.m.name, x.facts.Why, x.facts.Skipped
 	}
@@ -144,7 +144,7 @@ func (x *exchange) note() {
 }
 
 // request is the client's request as the member gets it.
-func (x *exchange) request() *http.Request {
+func (x *roundTrip) request() *http.Request {
 	r := x.r
 	out := r.WithContext(x)
 	x.url = *r.URL
@@ -189,7 +189,7 @@ func slashed(path string) string {
 }
 
 // failed draws the conclusions of a failure without an answer.
-func (x *exchange) failed(err error) {
+func (x *roundTrip) failed(err error) {
 	m := x.m
 	b := judge(x.Context, err, x.view.config.FailOnTimeout)
 	if b != blameless {
@@ -208,7 +208,7 @@ func (x *exchange) failed(err error) {
 }
 
 // answered draws the conclusions of an answer and makes its body ours.
-func (x *exchange) answered(resp *http.Response) {
+func (x *roundTrip) answered(resp *http.Response) {
 	m, v := x.m, x.view
 	x.status = resp.StatusCode
 	m.latency.add(x.latency)
@@ -237,8 +237,8 @@ func (x *exchange) answered(resp *http.Response) {
 	x.take(resp)
 }
 
-// take puts the exchange in the place of the answer's body.
-func (x *exchange) take(resp *http.Response) {
+// take puts x in the place of the answer's body.
+func (x *roundTrip) take(resp *http.Response) {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		// The connection itself: whoever relays it wants to take it apart.
 		if c, ok := resp.Body.(interface {
@@ -261,14 +261,14 @@ func (x *exchange) take(resp *http.Response) {
 	}
 	x.body = resp.Body
 	if wt, ok := x.body.(io.WriterTo); ok {
-		resp.Body = &writingBody{exchange: x, wt: wt}
+		resp.Body = &writingBody{roundTrip: x, wt: wt}
 	} else {
 		resp.Body = readBody{x}
 	}
 }
 
 // end counts the request as done, once.
-func (x *exchange) end() {
+func (x *roundTrip) end() {
 	if !x.ended.CompareAndSwap(false, true) {
 		return
 	}
@@ -283,7 +283,7 @@ func (x *exchange) end() {
 }
 
 // count notes bytes of the answer's body, and its end.
-func (x *exchange) count(n int64, err error) {
+func (x *roundTrip) count(n int64, err error) {
 	if n > 0 {
 		x.received.Add(n)
 		x.m.received.Add(n)
@@ -302,7 +302,7 @@ func (x *exchange) count(n int64, err error) {
 }
 
 // readBody is the body of an answer.
-type readBody struct{ *exchange }
+type readBody struct{ *roundTrip }
 
 func (b readBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
@@ -318,16 +318,16 @@ func (b readBody) Close() error {
 
 // writingBody is the body of an answer that knows how to write itself.
 type writingBody struct {
-	*exchange
+	*roundTrip
 	wt io.WriterTo
 	to passingReaderFrom
 }
 
-func (b *writingBody) Read(p []byte) (int, error) { return readBody{b.exchange}.Read(p) }
-func (b *writingBody) Close() error               { return readBody{b.exchange}.Close() }
+func (b *writingBody) Read(p []byte) (int, error) { return readBody{b.roundTrip}.Read(p) }
+func (b *writingBody) Close() error               { return readBody{b.roundTrip}.Close() }
 
 func (b *writingBody) WriteTo(w io.Writer) (int64, error) {
-	b.to.passing = passing{w, b.exchange}
+	b.to.passing = passing{w, b.roundTrip}
 	var to io.Writer = &b.to.passing
 	if rf, ok := w.(io.ReaderFrom); ok {
 		b.to.rf, to = rf, &b.to
@@ -347,7 +347,7 @@ func (b *writingBody) WriteTo(w io.Writer) (int64, error) {
 // passing counts the bytes of an answer as they pass to w.
 type passing struct {
 	w io.Writer
-	x *exchange
+	x *roundTrip
 }
 
 func (p *passing) Write(b []byte) (int, error) {
