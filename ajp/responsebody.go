@@ -11,7 +11,7 @@ import (
 // packets up to END_RESPONSE.
 type responseBody struct {
 	proxy.ResponseBody
-	x     *exchange
+	x     *attempt
 	left  int64 // of the announced length; negative if none was
 	chunk int   // bytes of the current packet's data that are to be read
 	pad   int   // bytes behind them

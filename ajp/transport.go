@@ -94,7 +94,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			closeBody(r)
 			return nil, proxy.AcquireError(r.Context(), b, err)
 		}
-		resp, xerr := t.exchange(c, r, hooks, first)
+		resp, xerr := t.attempt(c, r, hooks, first)
 		if xerr == nil {
 			hooks.Answered()
 			return resp, nil

@@ -18,8 +18,8 @@ type connState struct {
 	params  Params
 }
 
-// exchange is one request and its answer.
-type exchange struct {
+// attempt is one request and its answer.
+type attempt struct {
 	t       *Transport
 	o       *origin
 	c       *backend.Conn
@@ -45,7 +45,7 @@ type exchange struct {
 
 // run sends the request and reads the header of the answer. It owns the
 // connection and the request's body from now on, whatever happens.
-func (x *exchange) run() (*http.Response, *proxy.Error) {
+func (x *attempt) run() (*http.Response, *proxy.Error) {
 	returned := false
 	defer func() {
 		if !returned { // Env has panicked, or a hook
@@ -58,7 +58,7 @@ func (x *exchange) run() (*http.Response, *proxy.Error) {
 }
 
 // answer is run that may panic.
-func (x *exchange) answer() (*http.Response, *proxy.Error) {
+func (x *attempt) answer() (*http.Response, *proxy.Error) {
 	if x.state, _ = x.c.State.(*connState); x.state == nil {
 		x.state = new(connState)
 		x.c.State = x.state
@@ -85,7 +85,7 @@ func (x *exchange) answer() (*http.Response, *proxy.Error) {
 }
 
 // send writes the request, and leaves a long body to a goroutine.
-func (x *exchange) send() *proxy.Error {
+func (x *attempt) send() *proxy.Error {
 	b := x.appendRequest(x.state.scratch[:0])
 	x.keepSpace(b)
 	streams := x.content == nil && x.length > 0
@@ -114,7 +114,7 @@ func (x *exchange) send() *proxy.Error {
 
 // appendRequest appends all records of the request, but for a body that is
 // streamed.
-func (x *exchange) appendRequest(b []byte) []byte {
+func (x *attempt) appendRequest(b []byte) []byte {
 	p := &x.state.params
 	x.t.variables(p, x.r, x.client, x.role, &x.script, x.length)
 	b = appendBegin(b, x.role, !x.c.Backend().DisableReuse)
@@ -138,7 +138,7 @@ func (x *exchange) appendRequest(b []byte) []byte {
 
 // keepSpace keeps memory for the next request on the connection, unless it is
 // much.
-func (x *exchange) keepSpace(b []byte) {
+func (x *attempt) keepSpace(b []byte) {
 	const most = 32 << 10
 	if cap(b) <= most {
 		x.state.scratch = b
@@ -146,7 +146,7 @@ func (x *exchange) keepSpace(b []byte) {
 }
 
 // readHead collects the header of the answer, up to and with its empty line.
-func (x *exchange) readHead() ([]byte, error) {
+func (x *attempt) readHead() ([]byte, error) {
 	line, total := or(x.t.MaxLineBytes, DefaultMaxLineBytes), or(x.t.MaxHeadBytes, DefaultMaxHeadBytes)
 	scan := headScanner{line: line, total: total}
 	head := x.state.scratch[:0]
@@ -170,7 +170,7 @@ func (x *exchange) readHead() ([]byte, error) {
 
 // buffered waits for content. While the application waits for the client's
 // body, its time does not run.
-func (x *exchange) buffered() ([]byte, error) {
+func (x *attempt) buffered() ([]byte, error) {
 	for {
 		b, err := x.records.buffered()
 		if err != nil && proxy.IsTimeout(err) && x.sender.WaitsForClient() && x.r.Context().Err() == nil {
@@ -189,7 +189,7 @@ func (x *exchange) buffered() ([]byte, error) {
 }
 
 // headError words why no header was read.
-func (x *exchange) headError(err error) *proxy.Error {
+func (x *attempt) headError(err error) *proxy.Error {
 	e := &proxy.Error{Op: proxy.OpHeader, Err: err}
 	switch {
 	case x.records.ended:
@@ -206,7 +206,7 @@ func (x *exchange) headError(err error) *proxy.Error {
 }
 
 // refused words an END_REQUEST that came before a header.
-func (x *exchange) refused() *proxy.Error {
+func (x *attempt) refused() *proxy.Error {
 	e := &proxy.Error{Op: proxy.OpHeader}
 	switch end := x.records.end; end.protocol {
 	case requestComplete:
@@ -225,7 +225,7 @@ func (x *exchange) refused() *proxy.Error {
 }
 
 // accept makes the answer out of its header, and decides how its body is read.
-func (x *exchange) accept(head []byte) error {
+func (x *attempt) accept(head []byte) error {
 	x.c.Succeeded()
 	resp := &x.resp
 	if err := parseHead(string(head), resp); err != nil {
@@ -268,7 +268,7 @@ func (x *exchange) accept(head []byte) error {
 
 // takeRest takes an answer that is here to its end, and gives the connection
 // back, so that no slow client holds it.
-func (x *exchange) takeRest(content int) error {
+func (x *attempt) takeRest(content int) error {
 	var whole []byte
 	if content > 0 {
 		whole = make([]byte, content)
@@ -308,7 +308,7 @@ func (x *exchange) takeRest(content int) error {
 
 // release gives the connection back, and reports whether the exchange ended
 // before its context did.
-func (x *exchange) release(keep bool) bool {
+func (x *attempt) release(keep bool) bool {
 	if x.freed {
 		return false
 	}
@@ -343,7 +343,7 @@ func (x *exchange) release(keep bool) bool {
 }
 
 // fail ends the exchange and words its failure.
-func (x *exchange) fail(e *proxy.Error) *proxy.Error {
+func (x *attempt) fail(e *proxy.Error) *proxy.Error {
 	e.Backend = x.c.Backend().String()
 	cause := x.sender.ClientError()
 	ctx := x.r.Context()

@@ -12,7 +12,7 @@ import (
 // responseBody reads the body of an answer up to END_REQUEST.
 type responseBody struct {
 	proxy.ResponseBody
-	x        *exchange
+	x        *attempt
 	want     int64 // by Content-Length; -1 if that is not known
 	got      int64
 	bodyless bool // what comes is not part of the answer

@@ -23,7 +23,7 @@ type stderrLog struct {
 const maxStderrLine = 4 << 10
 
 // logStderr takes a piece of error output.
-func (x *exchange) logStderr(b []byte) {
+func (x *attempt) logStderr(b []byte) {
 	if x.stderr == nil {
 		if !x.t.logsStderr(x.r.Context()) {
 			return
@@ -33,7 +33,7 @@ func (x *exchange) logStderr(b []byte) {
 	x.stderr.write(b)
 }
 
-func (x *exchange) newStderrLog() *stderrLog {
+func (x *attempt) newStderrLog() *stderrLog {
 	attrs := []slog.Attr{
 		slog.String("backend", x.c.Backend().String()),
 		slog.String("script", x.script.filename),

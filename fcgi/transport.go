@@ -143,7 +143,7 @@ func (t *Transport) roundTrip(r *http.Request, role Role) (*http.Response, error
 			closeBody(sent)
 			return nil, proxy.AcquireError(r.Context(), o.b, err)
 		}
-		x := &exchange{t: t, o: o, c: c, r: sent, hooks: hooks, client: client, role: role, script: s, content: content, length: length}
+		x := &attempt{t: t, o: o, c: c, r: sent, hooks: hooks, client: client, role: role, script: s, content: content, length: length}
 		resp, xerr := x.run()
 		if xerr == nil {
 			hooks.Answered()

@@ -75,7 +75,7 @@ func (t *Transport) notAllowed(r *http.Request, at target) *http.Response {
 }
 
 // loginRefused asks for credentials where the client can give other ones.
-func (x *exchange) loginRefused() *http.Response {
+func (x *attempt) loginRefused() *http.Response {
 	if x.who.from == fromURL || x.who.from == fromConfiguration || x.t.IgnoreAuthorization {
 		return say(x.r, http.StatusForbidden, http.Header{})
 	}
@@ -88,18 +88,18 @@ func (x *exchange) loginRefused() *http.Response {
 }
 
 // notFound answers for a name that names nothing.
-func (x *exchange) notFound() *http.Response {
+func (x *attempt) notFound() *http.Response {
 	return say(x.r, http.StatusNotFound, http.Header{})
 }
 
 // toSlash redirects to the path of a directory.
-func (x *exchange) toSlash() *http.Response {
+func (x *attempt) toSlash() *http.Response {
 	return say(x.r, http.StatusMovedPermanently, http.Header{"Location": {"./" + lastSegment(x.escapedClientPath()) + "/"}})
 }
 
 // refusedPath answers a refusal of a path by the server, or words it as a
 // failure.
-func (x *exchange) refusedPath(at phase, err error) (*http.Response, *proxy.Error) {
+func (x *attempt) refusedPath(at phase, err error) (*http.Response, *proxy.Error) {
 	e := x.failed(at, err)
 	if e.Status >= 400 && e.Status < 500 && x.s.ctl.failure == nil {
 		return say(x.r, e.Status, http.Header{}), nil

@@ -43,7 +43,7 @@ func (t *turn) enter() error {
 }
 
 // leave ends a read.
-func (t *turn) leave(x *exchange) {
+func (t *turn) leave(x *attempt) {
 	if !t.use.CompareAndSwap(bodyReading, bodyIdle) {
 		x.release(false)
 	}
@@ -63,7 +63,7 @@ func (t *turn) write(write func() (int64, error)) (int64, error) {
 	return n, err
 }
 
-func (t *turn) close(x *exchange) {
+func (t *turn) close(x *attempt) {
 	t.drop.Lock()
 	defer t.drop.Unlock()
 	switch t.use.Swap(bodyClosed) {
@@ -80,7 +80,7 @@ func (t *turn) close(x *exchange) {
 // fileBody is the body of an answer: what comes over the data connection, up
 // to its end and the reply that the transfer is complete.
 type fileBody struct {
-	x     *exchange
+	x     *attempt
 	name  string
 	size  int64 // of the file, or below zero
 	left  int64 // of the body; below zero: up to the end of the connection
@@ -204,7 +204,7 @@ func (b *fileBody) grown(op proxy.Op) *proxy.Error {
 }
 
 // complete reads the reply that ends a transfer of unknown length.
-func (x *exchange) complete(op proxy.Op) *proxy.Error {
+func (x *attempt) complete(op proxy.Op) *proxy.Error {
 	ctl := x.s.ctl
 	x.s.closeData()
 	if err := ctl.reply(); err != nil {

@@ -33,7 +33,7 @@ func (i info) etag() string {
 const wholeBelow = 32 << 10
 
 // file answers GET and HEAD for a path that does not end in a slash.
-func (x *exchange) file() (*http.Response, *proxy.Error) {
+func (x *attempt) file() (*http.Response, *proxy.Error) {
 	if err := x.prepare(); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (x *exchange) file() (*http.Response, *proxy.Error) {
 }
 
 // prepare brings the session to where names of files are understood.
-func (x *exchange) prepare() *proxy.Error {
+func (x *attempt) prepare() *proxy.Error {
 	err := x.s.setType(false) // in which sizes are told
 	if err == nil && (x.at.dir == "" || x.at.dir[0] != '/') {
 		err = x.s.toHome()
@@ -68,7 +68,7 @@ func (x *exchange) prepare() *proxy.Error {
 
 // stat asks for size and time. A server that cannot tell the size is believed
 // to have the file.
-func (x *exchange) stat(name string) (i info, found bool, perr *proxy.Error) {
+func (x *attempt) stat(name string) (i info, found bool, perr *proxy.Error) {
 	s := x.s
 	i.size = -1
 	size, err := s.ftp.FileSize(guard(name))
@@ -96,7 +96,7 @@ func (x *exchange) stat(name string) (i info, found bool, perr *proxy.Error) {
 
 // noFile answers for a name that is no file: a directory, a pattern, or
 // nothing.
-func (x *exchange) noFile() (*http.Response, *proxy.Error) {
+func (x *attempt) noFile() (*http.Response, *proxy.Error) {
 	err := x.s.changeDir(x.at.path())
 	switch {
 	case err == nil && (x.at.slash || pathEndsInSlash(x.escapedClientPath())):
@@ -112,7 +112,7 @@ func (x *exchange) noFile() (*http.Response, *proxy.Error) {
 }
 
 // send answers for a file that is there.
-func (x *exchange) send(name string, i info) (*http.Response, *proxy.Error) {
+func (x *attempt) send(name string, i info) (*http.Response, *proxy.Error) {
 	ascii := x.at.kind == 'a'
 	if ascii {
 		i.size = -1 // of other bytes than those that come
@@ -154,7 +154,7 @@ func (x *exchange) send(name string, i info) (*http.Response, *proxy.Error) {
 }
 
 // stream makes the answer whose body is the data connection.
-func (x *exchange) stream(name string, h http.Header, want span, size int64) (*http.Response, *proxy.Error) {
+func (x *attempt) stream(name string, h http.Header, want span, size int64) (*http.Response, *proxy.Error) {
 	status, length := http.StatusOK, size
 	if want.part {
 		status, length = http.StatusPartialContent, want.length
@@ -176,18 +176,18 @@ func (x *exchange) stream(name string, h http.Header, want span, size int64) (*h
 }
 
 // retrieve opens the transfer of a file.
-func (x *exchange) retrieve(name string, from int64) error {
+func (x *attempt) retrieve(name string, from int64) error {
 	_, err := x.s.ftp.RetrFrom(guard(name), uint64(from))
 	return err
 }
 
 // canResume reports whether the server can begin in the middle of a file. One
 // that does not tell is tried.
-func (x *exchange) canResume() bool {
+func (x *attempt) canResume() bool {
 	return x.at.kind != 'a' && (len(x.s.ctl.features) == 0 || x.s.ctl.has("REST"))
 }
 
-func (x *exchange) fileHeader(name string, i info) http.Header {
+func (x *attempt) fileHeader(name string, i info) http.Header {
 	h := make(http.Header, 8)
 	h["Content-Type"] = []string{x.contentType(name)}
 	if !i.modified.IsZero() {
@@ -205,7 +205,7 @@ func (x *exchange) fileHeader(name string, i info) http.Header {
 	return h
 }
 
-func (x *exchange) contentType(name string) string {
+func (x *attempt) contentType(name string) string {
 	if x.t.ContentType != nil {
 		if ct := x.t.ContentType(path.Base(name)); ct != "" {
 			return ct

@@ -31,7 +31,7 @@ type lister struct {
 
 // openList asks for the listing of the current directory. It returns nil for
 // one that is empty.
-func (x *exchange) openList(only *pattern) (*lister, error) {
+func (x *attempt) openList(only *pattern) (*lister, error) {
 	s := x.s
 	s.ctl.holdFinal()
 	if _, err := s.ftp.List(""); err != nil {

@@ -11,7 +11,7 @@ import (
 
 // directory answers GET and HEAD for a directory, or for what a pattern selects
 // of it.
-func (x *exchange) directory(dir string, only *pattern) (*http.Response, *proxy.Error) {
+func (x *attempt) directory(dir string, only *pattern) (*http.Response, *proxy.Error) {
 	if err := x.s.changeDir(dir); err != nil {
 		return x.refusedPath(phasePath, err)
 	}
@@ -19,7 +19,7 @@ func (x *exchange) directory(dir string, only *pattern) (*http.Response, *proxy.
 }
 
 // list answers with the current directory.
-func (x *exchange) list(dir string, only *pattern) (*http.Response, *proxy.Error) {
+func (x *attempt) list(dir string, only *pattern) (*http.Response, *proxy.Error) {
 	p := x.newPage(dir, only)
 	if x.r.Method == http.MethodHead {
 		return respond(x.r, http.StatusOK, p.header(), http.NoBody, -1), nil
@@ -38,7 +38,7 @@ func (x *exchange) list(dir string, only *pattern) (*http.Response, *proxy.Error
 // listBody is the body of a listing: as it is rendered of what comes over the
 // data connection.
 type listBody struct {
-	x     *exchange
+	x     *attempt
 	l     *lister
 	p     page
 	text  bytes.Buffer

@@ -19,7 +19,7 @@ var errLoginRefused = errors.New("ftpproxy: login refused")
 
 // session returns the session of a connection, after the login if it is new.
 // It is bound to the context of the exchange whatever happens.
-func (x *exchange) session() *proxy.Error {
+func (x *attempt) session() *proxy.Error {
 	if s, ok := x.c.State.(*session); ok {
 		x.s = s
 		s.begin(x.ctx)
@@ -42,7 +42,7 @@ func (x *exchange) session() *proxy.Error {
 }
 
 // secure begins TLS where the scheme asks for it.
-func (x *exchange) secure() *proxy.Error {
+func (x *attempt) secure() *proxy.Error {
 	ctl := x.s.ctl
 	switch strings.ToLower(x.c.Backend().URL.Scheme) {
 	case "ftps":
@@ -72,7 +72,7 @@ func (x *exchange) secure() *proxy.Error {
 
 // tlsConfig is that of one session: servers want data connections to resume the
 // TLS session of their own control connection, and of no other.
-func (x *exchange) tlsConfig() *tls.Config {
+func (x *attempt) tlsConfig() *tls.Config {
 	b := x.c.Backend()
 	cfg := b.TLS.Clone()
 	if cfg == nil {
@@ -86,7 +86,7 @@ func (x *exchange) tlsConfig() *tls.Config {
 }
 
 // greet lets the library take the connection over.
-func (x *exchange) greet() *proxy.Error {
+func (x *attempt) greet() *proxy.Error {
 	s := x.s
 	taken := false
 	options := []ftp.DialOption{
@@ -116,7 +116,7 @@ func (x *exchange) greet() *proxy.Error {
 }
 
 // greetingFailed words why the server did not say "220".
-func (x *exchange) greetingFailed(err error) *proxy.Error {
+func (x *attempt) greetingFailed(err error) *proxy.Error {
 	ctl := x.s.ctl
 	if cause := ctl.refusal(err); err != nil && cause != nil && (ctl.code == 0 || ctl.code == 220) {
 		return &proxy.Error{Op: proxy.OpHeader, Resend: !proxy.IsTimeout(cause), Err: cause}
@@ -125,7 +125,7 @@ func (x *exchange) greetingFailed(err error) *proxy.Error {
 }
 
 // login logs in, and learns what the server can do.
-func (x *exchange) login() *proxy.Error {
+func (x *attempt) login() *proxy.Error {
 	s := x.s
 	if err := s.ftp.Login(x.who.name, x.who.password); err != nil {
 		cause := s.ctl.refusal(err)

@@ -33,7 +33,7 @@ type place struct {
 
 // newPage returns the page for a directory, in the form that the client
 // prefers. The session has just changed to it.
-func (x *exchange) newPage(dir string, only *pattern) page {
+func (x *attempt) newPage(dir string, only *pattern) page {
 	p := place{path: dir, links: "./", notes: x.notes(dir), charset: cmp.Or(x.t.Charset, "UTF-8"), private: x.who.private()}
 	if !strings.HasPrefix(p.path, "/") {
 		p.path = "/" + p.path
@@ -61,7 +61,7 @@ func (x *exchange) newPage(dir string, only *pattern) page {
 
 // notes is what the server has said on entering the directory, if it was more
 // than that it is done.
-func (x *exchange) notes(dir string) []string {
+func (x *attempt) notes(dir string) []string {
 	lines := x.s.ctl.lines
 	if dir == "" {
 		lines = x.s.ctl.welcome

@@ -149,7 +149,7 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, *proxy.Error) {
 
 // acquire takes a connection: the first time one that was used, if there is
 // one.
-func (t *Transport) acquire(r *http.Request, b *backend.Backend, who credentials, hooks proxy.Hooks, first bool) (*exchange, *proxy.Error) {
+func (t *Transport) acquire(r *http.Request, b *backend.Backend, who credentials, hooks proxy.Hooks, first bool) (*attempt, *proxy.Error) {
 	get := b.GetFor
 	if !first {
 		get = b.GetFreshFor
@@ -158,7 +158,7 @@ func (t *Transport) acquire(r *http.Request, b *backend.Backend, who credentials
 	if err != nil {
 		return nil, proxy.AcquireError(r.Context(), b, err)
 	}
-	return &exchange{t: t, c: c, r: r, hooks: hooks, ctx: r.Context(), who: who}, nil
+	return &attempt{t: t, c: c, r: r, hooks: hooks, ctx: r.Context(), who: who}, nil
 }
 
 // backendFor returns the backend that serves u.

@@ -9,7 +9,7 @@ import (
 
 // put stores the body of the request: 201 for a new file, 204 for one that was
 // there.
-func (x *exchange) put() (*http.Response, *proxy.Error) {
+func (x *attempt) put() (*http.Response, *proxy.Error) {
 	if x.r.Header.Get("Content-Range") != "" {
 		return say(x.r, http.StatusBadRequest, http.Header{}), nil // RFC 9110 section 14.5: a part for the whole
 	}
@@ -51,7 +51,7 @@ func (x *exchange) put() (*http.Response, *proxy.Error) {
 
 // notStored tells the client's fault from the server's. What it began to store
 // is taken away again: half a file must not pass for one.
-func (x *exchange) notStored(body *upload, err error) (*http.Response, *proxy.Error) {
+func (x *attempt) notStored(body *upload, err error) (*http.Response, *proxy.Error) {
 	ctl := x.s.ctl
 	if body.begun && ctl.failure == nil && ctl.clean() {
 		code, verb := ctl.code, ctl.verb
@@ -74,7 +74,7 @@ func (x *exchange) notStored(body *upload, err error) (*http.Response, *proxy.Er
 
 // upload is the body of a request on its way to the server.
 type upload struct {
-	x     *exchange
+	x     *attempt
 	r     io.ReadCloser
 	begun bool
 	err   error // of the client's
@@ -98,7 +98,7 @@ func (u *upload) Read(p []byte) (int, error) {
 }
 
 // delete removes a file.
-func (x *exchange) delete() (*http.Response, *proxy.Error) {
+func (x *attempt) delete() (*http.Response, *proxy.Error) {
 	if err := x.prepare(); err != nil {
 		return nil, err
 	}

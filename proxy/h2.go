@@ -50,7 +50,7 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 		var xerr *Error
 		if c != nil {
 			hooks.gotConn(c)
-			resp, xerr = t.exchange(c, r, hooks)
+			resp, xerr = t.attempt(c, r, hooks)
 		} else {
 			hooks.gotStream(b, use)
 			resp, xerr = t.exchangeH2(b, use, r)

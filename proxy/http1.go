@@ -18,8 +18,8 @@ import (
 // conn1 is what HTTP/1 keeps with a connection.
 type conn1 struct{ scratch []byte }
 
-// exchange is one request and its answer over an HTTP/1.1 connection.
-type exchange struct {
+// attempt is one request and its answer over an HTTP/1.1 connection.
+type attempt struct {
 	t      *Transport
 	c      *backend.Conn
 	r      *http.Request
@@ -36,10 +36,10 @@ type exchange struct {
 	fields [12]string // behind the values of a short head
 }
 
-// exchange sends r over c and reads the head of the answer. It owns c and the
+// attempt sends r over c and reads the head of the answer. It owns c and the
 // body of r from now on, whatever happens.
-func (t *Transport) exchange(c *backend.Conn, r *http.Request, hooks Hooks) (*http.Response, *Error) {
-	x := &exchange{t: t, c: c, r: r, hooks: hooks}
+func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks Hooks) (*http.Response, *Error) {
+	x := &attempt{t: t, c: c, r: r, hooks: hooks}
 	if x.state, _ = c.State.(*conn1); x.state == nil {
 		x.state = new(conn1)
 		c.State = x.state
@@ -57,8 +57,8 @@ func (t *Transport) exchange(c *backend.Conn, r *http.Request, hooks Hooks) (*ht
 	return resp, err
 }
 
-// answer is exchange that may panic.
-func (x *exchange) answer() (*http.Response, *Error) {
+// answer is attempt that may panic.
+func (x *attempt) answer() (*http.Response, *Error) {
 	t, c, r := x.t, x.c, x.r
 	if !t.watcher.add(&x.watch, r.Context(), c) {
 		return nil, x.fail(&Error{Op: OpClient, Err: ErrClientGone})
@@ -97,7 +97,7 @@ func or[T int | time.Duration](v, def T) T {
 }
 
 // send writes the request, or leaves its body to a goroutine.
-func (x *exchange) send() *Error {
+func (x *attempt) send() *Error {
 	r := x.r
 	f := requestFraming(r)
 	// Apache tells its KeepAliveTimeout only to those who say keep-alive. Once
@@ -139,7 +139,7 @@ func (x *exchange) send() *Error {
 
 // write sends the head. If the answer is all that can come next, it waits for
 // that in the same step.
-func (x *exchange) write() (int, error) {
+func (x *attempt) write() (int, error) {
 	if x.waits || x.hooks.Traced() {
 		return x.c.Write(x.state.scratch)
 	}
@@ -147,7 +147,7 @@ func (x *exchange) write() (int, error) {
 }
 
 // unsent ends a request whose body, if there is one, will not be sent.
-func (x *exchange) unsent(why error) {
+func (x *attempt) unsent(why error) {
 	x.waits = false
 	closeBody(x.r)
 	x.hooks.WroteRequest(why)
@@ -155,7 +155,7 @@ func (x *exchange) unsent(why error) {
 
 // await holds the body back until the backend has said something, or for as
 // long as it may stay silent.
-func (x *exchange) await(f framing) *Error {
+func (x *attempt) await(f framing) *Error {
 	wait := or(x.t.ExpectTimeout, DefaultExpectTimeout)
 	if limit := x.c.Timeout(); limit > 0 {
 		wait = min(wait, limit)
@@ -182,13 +182,13 @@ func (x *exchange) await(f framing) *Error {
 }
 
 // startBody sends the body that was held back.
-func (x *exchange) startBody(f framing) {
+func (x *attempt) startBody(f framing) {
 	x.waits = false
 	x.sender = startSender(x.c, x.r, f, nil, x.hooks)
 }
 
 // readHead reads one head into x.resp.
-func (x *exchange) readHead() *Error {
+func (x *attempt) readHead() *Error {
 	for {
 		_, err := x.c.R.Peek(1)
 		if err == nil {
@@ -227,14 +227,14 @@ func (x *exchange) readHead() *Error {
 }
 
 // headSpace returns the scratch space if the sender does not hold it.
-func (x *exchange) headSpace() []byte {
+func (x *attempt) headSpace() []byte {
 	if x.sender == nil {
 		return x.state.scratch[:0]
 	}
 	return nil
 }
 
-func (x *exchange) keepSpace(b []byte) {
+func (x *attempt) keepSpace(b []byte) {
 	const most = 16 << 10
 	if x.sender == nil && cap(b) <= most {
 		x.state.scratch = b
@@ -247,7 +247,7 @@ func (t *Transport) limits() headLimits {
 
 // repeatable reports whether the request may be repeated after err though it
 // was written: RFC 9110 section 9.2.2.
-func (x *exchange) repeatable(err error) bool {
+func (x *attempt) repeatable(err error) bool {
 	return !isTimeout(err) && IsIdempotent(x.r)
 }
 
@@ -263,7 +263,7 @@ func IsIdempotent(r *http.Request) bool {
 }
 
 // interim passes an interim answer on.
-func (x *exchange) interim() *Error {
+func (x *attempt) interim() *Error {
 	x.shown = true
 	code := x.resp.StatusCode
 	if code == http.StatusContinue && x.waits {
@@ -281,7 +281,7 @@ func (x *exchange) interim() *Error {
 
 // accept decides from the final head how the body is read and what becomes of
 // the connection.
-func (x *exchange) accept() *Error {
+func (x *attempt) accept() *Error {
 	resp := &x.resp
 	resp.Request = x.r
 	x.c.Succeeded()
@@ -356,7 +356,7 @@ func keepAliveTimeout(v string) time.Duration {
 
 // release gives the connection back, and reports whether the exchange ended
 // before its context did.
-func (x *exchange) release(keep bool) bool {
+func (x *attempt) release(keep bool) bool {
 	if x.freed {
 		return false
 	}
@@ -377,7 +377,7 @@ func (x *exchange) release(keep bool) bool {
 }
 
 // fail ends the exchange and words its failure.
-func (x *exchange) fail(e *Error) *Error {
+func (x *attempt) fail(e *Error) *Error {
 	e.Backend = x.c.Backend().String()
 	if x.waits {
 		x.unsent(e)

@@ -21,14 +21,14 @@ const splicePiece = 4 << 20
 // go through the io.ReaderFrom of their writer.
 type responseBody struct {
 	ResponseBody
-	x      *exchange
+	x      *attempt
 	left   int64 // framingLength
 	f      framing
 	keep   bool // the connection is fit for reuse after the end
 	chunks chunkedReader
 }
 
-func (b *responseBody) init(x *exchange, f framing, length int64, keep bool) {
+func (b *responseBody) init(x *attempt, f framing, length int64, keep bool) {
 	b.Init(b, x.c)
 	b.x, b.f, b.left, b.keep = x, f, length, keep
 	if f == framingChunked {

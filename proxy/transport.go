@@ -120,7 +120,7 @@ func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Respo
 			closeBody(r)
 			return nil, getError(r.Context(), b, err)
 		}
-		resp, xerr := t.exchange(c, r, hooks)
+		resp, xerr := t.attempt(c, r, hooks)
 		if xerr == nil {
 			hooks.Answered()
 			return resp, nil

@@ -13,7 +13,7 @@ import (
 )
 
 // upgrade makes the answer 101 one whose body is the connection.
-func (x *exchange) upgrade() *Error {
+func (x *attempt) upgrade() *Error {
 	asked := x.r.Header["Upgrade"]
 	got := x.resp.Header["Upgrade"]
 	if len(asked) == 0 || len(got) == 0 || !httpguts.HeaderValuesContainsToken(asked, got[0]) {

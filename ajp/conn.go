@@ -12,8 +12,8 @@ import (
 // connState is what is kept with a connection: the memory for packets.
 type connState struct{ out []byte }
 
-// exchange is one request and its answer over a connection.
-type exchange struct {
+// attempt is one request and its answer over a connection.
+type attempt struct {
 	t      *Transport
 	c      *backend.Conn
 	r      *http.Request
@@ -29,11 +29,11 @@ type exchange struct {
 	body   responseBody
 }
 
-// exchange sends r over c and reads the head of the answer. It owns c and the
+// attempt sends r over c and reads the head of the answer. It owns c and the
 // body of r from now on, whatever happens; only a first try whose ping is not
 // answered leaves the body alone.
-func (t *Transport) exchange(c *backend.Conn, r *http.Request, hooks proxy.Hooks, first bool) (*http.Response, *proxy.Error) {
-	x := &exchange{t: t, c: c, r: r, hooks: hooks, size: packetSize(t.PacketSize)}
+func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks proxy.Hooks, first bool) (*http.Response, *proxy.Error) {
+	x := &attempt{t: t, c: c, r: r, hooks: hooks, size: packetSize(t.PacketSize)}
 	if x.state, _ = c.State.(*connState); x.state == nil {
 		x.state = new(connState)
 		c.State = x.state
@@ -50,8 +50,8 @@ func (t *Transport) exchange(c *backend.Conn, r *http.Request, hooks proxy.Hooks
 	return resp, err
 }
 
-// answer is exchange that may panic.
-func (x *exchange) answer(first bool) (*http.Response, *proxy.Error) {
+// answer is attempt that may panic.
+func (x *attempt) answer(first bool) (*http.Response, *proxy.Error) {
 	t, c, r := x.t, x.c, x.r
 	if !t.watcher.Add(&x.watch, r.Context(), c) {
 		return nil, x.fail(&proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone})
@@ -73,7 +73,7 @@ func (x *exchange) answer(first bool) (*http.Response, *proxy.Error) {
 }
 
 // send writes the request, and leaves its body to a goroutine.
-func (x *exchange) send() *proxy.Error {
+func (x *attempt) send() *proxy.Error {
 	kind := bodyKindOf(x.r)
 	f := x.t.facts(x.c, x.r)
 	var perr *proxy.Error
@@ -108,7 +108,7 @@ func (x *exchange) send() *proxy.Error {
 }
 
 // peek looks at the next packet.
-func (x *exchange) peek() (kind byte, length int, err error) {
+func (x *attempt) peek() (kind byte, length int, err error) {
 	for {
 		kind, length, err = peekPacket(x.c.R, x.size)
 		if err == nil {
@@ -127,7 +127,7 @@ func (x *exchange) peek() (kind byte, length int, err error) {
 
 // next is peek, after it has answered those packets that ask for more of the
 // request's body.
-func (x *exchange) next() (kind byte, length int, err error) {
+func (x *attempt) next() (kind byte, length int, err error) {
 	for {
 		kind, length, err = x.peek()
 		if err != nil || kind != typeGetBodyChunk {
@@ -146,7 +146,7 @@ func (x *exchange) next() (kind byte, length int, err error) {
 }
 
 // feed answers a GET_BODY_CHUNK.
-func (x *exchange) feed(want int) error {
+func (x *attempt) feed(want int) error {
 	if want == 0 {
 		return malformed("asked for none of the body")
 	}
@@ -162,7 +162,7 @@ func (x *exchange) feed(want int) error {
 }
 
 // head reads heads of answers up to the final one.
-func (x *exchange) head() *proxy.Error {
+func (x *attempt) head() *proxy.Error {
 	limit := x.t.MaxInterim
 	if limit == 0 {
 		limit = defaultMaxInterim
@@ -188,7 +188,7 @@ func (x *exchange) head() *proxy.Error {
 }
 
 // readHead reads one SEND_HEADERS packet.
-func (x *exchange) readHead() (*answerHead, *proxy.Error) {
+func (x *attempt) readHead() (*answerHead, *proxy.Error) {
 	kind, length, err := x.next()
 	if err != nil {
 		if x.first {
@@ -215,7 +215,7 @@ func (x *exchange) readHead() (*answerHead, *proxy.Error) {
 }
 
 // interim passes an interim answer on.
-func (x *exchange) interim(h *answerHead) *proxy.Error {
+func (x *attempt) interim(h *answerHead) *proxy.Error {
 	if err := x.hooks.Interim(h.status, h.header); err != nil {
 		return &proxy.Error{Op: proxy.OpClient, Err: err}
 	}
@@ -224,7 +224,7 @@ func (x *exchange) interim(h *answerHead) *proxy.Error {
 }
 
 // accept makes the response of the final head.
-func (x *exchange) accept(h *answerHead) *proxy.Error {
+func (x *attempt) accept(h *answerHead) *proxy.Error {
 	length, err := h.contentLength()
 	if err != nil {
 		return &proxy.Error{Op: proxy.OpHeader, Err: err}
@@ -264,7 +264,7 @@ func (x *exchange) accept(h *answerHead) *proxy.Error {
 
 // release gives the connection back, and reports whether the exchange ended
 // before its context did.
-func (x *exchange) release(keep bool) bool {
+func (x *attempt) release(keep bool) bool {
 	if x.freed {
 		return false
 	}
@@ -286,7 +286,7 @@ func (x *exchange) release(keep bool) bool {
 }
 
 // fail ends the exchange and words its failure.
-func (x *exchange) fail(e *proxy.Error) *proxy.Error {
+func (x *attempt) fail(e *proxy.Error) *proxy.Error {
 	if x.freed { // it ended when the head was in, and e says why
 		return e
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
-// exchange is one request and its answer over a connection.
-type exchange struct {
+// attempt is one request and its answer over a connection.
+type attempt struct {
 	t     *Transport
 	c     *backend.Conn
 	s     *session
@@ -29,7 +29,7 @@ type exchange struct {
 
 // run logs in if need be, and serves the request. The connection is given back
 // when that has failed, or when the body of the answer has ended.
-func (x *exchange) run() (*http.Response, *proxy.Error) {
+func (x *attempt) run() (*http.Response, *proxy.Error) {
 	returned := false
 	defer func() {
 		if !returned && x.s != nil { // a hook has panicked
@@ -43,7 +43,7 @@ func (x *exchange) run() (*http.Response, *proxy.Error) {
 }
 
 // answer is run that may panic.
-func (x *exchange) answer() (*http.Response, *proxy.Error) {
+func (x *attempt) answer() (*http.Response, *proxy.Error) {
 	resp, err := x.serve()
 	if err == nil {
 		x.told(nil)
@@ -68,7 +68,7 @@ func (x *exchange) answer() (*http.Response, *proxy.Error) {
 // told tells of what FTP has for the steps of an exchange: the head and the body
 // of the request are commands and what is stored, and there is an answer when all
 // of that has succeeded.
-func (x *exchange) told(failed *proxy.Error) {
+func (x *attempt) told(failed *proxy.Error) {
 	if failed != nil {
 		x.hooks.WroteRequest(failed)
 		return
@@ -78,7 +78,7 @@ func (x *exchange) told(failed *proxy.Error) {
 	x.hooks.FirstByte()
 }
 
-func (x *exchange) serve() (*http.Response, *proxy.Error) {
+func (x *attempt) serve() (*http.Response, *proxy.Error) {
 	if err := x.session(); err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (x *exchange) serve() (*http.Response, *proxy.Error) {
 
 // failed words a failure in the way of err, an error of the library or of a
 // connection.
-func (x *exchange) failed(at phase, err error) *proxy.Error {
+func (x *attempt) failed(at phase, err error) *proxy.Error {
 	s := x.s
 	if s.dialErr != nil {
 		return &proxy.Error{Op: proxy.OpHeader, Err: s.dialErr}
@@ -116,7 +116,7 @@ func (x *exchange) failed(at phase, err error) *proxy.Error {
 }
 
 // refused words the failure that the last reply tells of.
-func (x *exchange) refused(at phase) *proxy.Error {
+func (x *attempt) refused(at phase) *proxy.Error {
 	ctl := x.s.ctl
 	e := &proxy.Error{Op: proxy.OpHeader, Status: statusOf(ctl.code, at), Err: &ReplyError{ctl.verb, ctl.code}}
 	if ctl.code == 421 && at < phaseTransfer {
@@ -127,7 +127,7 @@ func (x *exchange) refused(at phase) *proxy.Error {
 }
 
 // refusedBy reports whether err is a refusal by one of the codes.
-func (x *exchange) refusedBy(err error, codes ...int) bool {
+func (x *attempt) refusedBy(err error, codes ...int) bool {
 	if x.s.ctl.refusal(err) != nil {
 		return false
 	}
@@ -141,7 +141,7 @@ func (x *exchange) refusedBy(err error, codes ...int) bool {
 
 // release gives the connection back, and reports whether the exchange ended
 // before its context did.
-func (x *exchange) release(keep bool) bool {
+func (x *attempt) release(keep bool) bool {
 	x.mu.Lock()
 	freed := x.freed
 	x.freed = true
@@ -160,7 +160,7 @@ func (x *exchange) release(keep bool) bool {
 }
 
 // abort breaks the exchange off, from any goroutine, if it has not ended.
-func (x *exchange) abort() {
+func (x *attempt) abort() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !x.freed {
@@ -169,7 +169,7 @@ func (x *exchange) abort() {
 }
 
 // fail ends the exchange and words its failure.
-func (x *exchange) fail(e *proxy.Error) *proxy.Error {
+func (x *attempt) fail(e *proxy.Error) *proxy.Error {
 	e.Backend = x.c.Backend().String()
 	if e.Op == proxy.OpClient || e.Op == proxy.OpRequest || e.Status != 0 && e.Status < 500 || x.ctx.Err() != nil {
 		x.c.Blameless()
@@ -188,7 +188,7 @@ func (x *exchange) fail(e *proxy.Error) *proxy.Error {
 
 // escapedClientPath is the path by which the client knows what is served: links
 // are relative to it.
-func (x *exchange) escapedClientPath() string {
+func (x *attempt) escapedClientPath() string {
 	u := x.r.URL
 	if in := proxy.ClientRequest(x.ctx); in != nil {
 		u = in.URL
