@@ -159,7 +159,7 @@ func TestCostOfManyFields(t *testing.T) {
 		"Vary names all": func(n int) func() {
 			h, names := fields(n)
 			h["Vary"] = []string{names}
-			return func() { p.storable(exchangeOf(p, 200, h, h)) }
+			return func() { p.storable(transactionOf(p, 200, h, h)) }
 		},
 		"many lines": func(n int) func() {
 			lines := make([]string, n/4)

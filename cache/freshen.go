@@ -80,7 +80,7 @@ func (m *Meta) tagAnew(h http.Header) {
 // give a response which is now as told.
 func (c *Cache) freshened(m *Meta, r *http.Request, h http.Header, requested, received time.Time) *Meta {
 	n := c.policy.freshened(m, r, h, requested, received)
-	n.TTL = c.ttlOf(r, &exchange{
+	n.TTL = c.ttlOf(r, &transaction{
 		status: n.Status, header: n.Header, response: parseResponseDirectives(n.Header, c.policy.targets), responseTime: received,
 	})
 	return n
@@ -155,7 +155,7 @@ func (p *policy) directivesAfter(stored, h http.Header) responseDirectives {
 // at all. If not, it is good for the one who asked, and the stored response stays
 // as it was; if it says that nothing of it may be stored any more, gone is true
 // and the stored response has to go. RFC 9111 sections 3, 3.5 and 5.2.2.
-func (p *policy) mayFreshen(m *Meta, x *exchange) (why refusal, gone bool) {
+func (p *policy) mayFreshen(m *Meta, x *transaction) (why refusal, gone bool) {
 	d := p.directivesAfter(m.Header, x.header)
 	if x.response.target == "" && len(x.header["Cache-Control"]) > 0 && !slices.Equal(x.header["Cache-Control"], m.Header["Cache-Control"]) {
 		d = x.response // what is new is not hidden by an older targeted field

@@ -126,7 +126,7 @@ func TestMayFreshen(t *testing.T) {
 		{"a field that splits", nil, nil, http.Header{"A": {"b\nc"}}, "not valid", false},
 	} {
 		p := &policy{}
-		x := exchangeOf(p, 304, c.request, c.response)
+		x := transactionOf(p, 304, c.request, c.response)
 		why, gone := p.mayFreshen(&Meta{Status: 200, Header: fields(c.stored...)}, x)
 		if c.refused == "" {
 			require.Empty(t, why, c.name)

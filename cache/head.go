@@ -78,7 +78,7 @@ func (v *visit) learnFrom(ctx context.Context, e Entry, m *Meta, header http.Hea
 	c := v.c
 	header = header.Clone()
 	addDate(header, now)
-	x := &exchange{
+	x := &transaction{
 		method: http.MethodHead, target: c.targetOf(v.r), asked: v.r, request: v.req,
 		status: http.StatusOK, header: header, response: parseResponseDirectives(header, c.policy.targets),
 		requestTime: sent, responseTime: now,

@@ -78,7 +78,7 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 	addDate(h, now)
 	f.status, f.header, f.received = status, h, now
 	f.told = f.own.Without(canonicalNames(h))
-	x := &exchange{
+	x := &transaction{
 		method: http.MethodGet, target: c.targetOf(f.out), asked: f.asked, request: f.req,
 		status: status, header: f.told, response: parseResponseDirectives(f.told, c.policy.targets),
 		requestTime: f.sent, responseTime: now,
@@ -136,7 +136,7 @@ func (f *flight) mayAnswer(now time.Time) bool {
 
 // ttlOf is the lifetime that the cache's own rules give an answer; nil if they
 // give none.
-func (c *Cache) ttlOf(r *http.Request, x *exchange) *time.Duration {
+func (c *Cache) ttlOf(r *http.Request, x *transaction) *time.Duration {
 	if c.TTL != nil {
 		if d, ok := c.TTL(r, x.status, x.header); ok {
 			return &d
@@ -150,7 +150,7 @@ func (c *Cache) ttlOf(r *http.Request, x *exchange) *time.Duration {
 
 // beginStore begins to store an answer. It is false if the store cannot; then
 // the answer passes by.
-func (f *flight) beginStore(x *exchange, length int64, tags []string) bool {
+func (f *flight) beginStore(x *transaction, length int64, tags []string) bool {
 	c := f.c
 	m := &Meta{
 		Key: f.key, Status: x.status, Header: c.policy.storedHeader(x.header, &x.response),
@@ -303,7 +303,7 @@ func (f *flight) superseded(ctx context.Context) (old []Entry) {
 
 // outdate takes out the response that an answer of another kind shows to be
 // out of date, although that cannot be stored.
-func (f *flight) outdate(x *exchange) {
+func (f *flight) outdate(x *transaction) {
 	switch {
 	case f.stale == nil, f.retry, x.status >= 500, x.status == http.StatusPartialContent,
 		x.status == http.StatusPreconditionFailed, x.status == http.StatusRequestedRangeNotSatisfiable,

@@ -39,7 +39,7 @@ func (f *flight) condition(v *visit, l *lookup, plain bool) {
 // freshen brings the stored response that the origin was asked about up to date
 // by a 304, and lets it answer: RFC 9111 section 4.3.4. It is false if the 304
 // speaks of another.
-func (f *flight) freshen(x *exchange) bool {
+func (f *flight) freshen(x *transaction) bool {
 	c, ctx, old := f.c, f.out.Context(), f.stale
 	if !old.facts.confirmedBy(x.header, f.received) {
 		return false

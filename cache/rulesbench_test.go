@@ -47,7 +47,7 @@ func BenchmarkRules(b *testing.B) {
 	})
 	b.Run("Storable", func(b *testing.B) {
 		b.ReportAllocs()
-		x := exchangeOf(p, 200, browser, m.Header)
+		x := transactionOf(p, 200, browser, m.Header)
 		for b.Loop() {
 			if why := p.storable(x); why != "" {
 				b.Fatal(why)

@@ -60,8 +60,8 @@ type refusal string
 
 const refusedTooHeavy refusal = "too much in the fields that Vary names"
 
-// exchange is a request and its response as the rules of storing see them.
-type exchange struct {
+// transaction is a request and its response as the rules of storing see them.
+type transaction struct {
 	method  string
 	target  *url.URL      // nil: one without a query
 	asked   *http.Request // as the client sent it
@@ -78,7 +78,7 @@ type exchange struct {
 }
 
 // freshness is for how long the response would be fresh.
-func (x *exchange) freshness(p *policy) freshness {
+func (x *transaction) freshness(p *policy) freshness {
 	if x.ttl != nil {
 		return freshness{*x.ttl, lifeOverride}
 	}
@@ -86,7 +86,7 @@ func (x *exchange) freshness(p *policy) freshness {
 }
 
 // storable tells whether the response may be stored: RFC 9111 section 3.
-func (p *policy) storable(x *exchange) refusal {
+func (p *policy) storable(x *transaction) refusal {
 	d := &x.response
 	switch {
 	case x.method != http.MethodGet:
@@ -133,7 +133,7 @@ func (p *policy) refusedByResponse(status int, h http.Header, d *responseDirecti
 
 // refusedByRequest tells what in a request forbids to store the answer to it,
 // although those to others may be.
-func (p *policy) refusedByRequest(x *exchange) refusal {
+func (p *policy) refusedByRequest(x *transaction) refusal {
 	names, _ := nominated(x.header["Vary"])
 	switch {
 	case x.request.noStore && !p.ignoreCacheControl:
@@ -182,7 +182,7 @@ func validFields(h http.Header) bool {
 }
 
 // worthKeeping tells whether a response that may be stored can ever be used.
-func (p *policy) worthKeeping(x *exchange) refusal {
+func (p *policy) worthKeeping(x *transaction) refusal {
 	d := &x.response
 	explicit := x.ttl != nil || d.public || d.maxAge.given() || d.sMaxAge.given() || len(x.header["Expires"]) > 0 && d.target == ""
 	if !explicit && !heuristicStatus(x.status) && !(d.private && p.storePrivate) {

@@ -11,9 +11,9 @@ import (
 )
 
 // exchangeOf is a GET whose answer came at testNow.
-func exchangeOf(p *policy, status int, request http.Header, response http.Header) *exchange {
+func transactionOf(p *policy, status int, request http.Header, response http.Header) *transaction {
 	target, _ := url.Parse("http://example.org/a?b")
-	return &exchange{
+	return &transaction{
 		method: http.MethodGet, target: target, asked: &http.Request{Header: request}, request: parseRequestDirectives(request),
 		status: status, header: response, response: parseResponseDirectives(response, p.targets),
 		requestTime: testNow, responseTime: testNow,
@@ -102,7 +102,7 @@ func TestRFC9111_3_StoringResponses(t *testing.T) {
 		{"a name that splits", 200, nil, http.Header{"Cache-Control": {"max-age=60"}, "A: b": {"c"}}, "not valid"},
 	} {
 		p := &policy{targets: cdn}
-		got := p.storable(exchangeOf(p, c.status, c.request, c.response))
+		got := p.storable(transactionOf(p, c.status, c.request, c.response))
 		if c.refused == "" {
 			require.Empty(t, got, c.name)
 		} else {
@@ -118,16 +118,16 @@ func TestRFC9110_15_1_HeuristicallyCacheable(t *testing.T) {
 	explicit, implicit := fields("Cache-Control: max-age=60"), fields("Last-Modified: "+date(-100000))
 	heuristic := map[int]bool{200: true, 203: true, 204: true, 300: true, 301: true, 308: true, 404: true, 405: true, 410: true, 414: true, 501: true}
 	for _, status := range []int{200, 201, 202, 203, 204, 299, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 410, 414, 451, 499, 500, 501, 502, 503, 504, 599} {
-		require.Empty(t, p.storable(exchangeOf(p, status, nil, explicit)), status)
-		require.Equal(t, heuristic[status], p.storable(exchangeOf(p, status, nil, implicit)) == "", status)
+		require.Empty(t, p.storable(transactionOf(p, status, nil, explicit)), status)
+		require.Equal(t, heuristic[status], p.storable(transactionOf(p, status, nil, implicit)) == "", status)
 	}
-	require.Empty(t, p.storable(exchangeOf(p, 206, nil, fields("Last-Modified: "+date(-100000), "Content-Range: bytes 0-4/10"))))
+	require.Empty(t, p.storable(transactionOf(p, 206, nil, fields("Last-Modified: "+date(-100000), "Content-Range: bytes 0-4/10"))))
 }
 
 func TestRFC9111_3_OnlyMethodsThatAreUnderstood(t *testing.T) {
 	p := &policy{}
 	for _, method := range []string{"HEAD", "POST", "PUT", "DELETE", "OPTIONS", "QUERY", "get"} {
-		x := exchangeOf(p, 200, nil, fields("Cache-Control: max-age=60"))
+		x := transactionOf(p, 200, nil, fields("Cache-Control: max-age=60"))
 		x.method = method
 		require.NotEmpty(t, p.storable(x), method)
 	}
@@ -139,7 +139,7 @@ func TestDeparturesFromTheRFC(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		with     policy
-		change   func(*exchange)
+		change   func(*transaction)
 		request  http.Header
 		response http.Header
 	}{
@@ -151,21 +151,21 @@ func TestDeparturesFromTheRFC(t *testing.T) {
 		{"CacheIgnoreCacheControl", policy{ignoreCacheControl: true}, nil, fields("Cache-Control: no-store"), fields("Cache-Control: max-age=60")},
 		{"storeSetCookie", policy{storeSetCookie: true}, nil, nil, fields("Cache-Control: max-age=60", "Set-Cookie: a=b")},
 		{"staleIfError", policy{staleIfError: time.Hour}, nil, nil, fields("Cache-Control: max-age=0")},
-		{"ttl", policy{}, func(x *exchange) { x.ttl = &ttl }, nil, nil},
+		{"ttl", policy{}, func(x *transaction) { x.ttl = &ttl }, nil, nil},
 	} {
-		x := exchangeOf(&c.with, 200, c.request, c.response)
+		x := transactionOf(&c.with, 200, c.request, c.response)
 		require.NotEmpty(t, (&policy{}).storable(x), c.name)
 		if c.change != nil {
 			c.change(x)
 		}
 		require.Empty(t, c.with.storable(x), c.name)
 	}
-	require.NotEmpty(t, (&policy{defaultExpire: time.Hour}).storable(exchangeOf(&policy{}, 200, nil, nil)), "CacheDefaultExpire alone")
+	require.NotEmpty(t, (&policy{defaultExpire: time.Hour}).storable(transactionOf(&policy{}, 200, nil, nil)), "CacheDefaultExpire alone")
 
 	p := &policy{queryNeedsExpiry: true}
-	require.NotEmpty(t, p.storable(exchangeOf(p, 200, nil, fields("Last-Modified: "+date(-100000)))))
-	require.Empty(t, p.storable(exchangeOf(p, 200, nil, fields("Cache-Control: max-age=60"))))
-	x := exchangeOf(p, 200, nil, fields("Last-Modified: "+date(-100000)))
+	require.NotEmpty(t, p.storable(transactionOf(p, 200, nil, fields("Last-Modified: "+date(-100000)))))
+	require.Empty(t, p.storable(transactionOf(p, 200, nil, fields("Cache-Control: max-age=60"))))
+	x := transactionOf(p, 200, nil, fields("Last-Modified: "+date(-100000)))
 	x.target = &url.URL{Scheme: "http", Host: "example.org", Path: "/"}
 	require.Empty(t, p.storable(x), "without a query")
 }
