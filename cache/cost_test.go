@@ -98,8 +98,10 @@ func TestCostOfFields(t *testing.T) {
 		"Age":                         func(v string) { ageValue(http.Header{"Age": one(v)}) },
 		"Surrogate-Key":               func(v string) { surrogateKeys(http.Header{"Surrogate-Key": one(v)}) },
 		"Cache-Tag":                   func(v string) { surrogateKeys(http.Header{"Cache-Tag": one(v)}) },
-		"Connection":                  func(v string) { connectionNames(http.Header{"Connection": one(v)}) },
-		"Upgrade":                     func(v string) { namesUpgrade(one(v)) },
+		"Connection":                  func(v string) { p.storedHeader(http.Header{"Connection": one(v)}, &responseDirectives{}) },
+		"Upgrade": func(v string) {
+			passesBy(&http.Request{Method: "GET", Header: http.Header{"Upgrade": one("a"), "Connection": one(v)}})
+		},
 		"Accept-Encoding, normalized": func(v string) { p.bestEncoding(one(v)) },
 		"Cache-Status":                func(v string) { (&cacheStatus{name: "c", key: v, detail: v}).append(nil) },
 		"Location":                    func(v string) { alsoInvalidated(&url.URL{Scheme: "http", Host: "a"}, http.Header{"Location": one(v)}) },

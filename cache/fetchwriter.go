@@ -272,7 +272,7 @@ func (w *fetchWriter) release() {
 // http.TrailerPrefix.
 func (w *fetchWriter) trailer() (t http.Header) {
 	add := func(name string, values []string) {
-		if len(values) == 0 || perConnection(name) {
+		if len(values) == 0 || forOneHop(proxy.HopByHop{}, name) {
 			return
 		}
 		if t == nil {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // confirmedBy reports whether a 304 speaks of a stored response, the only one
@@ -115,9 +117,9 @@ func (p *policy) varyAnew(n *Meta, r *http.Request, h http.Header) {
 // with fields that are for it alone and not stored, such as Set-Cookie.
 func answerAfter(n *Meta, h http.Header) *Meta {
 	answer := n.Clone()
-	hop := connectionNames(h)
+	hop := proxy.HopByHopOf(h)
 	for name, values := range h {
-		if len(values) > 0 && !perConnection(name) && !hop[name] && !boundToBody(name) && name != "Vary" {
+		if len(values) > 0 && !forOneHop(hop, name) && !boundToBody(name) && name != "Vary" {
 			answer.Header[name] = values
 		}
 	}

@@ -5,8 +5,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/modproxy/modproxy/proxy"
 )
@@ -67,20 +68,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // the connection for something else. One that may change things is looked at all
 // the same, since the upgrade it offers need not be taken.
 func passesBy(r *http.Request) bool {
-	return r.Method == http.MethodConnect || safe(r.Method) && len(r.Header["Upgrade"]) > 0 && namesUpgrade(r.Header["Connection"])
-}
-
-func namesUpgrade(lines []string) bool {
-	for _, line := range lines {
-		for more := true; more; {
-			var one string
-			one, line, more = strings.Cut(line, ",")
-			if strings.EqualFold(strings.Trim(one, " \t"), "upgrade") {
-				return true
-			}
-		}
-	}
-	return false
+	return r.Method == http.MethodConnect || safe(r.Method) && len(r.Header["Upgrade"]) > 0 && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade")
 }
 
 // pass lets a request pass that the cache has no part in.

@@ -3,10 +3,11 @@ package cache
 import (
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy"
 )
 
 // policy is how far a cache goes by RFC 9111 to the letter. The zero value is
@@ -248,8 +249,11 @@ func (p *policy) storedHeader(h http.Header, d *responseDirectives) http.Header 
 // h. A cookie does not belong there (RFC 9110 section 6.5.1), and is for one.
 func (p *policy) storedTrailer(trailer, h http.Header, d *responseDirectives) http.Header {
 	kept := p.storedHeader(trailer, d)
-	for name := range connectionNames(h) {
-		delete(kept, name)
+	hop := proxy.HopByHopOf(h)
+	for name := range kept {
+		if hop.Has(name) {
+			delete(kept, name)
+		}
 	}
 	if !p.storeSetCookie {
 		delete(kept, "Set-Cookie")
@@ -258,8 +262,8 @@ func (p *policy) storedTrailer(trailer, h http.Header, d *responseDirectives) ht
 }
 
 // unkept are the fields of h that may not be stored.
-func (p *policy) unkept(h http.Header, d *responseDirectives) map[string]bool {
-	out := connectionNames(h)
+func (p *policy) unkept(h http.Header, d *responseDirectives) (out map[string]bool) {
+	hop := proxy.HopByHopOf(h)
 	add := func(name string) {
 		if out == nil {
 			out = make(map[string]bool)
@@ -267,7 +271,7 @@ func (p *policy) unkept(h http.Header, d *responseDirectives) map[string]bool {
 		out[name] = true
 	}
 	for name := range h {
-		if perConnection(name) {
+		if forOneHop(hop, name) {
 			add(name)
 		}
 	}
@@ -291,32 +295,10 @@ func (p *policy) namedFields(d *responseDirectives) []string {
 	return names
 }
 
-// connectionNames are the fields that Connection names: RFC 9110 section 7.6.1.
-func connectionNames(h http.Header) map[string]bool {
-	lines := h["Connection"]
-	if len(lines) == 0 {
-		return nil
-	}
-	names := make(map[string]bool)
-	for _, line := range lines {
-		for more := true; more; {
-			var name string
-			name, line, more = strings.Cut(line, ",")
-			names[http.CanonicalHeaderKey(strings.Trim(name, " \t"))] = true
-		}
-	}
-	return names
-}
-
-// perConnection names the fields that concern one connection or one proxy only:
+// forOneHop reports whether a field concerns one connection or one proxy only:
 // RFC 9110 section 7.6.1, RFC 9111 section 3.1.
-func perConnection(name string) bool {
-	switch name {
-	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-		"Http2-Settings", "Proxy-Authenticate", "Proxy-Authentication-Info", "Proxy-Authorization":
-		return true
-	}
-	return false
+func forOneHop(hop proxy.HopByHop, name string) bool {
+	return hop.Has(name) || name == "Proxy-Authentication-Info"
 }
 
 // addDate gives a header that has no Date the time when it came: RFC 9110

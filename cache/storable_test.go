@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// exchangeOf is a GET whose answer came at testNow.
+// transactionOf is a GET whose answer came at testNow.
 func transactionOf(p *policy, status int, request http.Header, response http.Header) *transaction {
 	target, _ := url.Parse("http://example.org/a?b")
 	return &transaction{
