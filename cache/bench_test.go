@@ -125,7 +125,7 @@ func filled(tb testing.TB, n int) (*Cache, []string) {
 		require.NoError(tb, w.Commit(m))
 	}
 	c.setup()
-	require.NoError(tb, c.store.Walk(context.Background(), func(e Entry) bool { e.Meta().factsBy(&c.policy); return true }))
+	require.NoError(tb, c.store.Walk(context.Background(), func(e Entry) bool { c.policy.factsOf(e.Meta()); return true }))
 	return c, keys
 }
 

@@ -19,8 +19,8 @@ const maxParts = 256
 // of it.
 func worthJoining(old, m *Meta) bool {
 	const little, most = 64 << 20, 16
-	have := old.stored()
-	return have <= little || m.stored() >= have/most
+	have := old.Stored()
+	return have <= little || m.Stored() >= have/most
 }
 
 // commitPart stores a part of a body: alone, or joined with the parts of the
@@ -35,7 +35,7 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 	var old []Entry
 	for _, e := range entries {
 		em := e.Meta()
-		facts := em.factsBy(&c.policy)
+		facts := c.policy.factsOf(em)
 		if !f.serves(em) {
 			continue
 		}
@@ -73,7 +73,7 @@ func (f *flight) join(ctx context.Context, e Entry, em *Meta, part Part) error {
 		return errNotWorth
 	}
 	m.TTL = f.meta.TTL // that of the newest part
-	have := em.coverage()
+	have := coverage(em)
 	w, err := c.store.Create(ctx, m)
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ func (f *flight) join(ctx context.Context, e Entry, em *Meta, part Part) error {
 		return err
 	}
 	defer body.Close()
-	for _, p := range m.coverage() {
+	for _, p := range coverage(m) {
 		for at := p.Start; at < p.End; {
 			// What is new counts more than what was there.
 			if part.Start <= at && at < part.End {

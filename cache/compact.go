@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// compactInto copies metadata into an empty m so that it holds on to no larger
-// piece of memory, such as the whole head of a response. The text of all of it
-// is one string, and so are the values of a header one slice: a hit that the
-// processor has not in its caches waits for few places in memory.
-func compactInto(m, meta *Meta) {
+// Compact makes m a copy of meta that holds on to no larger piece of memory, such
+// as the whole head of a response. The text of all of it is one string, and so
+// are the values of a header one slice: a hit that the processor has not in its
+// caches waits for few places in memory.
+func (m *Meta) Compact(meta *Meta) {
 	var text compactText
 	text.add(meta.Key)
 	for _, h := range []http.Header{meta.Header, meta.Trailer, meta.Vary} {
@@ -27,15 +27,12 @@ func compactInto(m, meta *Meta) {
 		text.add(tag)
 	}
 	text.b.Grow(text.size)
-	m.Key, m.Status = text.copy(meta.Key), meta.Status
+	m.set(meta)
+	m.Key, m.Parts, m.Tags = text.copy(meta.Key), slices.Clone(meta.Parts), nil
 	m.Header, m.Trailer, m.Vary = text.header(meta.Header), text.header(meta.Trailer), text.header(meta.Vary)
-	m.RequestTime, m.ResponseTime = meta.RequestTime, meta.ResponseTime
-	m.Length, m.Parts, m.TTL = meta.Length, slices.Clone(meta.Parts), meta.TTL
 	for _, tag := range meta.Tags {
 		m.Tags = append(m.Tags, text.copy(tag))
 	}
-	m.Invalid, m.siblings = meta.Invalid, meta.siblings
-	m.used.Store(meta.used.Load())
 }
 
 // compactText is a string that many are parts of. All are added before the

@@ -46,9 +46,10 @@ func TestCompactIsEqual(t *testing.T) {
 		Header:      http.Header{"Etag": {`"a"`}, "X-Odd": {"", "1", "2"}},
 		Trailer:     http.Header{"X-T": {"t"}},
 		Vary:        http.Header{"X-None": {}},
-		RequestTime: testNow, ResponseTime: testNow.Add(1), Invalid: true, siblings: 3,
+		RequestTime: testNow, ResponseTime: testNow.Add(1), Invalid: true,
 	}
+	m.SetSiblings(3)
 	var got Meta
-	compactInto(&got, m)
+	got.Compact(m)
 	require.Equal(t, m, &got)
 }

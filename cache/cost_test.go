@@ -217,7 +217,7 @@ func TestCostOfRecords(t *testing.T) {
 		},
 		"compacted": func(n int) func() {
 			m := &Meta{Header: http.Header{"A": make([]string, n)}, Tags: make([]string, n)}
-			return func() { compactInto(new(Meta), m) }
+			return func() { new(Meta).Compact(m) }
 		},
 	})
 }

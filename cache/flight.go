@@ -232,6 +232,9 @@ func (f *flight) likelyFor(v *visit) bool {
 	return f.place == v.told && v.c.policy.matches(f.vary, f.values, v.r)
 }
 
+// serves reports whether a stored response is for what the flight asks.
+func (f *flight) serves(m *Meta) bool { return f.c.policy.serves(m, f.asked, f.place) }
+
 // enter adds a client that wants the answer. It is false if the flight was ended
 // because nobody did, though it may take its time.
 func (f *flight) enter() bool {

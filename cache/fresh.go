@@ -22,6 +22,24 @@ type facts struct {
 	invalid bool // Meta.Invalid
 }
 
+// workedFacts are facts by the rules of one policy, as Meta keeps them.
+type workedFacts struct {
+	policy *policy
+	facts  facts
+}
+
+// factsOf returns the facts of a stored response, whose Meta must not change any
+// more.
+func (p *policy) factsOf(m *Meta) *facts {
+	if w, ok := m.Memo().(*workedFacts); ok && w.policy == p {
+		return &w.facts
+	}
+	w := &workedFacts{policy: p}
+	w.facts.read(m, p)
+	m.SetMemo(w)
+	return &w.facts
+}
+
 // readFacts reads the header of a stored response.
 func readFacts(m *Meta, p *policy) *facts {
 	f := new(facts)

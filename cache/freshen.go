@@ -46,7 +46,7 @@ func (p *policy) freshened(m *Meta, r *http.Request, h http.Header, requested, r
 		}
 	}
 	addDate(n.Header, received)
-	n.tagAnew(h)
+	tagAnew(n, h)
 	p.varyAnew(n, r, h)
 	return n
 }
@@ -66,7 +66,7 @@ func (p *policy) takesOver(name string) bool {
 }
 
 // tagAnew brings the surrogate keys up to date, if h has any.
-func (m *Meta) tagAnew(h http.Header) {
+func tagAnew(m *Meta, h http.Header) {
 	told := http.Header{}
 	for _, name := range []string{"Surrogate-Key", "Cache-Tag"} {
 		if told[name] = h[name]; len(h[name]) == 0 {
@@ -76,16 +76,6 @@ func (m *Meta) tagAnew(h http.Header) {
 	if len(h["Surrogate-Key"]) > 0 || len(h["Cache-Tag"]) > 0 {
 		m.Tags = surrogateKeys(told)
 	}
-}
-
-// freshened is that of the policy, with the lifetime that the cache's own rules
-// give a response which is now as told.
-func (c *Cache) freshened(m *Meta, r *http.Request, h http.Header, requested, received time.Time) *Meta {
-	n := c.policy.freshened(m, r, h, requested, received)
-	n.TTL = c.ttlOf(r, &transaction{
-		status: n.Status, header: n.Header, response: parseResponseDirectives(n.Header, c.policy.targets), responseTime: received,
-	})
-	return n
 }
 
 // varyAnew adds the fields that Vary names by now. Those that it does not name

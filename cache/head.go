@@ -63,7 +63,7 @@ func (v *visit) learn(f *flight, status int, header http.Header, sent time.Time)
 		if !v.serves(m) {
 			continue
 		}
-		switch byHead(m.factsBy(&c.policy), m, status, header, now) {
+		switch byHead(c.policy.factsOf(m), m, status, header, now) {
 		case headFreshens:
 			if !f.outOfDate(m.Tags) { // else it may be older than what was changed
 				v.learnFrom(ctx, e, m, header, sent, now)

@@ -47,7 +47,7 @@ func (c *Cache) look(ctx context.Context, v *visit, now time.Time) (l lookup) {
 		return l
 	}
 	if len(entries) > 1 {
-		entries[best].Meta().used.Store(now.UnixNano())
+		entries[best].Meta().Chosen(now)
 	}
 	l.take(c, entries[best])
 	if len(l.meta.Parts) > 0 && !l.partServes(v) {
@@ -77,7 +77,7 @@ func (c *Cache) look(ctx context.Context, v *visit, now time.Time) (l lookup) {
 // vary is what Vary said so far of what is stored under the key.
 func (l *lookup) vary(p *policy) []string {
 	for _, e := range l.entries {
-		if f := e.Meta().factsBy(p); len(f.vary) > 0 {
+		if f := p.factsOf(e.Meta()); len(f.vary) > 0 {
 			return f.vary
 		}
 	}
@@ -86,7 +86,7 @@ func (l *lookup) vary(p *policy) []string {
 
 func (l *lookup) take(c *Cache, e Entry) {
 	l.entry, l.meta = e, e.Meta()
-	l.facts = l.meta.factsBy(&c.policy)
+	l.facts = c.policy.factsOf(l.meta)
 }
 
 // chooseEntry returns the place of the entry to use, or -1; of the whole ones
@@ -98,10 +98,10 @@ func (c *Cache) chooseEntry(entries []Entry, v *visit, whole bool) int {
 	at := places[:0]
 	for i, e := range entries {
 		m := e.Meta()
-		if whole && len(m.Parts) > 0 || m.told() != v.told {
+		if whole && len(m.Parts) > 0 || toldOf(m) != v.told {
 			continue
 		}
-		candidates = append(candidates, candidate{m.factsBy(&c.policy), m.Vary})
+		candidates = append(candidates, candidate{c.policy.factsOf(m), m.Vary})
 		at = append(at, i)
 	}
 	if i := c.policy.choose(candidates, v.r); i >= 0 {
@@ -109,6 +109,9 @@ func (c *Cache) chooseEntry(entries []Entry, v *visit, whole bool) int {
 	}
 	return -1
 }
+
+// serves reports whether a stored response is for the request.
+func (v *visit) serves(m *Meta) bool { return v.c.policy.serves(m, v.r, v.told) }
 
 // partServes reports whether a response of which only parts are stored has all
 // that a request asks for: RFC 9111 section 3.3.
@@ -120,6 +123,6 @@ func (l *lookup) partServes(v *visit) bool {
 	if !ok || !l.facts.ifRange(v.r.Header) {
 		return false
 	}
-	_, _, ok = l.meta.storedRanges(specs)
+	_, _, ok = storedRanges(l.meta, specs)
 	return ok
 }

@@ -100,7 +100,7 @@ func (s *Memory) Get(_ context.Context, key string) ([]Entry, error) {
 // Create implements Store.
 func (s *Memory) Create(_ context.Context, meta *Meta) (Writer, error) {
 	s.setup()
-	length := meta.stored()
+	length := meta.Stored()
 	if length > s.maxEntry() {
 		return nil, ErrTooLarge
 	}
@@ -389,7 +389,7 @@ type memoryEntry struct {
 func newMemoryEntry(meta *Meta) *memoryEntry {
 	e := new(memoryEntry)
 	e.alone[0] = e
-	compactInto(&e.meta, meta)
+	e.meta.Compact(meta)
 	return e
 }
 

@@ -48,34 +48,34 @@ type Meta struct {
 	// softly or invalidated. RFC 9111 section 4.4.
 	Invalid bool
 
-	// siblings is how many responses there were under the key in the store that
-	// this copy was made from: Tiered.
+	// What follows is not encoded.
 	siblings int
-
-	// used is when it was last chosen among others, in Unix nanoseconds.
-	used atomic.Int64
-
-	// worked is what a cache has read from the rest, so that a hit need not
-	// parse.
-	worked atomic.Pointer[workedFacts]
+	used     atomic.Int64 // when it was last chosen among others, in Unix ns
+	memo     atomic.Pointer[any]
 }
 
 // Clone returns a copy that may be changed. Maps and slices have their own
 // memory; the values of a field are shared.
 func (m *Meta) Clone() *Meta {
-	n := &Meta{
-		Key: m.Key, Status: m.Status,
-		Header: maps.Clone(m.Header), Trailer: maps.Clone(m.Trailer), Vary: maps.Clone(m.Vary),
-		RequestTime: m.RequestTime, ResponseTime: m.ResponseTime,
-		Length: m.Length, Parts: slices.Clone(m.Parts), TTL: m.TTL, Tags: slices.Clone(m.Tags),
-		Invalid: m.Invalid, siblings: m.siblings,
-	}
-	n.used.Store(m.used.Load())
+	n := new(Meta)
+	n.set(m)
+	n.Header, n.Trailer, n.Vary = maps.Clone(m.Header), maps.Clone(m.Trailer), maps.Clone(m.Vary)
+	n.Parts, n.Tags = slices.Clone(m.Parts), slices.Clone(m.Tags)
 	return n
 }
 
-// stored is the length of what is stored of the body; -1 while it is not known.
-func (m *Meta) stored() (n int64) {
+// set makes m the same as from, with which it shares memory.
+func (m *Meta) set(from *Meta) {
+	m.Key, m.Status, m.Header, m.Trailer, m.Vary = from.Key, from.Status, from.Header, from.Trailer, from.Vary
+	m.RequestTime, m.ResponseTime = from.RequestTime, from.ResponseTime
+	m.Length, m.Parts, m.TTL, m.Tags, m.Invalid = from.Length, from.Parts, from.TTL, from.Tags, from.Invalid
+	m.siblings = from.siblings
+	m.used.Store(from.used.Load())
+	m.memo.Store(nil)
+}
+
+// Stored is the length of what is stored of the body; -1 while it is not known.
+func (m *Meta) Stored() (n int64) {
 	if len(m.Parts) == 0 {
 		return m.Length
 	}
@@ -85,25 +85,32 @@ func (m *Meta) stored() (n int64) {
 	return n
 }
 
-// lastUse is when it was last chosen among others, or else stored.
-func (m *Meta) lastUse() int64 { return max(m.used.Load(), m.ResponseTime.UnixNano()) }
+// Chosen notes that the response was chosen among others of its key.
+func (m *Meta) Chosen(now time.Time) { m.used.Store(now.UnixNano()) }
 
-// workedFacts are facts by the rules of one policy.
-type workedFacts struct {
-	policy *policy
-	facts  facts
-}
+// LastUse is when it was last chosen among others, or else stored, in Unix
+// nanoseconds.
+func (m *Meta) LastUse() int64 { return max(m.used.Load(), m.ResponseTime.UnixNano()) }
 
-// factsBy returns the facts by the rules of p, which must not change any more.
-func (m *Meta) factsBy(p *policy) *facts {
-	if w := m.worked.Load(); w != nil && w.policy == p {
-		return &w.facts
+// Siblings is how many responses there were under the key in the store that this
+// copy was made from, if SetSiblings has told.
+func (m *Meta) Siblings() int { return m.siblings }
+
+// SetSiblings sets what Siblings returns.
+func (m *Meta) SetSiblings(n int) { m.siblings = n }
+
+// Memo returns what SetMemo was given: what a cache has worked out from the
+// rest, so that a hit need not parse. Copies do not have it. If nothing was
+// given, it is nil.
+func (m *Meta) Memo() any {
+	if p := m.memo.Load(); p != nil {
+		return *p
 	}
-	w := &workedFacts{policy: p}
-	w.facts.read(m, p)
-	m.worked.Store(w)
-	return &w.facts
+	return nil
 }
+
+// SetMemo gives Memo something to return. Metadata must not change any more.
+func (m *Meta) SetMemo(v any) { m.memo.Store(&v) }
 
 // Part is a range of a body, as offsets: Start is in it, End is not. The bytes
 // of all parts are stored one after the other.

@@ -134,10 +134,7 @@ func (m *Meta) UnmarshalBinary(data []byte) error {
 	if d.wrong != "" {
 		return fmt.Errorf("%w: %s in metadata", ErrDamaged, d.wrong)
 	}
-	m.Key, m.Status, m.Header, m.Trailer, m.Vary = n.Key, n.Status, n.Header, n.Trailer, n.Vary
-	m.RequestTime, m.ResponseTime = n.RequestTime, n.ResponseTime
-	m.Length, m.Parts, m.TTL, m.Tags, m.Invalid = n.Length, n.Parts, n.TTL, n.Tags, n.Invalid
-	m.worked.Store(nil)
+	m.set(&n)
 	return nil
 }
 

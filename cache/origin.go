@@ -295,7 +295,7 @@ func (f *flight) superseded(ctx context.Context) (old []Entry) {
 		}
 	}
 	if len(others) >= limit {
-		slices.SortStableFunc(others, func(a, b Entry) int { return cmp.Compare(b.Meta().lastUse(), a.Meta().lastUse()) })
+		slices.SortStableFunc(others, func(a, b Entry) int { return cmp.Compare(b.Meta().LastUse(), a.Meta().LastUse()) })
 		old = append(old, others[limit-1:]...)
 	}
 	return old

@@ -75,7 +75,7 @@ func (p *policy) combined(m *Meta, r *http.Request, h http.Header, requested, re
 	if n.Length < 0 {
 		n.Length = length
 	}
-	n.Parts = addPart(m.coverage(), part)
+	n.Parts = addPart(coverage(m), part)
 	delete(n.Header, "Content-Range")
 	delete(n.Header, "Content-Length")
 	if n.Length >= 0 && covered(n.Parts, Part{0, n.Length}) {
@@ -87,7 +87,7 @@ func (p *policy) combined(m *Meta, r *http.Request, h http.Header, requested, re
 }
 
 // coverage returns the parts of a body that are stored.
-func (m *Meta) coverage() []Part {
+func coverage(m *Meta) []Part {
 	if len(m.Parts) == 0 && m.Length >= 0 {
 		return []Part{{0, m.Length}}
 	}
@@ -97,7 +97,7 @@ func (m *Meta) coverage() []Part {
 // storedRanges turns ranges into parts of a stored body, as resolve does. ok is
 // false when some byte of them is not stored: then the origin has to be asked.
 // Where the length is not known, that is what every range without both ends is.
-func (m *Meta) storedRanges(specs []rangeSpec) (parts []Part, whole, ok bool) {
+func storedRanges(m *Meta, specs []rangeSpec) (parts []Part, whole, ok bool) {
 	length := m.Length
 	if length < 0 {
 		for _, r := range specs {
@@ -108,7 +108,7 @@ func (m *Meta) storedRanges(specs []rangeSpec) (parts []Part, whole, ok bool) {
 		}
 	}
 	parts, whole = resolve(specs, length)
-	have := m.coverage()
+	have := coverage(m)
 	for _, p := range parts {
 		if !covered(have, p) {
 			return nil, false, false

@@ -198,7 +198,7 @@ func TestRFC9111_3_3_RangesFromPartialContent(t *testing.T) {
 	} {
 		specs, ok := parseRange(fields("Range: bytes=" + c.v))
 		require.True(t, ok, c.name)
-		parts, _, ok := (&Meta{Length: c.length, Parts: c.parts}).storedRanges(specs)
+		parts, _, ok := storedRanges(&Meta{Length: c.length, Parts: c.parts}, specs)
 		require.Equal(t, c.wanted, ok, c.name)
 		require.Equal(t, c.want, parts, c.name)
 	}

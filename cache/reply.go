@@ -57,7 +57,7 @@ func (v *visit) planRanges(h http.Header, m *Meta, f *facts, p *plan) {
 	if !ok || !f.ifRange(v.r.Header) {
 		return
 	}
-	parts, whole, ok := m.storedRanges(specs)
+	parts, whole, ok := storedRanges(m, specs)
 	if !ok || whole {
 		return
 	}
@@ -71,7 +71,7 @@ func (v *visit) planRanges(h http.Header, m *Meta, f *facts, p *plan) {
 		return
 	}
 	p.status = http.StatusPartialContent
-	have := m.coverage()
+	have := coverage(m)
 	if len(parts) == 1 {
 		one := parts[0]
 		h["Content-Range"] = []string{contentRange(one, m.Length)}

@@ -62,6 +62,16 @@ func (f *flight) freshen(x *transaction) bool {
 	return true
 }
 
+// freshened is that of the policy, with the lifetime that the cache's own rules
+// give a response which is now as told.
+func (c *Cache) freshened(m *Meta, r *http.Request, h http.Header, requested, received time.Time) *Meta {
+	n := c.policy.freshened(m, r, h, requested, received)
+	n.TTL = c.ttlOf(r, &transaction{
+		status: n.Status, header: n.Header, response: parseResponseDirectives(n.Header, c.policy.targets), responseTime: received,
+	})
+	return n
+}
+
 // keep opens a response that is about to be taken out, while that can be done,
 // for the leader, who may have it once more.
 func (f *flight) keep(e Entry) {

@@ -177,7 +177,7 @@ func FuzzRange(f *testing.F) {
 			}
 		}
 		m := &Meta{Length: length, Parts: []Part{{0, length / 2}}}
-		if stored, _, ok := m.storedRanges(specs); ok {
+		if stored, _, ok := storedRanges(m, specs); ok {
 			for _, p := range stored {
 				if !covered(m.Parts, p) || offsetOf(m.Parts, p.Start) < 0 {
 					t.Fatalf("%q: %v is not stored", v, p)

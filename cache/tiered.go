@@ -64,7 +64,7 @@ func (t *Tiered) Get(ctx context.Context, key string) ([]Entry, error) {
 	if err := t.ready(); err != nil {
 		return nil, err
 	}
-	if front, err := t.Front.Get(ctx, key); err == nil && len(front) > 0 && front[0].Meta().siblings == len(front) {
+	if front, err := t.Front.Get(ctx, key); err == nil && len(front) > 0 && front[0].Meta().Siblings() == len(front) {
 		return newestFirst(front), nil
 	}
 	back, err := t.Back.Get(ctx, key)
@@ -99,7 +99,7 @@ func (t *Tiered) Create(ctx context.Context, meta *Meta) (Writer, error) {
 		return nil, err
 	}
 	w := &tieredWriter{Writer: back, t: t}
-	if meta.stored() <= t.maxFront() {
+	if meta.Stored() <= t.maxFront() {
 		w.front, _ = t.Front.Create(ctx, meta)
 	}
 	return w, nil
@@ -278,9 +278,9 @@ func (t *Tiered) recount(ctx context.Context, key string) error {
 		m := e.Meta()
 		if err != nil {
 			err = errors.Join(err, t.Front.Remove(ctx, e))
-		} else if m.siblings != len(back) {
+		} else if m.Siblings() != len(back) {
 			m = m.Clone()
-			m.siblings = len(back)
+			m.SetSiblings(len(back))
 			err = t.Front.Update(ctx, e, m)
 		}
 	}
@@ -326,7 +326,7 @@ func (t *Tiered) copy(ctx context.Context, e Entry, siblings int) error {
 	}
 	defer body.Close()
 	m := e.Meta().Clone()
-	m.siblings = siblings
+	m.SetSiblings(siblings)
 	w, err := t.Front.Create(ctx, m)
 	if err != nil {
 		return err
@@ -412,7 +412,7 @@ func (w *tieredWriter) Commit(meta *Meta, old ...Entry) error {
 	back, err := t.Back.Get(ctx, meta.Key)
 	if w.front != nil && err == nil && only(back, meta) != nil {
 		m := meta.Clone()
-		m.siblings = len(back)
+		m.SetSiblings(len(back))
 		_ = w.front.Commit(m)
 	}
 	_ = t.recount(ctx, meta.Key)

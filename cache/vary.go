@@ -142,20 +142,16 @@ func withTold(values http.Header, told string) http.Header {
 // serves reports whether a stored response is for such a request: the origin was
 // told the same, and what Vary names is the same.
 func (p *policy) serves(m *Meta, r *http.Request, told string) bool {
-	return m.told() == told && p.matches(m.factsBy(p).vary, m.Vary, r)
+	return toldOf(m) == told && p.matches(p.factsOf(m).vary, m.Vary, r)
 }
 
-// told is what the origin was told of the place, beside the key.
-func (m *Meta) told() string {
+// toldOf is what the origin was told of the place, beside the key.
+func toldOf(m *Meta) string {
 	if v := m.Vary[toldName]; len(v) > 0 {
 		return v[0]
 	}
 	return ""
 }
-
-func (v *visit) serves(m *Meta) bool { return v.c.policy.serves(m, v.r, v.told) }
-
-func (f *flight) serves(m *Meta) bool { return f.c.policy.serves(m, f.asked, f.place) }
 
 // candidate is a stored response as choose sees it.
 type candidate struct {
