@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -11,25 +10,6 @@ import (
 	"syscall"
 	"time"
 )
-
-var errWhence = errors.New("cache: seek before the beginning")
-
-// position turns what Seek is given into an offset.
-func position(offset int64, whence int, at, size int64) (int64, error) {
-	switch whence {
-	case io.SeekStart:
-	case io.SeekCurrent:
-		offset += at
-	case io.SeekEnd:
-		offset += size
-	default:
-		offset = -1
-	}
-	if offset < 0 {
-		return at, errWhence
-	}
-	return offset, nil
-}
 
 // smallReader is a body in memory.
 type smallReader struct {
@@ -83,7 +63,7 @@ func (b *smallReader) Seek(offset int64, whence int) (int64, error) {
 	if b.buf == nil {
 		return 0, fs.ErrClosed
 	}
-	at, err := position(offset, whence, b.at, int64(b.size))
+	at, err := Position(offset, whence, b.at, int64(b.size))
 	b.at = at
 	return at, err
 }
@@ -297,7 +277,7 @@ func (b *checkedBody) Seek(offset int64, whence int) (int64, error) {
 	if b.file == nil {
 		return 0, fs.ErrClosed
 	}
-	at, err := position(offset, whence, b.at, b.entry.body.size)
+	at, err := Position(offset, whence, b.at, b.entry.body.size)
 	b.at = at
 	return at, err
 }

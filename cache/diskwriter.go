@@ -241,7 +241,7 @@ func (r *growingReader) ReadAt(p []byte, off int64) (int, error) {
 		return 0, fs.ErrClosed
 	}
 	if off < 0 {
-		return 0, errWhence
+		return 0, ErrOffset
 	}
 	left := r.file.written.Load() - off
 	if left <= 0 {

@@ -450,15 +450,15 @@ func (b *memoryBody) Seek(offset int64, whence int) (at int64, err error) {
 	if b.closed.Load() {
 		return 0, fs.ErrClosed
 	}
-	b.at, err = position(offset, whence, b.at, b.size)
+	b.at, err = Position(offset, whence, b.at, b.size)
 	return b.at, err
 }
 
 // WriteTo hands the chunks themselves to w.
-func (b *memoryBody) WriteTo(w io.Writer) (int64, error) { return b.writeSome(w, b.size-b.at) }
+func (b *memoryBody) WriteTo(w io.Writer) (int64, error) { return b.WritePiece(w, b.size-b.at) }
 
-// writeSome writes at most n bytes, as WriteTo does.
-func (b *memoryBody) writeSome(w io.Writer, n int64) (written int64, err error) {
+// WritePiece implements [PieceWriter].
+func (b *memoryBody) WritePiece(w io.Writer, n int64) (written int64, err error) {
 	if b.closed.Load() {
 		return 0, fs.ErrClosed
 	}

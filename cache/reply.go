@@ -168,8 +168,8 @@ func sendSome(w http.ResponseWriter, body Body, n int64) error {
 	}
 	var sent int64
 	var err error
-	if mb, ok := body.(*memoryBody); ok {
-		sent, err = mb.writeSome(w, n)
+	if pw, ok := body.(PieceWriter); ok {
+		sent, err = pw.WritePiece(w, n)
 	} else {
 		sent, err = readFrom(w, &io.LimitedReader{R: body, N: n})
 	}

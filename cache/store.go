@@ -64,12 +64,6 @@ type Entry interface {
 	Open() (Body, error)
 }
 
-// Body is the stored body of a response.
-type Body interface {
-	io.ReadSeeker
-	io.Closer
-}
-
 // Writer takes the body of a response that is being stored. It belongs to one
 // goroutine, but its Reader may be used by others meanwhile.
 type Writer interface {
