@@ -2,7 +2,6 @@ package ajp
 
 import (
 	"crypto/tls"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -10,9 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+	"golang.org/x/net/http/httpguts"
 )
 
 // bodyKind is how the body of a request is sent.
@@ -317,70 +316,146 @@ func appendNamed(b []byte, name, v string) []byte {
 	return appendString(b, v)
 }
 
-// appendTLS appends the facts of the client's TLS connection.
-func appendTLS(b []byte, s *tls.ConnectionState) []byte {
-	if len(s.PeerCertificates) > 0 {
-		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.PeerCertificates[0].Raw})
-		if len(text) <= maxString {
-			b = append(b, attrSSLCert)
-			b = appendInt(b, len(text))
-			b = append(append(b, text...), 0)
-		}
-	}
-	if s.CipherSuite != 0 {
-		name := cipherName(s.CipherSuite)
-		b = appendAttribute(b, attrSSLCipher, name)
-		if bits := keySize(name); bits != 0 {
-			b = append(b, attrSSLKeySize)
-			b = appendInt(b, bits)
-		}
-	}
-	return appendNamed(b, nameSSLProtocol, proxy.TLSProtocol(s.Version))
+// emptyPacket ends the body of a request.
+var emptyPacket = []byte{0x12, 0x34, 0, 0}
+
+// feeder sends the body of a request, on a goroutine of its own so that an
+// answer that comes before the body's end is seen.
+//
+// A body of known length begins unasked; from then on each packet is sent when
+// the container has asked for it.
+type feeder struct {
+	proxy.BodySender
+	c       *backend.Conn
+	kind    bodyKind
+	size    int      // of packets
+	asked   chan int // of capacity 1: how many bytes the container wants
+	stopped chan struct{}
 }
 
-// cipherName is tls.CipherSuiteName, which makes a list of all ciphers, for
-// those in use.
-func cipherName(id uint16) string {
-	switch id {
-	case tls.TLS_AES_128_GCM_SHA256:
-		return "TLS_AES_128_GCM_SHA256"
-	case tls.TLS_AES_256_GCM_SHA384:
-		return "TLS_AES_256_GCM_SHA384"
-	case tls.TLS_CHACHA20_POLY1305_SHA256:
-		return "TLS_CHACHA20_POLY1305_SHA256"
-	case tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:
-		return "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
-	case tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384:
-		return "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
-	case tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256:
-		return "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
-	case tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384:
-		return "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+func startFeeder(c *backend.Conn, r *http.Request, kind bodyKind, size int, hooks proxy.Hooks) *feeder {
+	f := &feeder{c: c, kind: kind, size: size, asked: make(chan int, 1), stopped: make(chan struct{})}
+	f.Init(c, r, hooks)
+	if kind == bodyLength {
+		f.Expect()
 	}
-	return tls.CipherSuiteName(id)
+	go func() { f.Finish(f.send()) }()
+	return f
 }
 
-// keySize returns the bits of the key of a cipher, as httpd's
-// SSL_CIPHER_USEKEYSIZE; 0 if the name does not tell.
-func keySize(cipher string) int {
-	switch {
-	case strings.Contains(cipher, "AES_256"), strings.Contains(cipher, "CHACHA20"), strings.Contains(cipher, "AES256"):
-		return 256
-	case strings.Contains(cipher, "AES_128"), strings.Contains(cipher, "RC4_128"), strings.Contains(cipher, "AES128"):
-		return 128
-	case strings.Contains(cipher, "3DES"):
-		return 168
+// errNotAsked is why a body was not sent to its end: the answer came before.
+var errNotAsked = errors.New("the rest of the body was not asked for")
+
+// sender is the BodySender of a feeder, or nil.
+func (f *feeder) sender() *proxy.BodySender {
+	if f == nil {
+		return nil
 	}
-	return 0
+	return &f.BodySender
 }
 
-// protocolVersion is the inverse of proxy.TLSProtocol; 0 for a name it does not
-// know.
-func protocolVersion(name string) uint16 {
-	for v := uint16(tls.VersionTLS10); v <= tls.VersionTLS13; v++ {
-		if proxy.TLSProtocol(v) == name {
-			return v
+// takes hands a wish over, and reports whether the goroutine will fulfil it. It
+// will not once the body has ended.
+func (f *feeder) takes(want int) bool {
+	if f == nil {
+		return false
+	}
+	if f.Ending() {
+		f.Wait() // the packet that the container has read is written in a moment
+		return false
+	}
+	select {
+	case f.asked <- want:
+		return true
+	default:
+		return false
+	}
+}
+
+// overrun reports whether a wish was not taken since another is open.
+func (f *feeder) overrun() bool { return f != nil && !f.Ending() }
+
+// stop ends the goroutine when it waits to be asked.
+func (f *feeder) stop() { close(f.stopped) }
+
+// send sends the packets that are asked for.
+func (f *feeder) send() error {
+	packet := make([]byte, min(f.size, bodyHead+32<<10))
+	asked := f.kind == bodyLength
+	for !f.Ending() {
+		want := len(packet) - bodyHead
+		if !asked {
+			select {
+			case n := <-f.asked:
+				want = min(n, want)
+			case <-f.stopped:
+				return errNotAsked
+			}
+		}
+		asked = false
+		n, err := f.read(packet[bodyHead : bodyHead+want])
+		if err != nil {
+			return err
+		}
+		if _, err := f.c.Write(bodyPacket(packet, n)); err != nil {
+			return err
 		}
 	}
-	return 0
+	return nil
+}
+
+// bodyPacket completes the packet with n bytes of data.
+func bodyPacket(packet []byte, n int) []byte {
+	if n == 0 {
+		return emptyPacket
+	}
+	putHead(packet, toContainer, n+2)
+	putInt(packet[headSize:], n)
+	return packet[:bodyHead+n]
+}
+
+// read reads what there is of the body; none only at its end.
+func (f *feeder) read(p []byte) (int, error) {
+	for len(p) > 0 {
+		n, last, err := f.Read(p)
+		if err != nil {
+			return 0, err
+		}
+		if n > 0 || last {
+			f.c.Extend() // the client may have used the time up
+			return n, nil
+		}
+	}
+	return 0, nil // nothing was wanted
+}
+
+// facts collects what the container is told of r.
+func (t *Transport) facts(c *backend.Conn, r *http.Request) facts {
+	ctx := r.Context()
+	u := UserFrom(ctx)
+	f := facts{remoteAddr: r.RemoteAddr, remoteUser: u.Name, authType: u.Auth, route: t.Route, secret: t.Secret, tls: r.TLS}
+	f.host, _ = hostField(r)
+	if a, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr); ok {
+		f.localAddr = hostOf(a.String())
+	}
+	if f.remoteAddr == "" { // the client is this program
+		if a := c.LocalAddr(); a != nil && a.Network() == "tcp" {
+			f.remoteAddr = a.String()
+		} else {
+			f.remoteAddr = "127.0.0.1"
+		}
+	}
+	if t.Attributes != nil {
+		f.named = t.Attributes(r)
+	}
+	return f
+}
+
+// hostField is the Host that the container sees. It is the client's unless one
+// was set, like mod_proxy_ajp's: a servlet makes its URLs from it.
+func hostField(r *http.Request) (string, error) {
+	if in := proxy.ClientRequest(r.Context()); r.Host == "" && in != nil && in.Host != "" {
+		r = in
+	}
+	return proxy.OutgoingHost(r)
 }

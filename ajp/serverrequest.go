@@ -4,9 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
@@ -274,57 +271,4 @@ func (c *serverConn) frame(r *http.Request) error {
 		}
 	}
 	return nil
-}
-
-// tlsState makes the state of the client's TLS connection from what the proxy
-// tells of it.
-func (c *serverConn) tlsState(fr *forwardRequest) *tls.ConnectionState {
-	a := &fr.attributes
-	s := &tls.ConnectionState{
-		HandshakeComplete: true, ServerName: strings.Trim(fr.serverName, "[]"),
-		Version: protocolVersion(a.SSLProtocol), CipherSuite: c.s.cipherSuite(a.SSLCipher),
-	}
-	if fr.sslCert != "" {
-		if fr.sslCert != c.certText {
-			c.certText, c.cert = fr.sslCert, nil
-			if block, _ := pem.Decode([]byte(fr.sslCert)); block != nil {
-				c.cert, _ = x509.ParseCertificate(block.Bytes)
-			}
-		}
-		if c.cert != nil {
-			s.PeerCertificates = []*x509.Certificate{c.cert}
-		}
-	}
-	return s
-}
-
-// cipherSuite finds a cipher by its name, that of the RFCs or that of OpenSSL;
-// 0 for one that it does not know.
-func (s *Server) cipherSuite(name string) uint16 {
-	s.suites.Do(func() {
-		s.ciphers = make(map[string]uint16)
-		for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-			s.ciphers[suite.Name] = suite.ID
-			s.ciphers[openSSLName(suite.Name)] = suite.ID
-		}
-	})
-	return s.ciphers[name]
-}
-
-// openSSLName turns TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 into
-// ECDHE-RSA-AES128-GCM-SHA256.
-func openSSLName(name string) string {
-	exchange, cipher, ok := strings.Cut(strings.TrimPrefix(name, "TLS_"), "_WITH_")
-	if !ok {
-		return name // of TLS 1.3, which OpenSSL names alike
-	}
-	cipher = strings.TrimSuffix(strings.Replace(cipher, "AES_", "AES", 1), "_CBC_SHA")
-	if strings.HasPrefix(cipher, "AES") && !strings.Contains(cipher, "_") {
-		cipher += "_SHA"
-	}
-	cipher = strings.Replace(strings.Replace(cipher, "_CBC_", "_", 1), "CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305", 1)
-	if exchange != "RSA" {
-		cipher = exchange + "_" + cipher
-	}
-	return strings.ReplaceAll(cipher, "_", "-")
 }

@@ -2,7 +2,6 @@ package ajp
 
 import (
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -118,55 +117,6 @@ func (t *Transport) CloseIdleConnections() { t.backends.Retire() }
 // Stats returns the figures of the transport's backends, as
 // [proxy.Transport.Stats] does.
 func (t *Transport) Stats() []backend.Stats { return t.backends.Stats(t.Backend) }
-
-// facts collects what the container is told of r.
-func (t *Transport) facts(c *backend.Conn, r *http.Request) facts {
-	ctx := r.Context()
-	u := UserFrom(ctx)
-	f := facts{remoteAddr: r.RemoteAddr, remoteUser: u.Name, authType: u.Auth, route: t.Route, secret: t.Secret, tls: r.TLS}
-	f.host, _ = hostField(r)
-	if a, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr); ok {
-		f.localAddr = hostOf(a.String())
-	}
-	if f.remoteAddr == "" { // the client is this program
-		if a := c.LocalAddr(); a != nil && a.Network() == "tcp" {
-			f.remoteAddr = a.String()
-		} else {
-			f.remoteAddr = "127.0.0.1"
-		}
-	}
-	if t.Attributes != nil {
-		f.named = t.Attributes(r)
-	}
-	return f
-}
-
-// hostField is the Host that the container sees. It is the client's unless one
-// was set, like mod_proxy_ajp's: a servlet makes its URLs from it.
-func hostField(r *http.Request) (string, error) {
-	if in := proxy.ClientRequest(r.Context()); r.Host == "" && in != nil && in.Host != "" {
-		r = in
-	}
-	return proxy.OutgoingHost(r)
-}
-
-// NewHandler returns the reverse proxy of a path to a container, as Apache's
-// "ProxyPass path ajp://host:8009/… mapping=servlet" does: the fields of
-// forwarding are left to the attributes of AJP, and the path is read as the
-// container will, so that "/app/..;/manager" is not below "/app".
-func NewHandler(path, target string) (*proxy.Handler, error) {
-	h, err := proxy.NewHandler(path, target)
-	if err != nil {
-		return nil, err
-	}
-	b, err := backend.Parse(target)
-	if err != nil {
-		return nil, err
-	}
-	h.Transport = &Transport{Backend: b}
-	h.Forwarded, h.Mapping = proxy.ForwardedOff, proxy.MappingServlet
-	return h, nil
-}
 
 func closeBody(r *http.Request) {
 	if r.Body != nil {

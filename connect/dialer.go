@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -162,38 +161,6 @@ func (d *Dialer) tlsConfig() *tls.Config {
 	}
 	config.NextProtos = []string{"http/1.1"}
 	return config
-}
-
-// request returns the CONNECT for a destination.
-func (d *Dialer) request(ctx context.Context, address string) ([]byte, error) {
-	head := fmt.Appendf(nil, "CONNECT %s HTTP/1.1\r\nHost: %[1]s\r\n", address)
-	for name, values := range d.Header {
-		if http.CanonicalHeaderKey(name) != "Host" {
-			head = appendField(head, name, values)
-		}
-	}
-	if via, _ := ctx.Value(viaKey{}).(string); via != "" && d.Header["Via"] == nil {
-		head = appendField(head, "Via", []string{via})
-	}
-	credentials, err := d.credentials(ctx, address)
-	if err != nil {
-		return nil, err
-	}
-	if credentials != "" {
-		head = appendField(head, "Proxy-Authorization", []string{credentials})
-	}
-	return append(head, "\r\n"...), nil
-}
-
-func (d *Dialer) credentials(ctx context.Context, address string) (string, error) {
-	if d.Authorize != nil {
-		return d.Authorize(ctx, address)
-	}
-	if d.Proxy == nil || d.Proxy.User == nil {
-		return "", nil
-	}
-	password, _ := d.Proxy.User.Password()
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(d.Proxy.User.Username()+":"+password)), nil
 }
 
 // handshake asks for the tunnel, and returns the connection behind the answer.

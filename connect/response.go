@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -122,15 +120,4 @@ func (e *RefusedError) Answer(w http.ResponseWriter) {
 	if e.Truncated {
 		panic(http.ErrAbortHandler) // nobody may take a part for the whole
 	}
-}
-
-// appendField appends the lines of a field, without those that could be read
-// in two ways.
-func appendField(b []byte, name string, values []string) []byte {
-	for _, v := range values {
-		if httpguts.ValidHeaderFieldName(name) && httpguts.ValidHeaderFieldValue(v) {
-			b = fmt.Appendf(b, "%s: %s\r\n", name, v)
-		}
-	}
-	return b
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 
 	"github.com/modproxy/modproxy/proxy"
@@ -81,33 +80,6 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Request = r
 	}
 	return resp, err
-}
-
-// tunnels reports whether a request is none that a parent could answer itself.
-func tunnels(r *http.Request) bool {
-	switch strings.ToLower(r.URL.Scheme) {
-	case "https", "ws", "wss", "h2", "h2c":
-		return true
-	}
-	return len(r.Header["Upgrade"]) > 0
-}
-
-func closeBody(r *http.Request) {
-	if r.Body != nil {
-		_ = r.Body.Close()
-	}
-}
-
-// absolute returns the request's URL up to the query.
-func absolute(u *url.URL) string {
-	path := u.Opaque
-	if path == "" {
-		path = u.EscapedPath()
-	}
-	if path == "*" { // OPTIONS for the origin as a whole
-		path = ""
-	}
-	return u.Scheme + "://" + u.Host + path
 }
 
 func (t *Transport) plain() *proxy.Transport {

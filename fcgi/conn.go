@@ -112,30 +112,6 @@ func (x *attempt) send() *proxy.Error {
 	return nil
 }
 
-// appendRequest appends all records of the request, but for a body that is
-// streamed.
-func (x *attempt) appendRequest(b []byte) []byte {
-	p := &x.state.params
-	x.t.variables(p, x.r, x.client, x.role, &x.script, x.length)
-	b = appendBegin(b, x.role, !x.c.Backend().DisableReuse)
-	head := len(b)
-	b = append(b, zeros[:]...)
-	b = p.appendTo(b)
-	p.reset()
-	if n := len(b) - head - headLength; n <= maxAligned {
-		b = append(b, zeros[:putRecordHead(b[head:], typeParams, requestID, n)]...)
-	} else {
-		pairs := append([]byte(nil), b[head+headLength:]...)
-		b = appendStream(b[:head], typeParams, requestID, pairs)
-	}
-	b = appendRecord(b, typeParams, requestID, nil)
-	if x.content != nil || x.length <= 0 {
-		b = appendStream(b, typeStdin, requestID, x.content)
-		b = appendRecord(b, typeStdin, requestID, nil)
-	}
-	return b
-}
-
 // keepSpace keeps memory for the next request on the connection, unless it is
 // much.
 func (x *attempt) keepSpace(b []byte) {

@@ -1,11 +1,14 @@
 package fcgi
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"sync"
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"golang.org/x/net/http/httpguts"
 )
 
 const copyBufferSize = 64 << 10
@@ -49,4 +52,99 @@ func sendStdin(s *proxy.BodySender) error {
 			return err
 		}
 	}
+}
+
+// appendRequest appends all records of the request, but for a body that is
+// streamed.
+func (x *attempt) appendRequest(b []byte) []byte {
+	p := &x.state.params
+	x.t.variables(p, x.r, x.client, x.role, &x.script, x.length)
+	b = appendBegin(b, x.role, !x.c.Backend().DisableReuse)
+	head := len(b)
+	b = append(b, zeros[:]...)
+	b = p.appendTo(b)
+	p.reset()
+	if n := len(b) - head - headLength; n <= maxAligned {
+		b = append(b, zeros[:putRecordHead(b[head:], typeParams, requestID, n)]...)
+	} else {
+		pairs := append([]byte(nil), b[head+headLength:]...)
+		b = appendStream(b[:head], typeParams, requestID, pairs)
+	}
+	b = appendRecord(b, typeParams, requestID, nil)
+	if x.content != nil || x.length <= 0 {
+		b = appendStream(b, typeStdin, requestID, x.content)
+		b = appendRecord(b, typeStdin, requestID, nil)
+	}
+	return b
+}
+
+// atOnce is the length of bodies up to which they are read before a connection
+// is taken, and then sent in one piece with the request.
+const atOnce = 16 << 10
+
+// body prepares the body of r: a short one is read into content, one of
+// unknown length is spooled. It is closed on failure.
+func (t *Transport) body(r *http.Request) (sent *http.Request, content []byte, done func(), err error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return r, nil, nil, nil
+	}
+	if r.ContentLength <= 0 || t.Spool.All && r.ContentLength > atOnce {
+		sent, done, err = t.Spool.Request(r)
+		return sent, nil, done, err
+	}
+	if r.ContentLength > atOnce {
+		return r, nil, nil, nil
+	}
+	content = make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, content); err != nil {
+		closeBody(r)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, nil, nil, proxy.ClientBodyError("", err)
+	}
+	closeBody(r)
+	out := *r
+	out.Body, out.GetBody = http.NoBody, nil
+	return &out, content, nil, nil
+}
+
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+}
+
+// checkRequest refuses what no variable may hold. Requests that came in through
+// net/http never have it.
+func checkRequest(r, client *http.Request) error {
+	if _, err := hostField(r, client); err != nil {
+		return err
+	}
+	if client != nil { // whose Host is the name of the server, too
+		if _, _, err := proxy.ParseHost(client.Host); err != nil {
+			return err
+		}
+	}
+	if r.Method != "" && !httpguts.ValidHeaderFieldName(r.Method) {
+		return badRequest("method is no token")
+	}
+	if hasControl(r.URL.RawQuery) {
+		return badRequest("query has control bytes")
+	}
+	for name, values := range r.Header {
+		if !httpguts.ValidHeaderFieldName(name) {
+			return badRequest("name of a field is no token")
+		}
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldValue(v) {
+				return badRequest("value of a field has control bytes")
+			}
+		}
+	}
+	return nil
+}
+
+func badRequest(text string) error {
+	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadRequest, Err: errors.New(text)}
 }

@@ -2,7 +2,6 @@ package fcgi
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -171,43 +170,6 @@ func (t *Transport) target(r, client *http.Request) (*origin, script, error) {
 	}
 	s, err := t.script(r, client)
 	return originOf(b), s, err
-}
-
-// atOnce is the length of bodies up to which they are read before a connection
-// is taken, and then sent in one piece with the request.
-const atOnce = 16 << 10
-
-// body prepares the body of r: a short one is read into content, one of
-// unknown length is spooled. It is closed on failure.
-func (t *Transport) body(r *http.Request) (sent *http.Request, content []byte, done func(), err error) {
-	if r.Body == nil || r.Body == http.NoBody {
-		return r, nil, nil, nil
-	}
-	if r.ContentLength <= 0 || t.Spool.All && r.ContentLength > atOnce {
-		sent, done, err = t.Spool.Request(r)
-		return sent, nil, done, err
-	}
-	if r.ContentLength > atOnce {
-		return r, nil, nil, nil
-	}
-	content = make([]byte, r.ContentLength)
-	if _, err := io.ReadFull(r.Body, content); err != nil {
-		closeBody(r)
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, nil, nil, proxy.ClientBodyError("", err)
-	}
-	closeBody(r)
-	out := *r
-	out.Body, out.GetBody = http.NoBody, nil
-	return &out, content, nil, nil
-}
-
-func closeBody(r *http.Request) {
-	if r.Body != nil {
-		_ = r.Body.Close()
-	}
 }
 
 func (t *Transport) splitPath() []string {

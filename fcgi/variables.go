@@ -3,13 +3,10 @@ package fcgi
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"maps"
 	"net"
 	"net/http"
 	"strconv"
-
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/modproxy/modproxy/proxy"
 )
@@ -200,38 +197,4 @@ func addPeer(p *Params, r *http.Request) {
 	}
 	p.add("REMOTE_ADDR", host)
 	p.addSome("REMOTE_PORT", port)
-}
-
-// checkRequest refuses what no variable may hold. Requests that came in through
-// net/http never have it.
-func checkRequest(r, client *http.Request) error {
-	if _, err := hostField(r, client); err != nil {
-		return err
-	}
-	if client != nil { // whose Host is the name of the server, too
-		if _, _, err := proxy.ParseHost(client.Host); err != nil {
-			return err
-		}
-	}
-	if r.Method != "" && !httpguts.ValidHeaderFieldName(r.Method) {
-		return badRequest("method is no token")
-	}
-	if hasControl(r.URL.RawQuery) {
-		return badRequest("query has control bytes")
-	}
-	for name, values := range r.Header {
-		if !httpguts.ValidHeaderFieldName(name) {
-			return badRequest("name of a field is no token")
-		}
-		for _, v := range values {
-			if !httpguts.ValidHeaderFieldValue(v) {
-				return badRequest("value of a field has control bytes")
-			}
-		}
-	}
-	return nil
-}
-
-func badRequest(text string) error {
-	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadRequest, Err: errors.New(text)}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/modproxy/modproxy/proxy"
@@ -185,20 +184,3 @@ func (x *attempt) fail(e *proxy.Error) *proxy.Error {
 	}
 	return e
 }
-
-// escapedClientPath is the path by which the client knows what is served: links
-// are relative to it.
-func (x *attempt) escapedClientPath() string {
-	u := x.r.URL
-	if in := proxy.ClientRequest(x.ctx); in != nil {
-		u = in.URL
-	}
-	path := escapedPath(u)
-	if p, _, err := cutType(path); err == nil {
-		path = p
-	}
-	return path
-}
-
-// lastSegment returns what follows the last slash of a path.
-func lastSegment(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }

@@ -1,6 +1,8 @@
 package ftpproxy
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -137,4 +139,45 @@ func hasControl(s string) bool {
 		}
 	}
 	return false
+}
+
+// allows reports whether a method may be used on what the URL names.
+func (t *Transport) allows(method string, at target) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, "":
+		return true
+	case http.MethodPut:
+		return t.AllowPut && at.name != ""
+	case http.MethodDelete:
+		return t.AllowDelete && at.name != ""
+	}
+	return false
+}
+
+// escapedClientPath is the path by which the client knows what is served: links
+// are relative to it.
+func (x *attempt) escapedClientPath() string {
+	u := x.r.URL
+	if in := proxy.ClientRequest(x.ctx); in != nil {
+		u = in.URL
+	}
+	path := escapedPath(u)
+	if p, _, err := cutType(path); err == nil {
+		path = p
+	}
+	return path
+}
+
+// lastSegment returns what follows the last slash of a path.
+func lastSegment(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// Causes without more to say.
+var (
+	errPathTooLong = fmt.Errorf("path exceeds %d bytes", maxPathBytes)
+	errSocket      = errors.New("FTP needs a TCP connection")
+)
+
+// badRequest is the error for a request of which nothing may be sent.
+func badRequest(format string, args ...any) *proxy.Error {
+	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
 }

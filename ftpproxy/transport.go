@@ -3,7 +3,6 @@ package ftpproxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -191,17 +190,6 @@ func (t *Transport) CloseIdleConnections() { t.backends.Retire() }
 // Stats returns the figures of the transport's backends, as
 // [proxy.Transport.Stats] does.
 func (t *Transport) Stats() []backend.Stats { return t.backends.Stats(t.Backend) }
-
-// Causes without more to say.
-var (
-	errPathTooLong = fmt.Errorf("path exceeds %d bytes", maxPathBytes)
-	errSocket      = errors.New("FTP needs a TCP connection")
-)
-
-// badRequest is the error for a request of which nothing may be sent.
-func badRequest(format string, args ...any) *proxy.Error {
-	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
-}
 
 // or returns v, or def if v is zero.
 func or[T int | time.Duration](v, def T) T {

@@ -3,8 +3,11 @@ package ftpproxy
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/textproto"
+	"strings"
 
 	"github.com/modproxy/modproxy/proxy"
 )
@@ -83,4 +86,46 @@ func (c *control) refusal(err error) error {
 	}
 	// The library's own words may repeat those of the server.
 	return malformed("reply %d to %s", c.code, c.verb)
+}
+
+// maxReplyBytes limits one reply of the server, whatever its lines.
+const maxReplyBytes = 64 << 10
+
+// parseReplyLine reads "220 text" or "220-text"; a line of three digits is
+// taken for one with an empty text.
+func parseReplyLine(s string) (code int, last, ok bool) {
+	if len(s) < 3 || len(s) > 3 && s[3] != ' ' && s[3] != '-' {
+		return 0, false, false
+	}
+	for _, d := range []byte(s[:3]) {
+		if d < '0' || d > '9' {
+			return 0, false, false
+		}
+		code = code*10 + int(d-'0')
+	}
+	return code, len(s) == 3 || s[3] == ' ', code >= 100
+}
+
+// parseFeatures reads the lines of a reply to FEAT (RFC 2389 section 3.2).
+func parseFeatures(lines []string) map[string]string {
+	list := make(map[string]string)
+	for i, l := range lines {
+		if i == 0 || i == len(lines)-1 {
+			continue
+		}
+		name, value, _ := strings.Cut(strings.TrimSpace(l), " ")
+		list[strings.ToUpper(name)] = value
+	}
+	return list
+}
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", proxy.ErrMalformed, fmt.Sprintf(format, args...))
+}
+
+// isConnError reports whether err is one of a connection, as opposed to a
+// reply.
+func isConnError(err error) bool {
+	var ne net.Error
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &ne)
 }

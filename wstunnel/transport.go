@@ -1,11 +1,8 @@
 package wstunnel
 
 import (
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/modproxy/modproxy/proxy"
 )
@@ -54,20 +51,6 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, &proxy.Error{Op: proxy.OpUpgrade, Backend: r.URL.Scheme + "://" + r.URL.Host, Status: http.StatusBadGateway, Err: err}
 	}
 	return resp, nil
-}
-
-// check refuses a switch that was not asked for.
-func (t *Transport) check(r *http.Request, resp *http.Response, protocol string) error {
-	if _, ok := resp.Body.(io.ReadWriteCloser); !ok {
-		return fmt.Errorf("the body of the 101 cannot be written")
-	}
-	if protocol == "" || !strings.EqualFold(upgradeOf(resp.Header), protocol) {
-		return fmt.Errorf("%w: backend switched to a protocol that was not asked for", proxy.ErrMalformed)
-	}
-	if isWebSocket(protocol) {
-		return checkAnswer(r.Header, resp.Header)
-	}
-	return nil
 }
 
 func (t *Transport) base() http.RoundTripper {

@@ -1,0 +1,24 @@
+package ajp
+
+import (
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// NewHandler returns the reverse proxy of a path to a container, as Apache's
+// "ProxyPass path ajp://host:8009/… mapping=servlet" does: the fields of
+// forwarding are left to the attributes of AJP, and the path is read as the
+// container will, so that "/app/..;/manager" is not below "/app".
+func NewHandler(path, target string) (*proxy.Handler, error) {
+	h, err := proxy.NewHandler(path, target)
+	if err != nil {
+		return nil, err
+	}
+	b, err := backend.Parse(target)
+	if err != nil {
+		return nil, err
+	}
+	h.Transport = &Transport{Backend: b}
+	h.Forwarded, h.Mapping = proxy.ForwardedOff, proxy.MappingServlet
+	return h, nil
+}
