@@ -273,7 +273,7 @@ func (x *attempt) release(keep bool) bool {
 	if x.feeder != nil {
 		if !x.feeder.Finished() {
 			keep = false
-			closeBody(x.r) // ends a read that may be waiting for the client
+			x.feeder.CloseBody()
 		}
 		x.feeder.stop()
 		x.c.Disarmed()

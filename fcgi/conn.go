@@ -296,7 +296,7 @@ func (x *attempt) release(keep bool) bool {
 	if x.sender != nil {
 		if !x.sender.Finished() {
 			keep = false
-			closeBody(x.r) // ends a read that may be waiting for the client
+			x.sender.CloseBody()
 		}
 		x.c.Disarmed()
 	} else {

@@ -30,6 +30,7 @@ type BodySender struct {
 	fed      atomic.Int64 // when that ended last, since born
 	ending   atomic.Bool  // the last byte is being written
 	broken   atomic.Bool  // the client's body failed
+	closed   atomic.Bool  // the client's body was closed
 	born     time.Time
 	extended time.Time // when the time limit was last moved ahead
 	done     chan struct{}
@@ -100,9 +101,17 @@ func (s *BodySender) Write(p []byte) (int, error) {
 func (s *BodySender) Finish(err error) {
 	s.err = err
 	if s.r != nil {
-		_ = s.r.Body.Close()
+		s.CloseBody()
 		s.hooks.WroteRequest(err)
 		close(s.done)
+	}
+}
+
+// CloseBody closes the client's body, if that was not done before: it ends a
+// Read that may be waiting for the client.
+func (s *BodySender) CloseBody() {
+	if !s.closed.Swap(true) {
+		_ = s.r.Body.Close()
 	}
 }
 

@@ -61,6 +61,7 @@ func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks Hooks) (*htt
 func (x *attempt) answer() (*http.Response, *Error) {
 	t, c, r := x.t, x.c, x.r
 	if !t.watcher.add(&x.watch, r.Context(), c) {
+		closeBody(r)
 		return nil, x.fail(&Error{Op: OpClient, Err: ErrClientGone})
 	}
 	c.Arm(0)
@@ -365,7 +366,7 @@ func (x *attempt) release(keep bool) bool {
 	if x.sender != nil {
 		if !x.sender.Finished() {
 			keep = false
-			closeBody(x.r) // ends a read that may be waiting for the client
+			x.sender.CloseBody()
 		}
 		x.c.Disarmed()
 	}
