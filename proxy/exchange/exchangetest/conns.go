@@ -1,0 +1,94 @@
+package exchangetest
+
+import (
+	"net"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// nearConn is the transport's end of a connection.
+type nearConn struct {
+	net.Conn
+	far    net.Conn
+	main   bool // to the backend's own address
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Close notes that it was called.
+func (n *nearConn) Close() error {
+	n.once.Do(func() { close(n.closed) })
+	return n.Conn.Close()
+}
+
+func (n *nearConn) isClosed() bool {
+	select {
+	case <-n.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// nearTCP is the same for TCP, with the methods by which a socket is looked at.
+type nearTCP struct {
+	*net.TCPConn
+	n *nearConn
+}
+
+func (t *nearTCP) Close() error { return t.n.Close() }
+
+// farConn is the backend's end of a connection, which can hold back what is
+// written.
+type farConn struct {
+	net.Conn
+	near    *nearConn
+	s       Server
+	holding bool
+	held    []byte
+}
+
+func (c *farConn) Write(p []byte) (int, error) {
+	if c.holding {
+		c.held = append(c.held, p...)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// bodySize is the length of the bodies of answers.
+const bodySize = 40_000
+
+// content is the body of the answer to the request of that name.
+func content(name string, size int) string {
+	return strings.Repeat(name+".", size/(len(name)+1)+1)[:size]
+}
+
+// head writes the head of the answer to r, whose body has a length or not.
+func (c *farConn) head(r *http.Request, length bool) error {
+	h := http.Header{"X-Name": {path.Base(r.URL.Path)}}
+	if length {
+		h.Set("Content-Length", strconv.Itoa(bodySize))
+	}
+	return c.s.WriteHead(http.StatusOK, h)
+}
+
+// body writes a part of the body of the answer to r.
+func (c *farConn) body(r *http.Request, from, to int) error {
+	return c.s.WriteBody([]byte(content(path.Base(r.URL.Path), to)[from:]))
+}
+
+// half writes the first half of what f writes.
+func (c *farConn) half(f func() error) error {
+	c.holding = true
+	err := f()
+	c.holding = false
+	if err == nil {
+		_, err = c.Conn.Write(c.held[:len(c.held)/2])
+	}
+	c.held = nil
+	return err
+}

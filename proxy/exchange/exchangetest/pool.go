@@ -1,0 +1,243 @@
+package exchangetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy"
+)
+
+// poolChecks are what may go wrong with connections that are used again.
+func poolChecks() []check {
+	var list []check
+	for _, tcp := range []bool{false, true} {
+		over := ""
+		if tcp {
+			over = " over TCP"
+		}
+		list = append(list,
+			check{"stale connection, GET" + over, staleGet, tcp},
+			check{"stale connection, upload" + over, staleUpload, tcp},
+			check{"closed when the next request is read, GET" + over, closedGet, tcp},
+			check{"closed when the next request is read, upload" + over, closedUpload, tcp},
+			check{"closed whenever a request is read" + over, closedAlways, tcp},
+		)
+	}
+	return append(list,
+		check{name: "answers closed early", run: closedEarly},
+		check{name: "many at once", run: manyAtOnce},
+	)
+}
+
+// answersOnce serves a request, and then does something with the next on the
+// same connection; nil: it closes the connection.
+func answersOnce(then conduct) conduct {
+	var mu sync.Mutex
+	served := make(map[*farConn]bool)
+	first := true // connections after the first are good ones
+	return func(k *kit, c *farConn, r *http.Request) bool {
+		mu.Lock()
+		again, bad := served[c], first
+		served[c], first = true, false
+		mu.Unlock()
+		switch {
+		case again && then != nil:
+			return then(k, c, r)
+		case bad:
+			return answersWhole(k, c, r) && then != nil
+		}
+		return answersWhole(k, c, r)
+	}
+}
+
+// used leaves a connection in the pool, which the backend will close.
+func (k *kit) used(then conduct) {
+	k.set(answersOnce(then))
+	k.whole(k.request(context.Background(), http.MethodGet))
+	time.Sleep(50 * time.Millisecond) // the backend closes it, or waits
+}
+
+func staleGet(k *kit) {
+	k.used(nil)
+	k.whole(k.request(context.Background(), http.MethodGet))
+}
+
+// staleUpload: nobody has seen the request, but it may not be known.
+func staleUpload(k *kit) {
+	k.used(nil)
+	k.onceOrFailed(k.upload(context.Background(), 100_000), 1)
+	k.goesOn()
+}
+
+// onceOrFailed sends a request that is served once, or else fails in such a way
+// that it is known that it may have been served.
+func (k *kit) onceOrFailed(r *http.Request, most int) {
+	resp, err := k.roundTrip(r)
+	if err == nil {
+		k.right(r, resp)
+		return
+	}
+	if n := k.times(r); n > most {
+		k.fail("the backend has seen the %s %d times", r.Method, n)
+	}
+	k.stale(r, err)
+}
+
+// stale wants the error of a connection that was closed while it was idle.
+func (k *kit) stale(r *http.Request, err error) {
+	var e *proxy.Error
+	switch {
+	case !errors.As(err, &e):
+		k.fail("the error is no *proxy.Error: %T: %w", err, err)
+	case !errors.Is(err, proxy.ErrStaleConn):
+		k.fail("the error does not wrap ErrStaleConn: %w", err)
+	case proxy.StatusOf(err) != http.StatusBadGateway:
+		k.fail("the status is %d, not 502: %w", proxy.StatusOf(err), err)
+	case proxy.MayResend(err) && !proxy.IsIdempotent(r) && k.times(r) > 0:
+		k.fail("the error says that the %s, which the backend has seen, may be sent again: %w", r.Method, err)
+	}
+}
+
+// closedGet: a reused connection is closed when the request has been read. One
+// that is idempotent is sent once more.
+func closedGet(k *kit) {
+	k.used(closesAt(beforeHead))
+	r := k.request(context.Background(), http.MethodGet)
+	resp, err := k.roundTrip(r)
+	if err != nil {
+		k.fail("a GET that was not answered over a reused connection is not sent again: %w", err)
+	}
+	if n := k.times(r); n != 2 {
+		k.fail("the backend has seen the request %d times", n)
+	}
+	k.forget(r)
+	k.right(r, resp)
+}
+
+// forget lets the next time that the backend saw a request be the only one.
+func (k *kit) forget(r *http.Request) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name, n := range k.seen {
+		if n > 1 {
+			k.seen[name] = 1
+		}
+	}
+}
+
+// closedUpload: one that is not idempotent, or whose body is gone, is not.
+func closedUpload(k *kit) {
+	k.used(closesAt(beforeHead))
+	r := k.upload(context.Background(), 100_000)
+	_, err := k.roundTrip(r)
+	if err == nil {
+		k.fail("there is an answer to an upload that may have been served before")
+	}
+	if n := k.times(r); n != 1 {
+		k.fail("the backend has seen the %s %d times", r.Method, n)
+	}
+	k.stale(r, err)
+	k.goesOn()
+}
+
+// closedAlways: the second try is the last.
+func closedAlways(k *kit) {
+	k.whole(k.request(context.Background(), http.MethodGet))
+	time.Sleep(50 * time.Millisecond)
+	k.set(closesAt(beforeHead))
+	r := k.request(context.Background(), http.MethodGet)
+	resp, err := k.roundTrip(r)
+	if err == nil {
+		_ = resp.Body.Close()
+		k.fail("there is an answer")
+	}
+	if n := k.times(r); n > 2 {
+		k.fail("the backend has seen the request %d times", n)
+	}
+	k.check(r, err, expected{ops: []proxy.Op{proxy.OpHeader, proxy.OpWrite}, status: http.StatusBadGateway, resend: true})
+	k.goesOn()
+}
+
+// closedEarly: what is left of an answer is not taken for the next one.
+func closedEarly(k *kit) {
+	for _, length := range []bool{true, false} {
+		for _, most := range []int64{0, 1, bodySize / 2, bodySize - 1} {
+			k.set(answersWith(length))
+			r := k.request(context.Background(), http.MethodGet)
+			resp, err := k.roundTrip(r)
+			if err != nil {
+				k.fail("%w", err)
+			}
+			got, err := k.read(resp, most)
+			if err != nil || int64(len(got)) != most {
+				k.fail("%d bytes of the body: %d, %w", most, len(got), err)
+			}
+			if err := resp.Body.Close(); err != nil {
+				k.fail("closing the body: %w", err)
+			}
+			_ = resp.Body.Close()
+			k.whole(k.request(context.Background(), http.MethodGet))
+		}
+	}
+}
+
+// manyAtOnce: requests that are read, closed early and left do not get in each
+// other's way.
+func manyAtOnce(k *kit) {
+	const clients, rounds = 8, 20
+	errs := make(chan error, clients)
+	for i := range clients {
+		k.work.Go(func() { errs <- guarded(func() { k.client(i, rounds) }) })
+	}
+	var all []error
+	for range clients {
+		select {
+		case err := <-errs:
+			all = append(all, err)
+		case <-time.After(clients * patience):
+			k.fail("%d of %d clients wait for ever", clients-len(all), clients)
+		}
+	}
+	if err := errors.Join(all...); err != nil {
+		panic(failure{err})
+	}
+}
+
+// client is one of many.
+func (k *kit) client(i, rounds int) {
+	for n := range rounds {
+		ctx, cancel := context.WithCancel(context.Background())
+		r := k.request(ctx, http.MethodGet)
+		if (i+n)%3 == 1 {
+			r = k.upload(ctx, 30_000)
+		}
+		kind := (i + n) % 4
+		if kind == 3 {
+			late := time.AfterFunc(time.Duration(i)*time.Millisecond, cancel)
+			defer late.Stop()
+		}
+		resp, err := k.roundTrip(r)
+		switch {
+		case err != nil && kind != 3:
+			panic(failure{fmt.Errorf("%s: %w", r.Method, err)})
+		case err != nil:
+			if status := proxy.StatusOf(err); status != proxy.StatusClientClosedRequest {
+				k.fail("the status of a client that has left is %d: %w", status, err)
+			}
+		case kind == 0 || kind == 2:
+			k.right(r, resp)
+		case kind == 1:
+			if got, err := k.read(resp, 100); err == nil && carriesBody(r, resp) && got != content(r.URL.Path[len(k.b.URL.Path)+1:], 100) {
+				k.fail("request %s has got the answer of another: %q", r.URL.Path, got)
+			}
+			fallthrough
+		default:
+			_ = resp.Body.Close()
+		}
+		cancel()
+	}
+}
