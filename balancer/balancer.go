@@ -25,6 +25,9 @@ var ErrSessionMember = errors.New("the session's member is not usable")
 // ErrClosed is returned for requests after Close.
 var ErrClosed = errors.New("balancer is closed")
 
+// DefaultGrowth is the default of Config.Growth.
+const DefaultGrowth = 5
+
 // Config says how a [Balancer] works. The zero value is useful. What can be
 // changed while it serves says [Balancer.Configure].
 type Config struct {
@@ -91,12 +94,12 @@ type Config struct {
 	// none. Zero means 30 s.
 	DiscoveryInterval time.Duration
 
-	// Growth is how many members a [Manager] may add. Zero means 5; negative
+	// Growth is how many members a page such as that of package manager may add. Zero means 5; negative
 	// means none. Add has no such limit. Apache: growth, BalancerGrowth.
 	Growth int
 
 	// Prepare, if not nil, gives a RoundTripper, and perhaps a Backend, to each
-	// member that has neither: those that a Manager, Restore or Discovery adds
+	// member that has neither: those that a manager, Restore or Discovery adds
 	// by their URL, too. release, if not nil, is called when the member is gone.
 	Prepare func(m *MemberConfig) (release func(), err error)
 

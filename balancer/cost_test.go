@@ -15,8 +15,8 @@ import (
 	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
-// TestCost: neither what a client sends, be it to the manager, nor what a
-// resolver answers costs more than its length.
+// TestCost: neither what a client sends nor what a resolver answers costs more
+// than its length.
 func TestCost(t *testing.T) {
 	inputs := make(map[string]parsertest.Input)
 	sticky := Sticky{Cookie: "SID", Param: "sid", SemicolonDelimiter: true, SetCookie: &RouteCookie{Name: "ROUTEID"}}
@@ -52,26 +52,6 @@ func TestCost(t *testing.T) {
 			}
 		}
 	}
-	m := b.Manager()
-	m.setup()
-	for name, text := range map[string]string{"ampersands": "&", "names": "a=%41&", "the same name": "w=1&", "escapes": "%26", "plus": "+"} {
-		inputs["manager, form of "+name] = func(n int) func() { // which may have 64 KiB
-			form := "b=b&nonce=" + m.nonce(b) + "&" + strings.Repeat(text, n/2/len(text))
-			return func() { manage(m, "POST", "/", form, "application/x-www-form-urlencoded") }
-		}
-		inputs["manager, query of "+name] = func(n int) func() {
-			return func() { manage(m, "GET", "/?json=1&"+strings.Repeat(text, n/len(text)), "", "") }
-		}
-	}
-	for name, json := range map[string]func(n int) string{
-		"names":  func(n int) string { return `{` + strings.Repeat(`"a":1,`, n/6) + `"b":"b"}` },
-		"depth":  func(n int) string { return strings.Repeat(`{"a":`, n/5) },
-		"quotes": func(n int) string { return `{"b":"` + strings.Repeat(`\"`, n/2) + `"}` },
-	} {
-		inputs["manager, JSON of "+name] = func(n int) func() {
-			return func() { manage(m, "POST", "/", json(n/2), "application/json") }
-		}
-	}
 	found := func(n int) *answering {
 		a := &answering{addrs: make([]netip.Addr, n/16), srv: make([]*net.SRV, n/16)}
 		for i := range a.addrs {
@@ -93,12 +73,6 @@ func TestCost(t *testing.T) {
 		}
 	}
 	parsertest.Linear(t, inputs)
-}
-
-func manage(m *Manager, method, target, body, kind string) {
-	r := httptest.NewRequest(method, "http://front.test"+target, strings.NewReader(body))
-	r.Header.Set("Content-Type", kind)
-	m.ServeHTTP(httptest.NewRecorder(), r)
 }
 
 // answering is a resolver.

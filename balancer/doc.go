@@ -83,6 +83,6 @@
 //   - The route is behind the last separator of a session's value, not the
 //     first. Several cookies of one name are all looked at.
 //   - FailOnStatus also tries another member, if that is safe.
-//   - Members are added without a limit; growth is for those that a [Manager]
+//   - Members are added without a limit; Growth is for those that package manager
 //     adds.
 package balancer

@@ -45,25 +45,39 @@ type Loader interface {
 // bytraffic, bybusyness, heartbeat; or by ours: random2, first, leasttime, and
 // hash, which maps client addresses.
 func MethodByName(name string) (Method, error) {
-	switch strings.ToLower(name) {
-	case "byrequests", "":
+	if name == "" {
 		return &ByRequests{}, nil
-	case "bytraffic":
-		return ByTraffic{}, nil
-	case "bybusyness":
-		return &ByBusyness{}, nil
-	case "heartbeat":
-		return &Weighted{}, nil
-	case "random2":
-		return Random2{}, nil
-	case "first":
-		return First{}, nil
-	case "leasttime":
-		return &LeastTime{}, nil
-	case "hash":
-		return &Hash{}, nil
+	}
+	for _, m := range methods {
+		if strings.EqualFold(m.name, name) {
+			return m.new(), nil
+		}
 	}
 	return nil, fmt.Errorf("balancer: no method is called %q", name)
+}
+
+// MethodNames returns the names that [MethodByName] knows.
+func MethodNames() []string {
+	names := make([]string, len(methods))
+	for i, m := range methods {
+		names[i] = m.name
+	}
+	return names
+}
+
+// methods are those built in, Apache's before ours.
+var methods = []struct {
+	name string
+	new  func() Method
+}{
+	{"byrequests", func() Method { return &ByRequests{} }},
+	{"bytraffic", func() Method { return ByTraffic{} }},
+	{"bybusyness", func() Method { return &ByBusyness{} }},
+	{"heartbeat", func() Method { return &Weighted{} }},
+	{"random2", func() Method { return Random2{} }},
+	{"first", func() Method { return First{} }},
+	{"leasttime", func() Method { return &LeastTime{} }},
+	{"hash", func() Method { return &Hash{} }},
 }
 
 // MethodName returns what a method calls itself by a String method, or the

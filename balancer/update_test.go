@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -258,4 +259,31 @@ func TestFlags(t *testing.T) {
 	}
 	_, err := ParseFlags("+X", 0)
 	require.ErrorContains(t, err, "unknown letter")
+}
+
+// TestPrepare: members that are added by their URL get the user's transport,
+// and it is given back.
+func TestPrepare(t *testing.T) {
+	prepared, released := 0, 0
+	f := &fake{name: "f"}
+	b, err := New(Config{Name: "app", Prepare: func(m *MemberConfig) (func(), error) {
+		if m.URL == "http://refused" {
+			return nil, io.ErrUnexpectedEOF
+		}
+		prepared++
+		m.RoundTripper = f
+		return func() { released++ }, nil
+	}}, URLs("http://a")...)
+	require.NoError(t, err)
+	_, err = b.Add(MemberConfig{URL: "http://b"})
+	require.NoError(t, err)
+	for _, url := range []string{"http://refused", "nothing"} {
+		_, err = b.Add(MemberConfig{URL: url})
+		require.Error(t, err)
+	}
+	require.Equal(t, 3, prepared)
+	require.Equal(t, 1, released)
+	require.Equal(t, f, b.Member("http://b").RoundTripper())
+	require.NoError(t, b.Close())
+	require.Equal(t, 3, released)
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/modproxy/modproxy/ajp"
 	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/balancer/manager"
 	"github.com/modproxy/modproxy/cache"
 	"github.com/modproxy/modproxy/connect"
 	"github.com/modproxy/modproxy/fcgi"
@@ -79,7 +80,7 @@ func doors(t *testing.T, reached func()) map[string]http.Handler {
 		"PurgeHandler":      new(cache.Cache).PurgeHandler(),
 		"fcgi.Handler":      site,
 		"wstunnel.Handler":  &wstunnel.Handler{Proxy: handler()},
-		"balancer.Manager":  b.Manager(),
+		"manager.Handler":   manager.New(b),
 		"connect.Handler":   &connect.Handler{Clients: everybody, Ports: []proxy.PortRange{{First: 1, Last: 65535}}, DialContext: func(context.Context, string, string) (net.Conn, error) { reached(); return nil, errors.New("no") }},
 		"Forward.Connect":   &proxy.Forward{Clients: everybody, Destinations: &proxy.Destinations{AllowPrivate: true}, Connect: next},
 		"Handler in a Mux":  func() http.Handler { m := &proxy.Mux{}; m.Handle("", handler()); return m }(),

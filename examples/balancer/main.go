@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/balancer/manager"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -54,11 +55,11 @@ func handler(urls []string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	manager := b.Manager()
-	manager.Guarded = true // by RequireIP
+	page := manager.New(b)
+	page.Guarded = true // by RequireIP
 	mux := http.NewServeMux()
 	local := proxy.RequireIP(netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
-	mux.Handle("/balancer-manager", local(manager))
+	mux.Handle("/balancer-manager", local(page))
 	mux.Handle("/", &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "app", Path: "/"}, Transport: b})
 	return mux, nil
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/balancer/manager"
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
 	"github.com/modproxy/modproxy/proxy"
 )
@@ -245,8 +246,8 @@ func (p *pool) restore() error {
 }
 
 // newManager makes the balancer-manager of a server.
-func (h *host) newManager() *balancer.Manager {
-	m := &balancer.Manager{Logger: h.logger, Guarded: true}
+func (h *host) newManager() *manager.Handler {
+	m := &manager.Handler{Logger: h.logger, Guarded: true}
 	for _, p := range h.pools {
 		m.Balancers = append(m.Balancers, p.Balancer)
 	}

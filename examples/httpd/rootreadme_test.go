@@ -60,7 +60,7 @@ func TestREADMEConfigurations(t *testing.T) {
 var readmePackages = map[string]string{
 	"context": "", "errors": "", "fmt": "", "io": "", "log": "", "net": "", "strings": "", "time": "", "os": "",
 	"http": "net/http", "netip": "net/netip", "url": "net/url", "slog": "log/slog",
-	"proxy": modulePath + "/proxy", "backend": modulePath + "/proxy/backend", "balancer": modulePath + "/balancer",
+	"proxy": modulePath + "/proxy", "backend": modulePath + "/proxy/backend", "balancer": modulePath + "/balancer", "manager": modulePath + "/balancer/manager",
 	"fcgi": modulePath + "/fcgi", "ajp": modulePath + "/ajp", "wstunnel": modulePath + "/wstunnel",
 	"connect": modulePath + "/connect", "ftpproxy": modulePath + "/ftpproxy", "cache": modulePath + "/cache",
 }

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/balancer/manager"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -43,7 +43,7 @@ type host struct {
 	routes    map[*rule]http.RoundTripper
 	direct    []*link          // of rules that lead to no balancer
 	pools     map[string]*pool // its balancers, and those it inherits
-	manager   *balancer.Manager
+	manager   *manager.Handler
 	forward   *proxy.Forward // nil without ProxyRequests On
 	blocked   *proxy.Destinations
 	ports     []string // that are listened on

@@ -1,4 +1,12 @@
-package balancer
+// Package manager is a page that watches and changes balancers while they
+// serve, Apache's balancer-manager. It is for who wants such a page ready made:
+// it needs nothing of package balancer but what is exported, so that a page of
+// your own can do all that this one does. A balancer does not need it.
+//
+// The line of a whole site, with access control of yours in front:
+//
+//	mux.Handle("/balancer-manager", local(manager.New(b)))
+package manager
 
 import (
 	"crypto/rand"
@@ -13,11 +21,11 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/proxy"
 )
 
-// Manager watches and changes balancers while they serve: Apache's
-// balancer-manager. It answers
+// Handler is the page. It answers
 //
 //	GET  …            a page, which works without script; with it, figures are live
 //	GET  …?json=1     all that the page shows, for machines
@@ -32,13 +40,13 @@ import (
 // Access is the embedder's: put middleware in front. As long as neither Allow
 // nor Guarded is set, the page says that it is open. Set the fields before the
 // first request.
-type Manager struct {
+type Handler struct {
 	// Balancers are those that are shown. Apache shows all there are.
-	Balancers []*Balancer
+	Balancers []*balancer.Balancer
 
 	// List, if not nil, returns the balancers in place of Balancers, for those
 	// that come and go.
-	List func() []*Balancer
+	List func() []*balancer.Balancer
 
 	// Allow, if not nil, decides who may see the page and make changes. Others
 	// get 403.
@@ -51,8 +59,8 @@ type Manager struct {
 	ReadOnly bool
 
 	// OnChange, if not nil, is called after each change, for example to store
-	// [Balancer.Snapshot]. Apache: BalancerPersist.
-	OnChange func(*Balancer)
+	// [balancer.Balancer.Snapshot]. Apache: BalancerPersist.
+	OnChange func(*balancer.Balancer)
 
 	// Logger gets each change, with who made it, at level Info. If nil, nothing
 	// is logged.
@@ -63,25 +71,22 @@ type Manager struct {
 	crossSite http.CrossOriginProtection
 
 	mu      sync.Mutex // guards the rest
-	added   map[*Balancer]int
-	history map[*Member]*history
+	added   map[*balancer.Balancer]int
+	history map[*balancer.Member]*history
 }
 
-// DefaultGrowth is the default of Config.Growth.
-const DefaultGrowth = 5
+// New returns a Handler that shows the balancers.
+func New(balancers ...*balancer.Balancer) *Handler { return &Handler{Balancers: balancers} }
 
-// Manager returns a [Manager] of this balancer alone.
-func (b *Balancer) Manager() *Manager { return &Manager{Balancers: []*Balancer{b}} }
+//go:embed page.css
+var pageStyle string
 
-//go:embed manager.css
-var managerStyle string
+//go:embed page.js
+var pageScript string
 
-//go:embed manager.js
-var managerScript string
-
-// managerPolicy allows the page's own style and script, by their hashes, and
+// pagePolicy allows the page's own style and script, by their hashes, and
 // connections and forms to where it came from.
-var managerPolicy = "default-src 'none'; style-src " + sourceHash(managerStyle) + "; script-src " + sourceHash(managerScript) +
+var pagePolicy = "default-src 'none'; style-src " + sourceHash(pageStyle) + "; script-src " + sourceHash(pageScript) +
 	"; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 func sourceHash(s string) string {
@@ -89,22 +94,22 @@ func sourceHash(s string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-func (m *Manager) setup() {
+func (m *Handler) setup() {
 	m.once.Do(func() {
 		_, _ = rand.Read(m.secret[:])
-		m.added = make(map[*Balancer]int)
-		m.history = make(map[*Member]*history)
+		m.added = make(map[*balancer.Balancer]int)
+		m.history = make(map[*balancer.Member]*history)
 	})
 }
 
-func (m *Manager) balancers() []*Balancer {
+func (m *Handler) balancers() []*balancer.Balancer {
 	if m.List != nil {
 		return m.List()
 	}
 	return m.Balancers
 }
 
-func (m *Manager) find(name string) *Balancer {
+func (m *Handler) find(name string) *balancer.Balancer {
 	name = strings.TrimPrefix(name, "balancer://")
 	for _, b := range m.balancers() {
 		if b.Name() == name {
@@ -114,24 +119,24 @@ func (m *Manager) find(name string) *Balancer {
 	return nil
 }
 
-// nonce is what a change of b must carry. It lives as long as the Manager.
-func (m *Manager) nonce(b *Balancer) string {
+// nonce is what a change of b must carry. It lives as long as the Handler.
+func (m *Handler) nonce(b *balancer.Balancer) string {
 	sum := sha256.Sum256(append(m.secret[:], b.Name()...))
 	return hex.EncodeToString(sum[:16])
 }
 
-func (m *Manager) isNonce(b *Balancer, s string) bool {
+func (m *Handler) isNonce(b *balancer.Balancer, s string) bool {
 	return subtle.ConstantTimeCompare([]byte(s), []byte(m.nonce(b))) == 1
 }
 
-func (m *Manager) open() bool { return m.Allow == nil && !m.Guarded }
+func (m *Handler) open() bool { return m.Allow == nil && !m.Guarded }
 
 // ServeHTTP answers as the type's comment says.
-func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.setup()
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", managerPolicy)
+	h.Set("Content-Security-Policy", pagePolicy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "same-origin")
@@ -155,7 +160,7 @@ func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // show answers a GET.
-func (m *Manager) show(w http.ResponseWriter, r *http.Request) {
+func (m *Handler) show(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	switch {
 	case q.Get("json") == "1" || r.Header.Get("Accept") == "application/json":
@@ -170,7 +175,7 @@ func (m *Manager) show(w http.ResponseWriter, r *http.Request) {
 }
 
 // refuse answers a change that was not made, in the form that was asked in.
-func (m *Manager) refuse(w http.ResponseWriter, r *http.Request, code int, format string, args ...any) {
+func (m *Handler) refuse(w http.ResponseWriter, r *http.Request, code int, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if isJSON(r) {
 		writeJSON(w, code, map[string]string{"error": text})

@@ -1,4 +1,4 @@
-package balancer
+package manager
 
 import (
 	"encoding/json"
@@ -14,29 +14,38 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/balancer"
 )
 
 const hostile = `"><script>alert(1)</script>`
 
-// managed is a balancer of three members behind a manager.
-func managed(t *testing.T) (*Balancer, *Manager) {
-	b, err := New(Config{Name: "app"},
-		MemberConfig{Name: "one", URL: "http://127.0.0.1:1", Route: "r1"},
-		MemberConfig{Name: hostile, URL: "http://127.0.0.1:2/x"},
-		MemberConfig{Name: "checked", URL: "http://127.0.0.1:3", Flags: Stopped, Check: &Check{Method: "GET", Interval: time.Hour}})
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = b.Close() })
-	return b, b.Manager()
+// empty answers without content.
+type empty struct{}
+
+func (empty) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusNoContent, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
 }
 
-func look(m *Manager, query string) *httptest.ResponseRecorder {
+// managed is a balancer of three members behind a manager.
+func managed(t *testing.T) (*balancer.Balancer, *Handler) {
+	b, err := balancer.New(balancer.Config{Name: "app"},
+		balancer.MemberConfig{Name: "one", URL: "http://127.0.0.1:1", Route: "r1", RoundTripper: empty{}},
+		balancer.MemberConfig{Name: hostile, URL: "http://127.0.0.1:2/x"},
+		balancer.MemberConfig{Name: "checked", URL: "http://127.0.0.1:3", Flags: balancer.Stopped, Check: &balancer.Check{Method: "GET", Interval: time.Hour}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = b.Close() })
+	return b, New(b)
+}
+
+func look(m *Handler, query string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	m.ServeHTTP(w, httptest.NewRequest("GET", "/bm"+query, nil))
 	return w
 }
 
 // submit posts a form; the nonce is added unless the form has one.
-func submit(m *Manager, form url.Values, change ...func(*http.Request)) *httptest.ResponseRecorder {
+func submit(m *Handler, form url.Values, change ...func(*http.Request)) *httptest.ResponseRecorder {
 	if !form.Has("nonce") {
 		m.setup()
 		if b := m.find(form.Get("b")); b != nil {
@@ -53,7 +62,7 @@ func submit(m *Manager, form url.Values, change ...func(*http.Request)) *httptes
 	return w
 }
 
-func TestManagerPage(t *testing.T) {
+func TestPage(t *testing.T) {
 	_, m := managed(t)
 	w := look(m, "?b=app&w="+url.QueryEscape(hostile))
 	require.Equal(t, 200, w.Code)
@@ -72,16 +81,16 @@ func TestManagerPage(t *testing.T) {
 	require.NotContains(t, look(m, "").Body.String(), "Everybody")
 }
 
-// TestManagerFormats: machines get the nonce as well, so that they can make
+// TestFormats: machines get the nonce as well, so that they can make
 // changes.
-func TestManagerFormats(t *testing.T) {
+func TestFormats(t *testing.T) {
 	b, m := managed(t)
 	var s struct {
 		Balancers []struct {
 			Name, Nonce string
 			Members     []struct {
 				Name, Status string
-				Config       MemberConfig
+				Config       balancer.MemberConfig
 			}
 		}
 	}
@@ -116,10 +125,10 @@ func TestManagerFormats(t *testing.T) {
 	require.Contains(t, elements["nonce"], m.nonce(b))
 }
 
-func TestManagerChangesMembers(t *testing.T) {
+func TestChangesMembers(t *testing.T) {
 	b, m := managed(t)
 	changed := 0
-	m.OnChange = func(*Balancer) { changed++ }
+	m.OnChange = func(*balancer.Balancer) { changed++ }
 	w := submit(m, url.Values{
 		"b": {"app"}, "w": {"one"}, "w_lf": {"2.5"}, "w_ls": {"3"}, "w_wr": {"r9"}, "w_rr": {"r2"},
 		"w_status_D": {"0", "1"}, "w_status_H": {"1"}, "w_status_I": {"0"},
@@ -131,19 +140,19 @@ func TestManagerChangesMembers(t *testing.T) {
 	require.Equal(t, 3, c.LBSet)
 	require.Equal(t, "r9", c.Route)
 	require.Equal(t, "r2", c.Redirect)
-	require.Equal(t, Disabled|HotStandby, c.Flags)
+	require.Equal(t, balancer.Disabled|balancer.HotStandby, c.Flags)
 	require.Equal(t, 1, changed)
 
 	require.Equal(t, http.StatusSeeOther, submit(m, url.Values{"b": {"app"}, "w": {"checked"}, "w_hi": {"7.5"}, "w_hp": {"2"}, "w_hf": {"4"}, "w_hu": {"/h"}}).Code)
 	k := b.Member("checked").Config().Check
-	require.Equal(t, Check{Method: "GET", Interval: 7500 * time.Millisecond, Passes: 2, Fails: 4, Path: "/h"}, *k)
+	require.Equal(t, balancer.Check{Method: "GET", Interval: 7500 * time.Millisecond, Passes: 2, Fails: 4, Path: "/h"}, *k)
 
 	require.Equal(t, http.StatusSeeOther, submit(m, url.Values{"b": {"app"}, "w": {hostile}, "do": {"remove"}}).Code)
 	require.Len(t, b.Members(), 2)
 }
 
-// TestManagerChangesNothingWhenRefused: a change is made whole or not at all.
-func TestManagerChangesNothingWhenRefused(t *testing.T) {
+// TestChangesNothingWhenRefused: a change is made whole or not at all.
+func TestChangesNothingWhenRefused(t *testing.T) {
 	b, m := managed(t)
 	for _, tc := range []struct {
 		name string
@@ -172,9 +181,9 @@ func TestManagerChangesNothingWhenRefused(t *testing.T) {
 	}
 }
 
-// TestManagerRefusesForgedRequests: a page of another site cannot make a
+// TestRefusesForgedRequests: a page of another site cannot make a
 // change, even one that has learnt the nonce.
-func TestManagerRefusesForgedRequests(t *testing.T) {
+func TestRefusesForgedRequests(t *testing.T) {
 	b, m := managed(t)
 	for _, forged := range []func(*http.Request){
 		func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
@@ -196,27 +205,27 @@ func TestManagerRefusesForgedRequests(t *testing.T) {
 	require.Equal(t, "GET, HEAD, POST", w.Header().Get("Allow"))
 }
 
-func TestManagerChangesBalancer(t *testing.T) {
+func TestChangesBalancer(t *testing.T) {
 	b, m := managed(t)
 	require.Equal(t, 303, submit(m, url.Values{"b": {"app"}, "b_lbm": {"bytraffic"}, "b_tmo": {"1.5"}, "b_max": {"2"}, "b_ss": {"SID|sid"}, "b_sforce": {"0", "1"}}).Code)
 	c := b.Config()
-	require.Equal(t, "bytraffic", MethodName(c.Method))
+	require.Equal(t, "bytraffic", balancer.MethodName(c.Method))
 	require.Equal(t, 1500*time.Millisecond, c.Timeout)
 	require.Equal(t, 2, c.MaxAttempts)
-	require.Equal(t, Sticky{Cookie: "SID", Param: "sid", NoFailover: true}, c.Sticky)
+	require.Equal(t, balancer.Sticky{Cookie: "SID", Param: "sid", NoFailover: true}, c.Sticky)
 	require.Equal(t, 303, submit(m, url.Values{"b": {"app"}, "b_ss": {"-"}}).Code)
 	require.Empty(t, b.Config().Sticky.Cookie)
 }
 
-// TestManagerGrowth: members can be added within growth, and start disabled.
-func TestManagerGrowth(t *testing.T) {
+// TestGrowth: members can be added within growth, and start disabled.
+func TestGrowth(t *testing.T) {
 	b, m := managed(t)
-	require.NoError(t, b.Configure(func(c *Config) { c.Growth = 2 }))
+	require.NoError(t, b.Configure(func(c *balancer.Config) { c.Growth = 2 }))
 	add := func(u, enable string) int {
 		return submit(m, url.Values{"b": {"app"}, "b_wyes": {"1"}, "b_nwrkr": {u}, "enable": {enable}}).Code
 	}
 	require.Equal(t, 303, add("http://127.0.0.1:11/", ""))
-	require.Equal(t, Disabled, b.Member("http://127.0.0.1:11/").Flags())
+	require.Equal(t, balancer.Disabled, b.Member("http://127.0.0.1:11/").Flags())
 	require.Equal(t, 303, add("http://127.0.0.1:12/", "1"))
 	require.Zero(t, b.Member("http://127.0.0.1:12/").Flags())
 	require.Equal(t, 400, add("http://127.0.0.1:13/", "1"))
@@ -226,7 +235,7 @@ func TestManagerGrowth(t *testing.T) {
 	require.Equal(t, 303, add("http://127.0.0.1:13/", "1"))
 }
 
-func TestManagerJSONChange(t *testing.T) {
+func TestJSONChange(t *testing.T) {
 	b, m := managed(t)
 	m.setup()
 	post := func(body string) *httptest.ResponseRecorder {
@@ -239,7 +248,7 @@ func TestManagerJSONChange(t *testing.T) {
 	w := post(`{"b":"app","w":"one","w_lf":4,"w_status_N":true,"nonce":"` + m.nonce(b) + `"}`)
 	require.Equal(t, 200, w.Code, w.Body)
 	require.Equal(t, 4.0, b.Member("one").Config().LoadFactor)
-	require.Equal(t, Draining, b.Member("one").Flags())
+	require.Equal(t, balancer.Draining, b.Member("one").Flags())
 	w = post(`{"b":"app","w":"one","w_lf":5}`)
 	require.Equal(t, 403, w.Code)
 	require.JSONEq(t, `{"error":"the nonce does not fit: load the page anew"}`, w.Body.String())
@@ -247,7 +256,7 @@ func TestManagerJSONChange(t *testing.T) {
 	require.Equal(t, 400, post(`{`).Code)
 }
 
-func TestManagerAccess(t *testing.T) {
+func TestAccess(t *testing.T) {
 	_, m := managed(t)
 	m.ReadOnly = true
 	text := look(m, "?b=app").Body.String()
@@ -257,17 +266,20 @@ func TestManagerAccess(t *testing.T) {
 	require.Equal(t, 403, submit(m, url.Values{"b": {"app"}, "b_max": {"1"}}).Code)
 	m.Allow = func(r *http.Request) bool { return r.Header.Get("X-Admin") != "" }
 	require.Equal(t, 403, look(m, "").Code)
-	empty := &Manager{}
-	require.Contains(t, look(empty, "").Body.String(), "There are no balancers")
+	require.Contains(t, look(&Handler{}, "").Body.String(), "There are no balancers")
 }
 
-// TestManagerHistory: rates are those between two looks, and are forgotten with
+// TestHistory: rates are those between two looks, and are forgotten with
 // their member.
-func TestManagerHistory(t *testing.T) {
+func TestHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, m := managed(t)
+		b.Member(hostile).SetFlags(balancer.Disabled, 0)
 		for i := range historySize + 5 {
-			b.Member("one").elected.Add(int64(10 * i))
+			for range 10 * i {
+				_, err := b.RoundTrip(httptest.NewRequest("GET", "http://app/", nil))
+				require.NoError(t, err)
+			}
 			look(m, "?live=1")
 			time.Sleep(2 * time.Second)
 		}
@@ -289,39 +301,15 @@ func TestManagerHistory(t *testing.T) {
 	})
 }
 
-// TestPrepare: members that are added by their URL get the user's transport,
-// and it is given back.
-func TestPrepare(t *testing.T) {
-	prepared, released := 0, 0
-	f := &fake{name: "f"}
-	b, err := New(Config{Name: "app", Prepare: func(m *MemberConfig) (func(), error) {
-		if m.URL == "http://refused" {
-			return nil, io.ErrUnexpectedEOF
-		}
-		prepared++
-		m.RoundTripper = f
-		return func() { released++ }, nil
-	}}, URLs("http://a")...)
-	require.NoError(t, err)
-	m := b.Manager()
-	require.Equal(t, 303, submit(m, url.Values{"b": {"app"}, "b_wyes": {"1"}, "b_nwrkr": {"http://b"}, "enable": {"1"}}).Code)
-	require.Equal(t, 400, submit(m, url.Values{"b": {"app"}, "b_wyes": {"1"}, "b_nwrkr": {"http://refused"}}).Code)
-	_, err = b.Add(MemberConfig{URL: "nothing"})
-	require.Error(t, err)
-	require.Equal(t, 3, prepared)
-	require.Equal(t, 1, released)
-	require.Equal(t, f, b.Member("http://b").RoundTripper())
-	require.NoError(t, b.Close())
-	require.Equal(t, 3, released)
-}
-
-// TestManagerChangesNothingElse: what the page shows and gets back unchanged
+// TestChangesNothingElse: what the page shows and gets back unchanged
 // stays as it is, to the nanosecond, and so do the counts of checks.
-func TestManagerChangesNothingElse(t *testing.T) {
-	check := &Check{Method: "GET", Interval: 1001 * time.Millisecond}
-	b := newTest(t, Config{Name: "app", Timeout: 1003 * time.Millisecond, Sticky: Sticky{Cookie: "SID"}},
-		MemberConfig{Name: "one", URL: "http://127.0.0.1:1", Flags: Stopped, Check: check})
-	m := b.Manager()
+func TestChangesNothingElse(t *testing.T) {
+	check := &balancer.Check{Method: "GET", Interval: 1001 * time.Millisecond}
+	b, err := balancer.New(balancer.Config{Name: "app", Timeout: 1003 * time.Millisecond, Sticky: balancer.Sticky{Cookie: "SID"}},
+		balancer.MemberConfig{Name: "one", URL: "http://127.0.0.1:1", Flags: balancer.Stopped, Check: check})
+	require.NoError(t, err)
+	defer b.Close()
+	m := New(b)
 	w := submit(m, url.Values{"b": {"app"}, "w": {"one"}, "w_wr": {"r1"}, "w_hi": {"1.001"}, "w_hp": {"0"}, "w_hf": {"0"}, "w_hu": {""}})
 	require.Equal(t, http.StatusSeeOther, w.Code, w.Body)
 	require.Same(t, check, b.Member("one").Config().Check)
@@ -331,13 +319,13 @@ func TestManagerChangesNothingElse(t *testing.T) {
 	} {
 		require.Equal(t, http.StatusSeeOther, submit(m, form).Code)
 		require.Equal(t, 1003*time.Millisecond, b.Config().Timeout)
-		require.Equal(t, Sticky{Cookie: "SID"}, b.Config().Sticky)
+		require.Equal(t, balancer.Sticky{Cookie: "SID"}, b.Config().Sticky)
 	}
 }
 
-// TestManagerBehindStripPrefix: after a change the browser comes back to the
+// TestBehindStripPrefix: after a change the browser comes back to the
 // page, whatever path the manager sees.
-func TestManagerBehindStripPrefix(t *testing.T) {
+func TestBehindStripPrefix(t *testing.T) {
 	_, m := managed(t)
 	front := httptest.NewServer(http.StripPrefix("/admin", m))
 	defer front.Close()

@@ -1,4 +1,4 @@
-package balancer
+package manager
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/modproxy/modproxy/balancer"
 )
 
 // maxChangeBytes limits the body of a change.
@@ -51,7 +53,7 @@ func isJSON(r *http.Request) bool {
 }
 
 // post makes a change.
-func (m *Manager) post(w http.ResponseWriter, r *http.Request) {
+func (m *Handler) post(w http.ResponseWriter, r *http.Request) {
 	if err := m.crossSite.Check(r); err != nil {
 		m.refuse(w, r, http.StatusForbidden, "the request came from another site")
 		return
@@ -142,11 +144,11 @@ func (c change) loggable() string {
 }
 
 // apply makes the change, whole or not at all.
-func (m *Manager) apply(b *Balancer, c change) error {
+func (m *Handler) apply(b *balancer.Balancer, c change) error {
 	if name, ok := c.get("w"); ok && name != "" {
 		member := b.Member(name)
 		if member == nil {
-			return fmt.Errorf("%w: %q", ErrUnknownMember, name)
+			return fmt.Errorf("%w: %q", balancer.ErrUnknownMember, name)
 		}
 		if c.text("do") == "remove" {
 			return m.remove(b, name)
@@ -160,22 +162,22 @@ func (m *Manager) apply(b *Balancer, c change) error {
 }
 
 // room is how many members may still be added.
-func (m *Manager) room(b *Balancer) int {
+func (m *Handler) room(b *balancer.Balancer) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return max(growthOf(b)-m.added[b], 0)
 }
 
-func growthOf(b *Balancer) int {
+func growthOf(b *balancer.Balancer) int {
 	growth := b.Config().Growth
 	if growth == 0 {
-		return DefaultGrowth
+		return balancer.DefaultGrowth
 	}
 	return growth
 }
 
 // grow takes a place for one more member, and reports whether there was one.
-func (m *Manager) grow(b *Balancer) bool {
+func (m *Handler) grow(b *balancer.Balancer) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.added[b] >= growthOf(b) {
@@ -185,17 +187,17 @@ func (m *Manager) grow(b *Balancer) bool {
 	return true
 }
 
-func (m *Manager) shrink(b *Balancer) {
+func (m *Handler) shrink(b *balancer.Balancer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.added[b] = max(m.added[b]-1, 0)
 }
 
-func (m *Manager) add(b *Balancer, c change) error {
+func (m *Handler) add(b *balancer.Balancer, c change) error {
 	if !m.grow(b) {
 		return errors.New("no more members may be added")
 	}
-	mc := MemberConfig{URL: strings.TrimSpace(c.text("b_nwrkr")), Flags: Disabled}
+	mc := balancer.MemberConfig{URL: strings.TrimSpace(c.text("b_nwrkr")), Flags: balancer.Disabled}
 	if c.text("enable") == "1" {
 		mc.Flags = 0
 	}
@@ -207,7 +209,7 @@ func (m *Manager) add(b *Balancer, c change) error {
 }
 
 // remove does not wait for the member's requests: they end by themselves.
-func (m *Manager) remove(b *Balancer, name string) error {
+func (m *Handler) remove(b *balancer.Balancer, name string) error {
 	done, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := b.Remove(done, name); err != nil && !errors.Is(err, context.Canceled) {
@@ -217,9 +219,9 @@ func (m *Manager) remove(b *Balancer, name string) error {
 	return nil
 }
 
-func changeMember(member *Member, c change) error {
+func changeMember(member *balancer.Member, c change) error {
 	var failed error
-	err := member.Configure(func(mc *MemberConfig) {
+	err := member.Configure(func(mc *balancer.MemberConfig) {
 		old := *mc
 		failed = errors.Join(
 			c.number("w_lf", &mc.LoadFactor), c.whole("w_ls", &mc.LBSet),
@@ -232,9 +234,9 @@ func changeMember(member *Member, c change) error {
 	return errors.Join(failed, err)
 }
 
-func changeBalancer(b *Balancer, c change) error {
+func changeBalancer(b *balancer.Balancer, c change) error {
 	var failed error
-	err := b.Configure(func(bc *Config) {
+	err := b.Configure(func(bc *balancer.Config) {
 		old := *bc
 		failed = errors.Join(c.method(bc), c.duration("b_tmo", &bc.Timeout), c.whole("b_max", &bc.MaxAttempts))
 		if s, ok := c.get("b_sforce"); ok {
@@ -244,7 +246,7 @@ func changeBalancer(b *Balancer, c change) error {
 			if s == "-" {
 				s = ""
 			}
-			names := ParseSticky(s)
+			names := balancer.ParseSticky(s)
 			bc.Sticky.Cookie, bc.Sticky.Param = names.Cookie, names.Param
 		}
 		if failed != nil {
@@ -255,29 +257,30 @@ func changeBalancer(b *Balancer, c change) error {
 }
 
 // method sets the method, unless it stays what it is.
-func (c change) method(bc *Config) error {
+func (c change) method(bc *balancer.Config) error {
 	name, ok := c.get("b_lbm")
-	if !ok || name == MethodName(bc.Method) {
+	if !ok || name == balancer.MethodName(bc.Method) {
 		return nil
 	}
-	method, err := MethodByName(name)
+	method, err := balancer.MethodByName(name)
 	if err == nil {
 		bc.Method = method
 	}
 	return err
 }
 
-func (c change) flags(f *Flags) error {
+func (c change) flags(f *balancer.Flags) error {
 	next := *f
-	for i, letter := range flagLetters {
-		switch s, ok := c.get("w_status_" + string(letter)); {
+	for _, row := range flagRows {
+		flag, _ := balancer.ParseFlags(row.Letter, 0)
+		switch s, ok := c.get("w_status_" + row.Letter); {
 		case !ok:
 		case s == "1":
-			next |= 1 << i
+			next |= flag
 		case s == "0":
-			next &^= 1 << i
+			next &^= flag
 		default:
-			return fmt.Errorf("status %c is neither 0 nor 1", letter)
+			return fmt.Errorf("status %s is neither 0 nor 1", row.Letter)
 		}
 	}
 	*f = next
@@ -285,7 +288,7 @@ func (c change) flags(f *Flags) error {
 }
 
 // check changes the health check of a member that has one.
-func (c change) check(mc *MemberConfig) error {
+func (c change) check(mc *balancer.MemberConfig) error {
 	if mc.Check == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package balancer
+package manager
 
 import (
 	_ "embed"
@@ -8,12 +8,14 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/modproxy/modproxy/balancer"
 )
 
-//go:embed manager.html
-var managerMarkup string
+//go:embed page.html
+var pageMarkup string
 
-var managerTemplate = template.Must(template.New("manager").Funcs(template.FuncMap{
+var pageTemplate = template.Must(template.New("manager").Funcs(template.FuncMap{
 	"link": func(balancer, member string) string {
 		q := url.Values{"b": {balancer}}
 		if member != "" {
@@ -21,17 +23,20 @@ var managerTemplate = template.Must(template.New("manager").Funcs(template.FuncM
 		}
 		return "?" + q.Encode() + "#edit"
 	},
-	"has":     func(f Flags, letter string) bool { flag, _ := ParseFlags(letter, 0); return f&flag != 0 },
+	"has": func(f balancer.Flags, letter string) bool {
+		flag, _ := balancer.ParseFlags(letter, 0)
+		return f&flag != 0
+	},
 	"seconds": func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) },
 	"cells":   cellsOf,
 	"chart":   chartPoints,
-	"style":   func() template.CSS { return template.CSS(managerStyle) },
-	"script":  func() template.JS { return template.JS(managerScript) },
-}).Parse(managerMarkup))
+	"style":   func() template.CSS { return template.CSS(pageStyle) },
+	"script":  func() template.JS { return template.JS(pageScript) },
+}).Parse(pageMarkup))
 
 // page is what the template shows.
 type page struct {
-	managerStatus
+	status
 	Message string
 	Columns []string
 	Width   int
@@ -48,14 +53,12 @@ var flagRows = []flagRow{
 	{"I", "Ignore errors"}, {"N", "Draining"}, {"D", "Disabled"}, {"S", "Stopped"}, {"H", "Hot standby"}, {"R", "Hot spare"},
 }
 
-var methodNames = []string{"byrequests", "bytraffic", "bybusyness", "heartbeat", "random2", "first", "leasttime", "hash"}
-
 var columns = []string{
 	"Factor", "Set", "Route", "Redirect", "Status", "Elected", "Busy", "Wait", "Load", "To", "From", "Errors", "Latency", "Rate/s",
 }
 
-func (m *Manager) writePage(w http.ResponseWriter, r *http.Request, code int, message string) {
-	p := page{managerStatus: m.status(), Message: message, Columns: columns, Width: chartWidth, Height: chartHeight, Flags: flagRows, Methods: methodNames}
+func (m *Handler) writePage(w http.ResponseWriter, r *http.Request, code int, message string) {
+	p := page{status: m.status(), Message: message, Columns: columns, Width: chartWidth, Height: chartHeight, Flags: flagRows, Methods: balancer.MethodNames()}
 	q := r.URL.Query()
 	for i := range p.Balancers {
 		b := &p.Balancers[i]
@@ -71,7 +74,7 @@ func (m *Manager) writePage(w http.ResponseWriter, r *http.Request, code int, me
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(code)
-	_ = managerTemplate.Execute(w, &p)
+	_ = pageTemplate.Execute(w, &p)
 }
 
 // cellsOf are the columns of a member, as text.
@@ -115,7 +118,7 @@ type liveRow struct {
 	Points   string   `json:"points"`
 }
 
-func (m *Manager) live() []liveRow {
+func (m *Handler) live() []liveRow {
 	rows := []liveRow{}
 	for _, b := range m.status().Balancers {
 		for i := range b.Members {

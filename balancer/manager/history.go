@@ -1,9 +1,11 @@
-package balancer
+package manager
 
 import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/modproxy/modproxy/balancer"
 )
 
 const (
@@ -20,7 +22,7 @@ type history struct {
 }
 
 // rates notes a sample and returns the history of a member.
-func (m *Manager) rates(member *Member, elected int64, now time.Time) []float64 {
+func (m *Handler) rates(member *balancer.Member, elected int64, now time.Time) []float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := m.history[member]
@@ -39,7 +41,7 @@ func (m *Manager) rates(member *Member, elected int64, now time.Time) []float64 
 }
 
 // forget drops the history of members that are gone.
-func (m *Manager) forget() {
+func (m *Handler) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for member := range m.history {

@@ -1,14 +1,16 @@
-package balancer
+package manager
 
 import (
 	"encoding/json"
 	"net/http"
 	"time"
+
+	"github.com/modproxy/modproxy/balancer"
 )
 
-// managerStatus is all that a manager knows, as JSON for machines. Durations
+// status is all that a manager knows, as JSON for machines. Durations
 // are in nanoseconds.
-type managerStatus struct {
+type status struct {
 	Time      time.Time        `json:"time"`
 	Open      bool             `json:"open"` // nobody is kept out
 	ReadOnly  bool             `json:"readOnly"`
@@ -16,7 +18,7 @@ type managerStatus struct {
 }
 
 type balancerStatus struct {
-	Stats
+	balancer.Stats
 	Nonce         string         `json:"nonce,omitempty"`
 	Ready         bool           `json:"ready"`
 	Sticky        string         `json:"stickySession,omitempty"`
@@ -31,14 +33,14 @@ type balancerStatus struct {
 }
 
 type memberStatus struct {
-	MemberStats
-	Config MemberConfig `json:"config"`
-	Rates  []float64    `json:"rates,omitempty"` // requests a second, as far as somebody looked
+	balancer.MemberStats
+	Config balancer.MemberConfig `json:"config"`
+	Rates  []float64             `json:"rates,omitempty"` // requests a second, as far as somebody looked
 }
 
 // status looks at everything once.
-func (m *Manager) status() managerStatus {
-	s := managerStatus{Time: time.Now(), Open: m.open(), ReadOnly: m.ReadOnly, Balancers: []balancerStatus{}}
+func (m *Handler) status() status {
+	s := status{Time: time.Now(), Open: m.open(), ReadOnly: m.ReadOnly, Balancers: []balancerStatus{}}
 	m.forget()
 	for _, b := range m.balancers() {
 		s.Balancers = append(s.Balancers, m.balancerStatus(b, s.Time))
@@ -46,7 +48,7 @@ func (m *Manager) status() managerStatus {
 	return s
 }
 
-func (m *Manager) balancerStatus(b *Balancer, now time.Time) balancerStatus {
+func (m *Handler) balancerStatus(b *balancer.Balancer, now time.Time) balancerStatus {
 	c := b.Config()
 	s := balancerStatus{
 		Stats: b.Stats(), Ready: b.Ready() == nil,

@@ -1,4 +1,4 @@
-package balancer
+package manager
 
 import (
 	"encoding/xml"
@@ -41,7 +41,7 @@ type xmlWorker struct {
 	Read        int64   `xml:"httpd:read"`
 }
 
-func (m *Manager) writeXML(w http.ResponseWriter) {
+func (m *Handler) writeXML(w http.ResponseWriter) {
 	doc := xmlManager{Namespace: "http://httpd.apache.org"}
 	for _, b := range m.status().Balancers {
 		x := xmlBalancer{
