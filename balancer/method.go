@@ -13,7 +13,8 @@ import (
 // Pick is called for each request, from many goroutines at once. It returns
 // one of usable; for nil, the balancer tries the next set of members. It must
 // not keep or change the slice. What it may want to know of a member is in the
-// methods of [Member]: none of the built-in methods uses anything else.
+// methods of [Member]: none of the built-in methods, which lie side by side in
+// files method_*.go, uses anything else.
 type Method interface {
 	Pick(r *http.Request, usable []*Member) *Member
 }

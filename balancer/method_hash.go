@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 )
 
 // Hash sends requests with the same key to the same member, by weighted
@@ -133,24 +132,3 @@ func fnv1a(s string) uint64 {
 
 // String returns the method's name.
 func (h *Hash) String() string { return "hash" }
-
-// eachCookie calls f with each value of a cookie until it returns false. Values
-// are as they were sent, without their quotes.
-func eachCookie(h http.Header, name string, f func(value string) bool) {
-	for _, line := range h["Cookie"] {
-		for line != "" {
-			var part string
-			part, line, _ = strings.Cut(line, ";")
-			n, v, ok := strings.Cut(strings.Trim(part, " \t"), "=")
-			if !ok || n != name {
-				continue
-			}
-			if len(v) > 1 && v[0] == '"' && v[len(v)-1] == '"' {
-				v = v[1 : len(v)-1]
-			}
-			if !f(v) {
-				return
-			}
-		}
-	}
-}
