@@ -140,7 +140,7 @@ func closedUpload(k *kit) {
 	if n := k.times(r); n != 1 {
 		k.fail("the backend has seen the %s %d times", r.Method, n)
 	}
-	k.stale(r, err)
+	k.check(r, err, expected{ops: []proxy.Op{proxy.OpHeader}, status: http.StatusBadGateway, resend: proxy.IsIdempotent(r)})
 	k.goesOn()
 }
 
