@@ -15,7 +15,7 @@ import (
 // http or https URL whose userinfo are credentials for it. Requests that match
 // (see [proxy.Remote].Match) go to the parent in absolute-form, those for https
 // and CONNECT through tunnels. Apache: ProxyRemote.
-func NewRemote(match, parent string) (proxy.Remote, error) {
+func NewRemote(parent, match string) (proxy.Remote, error) {
 	u, err := url.Parse(parent)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return proxy.Remote{}, fmt.Errorf("connect: the parent proxy for %s is no http or https URL", match)

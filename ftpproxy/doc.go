@@ -15,7 +15,7 @@
 // A whole program, Apache's "ProxyPass /pub/ ftp://localhost/pub/":
 //
 //	func main() {
-//		h, err := ftpproxy.NewHandler("/pub/", "ftp://localhost/pub/")
+//		h, err := ftpproxy.NewHandler("ftp://localhost/pub/", "/pub/")
 //		if err != nil {
 //			log.Fatal(err)
 //		}

@@ -169,14 +169,14 @@ func TestCap(t *testing.T) {
 }
 
 func TestNewHandler(t *testing.T) {
-	h, err := NewHandler("/ftp/", "ftps://ann:x@ftp.test/pub/")
+	h, err := NewHandler("ftps://ann:x@ftp.test/pub/", "/ftp/")
 	require.NoError(t, err)
 	rt := h.Transport.(*Transport)
 	require.Equal(t, "ann", rt.User.Username())
 	require.Equal(t, "ftps://ftp.test", rt.Backend.String())
 	require.Nil(t, h.Target.User)
 	for _, bad := range []string{"http://x/", "ftp://", "ftp:x", "/pub", "ftp://x/y"} {
-		_, err := NewHandler("/ftp/", bad)
+		_, err := NewHandler(bad, "/ftp/")
 		require.Error(t, err, bad)
 	}
 }

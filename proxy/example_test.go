@@ -44,7 +44,7 @@ func ExampleNewHandler() {
 	app := newApp()
 	defer app.Close()
 
-	h, err := proxy.NewHandler("/app/", app.URL+"/v1/")
+	h, err := proxy.NewHandler(app.URL+"/v1/", "/app/")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -79,7 +79,7 @@ func ExampleNewMatchHandler() {
 	app := newApp()
 	defer app.Close()
 
-	h, err := proxy.NewMatchHandler(`^/img/(.*)\.png$`, app.URL+"/pictures/$1")
+	h, err := proxy.NewMatchHandler(app.URL+"/pictures/$1", `^/img/(.*)\.png$`)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -116,7 +116,7 @@ func ExampleTransport() {
 
 // What failed, and what the client is told.
 func ExampleError() {
-	h, _ := proxy.NewHandler("/", "http://127.0.0.1:1/") // nobody listens there
+	h, _ := proxy.NewHandler("http://127.0.0.1:1/", "/") // nobody listens there
 	h.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
 		var e *proxy.Error
 		if errors.As(err, &e) {
@@ -135,7 +135,7 @@ func ExampleHandler_OnRecord() {
 	app := newApp()
 	defer app.Close()
 
-	h, _ := proxy.NewHandler("/", app.URL)
+	h, _ := proxy.NewHandler(app.URL, "/")
 	h.OnRecord = func(r *http.Request, rec *proxy.Record) {
 		fmt.Println(r.URL.Path, rec.Status, rec.Attempts, rec.Reused, rec.Err)
 	}
@@ -174,7 +174,7 @@ func ExampleTunnels() {
 	defer app.Close()
 
 	tunnels := &proxy.Tunnels{}
-	h, _ := proxy.NewHandler("/", app.URL)
+	h, _ := proxy.NewHandler(app.URL, "/")
 	h.Upgrades, h.Tunnels = []string{"websocket"}, tunnels
 	front := httptest.NewServer(h)
 

@@ -399,7 +399,7 @@ func TestUnixSocket(t *testing.T) {
 	})}}
 	s.Start()
 	defer s.Close()
-	h, err := NewHandler("/u/", "unix:"+path+"|http://name/x/")
+	h, err := NewHandler("unix:"+path+"|http://name/x/", "/u/")
 	require.NoError(t, err)
 	defer h.own.CloseIdleConnections()
 	defer h.own.Backend.Close()

@@ -9,9 +9,9 @@ import (
 )
 
 func TestMapURL(t *testing.T) {
-	prefix, err := NewHandler("/app/", "http://b.test/x/")
+	prefix, err := NewHandler("http://b.test/x/", "/app/")
 	require.NoError(t, err)
-	match, err := NewMatchHandler(`^/img/(.*)$`, "http://b.test/pictures/$1")
+	match, err := NewMatchHandler("http://b.test/pictures/$1", `^/img/(.*)$`)
 	require.NoError(t, err)
 	all := &Handler{Rewrite: func(*httputil.ProxyRequest) {}}
 	for _, tc := range []struct {

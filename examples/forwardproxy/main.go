@@ -53,7 +53,7 @@ func serve(ctx context.Context, o options) error {
 		f.Clients.Auth, err = &proxy.BasicAuth{Realm: "forward proxy", Verify: users.Verify, Stamp: users.Stamp}, errors.Join(err, uerr)
 	}
 	if o.parent != "" { // ProxyRemote * …
-		parent, perr := connect.NewRemote("*", o.parent)
+		parent, perr := connect.NewRemote(o.parent, "*")
 		f.Remotes, err = []proxy.Remote{parent}, errors.Join(err, perr)
 	}
 	ports, perr := proxy.ParsePorts(strings.Fields(o.ports)...) // AllowCONNECT …
