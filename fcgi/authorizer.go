@@ -39,12 +39,11 @@ type Authorizer struct {
 	Logger *slog.Logger
 }
 
-// Authorize lets only those requests through to next that the authorizer at
-// target answers with 200; the answer to others is the authorizer's. The
-// target is the URL of a script, such as "fcgi://127.0.0.1:9000/srv/auth.php"
-// or "unix:/run/php/php-fpm.sock|fcgi://localhost/srv/auth.php". Apache:
+// NewAuthorizer returns an Authorizer that asks target: the URL of a script, such
+// as "fcgi://127.0.0.1:9000/srv/auth.php" or
+// "unix:/run/php/php-fpm.sock|fcgi://localhost/srv/auth.php". Apache:
 // AuthnzFcgiDefineProvider.
-func Authorize(target string, next http.Handler) (http.Handler, error) {
+func NewAuthorizer(target string) (*Authorizer, error) {
 	b, err := backend.Parse(target)
 	if err != nil {
 		return nil, err
@@ -54,14 +53,14 @@ func Authorize(target string, next http.Handler) (http.Handler, error) {
 	}
 	at := *b.URL
 	b.IdleTTL = DefaultIdleTTL
-	a := &Authorizer{URL: &at, Transport: &Transport{Backend: b}}
-	return a.Handler(next), nil
+	return &Authorizer{URL: &at, Transport: &Transport{Backend: b}}, nil
 }
 
-// Handler returns a handler that serves with next what the authorizer allows.
-// The variables that the authorizer sets are sent to a FastCGI application
-// behind next; others get them from [Variables].
-func (a *Authorizer) Handler(next http.Handler) http.Handler {
+// Wrap returns a handler that serves with next the requests that the authorizer
+// answers with 200; the answer to others is the authorizer's. The
+// variables that the authorizer sets are sent to a FastCGI application behind
+// next; others get them from [Variables].
+func (a *Authorizer) Wrap(next http.Handler) http.Handler {
 	t := a.Transport
 	if t == nil {
 		t = new(Transport)
@@ -71,7 +70,7 @@ func (a *Authorizer) Handler(next http.Handler) http.Handler {
 			a.fail(w, r, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusInternalServerError, Err: errNoAuthorizer})
 			return
 		}
-		resp, err := t.roundTrip(a.question(r), RoleAuthorizer)
+		resp, err := t.roundTrip(a.question(r), roleAuthorizer)
 		if err != nil {
 			a.fail(w, r, err)
 			return

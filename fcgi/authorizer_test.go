@@ -11,9 +11,9 @@ import (
 	"github.com/modproxy/modproxy/examples/programs"
 )
 
-// TestAuthorizeByPHP: a script of php-fpm decides who is served, and says who it
+// TestAuthorizerByPHP: a script of php-fpm decides who is served, and says who it
 // is.
-func TestAuthorizeByPHP(t *testing.T) {
+func TestAuthorizerByPHP(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		script := f.script("auth.php", `<?php
 			if ($_SERVER['FCGI_ROLE'] !== 'AUTHORIZER' || ($_GET['key'] ?? '') !== 'opensesame') {
@@ -22,11 +22,12 @@ func TestAuthorizeByPHP(t *testing.T) {
 			}
 			header('Variable-REMOTE_USER: ann');`)
 		served := 0
-		h, err := Authorize(f.target()+script, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a, err := NewAuthorizer(f.target() + script)
+		require.NoError(t, err)
+		h := a.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			served++
 			fmt.Fprint(w, "hello ", Variables(r.Context())["REMOTE_USER"])
 		}))
-		require.NoError(t, err)
 		for _, tc := range []struct {
 			path   string
 			status int
@@ -45,15 +46,16 @@ func TestAuthorizeByPHP(t *testing.T) {
 	})
 }
 
-// TestAuthorizeRefusesTargets: no authorizer is taken for one that is not there.
-func TestAuthorizeRefusesTargets(t *testing.T) {
+// TestAuthorizerRefusesTargets: no authorizer is taken for one that is not there.
+func TestAuthorizerRefusesTargets(t *testing.T) {
 	for _, target := range []string{"", "nonsense", "http://127.0.0.1:9000/auth.php", "fcgi://", "unix:/run/x.sock|http://localhost/auth.php"} {
-		h, err := Authorize(target, http.NotFoundHandler())
+		a, err := NewAuthorizer(target)
 		require.Error(t, err, target)
-		require.Nil(t, h, target)
+		require.Nil(t, a, target)
 	}
-	h, err := Authorize("fcgi://127.0.0.1:1/auth.php", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("served") }))
+	a, err := NewAuthorizer("fcgi://127.0.0.1:1/auth.php")
 	require.NoError(t, err)
+	h := a.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("served") }))
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)

@@ -26,7 +26,7 @@ type attempt struct {
 	r       *http.Request
 	hooks   proxy.Hooks
 	client  *http.Request // nil without one
-	role    Role
+	role    role
 	script  script
 	content []byte // the body, if it was read before; else that of r is sent
 	length  int64  // of the body

@@ -76,7 +76,7 @@ func TestCost(t *testing.T) {
 		}
 		a := &Authorizer{URL: &url.URL{Scheme: "fcgi", Host: "app.test", Path: "/auth.php"}, Transport: scriptedTransport(t, join(whole(fields.String()+"\n"), end(0, 0)))}
 		tr := scriptedTransport(t, join(stdout(head), end(0, 0)))
-		h := a.Handler(&proxy.Handler{Target: &url.URL{Scheme: "fcgi", Host: "app.test", Path: "/"}, Transport: tr})
+		h := a.Wrap(&proxy.Handler{Target: &url.URL{Scheme: "fcgi", Host: "app.test", Path: "/"}, Transport: tr})
 		return func() {
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)

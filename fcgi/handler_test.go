@@ -229,7 +229,7 @@ func TestAuthorizer(t *testing.T) {
 			t.Errorf("REMOTE_USER=%q", user)
 		}
 	}
-	s := httptest.NewServer(a.Handler(behindHandler(app)))
+	s := httptest.NewServer(a.Wrap(behindHandler(app)))
 	defer s.Close()
 	ask := func(pass string) (*http.Response, string) {
 		r, err := http.NewRequest("POST", s.URL+"/x/a.php?q=1", io.MultiReader(strings.NewReader("body")))
@@ -243,7 +243,7 @@ func TestAuthorizer(t *testing.T) {
 	require.Equal(t, 200, resp.StatusCode, body)
 	require.Equal(t, "served body", body)
 	asked := <-got
-	require.Equal(t, RoleAuthorizer, asked.role)
+	require.Equal(t, roleAuthorizer, asked.role)
 	require.Equal(t, "AUTHORIZER", asked.env["FCGI_ROLE"])
 	require.Equal(t, "/x/a.php?q=1", asked.env["REQUEST_URI"])
 	require.Equal(t, "/srv/auth.php", asked.env["SCRIPT_FILENAME"])

@@ -109,7 +109,7 @@ type peerConn struct {
 
 // asked is a request as a peer got it.
 type asked struct {
-	role  Role
+	role  role
 	keep  bool
 	env   map[string]string
 	stdin []byte
@@ -140,7 +140,7 @@ func (c *peerConn) params() (asked, bool) {
 		}
 		switch {
 		case h.kind == typeBeginRequest:
-			a.role, a.keep = Role(content[1]), content[2]&flagKeepConn != 0
+			a.role, a.keep = role(content[1]), content[2]&flagKeepConn != 0
 		case h.kind == typeParams && h.length > 0:
 			pairs = append(pairs, content...)
 		case h.kind == typeParams:

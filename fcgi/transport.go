@@ -106,10 +106,10 @@ type Transport struct {
 
 // RoundTrip sends a request and returns the answer when its header is in.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	return t.roundTrip(r, RoleResponder)
+	return t.roundTrip(r, roleResponder)
 }
 
-func (t *Transport) roundTrip(r *http.Request, role Role) (*http.Response, error) {
+func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error) {
 	client := proxy.ClientRequest(r.Context())
 	o, s, err := t.target(r, client)
 	if err != nil {

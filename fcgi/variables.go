@@ -33,7 +33,7 @@ func Variables(ctx context.Context) map[string]string {
 
 // variables fills p with what the application is told of a request whose body
 // has length bytes.
-func (t *Transport) variables(p *Params, r, client *http.Request, role Role, s *script, length int64) {
+func (t *Transport) variables(p *Params, r, client *http.Request, role role, s *script, length int64) {
 	front := client
 	if front == nil {
 		front = r
@@ -48,10 +48,10 @@ func (t *Transport) variables(p *Params, r, client *http.Request, role Role, s *
 	t.addScript(p, r, role, s)
 	t.addServer(p, r, front)
 	addPeer(p, r)
-	if v := r.Header["Content-Type"]; len(v) > 0 && role == RoleResponder {
+	if v := r.Header["Content-Type"]; len(v) > 0 && role == roleResponder {
 		p.add("CONTENT_TYPE", v[0])
 	}
-	if length > 0 && role == RoleResponder {
+	if length > 0 && role == roleResponder {
 		p.add("CONTENT_LENGTH", strconv.FormatInt(length, 10))
 	}
 	p.fields(r.Header, !t.HideAuthorization)
@@ -95,13 +95,13 @@ func (t *Transport) software() string {
 
 // addScript adds what is run. An authorizer is told of no script and of no
 // path below one, FastCGI 1.0 section 6.3.
-func (t *Transport) addScript(p *Params, r *http.Request, role Role, s *script) {
+func (t *Transport) addScript(p *Params, r *http.Request, role role, s *script) {
 	filename := s.filename
 	if t.Type == BackendGeneric {
 		filename = "proxy:fcgi://" + r.URL.Host + filename
 	}
 	p.add("SCRIPT_FILENAME", filename)
-	if role == RoleResponder {
+	if role == roleResponder {
 		p.add("SCRIPT_NAME", s.name)
 		if s.info != "" {
 			p.add("PATH_INFO", s.info)

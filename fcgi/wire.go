@@ -33,21 +33,21 @@ const (
 	typeUnknownType     recordType = 11
 )
 
-// Role is what an application is asked to be, FastCGI 1.0 section 6.
-type Role uint16
+// role is what an application is asked to be, FastCGI 1.0 section 6.
+type role uint16
 
 // The roles that are spoken here.
 const (
-	RoleResponder  Role = 1 // answers a request
-	RoleAuthorizer Role = 2 // decides whether a request may be answered
+	roleResponder  role = 1 // answers a request
+	roleAuthorizer role = 2 // decides whether a request may be answered
 )
 
 // String returns the role as FCGI_ROLE has it.
-func (r Role) String() string {
+func (r role) String() string {
 	switch r {
-	case RoleResponder:
+	case roleResponder:
 		return "RESPONDER"
-	case RoleAuthorizer:
+	case roleAuthorizer:
 		return "AUTHORIZER"
 	}
 	return fmt.Sprintf("ROLE-%d", uint16(r))
@@ -120,7 +120,7 @@ func appendStream(dst []byte, kind recordType, id uint16, data []byte) []byte {
 }
 
 // appendBegin appends BEGIN_REQUEST, section 5.1.
-func appendBegin(dst []byte, role Role, keep bool) []byte {
+func appendBegin(dst []byte, role role, keep bool) []byte {
 	body := [8]byte{0, byte(role)}
 	if keep {
 		body[2] = flagKeepConn

@@ -195,7 +195,7 @@ func TestUnwantedBodies(t *testing.T) {
 				a := &fcgi.Authorizer{URL: b.URL, Transport: &fcgi.Transport{Backend: b}, ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { t.Error(err) }}
 				begun := time.Now()
 				w := &client{header: make(http.Header)}
-				a.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })).ServeHTTP(w, httptest.NewRequest("GET", "/", nil).WithContext(t.Context()))
+				a.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })).ServeHTTP(w, httptest.NewRequest("GET", "/", nil).WithContext(t.Context()))
 				require.Equal(t, 204, w.status)
 				require.Less(t, time.Since(begun), limit/5)
 				require.NoError(t, b.Close())

@@ -250,7 +250,7 @@ func (h *Handler) onTunnel(resp *http.Response, tn *proxy.Tunnel) error {
 			return err
 		}
 		if h.Messages == nil {
-			Watch(tn)
+			follow(tn)
 		} else if err := h.Messages.join(resp, tn); err != nil {
 			return err
 		}
@@ -261,11 +261,10 @@ func (h *Handler) onTunnel(resp *http.Response, tn *proxy.Tunnel) error {
 	return nil
 }
 
-// Watch has a tunnel follow the frames of a WebSocket, so that both sides are
+// follow has a tunnel follow the frames of a WebSocket, so that both sides are
 // told when it has to leave: close code 1001, "going away". Their content is not
-// looked at. Who goes on after the other side has closed is given 5 s. A [Handler] does that by itself; it is for an OnTunnel function of
-// a proxy.Handler that has none.
-func Watch(tn *proxy.Tunnel) {
+// looked at. Who goes on after the other side has closed is given 5 s.
+func follow(tn *proxy.Tunnel) {
 	var mask [4]byte
 	_, _ = rand.Read(mask[:])
 	tn.HalfCloseTimeout = closeWait
