@@ -155,11 +155,9 @@ func (s *scheduler) check(m *Member, c *Check) {
 // ejection stays: a check may well pass where requests fail.
 func (m *Member) passedCheck() {
 	m.setCheckFailed(false, nil)
-	m.health.mu.Lock()
-	_, byStatus := m.health.cause.(*StatusError)
-	sick := m.health.state == StateError && !byStatus && !m.health.ejected
-	m.health.mu.Unlock()
-	if sick {
+	state, cause := m.State()
+	_, byStatus := cause.(*StatusError)
+	if state == StateError && !byStatus && cause != errEjected {
 		m.MarkOK()
 	}
 }

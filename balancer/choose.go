@@ -229,11 +229,11 @@ func (c *chooser) skip(m *Member, waiting bool) string {
 	if c.refused[m] {
 		return skipRejected
 	}
-	if m.unwell.Load() && !c.forced {
+	if m.health.Unwell() && !c.forced {
 		if c.now.IsZero() {
 			c.now = time.Now()
 		}
-		if why := m.health.refusal(c.now); why != "" {
+		if why := refusal(m.health.Condition(), c.now); why != "" {
 			return why
 		}
 	}
@@ -243,16 +243,14 @@ func (c *chooser) skip(m *Member, waiting bool) string {
 	return ""
 }
 
-// refusal is why the member's health lets nobody in, or "".
-func (h *health) refusal(now time.Time) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// refusal is why a member of that health lets nobody in, or "".
+func refusal(h backend.Condition, now time.Time) string {
 	switch {
-	case h.admits(now):
+	case h.Usable(now):
 		return ""
-	case h.checkFailed:
+	case h.CheckFailed:
 		return skipCheck
-	case h.state == StateTrial:
+	case h.State == StateTrial:
 		return skipTrial
 	}
 	return skipError
@@ -262,8 +260,11 @@ func (h *health) refusal(now time.Time) string {
 func (c *chooser) take(m *Member, why string) (decision, bool) {
 	trial := false
 	if c.admit {
-		ok := false
-		if trial, ok = m.admit(c.forced); !ok {
+		ok := true
+		if !c.forced {
+			trial, ok = m.admit()
+		}
+		if !ok {
 			if c.refused == nil {
 				c.refused = make(map[*Member]bool)
 			}
@@ -300,7 +301,7 @@ func (c *chooser) recover() bool {
 		if m.Flags()&(Disabled|Stopped|Draining) != 0 {
 			continue
 		}
-		if !m.unwell.Load() {
+		if !m.health.Unwell() {
 			return false
 		}
 		sick = append(sick, m)
@@ -355,12 +356,10 @@ func (v *view) nextTrial() time.Duration {
 	soonest := time.Minute
 	now := time.Now()
 	for _, m := range v.members {
-		h := &m.health
-		h.mu.Lock()
-		if h.state == StateError && !h.checkFailed && m.config.Load().Flags&(Disabled|Stopped|Draining) == 0 {
-			soonest = min(soonest, max(h.due.Sub(now), time.Millisecond))
+		h := m.health.Condition()
+		if h.State == StateError && !h.CheckFailed && m.Flags()&(Disabled|Stopped|Draining) == 0 {
+			soonest = min(soonest, max(h.Due.Sub(now), time.Millisecond))
 		}
-		h.mu.Unlock()
 	}
 	return soonest
 }

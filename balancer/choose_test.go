@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // flagged makes members from words such as "a", "b/H", "c/R1": name, flags,
@@ -24,7 +25,7 @@ func flagged(t *testing.T, words string) (map[string]*fake, []MemberConfig) {
 		if i := strings.IndexAny(rest, "0123456789"); i >= 0 {
 			set, rest = int(rest[i]-'0'), rest[:i]
 		}
-		f, err := ParseFlags(rest, 0)
+		f, err := backend.ParseFlags(rest, 0)
 		require.NoError(t, err)
 		fs[name] = &fake{name: name}
 		list = append(list, MemberConfig{Name: name, URL: "http://" + name, RoundTripper: fs[name], Flags: f, LBSet: set})

@@ -23,7 +23,7 @@ func (x *roundTrip) strike() {
 	if limit == 0 {
 		limit = 5
 	}
-	if m.health.failures.Add(1) >= limit && m.Flags()&IgnoreErrors == 0 {
+	if m.failures.Add(1) >= limit && m.Flags()&IgnoreErrors == 0 {
 		x.b.eject(m, e)
 	}
 }
@@ -31,11 +31,19 @@ func (x *roundTrip) strike() {
 // eject takes a member out, if one more may be.
 func (b *Balancer) eject(m *Member, e *Ejection) {
 	b.ejecting.Lock()
-	out := b.mayEject(m, e) && m.eject(e)
-	b.ejecting.Unlock()
+	out := m.health.Condition().State == StateUsable && b.mayEject(m, e)
+	from := StateError
 	if out {
-		m.entered(StateUsable, StateError, errEjected)
+		first := e.Time
+		if first == 0 {
+			first = 30 * time.Second
+		}
+		m.ejections = min(m.ejections+1, 10)
+		m.failures.Store(0)
+		from = m.health.Fail(errEjected, first*time.Duration(m.ejections))
 	}
+	b.ejecting.Unlock()
+	m.changed(from, StateError, errEjected)
 }
 
 // mayEject reports whether one more member may be out: within the share, and
@@ -48,32 +56,13 @@ func (b *Balancer) mayEject(m *Member, e *Ejection) bool {
 	}
 	ejected, usable := 0, 0
 	for _, o := range list {
-		h := &o.health
-		h.mu.Lock()
-		if h.ejected {
+		h := o.health.Condition()
+		if h.Cause == errEjected {
 			ejected++
 		}
-		if o != m && h.state == StateUsable && !h.checkFailed && o.Flags()&(Disabled|Stopped|Draining) == 0 {
+		if o != m && h.State == StateUsable && !h.CheckFailed && o.Flags()&(Disabled|Stopped|Draining) == 0 {
 			usable++
 		}
-		h.mu.Unlock()
 	}
 	return usable > 0 && ejected+1 <= max(int(share*float64(len(list))), 1)
-}
-
-// eject reports whether the member was usable, and no longer is.
-func (m *Member) eject(e *Ejection) bool {
-	first := e.Time
-	if first == 0 {
-		first = 30 * time.Second
-	}
-	h := &m.health
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.state != StateUsable {
-		return false
-	}
-	h.ejections = min(h.ejections+1, 10)
-	m.set(StateError, errEjected, first*time.Duration(h.ejections), true)
-	return true
 }

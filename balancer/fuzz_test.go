@@ -26,18 +26,3 @@ func FuzzSession(f *testing.F) {
 		}
 	})
 }
-
-// FuzzFlags: what is accepted can be written and read again.
-func FuzzFlags(f *testing.F) {
-	f.Add("+H-D", uint8(3))
-	f.Add("dsinhr", uint8(0))
-	f.Fuzz(func(t *testing.T, s string, before uint8) {
-		flags, err := ParseFlags(s, Flags(before&0x3f))
-		if err != nil {
-			return
-		}
-		again, err := ParseFlags(flags.String(), 0)
-		require.NoError(t, err)
-		require.Equal(t, flags, again)
-	})
-}

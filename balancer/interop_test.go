@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/proxy/backend"
+
 	"github.com/modproxy/modproxy/examples/programs"
 )
 
@@ -65,7 +67,7 @@ func TestSequenceOfHTTPD(t *testing.T) {
 			for j, f := range c.factors {
 				mc := MemberConfig{URL: backends[j], LoadFactor: f}
 				if c.flags != nil {
-					mc.Flags, err = ParseFlags(c.flags[j], 0)
+					mc.Flags, err = backend.ParseFlags(c.flags[j], 0)
 					require.NoError(t, err)
 				}
 				list = append(list, mc)

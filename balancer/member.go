@@ -106,14 +106,15 @@ func URLs(urls ...string) []MemberConfig {
 type Member struct {
 	factor atomic.Int64 // LoadFactor ×100
 	ramp   atomic.Int64 // when slow start began, in ns of monotonic time; 0 when it is over
-	unwell atomic.Bool  // health refuses, or asks for a trial
-	_      [64]byte     // what follows changes with each request
+	health backend.Health
+	_      [64]byte // what follows changes with each request
 
 	busy, elected, sent, received, errors atomic.Int64
 
-	latency latency
-	health  health
-	gate    gate
+	latency   latency
+	gate      gate
+	failures  atomic.Int32 // in a row, for [Ejection]
+	ejections int          // so far; how often so far; guarded by b.ejecting
 
 	name    string
 	id      uint64
@@ -175,8 +176,7 @@ func newMember(b *Balancer, c MemberConfig) (*Member, error) {
 	}
 	m.apply(&c)
 	if c.Check != nil && c.Check.Unproven {
-		m.health.checkFailed = true
-		m.unwell.Store(true)
+		m.health.SetCheck(true, nil)
 	}
 	return m, nil
 }

@@ -220,8 +220,8 @@ func (x *roundTrip) answered(resp *http.Response) {
 		m.MarkOK()
 	case resp.StatusCode >= http.StatusInternalServerError:
 		x.strike()
-	case m.health.failures.Load() != 0:
-		m.health.failures.Store(0)
+	case m.failures.Load() != 0:
+		m.failures.Store(0)
 	}
 	if resp.Request == nil {
 		resp.Request = x.request()

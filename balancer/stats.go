@@ -78,16 +78,14 @@ func (m *Member) Stats() MemberStats {
 		},
 		Factor: m.Factor(), Latency: m.Latency(),
 	}
-	h := &m.health
-	h.mu.Lock()
-	s.State, s.Since, s.CheckFailed = h.state, h.since, h.checkFailed
-	if h.state == StateError {
-		s.Retry = max(time.Until(h.due), 0)
+	h := m.health.Condition()
+	s.State, s.Since, s.CheckFailed = h.State, h.Since, h.CheckFailed
+	if h.State == StateError {
+		s.Retry = max(time.Until(h.Due), 0)
 	}
-	if h.state != StateUsable && h.cause != nil {
-		s.Cause = h.cause.Error()
+	if h.Cause != nil {
+		s.Cause = h.Cause.Error()
 	}
-	h.mu.Unlock()
 	if m.b != nil {
 		m.b.checks.mu.Lock()
 		st := &m.check
@@ -110,16 +108,14 @@ func (m *Member) Status() string {
 			s += " " + word
 		}
 	}
-	h := &m.health
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.checkFailed {
+	h := m.health.Condition()
+	if h.CheckFailed {
 		s += " HcFl"
 	}
 	switch {
-	case h.state != StateUsable:
+	case h.State != StateUsable:
 		s += " Err"
-	case f&(Disabled|Stopped) == 0 && !h.checkFailed:
+	case f&(Disabled|Stopped) == 0 && !h.CheckFailed:
 		s += " Ok"
 	}
 	return s

@@ -246,21 +246,6 @@ func TestConfigureRefusesNonsense(t *testing.T) {
 	require.Equal(t, "http://a", m.String())
 }
 
-func TestFlags(t *testing.T) {
-	for _, test := range []struct {
-		status        string
-		before, after Flags
-	}{
-		{"+H", 0, HotStandby}, {"D", 0, Disabled}, {"+d-i", IgnoreErrors, Disabled}, {"-H+RN", HotStandby, HotSpare | Draining}, {"C", Stopped, Stopped}, {"", Stopped, Stopped},
-	} {
-		f, err := ParseFlags(test.status, test.before)
-		require.NoError(t, err)
-		require.Equal(t, test.after, f)
-	}
-	_, err := ParseFlags("+X", 0)
-	require.ErrorContains(t, err, "unknown letter")
-}
-
 // TestPrepare: members that are added by their URL get the user's transport,
 // and it is given back.
 func TestPrepare(t *testing.T) {

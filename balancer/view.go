@@ -135,7 +135,7 @@ func (b *Balancer) recount() {
 	n := int64(0)
 	if v := b.view.Load(); v != nil {
 		for _, m := range v.members {
-			if m.unwell.Load() {
+			if m.health.Unwell() {
 				n++
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // maxChangeBytes limits the body of a change.
@@ -272,7 +273,7 @@ func (c change) method(bc *balancer.Config) error {
 func (c change) flags(f *balancer.Flags) error {
 	next := *f
 	for _, row := range flagRows {
-		flag, _ := balancer.ParseFlags(row.Letter, 0)
+		flag, _ := backend.ParseFlags(row.Letter, 0)
 		switch s, ok := c.get("w_status_" + row.Letter); {
 		case !ok:
 		case s == "1":

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 //go:embed page.html
@@ -24,7 +25,7 @@ var pageTemplate = template.Must(template.New("manager").Funcs(template.FuncMap{
 		return "?" + q.Encode() + "#edit"
 	},
 	"has": func(f balancer.Flags, letter string) bool {
-		flag, _ := balancer.ParseFlags(letter, 0)
+		flag, _ := backend.ParseFlags(letter, 0)
 		return f&flag != 0
 	},
 	"seconds": func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) },

@@ -10,6 +10,7 @@ import (
 
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // balancerDirectives are those of mod_proxy_balancer.
@@ -127,7 +128,7 @@ func (m *member) set(word string) error {
 	case "redirect":
 		c.Redirect = value
 	case "status":
-		flags, err := balancer.ParseFlags(value, c.Flags)
+		flags, err := backend.ParseFlags(value, c.Flags)
 		c.Flags = flags
 		return err
 	case "retry":

@@ -149,7 +149,7 @@ type Backend struct {
 	once     sync.Once
 	setupErr error
 	pool     pool
-	health   health
+	health   Health
 	counters counters
 	flags    atomic.Uint32
 	resolved addressBook

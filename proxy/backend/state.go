@@ -2,64 +2,13 @@ package backend
 
 import (
 	"errors"
-	"sync"
 	"time"
-)
-
-// State is the health of a backend.
-type State int32
-
-// The states; the package comment draws how they follow each other.
-const (
-	StateUsable State = iota
-	StateError        // left alone until Retry has elapsed
-	StateTrial        // one request is probing it
-)
-
-// String returns the state's name in lower case.
-func (s State) String() string {
-	switch s {
-	case StateUsable:
-		return "usable"
-	case StateError:
-		return "error"
-	case StateTrial:
-		return "trial"
-	}
-	return "unknown"
-}
-
-// MarshalText returns the state's name, for JSON.
-func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// Flags are set by an administrator and never by traffic. The names and
-// letters are those of Apache's balancer members.
-type Flags uint32
-
-const (
-	Disabled     Flags = 1 << iota // D: takes no requests
-	Stopped                        // S: takes no requests and is not checked
-	IgnoreErrors                   // I: never enters the error state
-	Draining                       // N: only for requests bound to it by a session; balancers obey it
 )
 
 var errTrialFailed = errors.New("trial failed")
 
-// health is the state machine. The common case, usable, is read without the
-// lock from counters.unwell.
-type health struct {
-	mu    sync.Mutex // guards the rest
-	state State
-	since time.Time
-	cause error
-}
-
 // State returns the health of the backend.
-func (b *Backend) State() State {
-	b.health.mu.Lock()
-	defer b.health.mu.Unlock()
-	return b.health.state
-}
+func (b *Backend) State() State { return b.health.Condition().State }
 
 // SetFlags sets and clears administrative flags, in this order.
 func (b *Backend) SetFlags(set, clear Flags) {
@@ -77,27 +26,7 @@ func (b *Backend) Flags() Flags { return Flags(b.flags.Load()) }
 // Usable reports whether Get would admit a request at the time now: not
 // Disabled or Stopped, and usable or due for a trial.
 func (b *Backend) Usable(now time.Time) bool {
-	if b.Flags()&(Disabled|Stopped) != 0 {
-		return false
-	}
-	if !b.counters.unwell.Load() {
-		return true
-	}
-	h := &b.health
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return b.admits(now)
-}
-
-// admits is Usable under the lock and without the flags.
-func (b *Backend) admits(now time.Time) bool {
-	switch b.health.state {
-	case StateUsable:
-		return true
-	case StateError:
-		return b.Retry <= 0 || now.Sub(b.health.since) >= b.Retry
-	}
-	return false
+	return b.Flags()&(Disabled|Stopped) == 0 && b.health.Usable(now)
 }
 
 // admit lets a request in, and tells whether it is the trial of a backend in
@@ -106,23 +35,14 @@ func (b *Backend) admit() (trial bool, err error) {
 	if b.Flags()&(Disabled|Stopped) != 0 {
 		return false, ErrUnusable
 	}
-	if !b.counters.unwell.Load() {
-		return false, nil
-	}
-	h := &b.health
-	h.mu.Lock()
-	if !b.admits(time.Now()) {
-		h.mu.Unlock()
+	trial, ok := b.health.Admit()
+	if !ok {
 		return false, ErrUnusable
 	}
-	if h.state != StateError || b.Retry <= 0 {
-		h.mu.Unlock()
-		return false, nil
+	if trial {
+		b.changed(StateError, StateTrial, nil)
 	}
-	h.state = StateTrial
-	h.mu.Unlock()
-	b.changed(StateError, StateTrial, nil)
-	return true, nil
+	return trial, nil
 }
 
 // MarkError puts the backend into the error state because of cause, or begins
@@ -134,42 +54,28 @@ func (b *Backend) MarkError(cause error) {
 		b.endTrial()
 		return
 	}
-	b.enter(StateError, cause)
+	wait := b.Retry
+	if wait <= 0 {
+		wait = -1
+	}
+	b.changed(b.health.Fail(cause, wait), StateError, cause)
 }
 
 // MarkOK puts the backend into the usable state.
-func (b *Backend) MarkOK() {
-	if b.counters.unwell.Load() {
-		b.enter(StateUsable, nil)
+func (b *Backend) MarkOK() { b.changed(b.health.Recover(), StateUsable, nil) }
+
+// endTrial gives a trial back undecided.
+func (b *Backend) endTrial() {
+	if b.health.EndTrial() == StateTrial {
+		b.changed(StateTrial, StateError, nil)
 	}
 }
 
-// endTrial gives a trial back undecided: the next request may probe at once.
-func (b *Backend) endTrial() {
-	h := &b.health
-	h.mu.Lock()
-	if h.state != StateTrial {
-		h.mu.Unlock()
+// changed tells of a change of state, if it is one.
+func (b *Backend) changed(from, to State, cause error) {
+	if from == to {
 		return
 	}
-	h.state = StateError
-	h.mu.Unlock()
-	b.changed(StateTrial, StateError, nil)
-}
-
-func (b *Backend) enter(s State, cause error) {
-	h := &b.health
-	h.mu.Lock()
-	from := h.state
-	h.state, h.since, h.cause = s, time.Now(), cause
-	b.counters.unwell.Store(s != StateUsable)
-	h.mu.Unlock()
-	if from != s {
-		b.changed(from, s, cause)
-	}
-}
-
-func (b *Backend) changed(from, to State, cause error) {
 	if b.Logger != nil {
 		b.Logger.Warn("backend changed state", "backend", b.String(), "from", from.String(), "to", to.String(), "cause", cause)
 	}

@@ -9,7 +9,6 @@ import (
 type counters struct {
 	elected, busy, sent, received, errors atomic.Int64
 	reused, created, waited               atomic.Int64
-	unwell                                atomic.Bool // state is not usable
 }
 
 // Counts are the figures that all parts keep alike: a backend, a balancer and
@@ -59,11 +58,10 @@ func (b *Backend) Stats() Stats {
 	b.pool.mu.Lock()
 	s.Open, s.Idle, s.Waiting = int64(b.pool.open), int64(len(b.pool.idle)), int64(b.pool.line.n)
 	b.pool.mu.Unlock()
-	b.health.mu.Lock()
-	s.State, s.Since = b.health.state, b.health.since
-	if b.health.cause != nil {
-		s.Cause = b.health.cause.Error()
+	c := b.health.Condition()
+	s.State, s.Since = c.State, c.Since
+	if c.Cause != nil {
+		s.Cause = c.Cause.Error()
 	}
-	b.health.mu.Unlock()
 	return s
 }

@@ -1,4 +1,4 @@
-package balancer
+package backend
 
 import (
 	"fmt"
@@ -6,17 +6,18 @@ import (
 )
 
 // Flags are set by an administrator and never by traffic. The letters are
-// those of Apache's status parameter.
+// those of Apache's status parameter. A [Backend] obeys the first three; the
+// others are for whoever chooses among several, such as a balancer.
 type Flags uint32
 
-// The flags of a member.
+// The flags.
 const (
 	Disabled     Flags = 1 << iota // D: takes no requests, but is checked
 	Stopped                        // S: takes no requests and is not checked
 	IgnoreErrors                   // I: never enters the error state
 	Draining                       // N: only for requests bound to it by a session
-	HotStandby                     // H: only when no other member of its set is usable
-	HotSpare                       // R: takes the place of an unusable member of its set
+	HotStandby                     // H: only when no other of its set is usable
+	HotSpare                       // R: takes the place of an unusable one of its set
 )
 
 const flagLetters = "DSINHR"
@@ -63,7 +64,7 @@ func ParseFlags(status string, flags Flags) (Flags, error) {
 		}
 		i := strings.IndexRune(flagLetters, c)
 		if i < 0 {
-			return flags, fmt.Errorf("balancer: status %q: unknown letter %q", status, c)
+			return flags, fmt.Errorf("backend: status %q: unknown letter %q", status, c)
 		}
 		if set {
 			flags |= 1 << i
