@@ -1,7 +1,10 @@
-// Package ajp speaks AJP13, the protocol between a web server and a servlet
-// container such as Tomcat, at both ends: a [Transport] sends requests to a
-// container, as Apache's mod_proxy_ajp does; a [Server] takes the container's
-// place, so that a Go service can stand behind mod_proxy_ajp or mod_jk, as
+// Package ajp is for those who have a servlet container, such as Tomcat, that
+// listens for AJP13, and for Go services that are to stand behind Apache's
+// mod_proxy_ajp or mod_jk. For a container that listens for HTTP, package proxy is
+// enough.
+//
+// It speaks the protocol at both ends: a [Transport] sends requests to a
+// container, as mod_proxy_ajp does; a [Server] takes the container's place, as
 // net/http/fcgi does for FastCGI.
 //
 //	client ─► proxy.Handler ─► Transport ══ AJP13 ══► Tomcat

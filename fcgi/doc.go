@@ -1,6 +1,7 @@
-// Package fcgi is the web server's side of FastCGI: PHP by php-fpm, and every
-// application that speaks the protocol. It does what Apache's mod_proxy_fcgi
-// and mod_authnz_fcgi do.
+// Package fcgi is for those who serve PHP by php-fpm, or any other application
+// that speaks FastCGI: it is the web server's side of the protocol, and does what
+// Apache's mod_proxy_fcgi and mod_authnz_fcgi do. An application itself is written
+// with net/http/fcgi, and one that speaks HTTP needs package proxy alone.
 //
 //	client ─► Handler ─┬─ script ─► proxy.Handler ─► Transport ─► php-fpm
 //	                   └─ file ───► client

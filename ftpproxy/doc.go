@@ -1,6 +1,7 @@
-// Package ftpproxy makes FTP servers available by HTTP, as Apache's
-// mod_proxy_ftp does: files with ranges and conditions, directories as pages or
-// as JSON, and, where that is allowed, storing and removing.
+// Package ftpproxy is for those who make what is on an FTP server available by
+// HTTP, as Apache's mod_proxy_ftp does: files with ranges and conditions,
+// directories as pages or as JSON, and, where that is allowed, storing and
+// removing. It is no library of FTP for programs, and no proxy for FTP clients.
 //
 //	client ─► proxy.Handler ─► Transport ══ control ══► FTP server
 //	                                     ◄══ data ═════

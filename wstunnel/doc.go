@@ -1,6 +1,8 @@
-// Package wstunnel passes WebSockets and other upgrades through a reverse
-// proxy: to ws:// and wss:// backends, by bytes or message by message. It does
-// what Apache's mod_proxy_wstunnel does, and mod_proxy_http with upgrade=.
+// Package wstunnel is for reverse proxies that pass WebSockets and other upgrades
+// on: to ws:// and wss:// backends, by bytes or message by message, with
+// handshakes and origins checked and an orderly end. It does what Apache's
+// mod_proxy_wstunnel does, and mod_proxy_http with upgrade=. A [proxy.Handler]
+// by itself passes the bytes of WebSockets as well.
 //
 //	client ── handshake ──► Handler ─► proxy.Handler ─► Transport ── handshake ──► backend
 //	client ◄──── 101 ────── (checked) ◄───────────────────────────────── 101 ───── backend
