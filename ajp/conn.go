@@ -1,6 +1,7 @@
 package ajp
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -163,10 +164,7 @@ func (x *attempt) feed(want int) error {
 
 // head reads heads of answers up to the final one.
 func (x *attempt) head() *proxy.Error {
-	limit := x.t.MaxInterim
-	if limit == 0 {
-		limit = defaultMaxInterim
-	}
+	limit := cmp.Or(x.t.MaxInterim, proxy.DefaultMaxInterim)
 	for interim := 0; ; interim++ {
 		h, err := x.readHead()
 		if err != nil {

@@ -69,9 +69,6 @@ type Transport struct {
 	watcher  proxy.Watcher
 }
 
-// defaultMaxInterim is the one of proxy.Transport.
-const defaultMaxInterim = proxy.DefaultMaxInterim
-
 // RoundTrip sends a request and returns the answer when its head is in.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	b, err := t.backends.For(r.URL, t.Backend, t.NewBackend, "ajp")

@@ -2,6 +2,7 @@ package connect
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -85,7 +86,7 @@ func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, err
 	}
 	address = net.JoinHostPort(host, fmt.Sprint(port))
-	if timeout := or(d.Timeout, DefaultDialTimeout); timeout > 0 {
+	if timeout := cmp.Or(d.Timeout, DefaultDialTimeout); timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()

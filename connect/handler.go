@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -264,7 +265,7 @@ func (t *opening) patience() (context.Context, context.CancelFunc) {
 			ctx, cancel = context.WithDeadline(ctx, deadline)
 		}
 	}
-	if timeout := or(t.h.DialTimeout, DefaultDialTimeout); timeout > 0 {
+	if timeout := cmp.Or(t.h.DialTimeout, DefaultDialTimeout); timeout > 0 {
 		outer := cancel
 		inner, stop := context.WithTimeout(ctx, timeout)
 		return inner, func() { stop(); outer() }
@@ -326,12 +327,4 @@ func (t *opening) logRefusal(status int, err error) {
 	}
 	target := t.r.RequestURI[strings.LastIndexByte(t.r.RequestURI, '@')+1:] // no log has credentials
 	l.Log(t.r.Context(), level, "connect: no tunnel", "client", t.r.RemoteAddr, "target", target, "status", status, "error", err)
-}
-
-// or returns v, or def if v is zero.
-func or(v, def time.Duration) time.Duration {
-	if v == 0 {
-		return def
-	}
-	return v
 }

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -71,7 +72,7 @@ func (t *opening) start(client io.ReadWriteCloser, early []byte, ended chan<- er
 	h, place, user := t.h, t.place, proxy.User(t.r.Context()) // the request must not live as long as the tunnel
 	err := h.tunnels().Start(proxy.Tunnel{
 		Client: client, Backend: t.back, ClientData: early,
-		IdleTimeout: max(or(h.IdleTimeout, DefaultIdleTimeout), 0), MaxLife: h.MaxLife,
+		IdleTimeout: max(cmp.Or(h.IdleTimeout, DefaultIdleTimeout), 0), MaxLife: h.MaxLife,
 		Protocol: "CONNECT", Target: t.address(), ClientAddr: t.r.RemoteAddr,
 		OnEnd: func(s proxy.TunnelStats) {
 			place.free()

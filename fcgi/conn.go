@@ -1,6 +1,7 @@
 package fcgi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -123,7 +124,7 @@ func (x *attempt) keepSpace(b []byte) {
 
 // readHead collects the header of the answer, up to and with its empty line.
 func (x *attempt) readHead() ([]byte, error) {
-	line, total := or(x.t.MaxLineBytes, DefaultMaxLineBytes), or(x.t.MaxHeadBytes, DefaultMaxHeadBytes)
+	line, total := cmp.Or(x.t.MaxLineBytes, DefaultMaxLineBytes), cmp.Or(x.t.MaxHeadBytes, DefaultMaxHeadBytes)
 	scan := headScanner{line: line, total: total}
 	head := x.state.scratch[:0]
 	for {

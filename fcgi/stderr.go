@@ -2,6 +2,7 @@ package fcgi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"log/slog"
 	"strings"
@@ -42,7 +43,7 @@ func (x *attempt) newStderrLog() *stderrLog {
 	if id := x.r.Header.Get("X-Request-Id"); id != "" {
 		attrs = append(attrs, slog.String("request_id", id))
 	}
-	return &stderrLog{logger: x.t.Logger, ctx: x.r.Context(), attrs: attrs, left: or(x.t.MaxStderrBytes, DefaultMaxStderrBytes)}
+	return &stderrLog{logger: x.t.Logger, ctx: x.r.Context(), attrs: attrs, left: cmp.Or(x.t.MaxStderrBytes, DefaultMaxStderrBytes)}
 }
 
 func (l *stderrLog) write(b []byte) {

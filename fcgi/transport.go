@@ -199,14 +199,6 @@ func (t *Transport) CloseIdleConnections() { t.backends.Retire() }
 // [proxy.Transport.Stats] does.
 func (t *Transport) Stats() []backend.Stats { return t.backends.Stats(t.Backend) }
 
-// or returns v, or def if v is zero.
-func or[T int | time.Duration](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
-}
-
 // logsStderr reports whether error output is wanted.
 func (t *Transport) logsStderr(ctx context.Context) bool {
 	return t.Logger != nil && t.MaxStderrBytes >= 0 && t.Logger.Enabled(ctx, slog.LevelError)

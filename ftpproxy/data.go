@@ -1,6 +1,7 @@
 package ftpproxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -190,7 +191,7 @@ func (s *session) dialPort(ctx context.Context, port string) (net.Conn, error) {
 	if s.dial != nil {
 		return s.dial(ctx, "tcp", addr)
 	}
-	d := net.Dialer{KeepAlive: or(b.KeepAlive, backend.DefaultKeepAlive)}
+	d := net.Dialer{KeepAlive: cmp.Or(b.KeepAlive, backend.DefaultKeepAlive)}
 	if local, ok := s.c.LocalAddr().(*net.TCPAddr); ok {
 		d.LocalAddr = &net.TCPAddr{IP: local.IP, Zone: local.Zone} // servers want the same client on both
 	}
@@ -207,5 +208,5 @@ func atMost(c *backend.Conn, d time.Duration) time.Duration {
 
 func (s *session) connectTimeout() time.Duration {
 	b := s.c.Backend()
-	return or(b.ConnectTimeout, or(b.Timeout, backend.DefaultTimeout))
+	return cmp.Or(b.ConnectTimeout, cmp.Or(b.Timeout, backend.DefaultTimeout))
 }

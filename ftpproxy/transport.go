@@ -190,11 +190,3 @@ func (t *Transport) CloseIdleConnections() { t.backends.Retire() }
 // Stats returns the figures of the transport's backends, as
 // [proxy.Transport.Stats] does.
 func (t *Transport) Stats() []backend.Stats { return t.backends.Stats(t.Backend) }
-
-// or returns v, or def if v is zero.
-func or[T int | time.Duration](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
-}
