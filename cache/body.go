@@ -37,4 +37,3 @@ func Position(offset int64, whence int, at, size int64) (int64, error) {
 	}
 	return offset, nil
 }
-

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"net/http"
 	"net/url"
 	"testing"
 
@@ -51,17 +50,4 @@ func TestRFC9111_4_4_LocationAndContentLocation(t *testing.T) {
 		require.Equal(t, c.want, got, c.name)
 	}
 	require.Len(t, alsoInvalidated(target, fields("Location: /b", "Content-Location: /c")), 2)
-}
-
-// As the HTTP client of Java does with its first request to a host.
-func TestChangeThatOffersAnUpgrade(t *testing.T) {
-	for name, front := range fronts {
-		t.Run(name, func(t *testing.T) {
-			o := newOrigin(t, *ok("old", "Cache-Control: max-age=60"), *ok("posted"), *ok("new"))
-			h := front(&Cache{}, o)
-			get(h, page)
-			ask(h, http.MethodPost, page, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
-			require.Equal(t, "new", bodyOf(t, get(h, page)))
-		})
-	}
 }

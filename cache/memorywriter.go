@@ -3,7 +3,6 @@ package cache
 import (
 	"io"
 	"io/fs"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -147,27 +146,4 @@ func (r *memoryReader) Close() error {
 		return fs.ErrClosed
 	}
 	return nil
-}
-
-// memoryCost is about what a response costs in memory.
-func memoryCost(m *Meta, size int64) int64 {
-	const (
-		entry = 600 // memoryEntry, facts, slices, its share of the key's shard
-		field = 64  // a place in a map, which are never quite full, and its slice
-		value = 16
-		tag   = value + 24 // its place in the tag's list, and where that is
-	)
-	n := entry + size + int64(len(m.Key))
-	for _, h := range []http.Header{m.Header, m.Trailer, m.Vary} {
-		for name, values := range h {
-			n += field + int64(len(name))
-			for _, v := range values {
-				n += value + int64(len(v))
-			}
-		}
-	}
-	for _, t := range m.Tags {
-		n += tag + int64(len(t))
-	}
-	return n
 }

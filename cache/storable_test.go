@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"io"
 	"net/http"
 	"net/url"
 	"testing"
@@ -189,24 +188,4 @@ func TestRFC9110_6_6_1_DateIsAdded(t *testing.T) {
 	require.Equal(t, date(0), h.Get("Date"))
 	addDate(h, testNow.Add(time.Hour))
 	require.Equal(t, date(0), h.Get("Date"))
-}
-
-func TestNamesOfFieldsHaveNoCase(t *testing.T) {
-	for name, lines := range map[string]http.Header{
-		"private":    {"Cache-Control": {"max-age=60"}, "cache-control": {"private"}},
-		"Set-Cookie": {"Cache-Control": {"max-age=60"}, "set-cookie": {"session=secret"}},
-		"Vary":       {"Cache-Control": {"max-age=60"}, "VARY": {"*"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := &Cache{}
-			h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				for name, values := range lines {
-					w.Header()[name] = values
-				}
-				_, _ = io.WriteString(w, "x")
-			}))
-			get(h, page)
-			require.Zero(t, c.Stats().Stored)
-		})
-	}
 }

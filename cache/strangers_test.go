@@ -177,3 +177,23 @@ func TestPartsOfTwoCodings(t *testing.T) {
 		})
 	}
 }
+
+func TestNamesOfFieldsHaveNoCase(t *testing.T) {
+	for name, lines := range map[string]http.Header{
+		"private":    {"Cache-Control": {"max-age=60"}, "cache-control": {"private"}},
+		"Set-Cookie": {"Cache-Control": {"max-age=60"}, "set-cookie": {"session=secret"}},
+		"Vary":       {"Cache-Control": {"max-age=60"}, "VARY": {"*"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &Cache{}
+			h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				for name, values := range lines {
+					w.Header()[name] = values
+				}
+				_, _ = io.WriteString(w, "x")
+			}))
+			get(h, page)
+			require.Zero(t, c.Stats().Stored)
+		})
+	}
+}

@@ -1,0 +1,76 @@
+package cache
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestCombinedPartsHaveTheNewestTTL(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		c := &Cache{TTL: func(r *http.Request, status int, h http.Header) (time.Duration, bool) {
+			n, err := strconv.Atoi(h.Get("X-TTL"))
+			return time.Duration(n) * time.Second, err == nil
+		}}
+		part := func(rng, body, ttl string) step {
+			return step{status: 206, header: fields(`ETag: "1"`, "Content-Range: bytes "+rng+"/4", "X-TTL: "+ttl), body: body}
+		}
+		o := newOrigin(t, part("0-1", "01", "1000"), part("2-3", "23", "5"), *ok("0123"))
+		h := c.Wrap(o)
+		get(h, page, "Range: bytes=0-1")
+		get(h, page, "Range: bytes=2-3")
+		require.Equal(t, "0123", bodyOf(t, get(h, page)))
+		require.Equal(t, 2, o.count())
+		time.Sleep(10 * time.Second)
+		get(h, page)
+		require.Equal(t, 3, o.count())
+	})
+}
+
+func TestPartOfAHugeBodyIsStored(t *testing.T) {
+	for name, s := range map[string]Store{"memory": &Memory{}, "tiered": &Tiered{Front: &Memory{}, Back: &Memory{}}} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(t, step{status: 206, header: fields("Cache-Control: max-age=60", `ETag: "1"`, "Content-Range: bytes 0-1/1000000000"), body: "01"})
+			c := &Cache{Store: s}
+			h := c.Wrap(o)
+			get(h, page, "Range: bytes=0-1")
+			require.Equal(t, "01", bodyOf(t, get(h, page, "Range: bytes=0-1")))
+			require.Equal(t, 1, o.count())
+		})
+	}
+}
+
+// Small parts are added to something large only while that is not too large to
+// be copied for each.
+func TestWorthJoining(t *testing.T) {
+	const mb = 1 << 20
+	of := func(parts ...Part) *Meta { return &Meta{Parts: parts, Length: 4096 * mb} }
+	require.True(t, worthJoining(of(Part{0, 10}), of(Part{20, 21})))
+	require.True(t, worthJoining(of(Part{0, 40 * mb}, Part{50 * mb, 74 * mb}), of(Part{100 * mb, 101 * mb})))
+	require.False(t, worthJoining(of(Part{0, 65 * mb}), of(Part{100 * mb, 101 * mb})))
+	require.True(t, worthJoining(of(Part{0, 160 * mb}), of(Part{200 * mb, 210 * mb})))
+}
+
+// Many small parts that do not touch cost each request more and more.
+func TestPartsAreLimited(t *testing.T) {
+	body := strings.Repeat("x", 4*maxParts)
+	c := &Cache{}
+	h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"a"`)
+		w.Header().Set("Cache-Control", "max-age=60")
+		http.ServeContent(w, r, "x.txt", time.Time{}, strings.NewReader(body))
+	}))
+	for i := 0; i < len(body); i += 2 {
+		require.Equal(t, "x", bodyOf(t, get(h, page, fmt.Sprintf("Range: bytes=%d-%d", i, i))))
+	}
+	require.NoError(t, c.Walk(t.Context(), func(e Entry) bool {
+		require.Len(t, e.Meta().Parts, maxParts)
+		return true
+	}))
+	require.Equal(t, body, bodyOf(t, get(h, page)))
+}
