@@ -46,7 +46,7 @@ func page200(body []byte) http.Handler {
 
 func request(target string) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, target, nil)
-	r.Header = fields("Accept: text/html,*/*;q=0.8", "Accept-Encoding: gzip, deflate, br", "Accept-Language: en", "User-Agent: bench/1.0")
+	r.Header = headerOf("Accept: text/html,*/*;q=0.8", "Accept-Encoding: gzip, deflate, br", "Accept-Language: en", "User-Agent: bench/1.0")
 	return r
 }
 
@@ -116,7 +116,7 @@ func filled(tb testing.TB, n int) (*Cache, []string) {
 	now := time.Now()
 	for i := range keys {
 		keys[i] = "http://example.org/some/path/to/a/page-" + strconv.Itoa(i)
-		m := &Meta{Key: keys[i], Status: 200, Length: int64(len(body)), RequestTime: now, ResponseTime: now, Header: fields(
+		m := &Meta{Key: keys[i], Status: 200, Length: int64(len(body)), RequestTime: now, ResponseTime: now, Header: headerOf(
 			"Cache-Control: public, max-age=3600", "Content-Type: text/html; charset=utf-8", `ETag: "5e2-63a1b2c3d4e5f"`,
 			"Last-Modified: Mon, 02 Jun 2025 10:11:12 GMT", "Server: origin/1.0", "Date: "+now.UTC().Format(http.TimeFormat), "Content-Length: 1024")}
 		w, err := c.Store.Create(context.Background(), m)

@@ -65,7 +65,7 @@ func TestBrokenStoreIsAPassThrough(t *testing.T) {
 			clocked(t, func(t *testing.T) {
 				log := &logged{}
 				c := &Cache{Store: s, Logger: log.logger()}
-				o := newOrigin(t, step{header: fields("Cache-Control: max-age=60"), body: body})
+				o := newOrigin(t, step{header: headerOf("Cache-Control: max-age=60"), body: body})
 				h := c.Wrap(o)
 				for range 3 {
 					resp := get(h, page)

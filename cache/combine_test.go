@@ -18,7 +18,7 @@ func TestCombinedPartsHaveTheNewestTTL(t *testing.T) {
 			return time.Duration(n) * time.Second, err == nil
 		}}
 		part := func(rng, body, ttl string) step {
-			return step{status: 206, header: fields(`ETag: "1"`, "Content-Range: bytes "+rng+"/4", "X-TTL: "+ttl), body: body}
+			return step{status: 206, header: headerOf(`ETag: "1"`, "Content-Range: bytes "+rng+"/4", "X-TTL: "+ttl), body: body}
 		}
 		o := newOrigin(t, part("0-1", "01", "1000"), part("2-3", "23", "5"), *ok("0123"))
 		h := c.Wrap(o)
@@ -35,7 +35,7 @@ func TestCombinedPartsHaveTheNewestTTL(t *testing.T) {
 func TestPartOfAHugeBodyIsStored(t *testing.T) {
 	for name, s := range map[string]Store{"memory": &Memory{}, "tiered": &Tiered{Front: &Memory{}, Back: &Memory{}}} {
 		t.Run(name, func(t *testing.T) {
-			o := newOrigin(t, step{status: 206, header: fields("Cache-Control: max-age=60", `ETag: "1"`, "Content-Range: bytes 0-1/1000000000"), body: "01"})
+			o := newOrigin(t, step{status: 206, header: headerOf("Cache-Control: max-age=60", `ETag: "1"`, "Content-Range: bytes 0-1/1000000000"), body: "01"})
 			c := &Cache{Store: s}
 			h := c.Wrap(o)
 			get(h, page, "Range: bytes=0-1")
@@ -73,4 +73,14 @@ func TestPartsAreLimited(t *testing.T) {
 		return true
 	}))
 	require.Equal(t, body, bodyOf(t, get(h, page)))
+}
+
+func TestRangesOfPartsWithoutLength(t *testing.T) {
+	o := newOrigin(t, step{status: 206, header: headerOf("Cache-Control: max-age=60", `ETag: "1"`, "Content-Range: bytes 0-9/*"), body: "0123456789"})
+	h := new(Cache).Wrap(o)
+	get(h, page, "Range: bytes=0-9")
+	resp := get(h, page, "Range: bytes=0-9,0-9")
+	t.Log(resp.StatusCode, resp.Header, o.count())
+	require.Equal(t, 206, resp.StatusCode)
+	require.True(t, resp.Header.Get("Content-Range") != "" || strings.HasPrefix(resp.Header.Get("Content-Type"), "multipart/"))
 }

@@ -17,7 +17,7 @@ func TestCompactIsEqual(t *testing.T) {
 		Header:      http.Header{"Etag": {`"a"`}, "X-Odd": {"", "1", "2"}},
 		Trailer:     http.Header{"X-T": {"t"}},
 		Vary:        http.Header{"X-None": {}},
-		RequestTime: testNow, ResponseTime: testNow.Add(1), Invalid: true,
+		RequestTime: time.Unix(1, 0), ResponseTime: time.Unix(2, 3), Invalid: true,
 	}
 	m.SetSiblings(3)
 	var got Meta

@@ -150,7 +150,7 @@ func TestRFC9111_4_2_Freshness(t *testing.T) {
 	lasts := func(name string, seconds int, answer ...string) scene {
 		steps := []act{{answer: answer}}
 		after := act{wait: 1, by: byOrigin}
-		if h := fields(answer...); len(h["Etag"])+len(h["Last-Modified"]) > 0 {
+		if h := headerOf(answer...); len(h["Etag"])+len(h["Last-Modified"]) > 0 {
 			after.by = replaced
 		}
 		if seconds > 0 {

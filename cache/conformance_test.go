@@ -79,7 +79,7 @@ type stage struct {
 
 func (o *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.got, o.times = r.Header.Clone(), o.times+1
-	for name, values := range fields(lines(o.step.answer)...) {
+	for name, values := range headerOf(lines(o.step.answer)...) {
 		w.Header()[name] = values
 	}
 	if w.Header().Get("Date") == "" {
@@ -197,7 +197,7 @@ func (s *act) play(t *testing.T, name string, o *stage, do func(*http.Request) *
 	if method == http.MethodPost {
 		r = httptest.NewRequestWithContext(context.Background(), method, "http://example.org"+path, strings.NewReader("abc"))
 	}
-	r.Header = fields(lines(s.send)...)
+	r.Header = headerOf(lines(s.send)...)
 	before := o.text[r.URL.RequestURI()]
 	res := do(r)
 	body, err := io.ReadAll(res.Body)

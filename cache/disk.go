@@ -371,11 +371,11 @@ func (d *Disk) touch(n diskName) {
 }
 
 // Update replaces the metadata of a response.
-func (d *Disk) Update(ctx context.Context, entry Entry, meta *Meta) error {
+func (d *Disk) Update(ctx context.Context, old Entry, meta *Meta) error {
 	if err := d.begin(ctx); err != nil {
 		return err
 	}
-	e, ok := entry.(*diskEntry)
+	e, ok := old.(*diskEntry)
 	if !ok || e.disk != d {
 		return nil
 	}
@@ -402,11 +402,11 @@ func (d *Disk) Update(ctx context.Context, entry Entry, meta *Meta) error {
 
 // Remove takes a response out. It is gone for this store even when its files
 // cannot be removed, which the error then tells.
-func (d *Disk) Remove(ctx context.Context, entry Entry) error {
+func (d *Disk) Remove(ctx context.Context, old Entry) error {
 	if err := d.begin(ctx); err != nil {
 		return err
 	}
-	if e, ok := entry.(*diskEntry); ok && e.disk == d {
+	if e, ok := old.(*diskEntry); ok && e.disk == d {
 		return d.drop(e.name)
 	}
 	return nil

@@ -26,7 +26,7 @@ func benchMeta(key string, n int) *cache.Meta {
 	}
 }
 
-func store(tb testing.TB, s cache.Store, key string, n int, old ...cache.Entry) {
+func keep(tb testing.TB, s cache.Store, key string, n int, old ...cache.Entry) {
 	meta := benchMeta(key, n)
 	w, err := s.Create(context.Background(), meta)
 	require.NoError(tb, err)
@@ -46,7 +46,7 @@ func BenchmarkDiskHit(b *testing.B) {
 	for name, n := range map[string]int{"1KB": 1 << 10, "32KB": 32 << 10, "1MB": 1 << 20} {
 		b.Run(name, func(b *testing.B) {
 			d := benchDisk(b)
-			store(b, d, "http://example.org/", n)
+			keep(b, d, "http://example.org/", n)
 			buf := make([]byte, n)
 			hit := func(b *testing.B) (trusted bool) {
 				entries, _ := d.Get(context.Background(), "http://example.org/")
@@ -78,7 +78,7 @@ func BenchmarkDiskServe(b *testing.B) {
 	for name, n := range map[string]int{"1KB": 1 << 10, "1MB": 1 << 20, "10MB": 10 << 20} {
 		b.Run(name, func(b *testing.B) {
 			d := benchDisk(b)
-			store(b, d, "http://example.org/", n)
+			keep(b, d, "http://example.org/", n)
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				entries, _ := d.Get(r.Context(), "http://example.org/")
 				body, err := entries[0].Open()
@@ -129,10 +129,10 @@ func BenchmarkDiskCreate(b *testing.B) {
 	// In a cache that has been used for a while there is always an old one.
 	b.Run("1KB/again", func(b *testing.B) {
 		d := benchDisk(b)
-		store(b, d, "http://example.org/", 1<<10)
+		keep(b, d, "http://example.org/", 1<<10)
 		for b.Loop() {
 			old, _ := d.Get(context.Background(), "http://example.org/")
-			store(b, d, "http://example.org/", 1<<10, old...)
+			keep(b, d, "http://example.org/", 1<<10, old...)
 		}
 	})
 }
@@ -146,7 +146,7 @@ func BenchmarkDiskLookup(b *testing.B) {
 		runtime.ReadMemStats(&before)
 		d := &cache.Disk{Root: b.TempDir(), MaxBytes: -1, MaxEntries: -1, OpenFiles: -1, MetadataBytes: -1}
 		for i := range entries {
-			store(b, d, fmt.Sprint("http://example.org/", i), 10)
+			keep(b, d, fmt.Sprint("http://example.org/", i), 10)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

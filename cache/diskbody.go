@@ -228,7 +228,7 @@ func (b *checkedBody) rest() ([]byte, error) {
 		if n, err := b.file.ReadAt(p, start); n < len(p) && err != io.EOF {
 			b.err = fmt.Errorf("cache: body: %w", err)
 			return nil, b.err
-		} else if n < len(p) || crc32.Checksum(p, castagnoli) != body.sums[block] {
+		} else if n < len(p) || crc32.Checksum(p, recordTable) != body.sums[block] {
 			b.err = b.entry.damaged("body")
 			return nil, b.err
 		}

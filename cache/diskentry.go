@@ -164,7 +164,7 @@ func (e *diskEntry) openSmall() (Body, error) {
 	buf := smallBuffers.Get().(*[smallBody]byte)
 	p := buf[:e.body.size]
 	n, err := f.ReadAt(p, 0)
-	if n < len(p) || crc32.Checksum(p, castagnoli) != e.body.sums[0] {
+	if n < len(p) || crc32.Checksum(p, recordTable) != e.body.sums[0] {
 		smallBuffers.Put(buf)
 		f.Close()
 		if n < len(p) && !errors.Is(err, io.EOF) {

@@ -9,6 +9,9 @@ import (
 // diskVersion opens a file of metadata.
 const diskVersion = "mpd\x01"
 
+// recordTable is of the polynomial that processors compute.
+var recordTable = crc32.MakeTable(crc32.Castagnoli)
+
 // sumBlock is how much of a body one checksum is over.
 const sumBlock = 256 << 10
 
@@ -27,7 +30,7 @@ func (s *bodySums) add(p []byte) {
 		}
 		n := min(int64(len(p)), sumBlock-in)
 		last := &s.sums[len(s.sums)-1]
-		*last = crc32.Update(*last, castagnoli, p[:n])
+		*last = crc32.Update(*last, recordTable, p[:n])
 		s.size += n
 		p = p[n:]
 	}
@@ -53,7 +56,7 @@ func appendRecord(b []byte, id uint64, body bodySums, meta *Meta) ([]byte, error
 	if err != nil {
 		return nil, err
 	}
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli)), nil
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], recordTable)), nil
 }
 
 // parseRecord reads a file of metadata, which must be that of an id.
@@ -64,7 +67,7 @@ func parseRecord(data []byte, id uint64) (*Meta, bodySums, error) {
 		return nil, body, fmt.Errorf("%w: not a record of this version", ErrDamaged)
 	}
 	data, end := data[:len(data)-4], data[len(data)-4:]
-	if binary.LittleEndian.Uint32(end) != crc32.Checksum(data, castagnoli) {
+	if binary.LittleEndian.Uint32(end) != crc32.Checksum(data, recordTable) {
 		return nil, body, fmt.Errorf("%w: checksum of record", ErrDamaged)
 	}
 	if binary.LittleEndian.Uint64(data[len(diskVersion):]) != id {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -177,8 +178,11 @@ func ExampleStore() {
 		w.Header().Set("Cache-Control", "max-age=60")
 		fmt.Fprint(w, "from the origin")
 	}))
-	get(h, "http://example.org/")
-	get(h, "http://example.org/")
+	for range 2 {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "http://example.org/", nil))
+		fmt.Printf("%s [%s]\n", w.Body, w.Header().Get("X-Cache"))
+	}
 	// Output:
 	// from the origin [MISS from edge]
 	// from the origin [HIT from edge]

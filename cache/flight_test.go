@@ -20,7 +20,7 @@ func TestFollowersReadWhileTheLeaderFetches(t *testing.T) {
 	clocked(t, func(t *testing.T) {
 		next := make(chan string)
 		var asked atomic.Int64
-		slow := slowly(fields("Cache-Control: max-age=60"), next)
+		slow := slowly(headerOf("Cache-Control: max-age=60"), next)
 		c := &Cache{}
 		h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			asked.Add(1)
@@ -54,7 +54,7 @@ func TestFetchGoesOnWithoutClients(t *testing.T) {
 	clocked(t, func(t *testing.T) {
 		next := make(chan string)
 		c := &Cache{}
-		h := c.Wrap(slowly(fields("Cache-Control: max-age=60"), next))
+		h := c.Wrap(slowly(headerOf("Cache-Control: max-age=60"), next))
 		leader := asking(h, page)
 		synctest.Wait()
 		leader.leave()
@@ -72,7 +72,7 @@ func TestFetchWithoutClientsEnds(t *testing.T) {
 			clocked(t, func(t *testing.T) {
 				next := make(chan string)
 				c := &Cache{Linger: linger}
-				h := c.Wrap(slowly(fields("Cache-Control: max-age=60"), next))
+				h := c.Wrap(slowly(headerOf("Cache-Control: max-age=60"), next))
 				leader := asking(h, page)
 				synctest.Wait()
 				next <- "half"
@@ -96,7 +96,7 @@ func TestOriginStallsWithFiftyFollowers(t *testing.T) {
 	clocked(t, func(t *testing.T) {
 		next := make(chan string)
 		ended := make(chan struct{})
-		slow := slowly(fields("Cache-Control: max-age=60"), next)
+		slow := slowly(headerOf("Cache-Control: max-age=60"), next)
 		c := &Cache{Linger: 5 * time.Second}
 		h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			defer close(ended)
@@ -135,7 +135,7 @@ func TestCutOffBodyIsCutForAll(t *testing.T) {
 	clocked(t, func(t *testing.T) {
 		next := make(chan string)
 		c := &Cache{}
-		h := c.Wrap(slowly(fields("Cache-Control: max-age=60"), next))
+		h := c.Wrap(slowly(headerOf("Cache-Control: max-age=60"), next))
 		leader, follower := asking(h, page), asking(h, page)
 		synctest.Wait()
 		next <- "half"
@@ -153,7 +153,7 @@ func TestSlowFollowerHoldsNobodyUp(t *testing.T) {
 	clocked(t, func(t *testing.T) {
 		next := make(chan string)
 		c := &Cache{}
-		h := c.Wrap(slowly(fields("Cache-Control: max-age=60"), next))
+		h := c.Wrap(slowly(headerOf("Cache-Control: max-age=60"), next))
 		slow := newClient()
 		slow.slow = make(chan struct{})
 		slow.ask(h, page)
@@ -212,7 +212,7 @@ func TestPurgeAndChangesDuringAFetch(t *testing.T) {
 			clocked(t, func(t *testing.T) {
 				next := make(chan string)
 				c := &Cache{}
-				slow := slowly(fields("Cache-Control: max-age=60", "Cache-Tag: tag"), next)
+				slow := slowly(headerOf("Cache-Control: max-age=60", "Cache-Tag: tag"), next)
 				h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if r.Method == http.MethodGet {
 						slow(w, r)
@@ -237,7 +237,7 @@ func TestMaxFileSizeOfUnknownLength(t *testing.T) {
 	clocked(t, func(t *testing.T) {
 		next := make(chan string)
 		c := &Cache{MaxFileSize: 1000}
-		h := c.Wrap(slowly(fields("Cache-Control: max-age=60"), next))
+		h := c.Wrap(slowly(headerOf("Cache-Control: max-age=60"), next))
 		leader, follower := asking(h, page), asking(h, page)
 		synctest.Wait()
 		want := ""
@@ -262,7 +262,7 @@ func TestSlowestReaderSetsThePaceOfTheWindow(t *testing.T) {
 	clocked(t, func(t *testing.T) {
 		next := make(chan string)
 		c := &Cache{MaxFileSize: 10}
-		h := c.Wrap(slowly(fields("Cache-Control: max-age=60"), next))
+		h := c.Wrap(slowly(headerOf("Cache-Control: max-age=60"), next))
 		slow := newClient()
 		slow.slow = make(chan struct{})
 		slow.ask(h, page)
@@ -300,7 +300,7 @@ func TestUnusableClockMeansValidation(t *testing.T) {
 		w, err := c.Store.Create(t.Context(), &Meta{Length: 3})
 		require.NoError(t, err)
 		_, _ = w.Write([]byte("old"))
-		require.NoError(t, w.Commit(&Meta{Key: page, Status: 200, Length: 3, Header: fields("Cache-Control: max-age=60"), RequestTime: later, ResponseTime: later}))
+		require.NoError(t, w.Commit(&Meta{Key: page, Status: 200, Length: 3, Header: headerOf("Cache-Control: max-age=60"), RequestTime: later, ResponseTime: later}))
 		require.Equal(t, "new", bodyOf(t, get(h, page)))
 		// And put forward: it is old.
 		time.Sleep(61 * time.Second)
@@ -358,7 +358,7 @@ func TestPurgeReachesFlightsThatNobodyMayJoin(t *testing.T) {
 				clocked(t, func(t *testing.T) {
 					c, next := &Cache{}, make(chan string)
 					lines := begin(c)
-					slow := slowly(fields("Cache-Control: max-age=60", `ETag: "1"`), next)
+					slow := slowly(headerOf("Cache-Control: max-age=60", `ETag: "1"`), next)
 					h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						if r.Method == http.MethodGet {
 							slow(w, r)

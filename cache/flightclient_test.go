@@ -73,7 +73,7 @@ func (c *client) got() string {
 // ask begins a request.
 func (c *client) ask(h http.Handler, target string, lines ...string) *client {
 	r := httptest.NewRequestWithContext(c.ctx, http.MethodGet, target, nil)
-	for name, values := range fields(lines...) {
+	for name, values := range headerOf(lines...) {
 		r.Header[name] = values
 	}
 	go func() {

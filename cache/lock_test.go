@@ -14,7 +14,7 @@ func TestCollapseLock(t *testing.T) {
 	t.Run("nothing stored: all go to the origin, one stores", func(t *testing.T) {
 		clocked(t, func(t *testing.T) {
 			begin := make(chan struct{})
-			o := newOrigin(t, step{wait: begin, header: fields("Cache-Control: max-age=60"), body: "x"})
+			o := newOrigin(t, step{wait: begin, header: headerOf("Cache-Control: max-age=60"), body: "x"})
 			c := lock()
 			h := c.Wrap(o)
 			var clients []*client
@@ -34,7 +34,7 @@ func TestCollapseLock(t *testing.T) {
 	t.Run("something stale: it serves while one fetches", func(t *testing.T) {
 		clocked(t, func(t *testing.T) {
 			begin := make(chan struct{})
-			o := newOrigin(t, *ok("old", "Cache-Control: max-age=10"), step{wait: begin, header: fields("Cache-Control: max-age=10"), body: "new"})
+			o := newOrigin(t, *ok("old", "Cache-Control: max-age=10"), step{wait: begin, header: headerOf("Cache-Control: max-age=10"), body: "new"})
 			h := lock().Wrap(o)
 			get(h, page)
 			time.Sleep(time.Minute)
@@ -51,7 +51,7 @@ func TestCollapseLock(t *testing.T) {
 	t.Run("a lock that is too old does not count", func(t *testing.T) {
 		clocked(t, func(t *testing.T) {
 			begin := make(chan struct{})
-			o := newOrigin(t, *ok("old", "Cache-Control: max-age=10"), step{wait: begin, header: fields("Cache-Control: max-age=10"), body: "new"})
+			o := newOrigin(t, *ok("old", "Cache-Control: max-age=10"), step{wait: begin, header: headerOf("Cache-Control: max-age=10"), body: "new"})
 			h := lock().Wrap(o)
 			get(h, page)
 			time.Sleep(time.Minute)
@@ -71,7 +71,7 @@ func TestCollapseLock(t *testing.T) {
 func TestLockFilesAreSeenByOtherProcesses(t *testing.T) {
 	dir := t.TempDir()
 	begin := make(chan struct{})
-	o := newOrigin(t, *ok("x", "Cache-Control: max-age=60"), step{wait: begin, header: fields("Cache-Control: max-age=60"), body: "x"})
+	o := newOrigin(t, *ok("x", "Cache-Control: max-age=60"), step{wait: begin, header: headerOf("Cache-Control: max-age=60"), body: "x"})
 	one := (&Cache{Collapse: CollapseLock, LockPath: dir}).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		<-begin
 		o.ServeHTTP(w, r)

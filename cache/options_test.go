@@ -230,14 +230,14 @@ func TestMaxVariantsKeepsWhatIsUsed(t *testing.T) {
 
 func TestPurge(t *testing.T) {
 	ctx := context.Background()
-	for name, store := range map[string]func() Store{
+	for name, kept := range map[string]func() Store{
 		"memory": func() Store { return &Memory{} },
 		"tiered": func() Store { return &Tiered{Front: &Memory{}, Back: &Memory{}} },
 		"own":    func() Store { return struct{ Store }{&Memory{}} }, // without tags and figures
 	} {
 		t.Run(name, func(t *testing.T) {
 			make := func() (*Cache, http.Handler, *origin) {
-				c := &Cache{Store: store()}
+				c := &Cache{Store: kept()}
 				o := newOrigin(t, *ok("x", "Cache-Control: max-age=60", "Vary: X-V", `ETag: "x"`, "Surrogate-Key: all one"))
 				h := c.Wrap(o)
 				for _, path := range []string{"/a/1", "/a/2", "/b"} {

@@ -95,7 +95,7 @@ func (o *origin) last() *http.Request {
 // ask sends a request and returns the answer. lines are the fields of the request.
 func ask(h http.Handler, method, target string, lines ...string) *http.Response {
 	r := httptest.NewRequest(method, target, nil)
-	maps.Copy(r.Header, fields(lines...))
+	maps.Copy(r.Header, headerOf(lines...))
 	return askWith(h, r)
 }
 
@@ -125,6 +125,16 @@ func clocked(t *testing.T, f func(t *testing.T)) {
 
 // ago is a date before now.
 func ago(d time.Duration) string { return time.Now().Add(-d).UTC().Format(http.TimeFormat) }
+
+// headerOf makes a header of lines as they are on the wire.
+func headerOf(lines ...string) http.Header {
+	h := http.Header{}
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ":")
+		h.Add(name, strings.TrimPrefix(value, " "))
+	}
+	return h
+}
 
 const page = "http://example.org/page"
 
@@ -275,9 +285,9 @@ func requireLines(t *testing.T, h http.Header, lines []string, what string) {
 func plainCache() *Cache { return &Cache{} }
 
 // ok is a step with a 200.
-func ok(body string, lines ...string) *step { return &step{header: fields(lines...), body: body} }
+func ok(body string, lines ...string) *step { return &step{header: headerOf(lines...), body: body} }
 
-func status(code int, lines ...string) *step { return &step{status: code, header: fields(lines...)} }
+func status(code int, lines ...string) *step { return &step{status: code, header: headerOf(lines...)} }
 
 // logged keeps what is logged.
 type logged struct {

@@ -27,7 +27,7 @@ func (o *numbered) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	n := strconv.FormatInt(o.asked.Add(1), 10)
 	<-o.head
-	for name, values := range fields("Cache-Control: max-age=10, stale-while-revalidate=20", `ETag: "a"`, "Cache-Tag: red, blue", "Content-Type: text/plain", "X-N: "+n) {
+	for name, values := range headerOf("Cache-Control: max-age=10, stale-while-revalidate=20", `ETag: "a"`, "Cache-Tag: red, blue", "Content-Type: text/plain", "X-N: "+n) {
 		w.Header()[name] = values
 	}
 	if o.status != 0 {

@@ -236,13 +236,3 @@ func TestRFC9111_3_4_CombiningPartialContent(t *testing.T) {
 	require.NotContains(t, n.Header, "Content-Range")
 	require.Equal(t, []Part{{0, 5}}, m.Parts, "the old one stays as it is")
 }
-
-func TestRangesOfPartsWithoutLength(t *testing.T) {
-	o := newOrigin(t, step{status: 206, header: fields("Cache-Control: max-age=60", `ETag: "1"`, "Content-Range: bytes 0-9/*"), body: "0123456789"})
-	h := new(Cache).Wrap(o)
-	get(h, page, "Range: bytes=0-9")
-	resp := get(h, page, "Range: bytes=0-9,0-9")
-	t.Log(resp.StatusCode, resp.Header, o.count())
-	require.Equal(t, 206, resp.StatusCode)
-	require.True(t, resp.Header.Get("Content-Range") != "" || strings.HasPrefix(resp.Header.Get("Content-Type"), "multipart/"))
-}

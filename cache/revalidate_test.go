@@ -14,7 +14,7 @@ func TestSurrogateKeysAfterValidation(t *testing.T) {
 		c := &Cache{}
 		h := c.Wrap(newOrigin(t,
 			*ok("x", "Cache-Control: max-age=1", `ETag: "x"`, "Surrogate-Key: old", "Cache-Tag: stays"),
-			step{status: http.StatusNotModified, header: fields("Cache-Control: max-age=60", `ETag: "x"`, "Surrogate-Key: new")}))
+			step{status: http.StatusNotModified, header: headerOf("Cache-Control: max-age=60", `ETag: "x"`, "Surrogate-Key: new")}))
 		get(h, page)
 		time.Sleep(2 * time.Second)
 		require.Equal(t, "x", bodyOf(t, get(h, page)))

@@ -40,7 +40,7 @@ func TestCacheRFC9111_3_WhatIsNotStored(t *testing.T) {
 		"nothing to go by":         {nil, ok("1")},
 		"Set-Cookie":               {nil, ok("1", "Cache-Control: max-age=60", "Set-Cookie: a=b")},
 		"500":                      {nil, &step{status: 500, body: "1"}},
-		"must-understand":          {nil, &step{status: 299, body: "1", header: fields("Cache-Control: max-age=60, must-understand")}},
+		"must-understand":          {nil, &step{status: 299, body: "1", header: headerOf("Cache-Control: max-age=60, must-understand")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code := c.origin.status
@@ -62,9 +62,9 @@ func TestCacheRFC9111_3_WhatIsStored(t *testing.T) {
 		"public and Authorization":          {[]string{"Authorization: Basic eDp5"}, ok("1", "Cache-Control: max-age=60, public"), nil},
 		"s-maxage and Authorization":        {[]string{"Authorization: Basic eDp5"}, ok("1", "Cache-Control: s-maxage=60"), nil},
 		"must-revalidate and Authorization": {[]string{"Authorization: Basic eDp5"}, ok("1", "Cache-Control: max-age=60, must-revalidate"), nil},
-		"404":                               {nil, &step{status: 404, body: "1", header: fields("Cache-Control: max-age=60")}, nil},
-		"501 with heuristics":               {nil, &step{status: 501, body: "1", header: fields("Last-Modified: Mon, 01 Nov 1999 00:00:00 GMT")}, nil},
-		"500 that says so":                  {nil, &step{status: 500, body: "1", header: fields("Cache-Control: max-age=60")}, nil},
+		"404":                               {nil, &step{status: 404, body: "1", header: headerOf("Cache-Control: max-age=60")}, nil},
+		"501 with heuristics":               {nil, &step{status: 501, body: "1", header: headerOf("Last-Modified: Mon, 01 Nov 1999 00:00:00 GMT")}, nil},
+		"500 that says so":                  {nil, &step{status: 500, body: "1", header: headerOf("Cache-Control: max-age=60")}, nil},
 		"no-store with must-understand":     {nil, ok("1", "Cache-Control: max-age=60, no-store, must-understand"), nil},
 		"Set-Cookie with public":            {nil, ok("1", "Cache-Control: public, max-age=60", "Set-Cookie: a=b"), []string{"Set-Cookie: a=b"}},
 		"private by name":                   {nil, ok("1", `Cache-Control: max-age=60, private="X-A"`, "X-A: 1", "X-B: 2"), []string{"X-A:", "X-B: 2"}},
@@ -84,8 +84,8 @@ func TestCacheRFC9111_3_WhatIsStored(t *testing.T) {
 // What breaks off is not taken for the whole.
 func TestCacheRFC9111_3_3_IncompleteResponses(t *testing.T) {
 	for name, cut := range map[string]*step{
-		"cut in the body":  {cut: true, body: "half", header: fields("Cache-Control: max-age=60", "Content-Length: 8")},
-		"cut without size": {cut: true, body: "half", header: fields("Cache-Control: max-age=60", "Transfer-Encoding: chunked")},
+		"cut in the body":  {cut: true, body: "half", header: headerOf("Cache-Control: max-age=60", "Content-Length: 8")},
+		"cut without size": {cut: true, body: "half", header: headerOf("Cache-Control: max-age=60", "Transfer-Encoding: chunked")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clocked(t, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestCacheRFC9111_3_3_IncompleteResponses(t *testing.T) {
 
 func TestCacheRFC9111_3_3_PartialContent(t *testing.T) {
 	part := func(body, at, etag string) *step {
-		return &step{status: 206, body: body, header: fields("Cache-Control: max-age=60", "Content-Range: bytes "+at, "ETag: "+etag, "Content-Type: text/plain")}
+		return &step{status: 206, body: body, header: headerOf("Cache-Control: max-age=60", "Content-Range: bytes "+at, "ETag: "+etag, "Content-Type: text/plain")}
 	}
 	t.Run("a part never answers for the whole", func(t *testing.T) {
 		script(t, plainCache,
@@ -124,7 +124,7 @@ func TestCacheRFC9111_3_3_PartialContent(t *testing.T) {
 
 func TestCacheRFC9111_3_4_CombiningParts(t *testing.T) {
 	part := func(body, at string, lines ...string) *step {
-		return &step{status: 206, body: body, header: fields(append([]string{"Cache-Control: max-age=60", "Content-Range: bytes " + at, `ETag: "a"`}, lines...)...)}
+		return &step{status: 206, body: body, header: headerOf(append([]string{"Cache-Control: max-age=60", "Content-Range: bytes " + at, `ETag: "a"`}, lines...)...)}
 	}
 	script(t, plainCache,
 		turn{ask: []string{"Range: bytes=0-3"}, origin: part("0123", "0-3/10", "X-N: 1"), status: 206, body: "0123"},

@@ -30,7 +30,7 @@ func TestNoMethodIsGet(t *testing.T) {
 func TestOpaqueURLs(t *testing.T) {
 	c := &Cache{}
 	tr := c.Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: 200, Header: fields("Cache-Control: max-age=60"), ContentLength: -1,
+		return &http.Response{StatusCode: 200, Header: headerOf("Cache-Control: max-age=60"), ContentLength: -1,
 			Body: io.NopCloser(strings.NewReader(r.URL.RequestURI()))}, nil
 	}))
 	for _, opaque := range []string{"/a", "/b", "//example.org/c"} {
@@ -47,7 +47,7 @@ func TestCloseWhileReading(t *testing.T) {
 		pr, pw := io.Pipe()
 		c := &Cache{}
 		tr := c.Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Header: fields("Cache-Control: max-age=60"), ContentLength: -1, Body: pr}, nil
+			return &http.Response{StatusCode: 200, Header: headerOf("Cache-Control: max-age=60"), ContentLength: -1, Body: pr}, nil
 		}))
 		resp, err := tr.RoundTrip(httptest.NewRequest("GET", page, nil))
 		require.NoError(t, err)
@@ -82,7 +82,7 @@ func TestRequestMayBeUsedAgain(t *testing.T) {
 			require.NotEmpty(t, bodies)
 			body := bodies[0]
 			bodies = bodies[1:]
-			return &http.Response{StatusCode: 200, Header: fields("Cache-Control: max-age=60", "Vary: X-A"), ContentLength: -1, Body: body}, nil
+			return &http.Response{StatusCode: 200, Header: headerOf("Cache-Control: max-age=60", "Vary: X-A"), ContentLength: -1, Body: body}, nil
 		}))
 		request := func(value string) *http.Request {
 			r := httptest.NewRequest(http.MethodGet, page, nil)

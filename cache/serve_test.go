@@ -10,7 +10,7 @@ import (
 
 func TestHitServesWhatIsStored(t *testing.T) {
 	clocked(t, func(t *testing.T) {
-		o := newOrigin(t, step{header: fields("Cache-Control: max-age=60", "Content-Type: text/plain", `ETag: "1"`), body: "one"}, step{body: "two"})
+		o := newOrigin(t, step{header: headerOf("Cache-Control: max-age=60", "Content-Type: text/plain", `ETag: "1"`), body: "one"}, step{body: "two"})
 		c := &Cache{CacheStatus: "test"}
 		h := c.Wrap(o)
 		first := get(h, page)

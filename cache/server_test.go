@@ -30,7 +30,7 @@ func fetchFrom(t *testing.T, hc *http.Client, url string, lines ...string) (*htt
 	t.Helper()
 	r, err := http.NewRequest(http.MethodGet, url, nil)
 	require.NoError(t, err)
-	for name, values := range fields(lines...) {
+	for name, values := range headerOf(lines...) {
 		r.Header[name] = values
 	}
 	resp, err := hc.Do(r)
@@ -221,7 +221,7 @@ func TestClientLeavesWhileTheOriginThinks(t *testing.T) {
 					close(asked)
 					<-begin
 				}
-				for name, values := range fields(line) {
+				for name, values := range headerOf(line) {
 					w.Header()[name] = values
 				}
 				fmt.Fprint(w, "body")

@@ -297,7 +297,7 @@ func TestRangesOfABodyThatIsNotStored(t *testing.T) {
 				_, _ = io.WriteString(w, "old")
 				return
 			}
-			slowly(fields("Cache-Control: max-age=60", "Content-Length: 1048576"), next)(w, r)
+			slowly(headerOf("Cache-Control: max-age=60", "Content-Length: 1048576"), next)(w, r)
 		}))
 		get(h, page)
 		time.Sleep(2 * time.Second)
@@ -328,7 +328,7 @@ func TestLeadersConnectionFails(t *testing.T) {
 		next := make(chan string)
 		c := &Cache{}
 		defer c.Close()
-		h := c.Wrap(slowly(fields("Cache-Control: max-age=60"), next))
+		h := c.Wrap(slowly(headerOf("Cache-Control: max-age=60"), next))
 		leader := newClient()
 		leader.fails = true
 		leader.ask(h, page)

@@ -26,7 +26,7 @@ type cacheStores struct {
 // get returns the store for settings, and makes it if it is new.
 func (c *cacheStores) get(kind string, s *cacheSettings, opt options, log *slog.Logger) (cache.Store, error) {
 	var key string
-	var store cache.Store
+	var kept cache.Store
 	switch kind {
 	case "disk":
 		if s.root == nil {
@@ -36,14 +36,14 @@ func (c *cacheStores) get(kind string, s *cacheSettings, opt options, log *slog.
 		if d.DirLevels*d.DirLength > 20 {
 			return nil, errors.New("CacheDirLevels times CacheDirLength must not be more than 20")
 		}
-		key, store = fmt.Sprint("disk ", d.Root, d.DirLevels, d.DirLength), d
+		key, kept = fmt.Sprint("disk ", d.Root, d.DirLevels, d.DirLength), d
 	default:
 		m := &cache.Memory{MaxEntry: said(s.socacheMaxSize, 0)}
 		if kind == "socache" {
 			m.MaxEntry = said(s.socacheMaxSize, 102400)
 			m.MaxBytes = sizeIn(said(s.socache, ""))
 		}
-		key, store = fmt.Sprint(kind, " ", said(s.socache, ""), " ", m.MaxBytes, " ", m.MaxEntry), m
+		key, kept = fmt.Sprint(kind, " ", said(s.socache, ""), " ", m.MaxBytes, " ", m.MaxEntry), m
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,8 +53,8 @@ func (c *cacheStores) get(kind string, s *cacheSettings, opt options, log *slog.
 	if c.stores == nil {
 		c.stores = make(map[string]cache.Store)
 	}
-	c.stores[key] = store
-	return store, nil
+	c.stores[key] = kept
+	return kept, nil
 }
 
 // sizeIn is the size in "shmcb:path(size)"; 0 without one.
