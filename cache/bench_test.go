@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // sink is a ResponseWriter that costs next to nothing.
@@ -110,13 +113,13 @@ func BenchmarkMiss(b *testing.B) {
 
 // filled is a memory store with n responses of 1 KB.
 func filled(tb testing.TB, n int) (*Cache, []string) {
-	c := &Cache{Store: &Memory{MaxBytes: 64 << 30}}
+	c := &Cache{Store: &memory.Store{MaxBytes: 64 << 30}}
 	keys := make([]string, n)
 	body := make([]byte, 1<<10)
 	now := time.Now()
 	for i := range keys {
 		keys[i] = "http://example.org/some/path/to/a/page-" + strconv.Itoa(i)
-		m := &Meta{Key: keys[i], Status: 200, Length: int64(len(body)), RequestTime: now, ResponseTime: now, Header: headerOf(
+		m := &store.Meta{Key: keys[i], Status: 200, Length: int64(len(body)), RequestTime: now, ResponseTime: now, Header: headerOf(
 			"Cache-Control: public, max-age=3600", "Content-Type: text/html; charset=utf-8", `ETag: "5e2-63a1b2c3d4e5f"`,
 			"Last-Modified: Mon, 02 Jun 2025 10:11:12 GMT", "Server: origin/1.0", "Date: "+now.UTC().Format(http.TimeFormat), "Content-Length: 1024")}
 		w, err := c.Store.Create(context.Background(), m)
@@ -125,7 +128,7 @@ func filled(tb testing.TB, n int) (*Cache, []string) {
 		require.NoError(tb, w.Commit(m))
 	}
 	c.setup()
-	require.NoError(tb, c.store.Walk(context.Background(), func(e Entry) bool { c.policy.factsOf(e.Meta()); return true }))
+	require.NoError(tb, c.store.Walk(context.Background(), func(e store.Entry) bool { c.policy.FactsOf(e.Meta()); return true }))
 	return c, keys
 }
 

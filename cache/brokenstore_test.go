@@ -8,32 +8,35 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // failing is a store that fails on purpose.
 type failing struct {
-	Memory
+	memory.Store
 	get, create, write, commit bool
 	after                      int // bytes
 }
 
-func (s *failing) Get(ctx context.Context, key string) ([]Entry, error) {
+func (s *failing) Get(ctx context.Context, key string) ([]store.Entry, error) {
 	if s.get {
 		return nil, errFull
 	}
-	return s.Memory.Get(ctx, key)
+	return s.Store.Get(ctx, key)
 }
 
-func (s *failing) Create(ctx context.Context, m *Meta) (Writer, error) {
+func (s *failing) Create(ctx context.Context, m *store.Meta) (store.Writer, error) {
 	if s.create {
 		return nil, errFull
 	}
-	w, err := s.Memory.Create(ctx, m)
+	w, err := s.Store.Create(ctx, m)
 	return &failingWriter{Writer: w, s: s}, err
 }
 
 type failingWriter struct {
-	Writer
+	store.Writer
 	s *failing
 	n int
 }
@@ -48,7 +51,7 @@ func (w *failingWriter) Write(p []byte) (int, error) {
 	return n, errFull
 }
 
-func (w *failingWriter) Commit(m *Meta, old ...Entry) error {
+func (w *failingWriter) Commit(m *store.Meta, old ...store.Entry) error {
 	if w.s.commit {
 		return errFull
 	}
@@ -108,31 +111,31 @@ func TestEachFailureIsLoggedAgain(t *testing.T) {
 	})
 }
 
-type unopenable struct{ Memory }
+type unopenable struct{ memory.Store }
 
-type unopenableEntry struct{ Entry }
+type unopenableEntry struct{ store.Entry }
 
-func (unopenableEntry) Open() (Body, error) { return nil, errFull }
+func (unopenableEntry) Open() (store.Body, error) { return nil, errFull }
 
-func (s *unopenable) Get(ctx context.Context, key string) ([]Entry, error) {
-	all, err := s.Memory.Get(ctx, key)
-	var out []Entry
+func (s *unopenable) Get(ctx context.Context, key string) ([]store.Entry, error) {
+	all, err := s.Store.Get(ctx, key)
+	var out []store.Entry
 	for _, e := range all {
 		out = append(out, unopenableEntry{e})
 	}
 	return out, err
 }
 
-func (s *unopenable) Remove(context.Context, Entry) error { return errFull }
+func (s *unopenable) Remove(context.Context, store.Entry) error { return errFull }
 
 type updateFails struct {
-	Memory
+	memory.Store
 	fails bool
 }
 
-func (s *updateFails) Update(ctx context.Context, e Entry, m *Meta) error {
+func (s *updateFails) Update(ctx context.Context, e store.Entry, m *store.Meta) error {
 	if s.fails {
 		return errFull
 	}
-	return s.Memory.Update(ctx, e, m)
+	return s.Store.Update(ctx, e, m)
 }

@@ -11,6 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -22,9 +25,9 @@ import (
 // One Cache may be put around several handlers, and several Caches may use one
 // Store, if they have the same rules.
 type Cache struct {
-	// Store keeps the responses. If nil, a [Memory] of the cache's own.
+	// Store keeps the responses. If nil, a [memory.Store] of the cache's own.
 	// Apache: CacheEnable disk, CacheEnable socache.
-	Store Store
+	Store store.Store
 
 	// Bypass reports whether a request passes the cache by: it is neither
 	// answered from it nor is its answer stored. A request that changes things
@@ -230,8 +233,8 @@ type Cache struct {
 	closing  context.Context // ends what runs in the background
 	close    context.CancelFunc
 	tasks    sync.WaitGroup // what runs in the background
-	policy   policy
-	store    Store
+	policy   rfc9111.Policy
+	store    store.Store
 	client   *proxy.ClientLimits
 	flights  flightTable
 	alone    loners
@@ -268,29 +271,29 @@ func (c *Cache) setup() {
 		if targets == nil {
 			targets = []string{"CDN-Cache-Control"}
 		}
-		c.policy = policy{
-			storeNoStore:         c.StoreNoStore,
-			storePrivate:         c.StorePrivate,
-			storeExpired:         c.StoreExpired,
-			storeSetCookie:       c.StoreSetCookie,
-			ignoreNoLastMod:      c.IgnoreNoLastMod,
-			ignoreCacheControl:   c.IgnoreCacheControl,
-			queryNeedsExpiry:     c.QueryNeedsExpiry,
-			staleOnError:         !c.NoStaleOnError,
-			staleBeyondSMaxAge:   c.StaleBeyondSMaxAge,
-			defaultExpire:        c.DefaultExpire,
-			minExpire:            c.MinExpire,
-			maxExpire:            c.MaxExpire,
-			lastModifiedFactor:   c.LastModifiedFactor,
-			heuristicMax:         c.HeuristicMax,
-			staleWhileRevalidate: c.StaleWhileRevalidate,
-			staleIfError:         c.StaleIfError,
-			targets:              canonical(targets),
-			ignoreHeaders:        canonical(c.IgnoreHeaders),
-			normalizeEncoding:    c.NormalizeEncoding,
+		c.policy = rfc9111.Policy{
+			StoreNoStore:         c.StoreNoStore,
+			StorePrivate:         c.StorePrivate,
+			StoreExpired:         c.StoreExpired,
+			StoreSetCookie:       c.StoreSetCookie,
+			IgnoreNoLastMod:      c.IgnoreNoLastMod,
+			IgnoreCacheControl:   c.IgnoreCacheControl,
+			QueryNeedsExpiry:     c.QueryNeedsExpiry,
+			StaleOnError:         !c.NoStaleOnError,
+			StaleBeyondSMaxAge:   c.StaleBeyondSMaxAge,
+			DefaultExpire:        c.DefaultExpire,
+			MinExpire:            c.MinExpire,
+			MaxExpire:            c.MaxExpire,
+			LastModifiedFactor:   c.LastModifiedFactor,
+			HeuristicMax:         c.HeuristicMax,
+			StaleWhileRevalidate: c.StaleWhileRevalidate,
+			StaleIfError:         c.StaleIfError,
+			Targets:              canonical(targets),
+			IgnoreHeaders:        canonical(c.IgnoreHeaders),
+			NormalizeEncoding:    c.NormalizeEncoding,
 		}
 		if c.store = c.Store; c.store == nil {
-			c.store = &Memory{}
+			c.store = &memory.Store{}
 		}
 		if c.client = c.Client; c.client == nil {
 			c.client = &proxy.ClientLimits{}

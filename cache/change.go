@@ -3,13 +3,16 @@ package cache
 import (
 	"context"
 	"net/http"
+
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // change passes on a request that changes things, and makes what is stored for
 // its URI unusable if it succeeds: RFC 9111 section 4.4.
 func (h *handler) change(w http.ResponseWriter, v *visit) {
 	c := h.c
-	v.result.Outcome, v.result.forwarded = OutcomeBypass, fwdMethod
+	v.result.Outcome, v.result.forwarded = OutcomeBypass, rfc9111.FwdMethod
 	v.result.Reason = "the method is not one that is cached"
 	c.counters.bypassed.Add(1)
 	h.observe(w, v.r, func(status int, header http.Header) {
@@ -23,12 +26,12 @@ func (h *handler) change(w http.ResponseWriter, v *visit) {
 func (v *visit) invalidateAfter(status int, header http.Header, goes func(*visit, *http.Request)) {
 	c, r := v.c, v.r
 	v.result.forwardedStatus = status
-	if !invalidates(r.Method, status) {
+	if !rfc9111.Invalidates(r.Method, status) {
 		return
 	}
 	ctx := context.WithoutCancel(r.Context())
 	n := c.invalidate(ctx, v.key)
-	for _, u := range alsoInvalidated(c.targetOf(r), header) {
+	for _, u := range rfc9111.AlsoInvalidated(c.targetOf(r), header) {
 		// It is of the same origin: the key is that of a request like this one.
 		other, path := *r, *r.URL
 		path.Opaque, path.Path, path.RawPath, path.RawQuery, path.ForceQuery = "", u.Path, u.RawPath, u.RawQuery, u.ForceQuery
@@ -62,7 +65,7 @@ func (c *Cache) invalidate(ctx context.Context, key string) (n int) {
 
 // soften marks a stored response as unusable without validation. If that fails
 // it is taken out.
-func (c *Cache) soften(ctx context.Context, e Entry) bool {
+func (c *Cache) soften(ctx context.Context, e store.Entry) bool {
 	m := e.Meta()
 	if m.Invalid {
 		return false

@@ -12,6 +12,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/cache/disk"
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -29,10 +32,10 @@ func TestClientsThatDoNotRead(t *testing.T) {
 			}
 		}
 	})
-	stores := map[string]func(t *testing.T) Store{
-		"memory": func(*testing.T) Store { return &Memory{MaxBytes: 4 * long} },
-		"disk":   func(t *testing.T) Store { return &Disk{Root: t.TempDir()} },
-		"small":  func(*testing.T) Store { return &Memory{MaxBytes: 1 << 20} }, // passes it on unstored
+	stores := map[string]func(t *testing.T) store.Store{
+		"memory": func(*testing.T) store.Store { return &memory.Store{MaxBytes: 4 * long} },
+		"disk":   func(t *testing.T) store.Store { return &disk.Store{Root: t.TempDir()} },
+		"small":  func(*testing.T) store.Store { return &memory.Store{MaxBytes: 1 << 20} }, // passes it on unstored
 	}
 	for name, store := range stores {
 		for _, stored := range []bool{true, false} {
@@ -96,7 +99,7 @@ func TestLeaderThatDoesNotRead(t *testing.T) {
 			}
 		}
 	})
-	c := &Cache{Store: &Memory{MaxBytes: 4 * size}, Client: &proxy.ClientLimits{Timeout: 100 * time.Millisecond}}
+	c := &Cache{Store: &memory.Store{MaxBytes: 4 * size}, Client: &proxy.ClientLimits{Timeout: 100 * time.Millisecond}}
 	defer c.Close()
 	front := httptest.NewServer(c.Wrap(origin))
 	defer front.Close()

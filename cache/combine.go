@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // errNotWorth is why a part is not added to what is stored.
@@ -17,7 +20,7 @@ const maxParts = 256
 // worthJoining reports whether the new part m may be added to old, all of which
 // is copied for that: many small parts of something large would cost the square
 // of it.
-func worthJoining(old, m *Meta) bool {
+func worthJoining(old, m *store.Meta) bool {
 	const little, most = 64 << 20, 16
 	have := old.Stored()
 	return have <= little || m.Stored() >= have/most
@@ -25,22 +28,22 @@ func worthJoining(old, m *Meta) bool {
 
 // commitPart stores a part of a body: alone, or joined with the parts of the
 // same representation that are stored: RFC 9111 section 3.4.
-func (f *flight) commitPart(ctx context.Context, m *Meta) error {
+func (f *flight) commitPart(ctx context.Context, m *store.Meta) error {
 	c, s := f.c, f.body
 	part := m.Parts[0]
 	entries, err := c.store.Get(ctx, f.key)
 	if err != nil {
 		return err
 	}
-	var old []Entry
+	var old []store.Entry
 	for _, e := range entries {
 		em := e.Meta()
-		facts := c.policy.factsOf(em)
+		facts := c.policy.FactsOf(em)
 		if !f.serves(em) {
 			continue
 		}
 		switch {
-		case combinable(facts, em, f.told):
+		case rfc9111.Combinable(facts, em, f.told):
 			if f.outOfDate(em.Tags) {
 				return errNotWorth
 			}
@@ -58,7 +61,7 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 	}
 	delete(m.Header, "Content-Range")
 	delete(m.Header, "Content-Length")
-	if part == (Part{0, m.Length}) {
+	if part == (store.Part{Start: 0, End: m.Length}) {
 		m.Parts, m.Status = nil, http.StatusOK
 		m.Header["Content-Length"] = lengthField(m.Length)
 	}
@@ -66,14 +69,14 @@ func (f *flight) commitPart(ctx context.Context, m *Meta) error {
 }
 
 // join stores the parts of an entry and the new one as one.
-func (f *flight) join(ctx context.Context, e Entry, em *Meta, part Part) error {
+func (f *flight) join(ctx context.Context, e store.Entry, em *store.Meta, part store.Part) error {
 	c, s := f.c, f.body
-	m := c.policy.combined(em, f.asked, f.told, f.sent, f.received)
+	m := c.policy.Combined(em, f.asked, f.told, f.sent, f.received)
 	if len(m.Parts) > maxParts {
 		return errNotWorth
 	}
 	m.TTL = f.meta.TTL // that of the newest part
-	have := coverage(em)
+	have := rfc9111.Coverage(em)
 	w, err := c.store.Create(ctx, m)
 	if err != nil {
 		return err
@@ -84,7 +87,7 @@ func (f *flight) join(ctx context.Context, e Entry, em *Meta, part Part) error {
 		return err
 	}
 	defer body.Close()
-	for _, p := range coverage(m) {
+	for _, p := range rfc9111.Coverage(m) {
 		for at := p.Start; at < p.End; {
 			// What is new counts more than what was there.
 			if part.Start <= at && at < part.End {
@@ -103,7 +106,7 @@ func (f *flight) join(ctx context.Context, e Entry, em *Meta, part Part) error {
 					end = min(end, q.End)
 				}
 			}
-			if _, err := body.Seek(offsetOf(have, at), io.SeekStart); err != nil {
+			if _, err := body.Seek(rfc9111.OffsetOf(have, at), io.SeekStart); err != nil {
 				return err
 			}
 			if _, err := io.CopyN(w, body, end-at); err != nil {

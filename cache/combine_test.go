@@ -9,6 +9,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
+	"github.com/modproxy/modproxy/cache/tiered"
 )
 
 func TestCombinedPartsHaveTheNewestTTL(t *testing.T) {
@@ -33,7 +37,7 @@ func TestCombinedPartsHaveTheNewestTTL(t *testing.T) {
 }
 
 func TestPartOfAHugeBodyIsStored(t *testing.T) {
-	for name, s := range map[string]Store{"memory": &Memory{}, "tiered": &Tiered{Front: &Memory{}, Back: &Memory{}}} {
+	for name, s := range map[string]store.Store{"memory": &memory.Store{}, "tiered": &tiered.Store{Front: &memory.Store{}, Back: &memory.Store{}}} {
 		t.Run(name, func(t *testing.T) {
 			o := newOrigin(t, step{status: 206, header: headerOf("Cache-Control: max-age=60", `ETag: "1"`, "Content-Range: bytes 0-1/1000000000"), body: "01"})
 			c := &Cache{Store: s}
@@ -49,11 +53,11 @@ func TestPartOfAHugeBodyIsStored(t *testing.T) {
 // be copied for each.
 func TestWorthJoining(t *testing.T) {
 	const mb = 1 << 20
-	of := func(parts ...Part) *Meta { return &Meta{Parts: parts, Length: 4096 * mb} }
-	require.True(t, worthJoining(of(Part{0, 10}), of(Part{20, 21})))
-	require.True(t, worthJoining(of(Part{0, 40 * mb}, Part{50 * mb, 74 * mb}), of(Part{100 * mb, 101 * mb})))
-	require.False(t, worthJoining(of(Part{0, 65 * mb}), of(Part{100 * mb, 101 * mb})))
-	require.True(t, worthJoining(of(Part{0, 160 * mb}), of(Part{200 * mb, 210 * mb})))
+	of := func(parts ...store.Part) *store.Meta { return &store.Meta{Parts: parts, Length: 4096 * mb} }
+	require.True(t, worthJoining(of(store.Part{Start: 0, End: 10}), of(store.Part{Start: 20, End: 21})))
+	require.True(t, worthJoining(of(store.Part{Start: 0, End: 40 * mb}, store.Part{Start: 50 * mb, End: 74 * mb}), of(store.Part{Start: 100 * mb, End: 101 * mb})))
+	require.False(t, worthJoining(of(store.Part{Start: 0, End: 65 * mb}), of(store.Part{Start: 100 * mb, End: 101 * mb})))
+	require.True(t, worthJoining(of(store.Part{Start: 0, End: 160 * mb}), of(store.Part{Start: 200 * mb, End: 210 * mb})))
 }
 
 // Many small parts that do not touch cost each request more and more.
@@ -68,7 +72,7 @@ func TestPartsAreLimited(t *testing.T) {
 	for i := 0; i < len(body); i += 2 {
 		require.Equal(t, "x", bodyOf(t, get(h, page, fmt.Sprintf("Range: bytes=%d-%d", i, i))))
 	}
-	require.NoError(t, c.Walk(t.Context(), func(e Entry) bool {
+	require.NoError(t, c.Walk(t.Context(), func(e store.Entry) bool {
 		require.Len(t, e.Meta().Parts, maxParts)
 		return true
 	}))

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/cache/disk"
 )
 
 // scene is a cache between a client and an origin, and what happens there one
@@ -140,7 +142,7 @@ var faces = []face{
 // onDisk is a face whose store is on disk; it is not for every table, since it
 // takes its time.
 var onDisk = face{"Disk", func(t *testing.T, c *Cache, o http.Handler) func(*http.Request) *http.Response {
-	d := &Disk{Root: t.TempDir(), DirLevels: -1}
+	d := &disk.Store{Root: t.TempDir(), DirLevels: -1}
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
 	c.Store = d
 	return served(c.Wrap(o))

@@ -21,14 +21,14 @@
 //		if err != nil {
 //			log.Fatal(err)
 //		}
-//		c := &cache.Cache{Store: &cache.Disk{Root: "/var/cache/app"}, Header: true}
+//		c := &cache.Cache{Store: &disk.Store{Root: "/var/cache/app"}, Header: true}
 //		server := &http.Server{Addr: ":8080", Handler: c.Wrap(app), ReadHeaderTimeout: 10 * time.Second}
 //		log.Fatal(server.ListenAndServe())
 //	}
 //
 // # Stores
 //
-// A [Store] keeps responses and decides nothing: [Memory], [Disk], [Tiered] with
+// A [store.Store] keeps responses and decides nothing: [memory.Store], [disk.Store], [tiered.Store] with
 // the one in front of the other, or your own; package cachetest tells what is
 // wrong with it. When a store fails, requests pass it by.
 //

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -26,19 +28,19 @@ func (h *handler) miss(w http.ResponseWriter, v *visit) {
 	alone, plain, waited, lost := false, false, false, false
 	for tries := 0; ; tries++ {
 		landed := c.flights.landings()
-		l := lookup{fwd: fwdMiss}
+		l := lookup{fwd: rfc9111.FwdMiss}
 		if !lost {
 			l = c.look(ctx, v, time.Now())
 		}
-		if l.verdict.usable() {
-			v.result.Collapsed = waited && l.verdict == useFresh
+		if l.Verdict.Usable() {
+			v.result.Collapsed = waited && l.Verdict == rfc9111.UseFresh
 			if h.serveStored(w, v, &l) {
 				return
 			}
 			lost = true // and gone now, if the store can take it out
 			continue
 		}
-		if v.req.onlyIfCached {
+		if v.req.OnlyIfCached {
 			v.onlyIfCached(w)
 			return
 		}
@@ -53,7 +55,7 @@ func (h *handler) miss(w http.ResponseWriter, v *visit) {
 		}
 		if leads && f.shared && !lost && c.flights.landings() != landed {
 			// Somebody may have stored it since we looked.
-			if again := c.look(ctx, v, time.Now()); again.verdict.usable() {
+			if again := c.look(ctx, v, time.Now()); again.Verdict.Usable() {
 				f.giveUp()
 				continue
 			}
@@ -82,7 +84,7 @@ func (h *handler) serveStored(w http.ResponseWriter, v *visit, l *lookup) bool {
 	if err != nil {
 		return false
 	}
-	if l.verdict == useWhileRevalidating {
+	if l.Verdict == rfc9111.UseWhileRevalidating {
 		h.refresh(v, l)
 	}
 	v.countHit(&l.found)
@@ -118,7 +120,7 @@ func (v *visit) board(l *lookup, alone, plain bool) (*flight, bool) {
 	c := v.c
 	if c.Collapse == CollapseLock && !plain {
 		unlock := c.locks.take(c, v.key+v.told)
-		if unlock == nil && l.entry != nil && l.facts.mayBeStale() && !(v.req.noCache && !c.IgnoreCacheControl) {
+		if unlock == nil && l.entry != nil && l.facts.MayBeStale() && !(v.req.NoCache && !c.IgnoreCacheControl) {
 			return nil, false
 		}
 		f := v.newFlight(l, plain)
@@ -143,9 +145,9 @@ func (v *visit) board(l *lookup, alone, plain bool) (*flight, bool) {
 func (v *visit) mayShare(l *lookup) bool {
 	c := v.c
 	switch {
-	case v.req.noStore && !c.IgnoreCacheControl, l.keepsRange(v), tooHeavy(l.vary(&c.policy), v.r):
+	case v.req.NoStore && !c.IgnoreCacheControl, l.keepsRange(v), rfc9111.TooHeavy(l.vary(&c.policy), v.r):
 		return false
-	case l.entry != nil && (l.facts.directives.noCache || l.facts.lifetime <= 0):
+	case l.entry != nil && (l.facts.Directives.NoCache || l.facts.Lifetime <= 0):
 		return false // each request has to ask
 	}
 	return !c.alone.has(v.loner())
@@ -153,7 +155,7 @@ func (v *visit) mayShare(l *lookup) bool {
 
 // loner is what is remembered if the answer was for one client only. Those who
 // show credentials do not speak for the others.
-func (v *visit) loner() loner { return loner{v.key, v.told, hasCredentials(v.r)} }
+func (v *visit) loner() loner { return loner{v.key, v.told, rfc9111.HasCredentials(v.r)} }
 
 // keepsRange reports whether the origin is asked for the client's range only.
 func (l *lookup) keepsRange(v *visit) bool {
@@ -163,7 +165,7 @@ func (l *lookup) keepsRange(v *visit) bool {
 // fits reports whether a request may wait for another's flight; the table is
 // locked.
 func (v *visit) fits(f *flight, now time.Time) bool {
-	if v.req.noCache && !v.c.IgnoreCacheControl {
+	if v.req.NoCache && !v.c.IgnoreCacheControl {
 		return false
 	}
 	if f.isDecided() {
@@ -179,8 +181,8 @@ func (v *visit) joins(f *flight, now time.Time) bool {
 	if f.status == http.StatusPartialContent || !v.serves(f.meta) {
 		return false
 	}
-	d := p.decide(f.facts, &v.req, now)
-	if d.verdict != useFresh && d.verdict != useStale {
+	d := p.Decide(f.facts, &v.req, now)
+	if d.Verdict != rfc9111.UseFresh && d.Verdict != rfc9111.UseStale {
 		return false
 	}
 	return f.rangesInSight(v.r)
@@ -192,14 +194,14 @@ func (f *flight) rangesInSight(r *http.Request) bool {
 	if len(r.Header["Range"]) == 0 || f.status != http.StatusOK {
 		return true
 	}
-	specs, ok := parseRange(r.Header)
+	specs, ok := rfc9111.ParseRange(r.Header)
 	if !ok {
 		return true
 	}
 	if f.meta.Length < 0 {
 		return false
 	}
-	parts, _ := resolve(specs, f.meta.Length)
+	parts, _ := rfc9111.Resolve(specs, f.meta.Length)
 	here := f.body.length()
 	for _, p := range parts {
 		if p.Start > here+windowSize {
@@ -241,7 +243,7 @@ func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain, outlives bool
 	}
 	f.out.Header = v.r.Header.Clone()
 	f.vary = l.vary(&v.c.policy)
-	f.values = varyValues(f.vary, f.asked)
+	f.values = rfc9111.VaryValues(f.vary, f.asked)
 	f.condition(v, l, plain)
 	return f
 }
@@ -277,13 +279,13 @@ func (h *handler) lead(w http.ResponseWriter, v *visit, f *flight, l *lookup) er
 // why says in words why a request went on.
 func (l *lookup) why() string {
 	switch {
-	case l.reason == "stale":
+	case l.Reason == "stale":
 		return "stale in the cache"
-	case l.reason != "":
-		return l.reason
-	case l.fwd == fwdVaryMiss:
+	case l.Reason != "":
+		return l.Reason
+	case l.fwd == rfc9111.FwdVaryMiss:
 		return "another variant than those in the cache"
-	case l.fwd == fwdPartial:
+	case l.fwd == rfc9111.FwdPartial:
 		return "not all of it in the cache"
 	}
 	return "not in the cache"
@@ -330,7 +332,7 @@ func (v *visit) answer(w http.ResponseWriter, f *flight) errand {
 			return errandAgain
 		}
 		c.counters.revalidated.Add(1)
-		res.Outcome, res.Age, res.TTL = OutcomeRevalidated, f.fresh.age, f.fresh.ttl
+		res.Outcome, res.Age, res.TTL = OutcomeRevalidated, f.fresh.Age, f.fresh.Ttl
 		res.Reason = "still the same, says the origin"
 		v.sendFound(w, &f.fresh, body)
 	case outcomeStale:
@@ -345,7 +347,7 @@ func (v *visit) answer(w http.ResponseWriter, f *flight) errand {
 func (v *visit) countStored(f *flight) {
 	v.c.counters.misses.Add(1)
 	res := &v.result
-	res.Outcome, res.Stored, res.TTL = OutcomeMiss, true, f.facts.lifetime-f.facts.initialAge
+	res.Outcome, res.Stored, res.TTL = OutcomeMiss, true, f.facts.Lifetime-f.facts.InitialAge
 }
 
 // sendOwn sends the leader the answer that it caused, with every field of it.
@@ -355,12 +357,12 @@ func (v *visit) sendOwn(w http.ResponseWriter, f *flight) {
 }
 
 // leadsMeta is what the leader gets: every field of the answer.
-func (f *flight) leadsMeta() *Meta {
-	return &Meta{Status: f.meta.Status, Header: f.header, Length: f.meta.Length, Parts: f.meta.Parts}
+func (f *flight) leadsMeta() *store.Meta {
+	return &store.Meta{Status: f.meta.Status, Header: f.header, Length: f.meta.Length, Parts: f.meta.Parts}
 }
 
 // sendStream sends a body that is coming in.
-func (v *visit) sendStream(w http.ResponseWriter, f *flight, m *Meta, r *streamReader) {
+func (v *visit) sendStream(w http.ResponseWriter, f *flight, m *store.Meta, r *streamReader) {
 	h := w.Header()
 	var p plan
 	if m.Status == http.StatusPartialContent { // as the origin has cut it
@@ -432,9 +434,9 @@ func (v *visit) wait(f *flight, l *lookup) waited {
 			return waitAgain
 		}
 	case outcomeStale:
-		if l.entry != nil && c.policy.mayAnswerError(l.facts, &v.req, now) {
-			l.age, _ = l.facts.age(now)
-			l.ttl = l.facts.lifetime - l.age
+		if l.entry != nil && c.policy.MayAnswerError(l.facts, &v.req, now) {
+			l.Age, _ = l.facts.Age(now)
+			l.Ttl = l.facts.Lifetime - l.Age
 			return waitStale
 		}
 	}
@@ -470,9 +472,9 @@ func (v *visit) await(w http.ResponseWriter, f *flight, l *lookup) errand {
 
 // countFollow notes that a request is answered with what another fetches.
 func (v *visit) countFollow(f *flight, now time.Time) {
-	d := v.c.policy.decide(f.facts, &v.req, now)
+	d := v.c.policy.Decide(f.facts, &v.req, now)
 	res := &v.result
-	res.Age, res.TTL = d.age, d.ttl
+	res.Age, res.TTL = d.Age, d.Ttl
 	if v.late { // it did not wait for the origin
 		res.Outcome, res.Collapsed = OutcomeHit, true
 		res.Reason = "in the cache, though perhaps not all of it yet"
@@ -487,6 +489,6 @@ func (v *visit) countFollow(f *flight, now time.Time) {
 func (v *visit) countCollapsed() {
 	res := &v.result
 	res.Outcome, res.Collapsed = OutcomeMiss, true
-	res.forwarded, res.Reason = fwdURIMiss, "with the answer to another request"
+	res.forwarded, res.Reason = rfc9111.FwdURIMiss, "with the answer to another request"
 	v.c.counters.collapsed.Add(1)
 }

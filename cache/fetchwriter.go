@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -272,7 +273,7 @@ func (w *fetchWriter) release() {
 // http.TrailerPrefix.
 func (w *fetchWriter) trailer() (t http.Header) {
 	add := func(name string, values []string) {
-		if len(values) == 0 || forOneHop(proxy.HopByHop{}, name) {
+		if len(values) == 0 || rfc9111.ForOneHop(proxy.HopByHop{}, name) {
 			return
 		}
 		if t == nil {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -28,7 +30,7 @@ type flight struct {
 	asked  *http.Request // the request that caused it, as it came
 	out    *http.Request // what the origin gets
 	own    *proxy.OwnFields
-	req    requestDirectives
+	req    rfc9111.RequestDirectives
 	cancel context.CancelFunc
 	unlock func()          // gives back a lock; may be nil
 	leader context.Context // of the request that caused it
@@ -46,12 +48,12 @@ type flight struct {
 	outcome   outcome
 	received  time.Time
 	status    int
-	header    http.Header // as it came
-	told      http.Header // what of it is the origin's
-	why       refusal     // not to store; "" if it is stored
-	retry     bool        // which need not hold for others
-	meta      *Meta       // of what is being stored
-	facts     *facts
+	header    http.Header     // as it came
+	told      http.Header     // what of it is the origin's
+	why       rfc9111.Refusal // not to store; "" if it is stored
+	retry     bool            // which need not hold for others
+	meta      *store.Meta     // of what is being stored
+	facts     *rfc9111.Facts
 	body      *stream
 	leads     *streamReader  // the leader's
 	committed bool           // all has come, and was stored if it may be
@@ -75,7 +77,7 @@ type flight struct {
 	hasClient  bool                // there is a leader who waits
 	directing  bool                // the answer is being written to client
 	lent       bool                // the leader has the response itself
-	kept       Body                // of a response that may not stay stored, for the leader
+	kept       store.Body          // of a response that may not stay stored, for the leader
 }
 
 // outcome is what became of a flight.
@@ -199,7 +201,7 @@ func (t *flightTable) groundTags(tags []string) {
 		if !f.isDecided() || f.status == http.StatusPartialContent {
 			f.purges = append(f.purges, tags)
 		}
-		gone := carries(f.tags, tags)
+		gone := rfc9111.Carries(f.tags, tags)
 		f.storing.Unlock()
 		if gone {
 			t.ground(f)
@@ -219,7 +221,7 @@ func (f *flight) carry(tags []string) bool {
 // tagPurged reports whether one of the surrogate keys was purged since the
 // answer was asked for; f.storing is held.
 func (f *flight) tagPurged(tags []string) bool {
-	return slices.ContainsFunc(f.purges, func(purged []string) bool { return carries(tags, purged) })
+	return slices.ContainsFunc(f.purges, func(purged []string) bool { return rfc9111.Carries(tags, purged) })
 }
 
 // outOfDate reports whether what is fetched for a stored response with these
@@ -229,11 +231,11 @@ func (f *flight) outOfDate(tags []string) bool { return f.purged || f.tagPurged(
 // likelyFor reports whether the answer is for a request too, if Vary is going to
 // say what it said before.
 func (f *flight) likelyFor(v *visit) bool {
-	return f.place == v.told && v.c.policy.matches(f.vary, f.values, v.r)
+	return f.place == v.told && v.c.policy.Matches(f.vary, f.values, v.r)
 }
 
 // serves reports whether a stored response is for what the flight asks.
-func (f *flight) serves(m *Meta) bool { return f.c.policy.serves(m, f.asked, f.place) }
+func (f *flight) serves(m *store.Meta) bool { return f.c.policy.Serves(m, f.asked, f.place) }
 
 // enter adds a client that wants the answer. It is false if the flight was ended
 // because nobody did, though it may take its time.

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 func TestFollowersReadWhileTheLeaderFetches(t *testing.T) {
@@ -292,15 +295,15 @@ func TestSlowestReaderSetsThePaceOfTheWindow(t *testing.T) {
 
 func TestUnusableClockMeansValidation(t *testing.T) {
 	clocked(t, func(t *testing.T) {
-		c := &Cache{Store: &Memory{}}
+		c := &Cache{Store: &memory.Store{}}
 		o := newOrigin(t, *ok("new", "Cache-Control: max-age=60"))
 		h := c.Wrap(o)
 		// As a disk store brings it back after the clock was put back by a day.
 		later := time.Now().Add(24 * time.Hour).Round(0)
-		w, err := c.Store.Create(t.Context(), &Meta{Length: 3})
+		w, err := c.Store.Create(t.Context(), &store.Meta{Length: 3})
 		require.NoError(t, err)
 		_, _ = w.Write([]byte("old"))
-		require.NoError(t, w.Commit(&Meta{Key: page, Status: 200, Length: 3, Header: headerOf("Cache-Control: max-age=60"), RequestTime: later, ResponseTime: later}))
+		require.NoError(t, w.Commit(&store.Meta{Key: page, Status: 200, Length: 3, Header: headerOf("Cache-Control: max-age=60"), RequestTime: later, ResponseTime: later}))
 		require.Equal(t, "new", bodyOf(t, get(h, page)))
 		// And put forward: it is old.
 		time.Sleep(61 * time.Second)

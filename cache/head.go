@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -12,13 +14,13 @@ import (
 // origin.
 func (h *handler) head(w http.ResponseWriter, v *visit) {
 	c, r := h.c, v.r
-	v.req = parseRequestDirectives(r.Header)
-	l := lookup{fwd: fwdRequest}
-	if !wantsOrigin(r.Header) {
-		if l = c.look(r.Context(), v, time.Now()); l.verdict.usable() && h.serveStored(w, v, &l) {
+	v.req = rfc9111.ParseRequestDirectives(r.Header)
+	l := lookup{fwd: rfc9111.FwdRequest}
+	if !rfc9111.WantsOrigin(r.Header) {
+		if l = c.look(r.Context(), v, time.Now()); l.Verdict.Usable() && h.serveStored(w, v, &l) {
 			return
 		}
-		if v.req.onlyIfCached {
+		if v.req.OnlyIfCached {
 			v.onlyIfCached(w)
 			return
 		}
@@ -49,7 +51,7 @@ func (v *visit) standIn() (*flight, *http.Request) {
 // section 4.3.5. f stands for the request in the table of flights.
 func (v *visit) learn(f *flight, status int, header http.Header, sent time.Time) {
 	c, now := v.c, time.Now()
-	header = f.own.Without(canonicalNames(header))
+	header = f.own.Without(rfc9111.CanonicalNames(header))
 	ctx := context.WithoutCancel(v.r.Context())
 	f.storing.Lock()
 	defer f.storing.Unlock()
@@ -63,28 +65,28 @@ func (v *visit) learn(f *flight, status int, header http.Header, sent time.Time)
 		if !v.serves(m) {
 			continue
 		}
-		switch byHead(c.policy.factsOf(m), m, status, header, now) {
-		case headFreshens:
+		switch rfc9111.ByHead(c.policy.FactsOf(m), m, status, header, now) {
+		case rfc9111.HeadFreshens:
 			if !f.outOfDate(m.Tags) { // else it may be older than what was changed
 				v.learnFrom(ctx, e, m, header, sent, now)
 			}
-		case headInvalidates:
+		case rfc9111.HeadInvalidates:
 			c.soften(ctx, e)
 		}
 	}
 }
 
-func (v *visit) learnFrom(ctx context.Context, e Entry, m *Meta, header http.Header, sent, now time.Time) {
+func (v *visit) learnFrom(ctx context.Context, e store.Entry, m *store.Meta, header http.Header, sent, now time.Time) {
 	c := v.c
 	header = header.Clone()
-	addDate(header, now)
-	x := &transaction{
-		method: http.MethodHead, target: c.targetOf(v.r), asked: v.r, request: v.req,
-		status: http.StatusOK, header: header, response: parseResponseDirectives(header, c.policy.targets),
-		requestTime: sent, responseTime: now,
+	rfc9111.AddDate(header, now)
+	x := &rfc9111.Transaction{
+		Method: http.MethodHead, Target: c.targetOf(v.r), Asked: v.r, Request: v.req,
+		Status: http.StatusOK, Header: header, Response: rfc9111.ParseResponseDirectives(header, c.policy.Targets),
+		RequestTime: sent, ResponseTime: now,
 	}
 	var err error
-	switch why, gone := c.policy.mayFreshen(m, x); {
+	switch why, gone := c.policy.MayFreshen(m, x); {
 	case gone:
 		err = c.store.Remove(ctx, e)
 	case why == "":

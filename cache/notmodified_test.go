@@ -10,17 +10,22 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/cache/disk"
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
+	"github.com/modproxy/modproxy/cache/tiered"
 )
 
 // everyStore makes each kind of store.
-var everyStore = map[string]func(t *testing.T) Store{
-	"Memory": func(*testing.T) Store { return &Memory{} },
-	"Disk":   func(t *testing.T) Store { return diskFor(t) },
-	"Tiered": func(t *testing.T) Store { return &Tiered{Front: &Memory{}, Back: diskFor(t)} },
+var everyStore = map[string]func(t *testing.T) store.Store{
+	"Memory": func(*testing.T) store.Store { return &memory.Store{} },
+	"Disk":   func(t *testing.T) store.Store { return diskFor(t) },
+	"Tiered": func(t *testing.T) store.Store { return &tiered.Store{Front: &memory.Store{}, Back: diskFor(t)} },
 }
 
-func diskFor(t *testing.T) *Disk {
-	d := &Disk{Root: t.TempDir(), DirLevels: -1}
+func diskFor(t *testing.T) *disk.Store {
+	d := &disk.Store{Root: t.TempDir(), DirLevels: -1}
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
 	return d
 }

@@ -13,6 +13,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
+	"github.com/modproxy/modproxy/cache/tiered"
 	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
@@ -211,7 +214,7 @@ func TestMaxVariants(t *testing.T) {
 
 // The variant that nobody has asked for goes, though others are older.
 func TestMaxVariantsKeepsWhatIsUsed(t *testing.T) {
-	for name, s := range map[string]Store{"memory": &Memory{}, "tiered": &Tiered{Front: &Memory{}, Back: &Memory{}}} {
+	for name, s := range map[string]store.Store{"memory": &memory.Store{}, "tiered": &tiered.Store{Front: &memory.Store{}, Back: &memory.Store{}}} {
 		c := &Cache{MaxVariants: 3, Store: s}
 		o := newOrigin(t, *ok("x", "Cache-Control: max-age=60", "Vary: X-V"))
 		h := c.Wrap(o)
@@ -230,10 +233,10 @@ func TestMaxVariantsKeepsWhatIsUsed(t *testing.T) {
 
 func TestPurge(t *testing.T) {
 	ctx := context.Background()
-	for name, kept := range map[string]func() Store{
-		"memory": func() Store { return &Memory{} },
-		"tiered": func() Store { return &Tiered{Front: &Memory{}, Back: &Memory{}} },
-		"own":    func() Store { return struct{ Store }{&Memory{}} }, // without tags and figures
+	for name, kept := range map[string]func() store.Store{
+		"memory": func() store.Store { return &memory.Store{} },
+		"tiered": func() store.Store { return &tiered.Store{Front: &memory.Store{}, Back: &memory.Store{}} },
+		"own":    func() store.Store { return struct{ store.Store }{&memory.Store{}} }, // without tags and figures
 	} {
 		t.Run(name, func(t *testing.T) {
 			make := func() (*Cache, http.Handler, *origin) {
@@ -275,7 +278,7 @@ func TestPurge(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, 6, n)
 			left := 0
-			require.NoError(t, c.Walk(ctx, func(Entry) bool { left++; return true }))
+			require.NoError(t, c.Walk(ctx, func(store.Entry) bool { left++; return true }))
 			require.Zero(t, left)
 			require.Equal(t, int64(6), c.Stats().Purged)
 		})
@@ -316,14 +319,14 @@ func TestPurgeHandler(t *testing.T) {
 
 // What a store cannot do with one response, it is still asked to do with others.
 func TestPurgeGoesOnAfterAFailure(t *testing.T) {
-	c := &Cache{Store: &brokenRemove{&Memory{}}}
+	c := &Cache{Store: &brokenRemove{&memory.Store{}}}
 	h := c.Wrap(newOrigin(t, *ok("x", "Cache-Control: max-age=60", "Vary: X-V")))
 	get(h, page, "X-V: 1")
 	get(h, page, "X-V: 2")
 	_, err := c.Purge(t.Context(), page, PurgeRemove)
 	require.ErrorIs(t, err, errFull)
 	n := 0
-	require.NoError(t, c.Walk(t.Context(), func(Entry) bool { n++; return true }))
+	require.NoError(t, c.Walk(t.Context(), func(store.Entry) bool { n++; return true }))
 	require.Zero(t, n)
 }
 
@@ -353,8 +356,8 @@ func TestPurgeHandlerTakesTheKeyAsItIs(t *testing.T) {
 }
 
 // brokenRemove is a store whose Remove works, but says that it did not.
-type brokenRemove struct{ Store }
+type brokenRemove struct{ store.Store }
 
-func (s *brokenRemove) Remove(ctx context.Context, e Entry) error {
+func (s *brokenRemove) Remove(ctx context.Context, e store.Entry) error {
 	return errors.Join(s.Store.Remove(ctx, e), errFull)
 }

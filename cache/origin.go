@@ -10,6 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // errAborted ends a body whose handler gave up.
@@ -75,15 +78,15 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 	if !bodyAllowed(status) {
 		length = 0
 	}
-	addDate(h, now)
+	rfc9111.AddDate(h, now)
 	f.status, f.header, f.received = status, h, now
-	f.told = f.own.Without(canonicalNames(h))
-	x := &transaction{
-		method: http.MethodGet, target: c.targetOf(f.out), asked: f.asked, request: f.req,
-		status: status, header: f.told, response: parseResponseDirectives(f.told, c.policy.targets),
-		requestTime: f.sent, responseTime: now,
+	f.told = f.own.Without(rfc9111.CanonicalNames(h))
+	x := &rfc9111.Transaction{
+		Method: http.MethodGet, Target: c.targetOf(f.out), Asked: f.asked, Request: f.req,
+		Status: status, Header: f.told, Response: rfc9111.ParseResponseDirectives(f.told, c.policy.Targets),
+		RequestTime: f.sent, ResponseTime: now,
 	}
-	x.ttl = c.ttlOf(f.out, x)
+	x.Ttl = c.ttlOf(f.out, x)
 	switch {
 	case status == http.StatusNotModified && f.validates:
 		if !f.freshen(x) {
@@ -92,16 +95,16 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 		}
 		f.decide(outcomeFreshened)
 		return modeDiscard
-	case isServerError(status) && f.mayAnswer(now):
+	case rfc9111.IsServerError(status) && f.mayAnswer(now):
 		f.decide(outcomeStale)
 		return modeDiscard
 	}
-	tags := surrogateKeys(f.told)
-	switch f.why = c.policy.storable(x); {
+	tags := rfc9111.SurrogateKeys(f.told)
+	switch f.why = c.policy.Storable(x); {
 	case f.why != "":
-		f.retry = f.why == c.policy.refusedByRequest(x)
+		f.retry = f.why == c.policy.RefusedByRequest(x)
 		f.outdate(x)
-		if f.shared && f.why != refusedTooHeavy {
+		if f.shared && f.why != rfc9111.RefusedTooHeavy {
 			c.alone.add(f.loner, now)
 		}
 	case f.carry(tags):
@@ -126,23 +129,23 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 
 // mayAnswer reports whether what is stored may answer in place of an error.
 func (f *flight) mayAnswer(now time.Time) bool {
-	if f.stale == nil || !f.c.policy.mayAnswerError(f.stale.facts, &f.req, now) {
+	if f.stale == nil || !f.c.policy.MayAnswerError(f.stale.facts, &f.req, now) {
 		return false
 	}
-	f.stale.age, _ = f.stale.facts.age(now)
-	f.stale.ttl = f.stale.facts.lifetime - f.stale.age
+	f.stale.Age, _ = f.stale.facts.Age(now)
+	f.stale.Ttl = f.stale.facts.Lifetime - f.stale.Age
 	return true
 }
 
 // ttlOf is the lifetime that the cache's own rules give an answer; nil if they
 // give none.
-func (c *Cache) ttlOf(r *http.Request, x *transaction) *time.Duration {
+func (c *Cache) ttlOf(r *http.Request, x *rfc9111.Transaction) *time.Duration {
 	if c.TTL != nil {
-		if d, ok := c.TTL(r, x.status, x.header); ok {
+		if d, ok := c.TTL(r, x.Status, x.Header); ok {
 			return &d
 		}
 	}
-	if d, ok := c.StatusTTL[x.status]; ok && explicitLifetime(&x.response, x.header, x.responseTime).source == lifeNone {
+	if d, ok := c.StatusTTL[x.Status]; ok && rfc9111.ExplicitLifetime(&x.Response, x.Header, x.ResponseTime).Source == rfc9111.LifeNone {
 		return &d
 	}
 	return nil
@@ -150,23 +153,23 @@ func (c *Cache) ttlOf(r *http.Request, x *transaction) *time.Duration {
 
 // beginStore begins to store an answer. It is false if the store cannot; then
 // the answer passes by.
-func (f *flight) beginStore(x *transaction, length int64, tags []string) bool {
+func (f *flight) beginStore(x *rfc9111.Transaction, length int64, tags []string) bool {
 	c := f.c
-	m := &Meta{
-		Key: f.key, Status: x.status, Header: c.policy.storedHeader(x.header, &x.response),
-		RequestTime: f.sent, ResponseTime: f.received, Length: length, TTL: x.ttl, Tags: tags,
+	m := &store.Meta{
+		Key: f.key, Status: x.Status, Header: c.policy.StoredHeader(x.Header, &x.Response),
+		RequestTime: f.sent, ResponseTime: f.received, Length: length, TTL: x.Ttl, Tags: tags,
 	}
-	vary, _ := nominated(m.Header["Vary"])
-	m.Vary = withTold(varyValues(vary, f.asked), f.place)
-	if x.status == http.StatusPartialContent {
-		part, total, _ := parseContentRange(x.header)
-		m.Parts, m.Length = []Part{part}, total
+	vary, _ := rfc9111.Nominated(m.Header["Vary"])
+	m.Vary = rfc9111.WithTold(rfc9111.VaryValues(vary, f.asked), f.place)
+	if x.Status == http.StatusPartialContent {
+		part, total, _ := rfc9111.ParseContentRange(x.Header)
+		m.Parts, m.Length = []store.Part{part}, total
 		if length >= 0 && length != part.End-part.Start {
 			f.why = "a Content-Range that contradicts the length"
 			return false
 		}
 	}
-	f.meta, f.facts = m, readFacts(m, &c.policy)
+	f.meta, f.facts = m, rfc9111.ReadFacts(m, &c.policy)
 	writer, err := c.store.Create(f.out.Context(), m)
 	if err == nil {
 		f.body, err = newStream(writer, length, c.MaxFileSize)
@@ -194,7 +197,7 @@ func (f *flight) beginStore(x *transaction, length int64, tags []string) bool {
 // finish ends the body of an answer that came in whole.
 func (f *flight) finish(trailer http.Header) {
 	if len(trailer) > 0 {
-		trailer = f.c.policy.storedTrailer(canonicalNames(trailer), f.header, &f.facts.directives)
+		trailer = f.c.policy.StoredTrailer(rfc9111.CanonicalNames(trailer), f.header, &f.facts.Directives)
 	}
 	switch {
 	case f.committed:
@@ -275,7 +278,7 @@ func (f *flight) commit(n int64, trailer http.Header) {
 // superseded are the stored responses that a new one makes useless: those that
 // would have answered its request, and the longest unused where there are too
 // many.
-func (f *flight) superseded(ctx context.Context) (old []Entry) {
+func (f *flight) superseded(ctx context.Context) (old []store.Entry) {
 	c := f.c
 	entries, err := c.store.Get(ctx, f.key)
 	if err != nil {
@@ -285,7 +288,7 @@ func (f *flight) superseded(ctx context.Context) (old []Entry) {
 	if limit <= 0 {
 		limit = 64
 	}
-	var others []Entry
+	var others []store.Entry
 	for _, e := range entries {
 		m := e.Meta()
 		if f.serves(m) {
@@ -295,7 +298,7 @@ func (f *flight) superseded(ctx context.Context) (old []Entry) {
 		}
 	}
 	if len(others) >= limit {
-		slices.SortStableFunc(others, func(a, b Entry) int { return cmp.Compare(b.Meta().LastUse(), a.Meta().LastUse()) })
+		slices.SortStableFunc(others, func(a, b store.Entry) int { return cmp.Compare(b.Meta().LastUse(), a.Meta().LastUse()) })
 		old = append(old, others[limit-1:]...)
 	}
 	return old
@@ -303,11 +306,11 @@ func (f *flight) superseded(ctx context.Context) (old []Entry) {
 
 // outdate takes out the response that an answer of another kind shows to be
 // out of date, although that cannot be stored.
-func (f *flight) outdate(x *transaction) {
+func (f *flight) outdate(x *rfc9111.Transaction) {
 	switch {
-	case f.stale == nil, f.retry, x.status >= 500, x.status == http.StatusPartialContent,
-		x.status == http.StatusPreconditionFailed, x.status == http.StatusRequestedRangeNotSatisfiable,
-		hasCredentials(x.asked): // it may be another one for others
+	case f.stale == nil, f.retry, x.Status >= 500, x.Status == http.StatusPartialContent,
+		x.Status == http.StatusPreconditionFailed, x.Status == http.StatusRequestedRangeNotSatisfiable,
+		rfc9111.HasCredentials(x.Asked): // it may be another one for others
 		return
 	}
 	ctx := f.out.Context()

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/balancer"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -132,7 +133,7 @@ func testOwnFields(t *testing.T, arrange func(http.RoundTripper, *Cache, *Cache)
 	}
 	for _, c := range caches { // nothing of this is in a store
 		defer func() {
-			require.NoError(t, c.Walk(t.Context(), func(e Entry) bool {
+			require.NoError(t, c.Walk(t.Context(), func(e store.Entry) bool {
 				m := e.Meta()
 				require.Empty(t, m.Header["Set-Cookie"])
 				require.Empty(t, m.Header["X-Cache"])

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -117,7 +118,7 @@ func (p *place) settle() {
 	p.forwardedHost()
 	p.forwardedBy("X-Forwarded-Proto", p.scheme)
 	if p.r.Header["X-Forwarded-Port"] != nil {
-		p.forwardedBy("X-Forwarded-Port", portOf(&url.URL{Scheme: p.scheme, Host: p.host}))
+		p.forwardedBy("X-Forwarded-Port", rfc9111.PortOf(&url.URL{Scheme: p.scheme, Host: p.host}))
 	}
 	p.forwarded()
 }

@@ -6,6 +6,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // PurgeMode is how responses are purged.
@@ -62,12 +65,12 @@ func (c *Cache) PurgeAll(ctx context.Context, mode PurgeMode) (int, error) {
 func (c *Cache) purgeKeys(ctx context.Context, mode PurgeMode, meant func(key string) bool) (int, error) {
 	c.setup()
 	c.flights.ground(c.flights.under(meant)...)
-	return c.purgeIf(ctx, mode, func(m *Meta) bool { return meant(m.Key) })
+	return c.purgeIf(ctx, mode, func(m *store.Meta) bool { return meant(m.Key) })
 }
 
-func (c *Cache) purgeIf(ctx context.Context, mode PurgeMode, meant func(*Meta) bool) (int, error) {
-	var entries []Entry
-	err := c.store.Walk(ctx, func(e Entry) bool {
+func (c *Cache) purgeIf(ctx context.Context, mode PurgeMode, meant func(*store.Meta) bool) (int, error) {
+	var entries []store.Entry
+	err := c.store.Walk(ctx, func(e store.Entry) bool {
 		if meant(e.Meta()) {
 			entries = append(entries, e)
 		}
@@ -83,9 +86,9 @@ func (c *Cache) purgeIf(ctx context.Context, mode PurgeMode, meant func(*Meta) b
 func (c *Cache) PurgeTags(ctx context.Context, mode PurgeMode, tags ...string) (total int, err error) {
 	c.setup()
 	c.flights.groundTags(slices.Clone(tags))
-	t, ok := c.store.(Tagged)
+	t, ok := c.store.(store.Tagged)
 	if !ok {
-		return c.purgeIf(ctx, mode, func(m *Meta) bool { return carries(m.Tags, tags) })
+		return c.purgeIf(ctx, mode, func(m *store.Meta) bool { return rfc9111.Carries(m.Tags, tags) })
 	}
 	for _, tag := range tags {
 		entries, terr := t.Tagged(ctx, tag)
@@ -98,7 +101,7 @@ func (c *Cache) PurgeTags(ctx context.Context, mode PurgeMode, tags ...string) (
 
 // purge goes on after a failure: what is left would still be served. Its error
 // is the first one.
-func (c *Cache) purge(ctx context.Context, entries []Entry, mode PurgeMode) (n int, err error) {
+func (c *Cache) purge(ctx context.Context, entries []store.Entry, mode PurgeMode) (n int, err error) {
 	defer func() { c.counters.purged.Add(int64(n)) }()
 	for _, e := range entries {
 		if mode == PurgeSoft {
@@ -120,7 +123,7 @@ func (c *Cache) purge(ctx context.Context, entries []Entry, mode PurgeMode) (n i
 }
 
 // Walk calls f with what is stored, until it returns false.
-func (c *Cache) Walk(ctx context.Context, f func(Entry) bool) error {
+func (c *Cache) Walk(ctx context.Context, f func(store.Entry) bool) error {
 	c.setup()
 	return c.store.Walk(ctx, f)
 }

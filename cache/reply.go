@@ -9,6 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 const copyBufferSize = 32 << 10
@@ -32,7 +35,7 @@ type piece struct {
 
 // plan fills in the header of an answer with a stored response, and tells what
 // of the body to send: RFC 9111 sections 3.3, 4.3.2, RFC 9110 section 14.
-func (v *visit) plan(h http.Header, m *Meta, f *facts) plan {
+func (v *visit) plan(h http.Header, m *store.Meta, f *rfc9111.Facts) plan {
 	for name, values := range m.Header {
 		setField(h, name, values)
 	}
@@ -40,7 +43,7 @@ func (v *visit) plan(h http.Header, m *Meta, f *facts) plan {
 		h["Content-Type"] = nil // or net/http would guess one
 	}
 	r := v.r
-	if f.notModified(r.Header) {
+	if f.NotModified(r.Header) {
 		dropBodyFields(h)
 		return plan{status: http.StatusNotModified, empty: true}
 	}
@@ -52,12 +55,12 @@ func (v *visit) plan(h http.Header, m *Meta, f *facts) plan {
 }
 
 // planRanges answers a request with Range.
-func (v *visit) planRanges(h http.Header, m *Meta, f *facts, p *plan) {
-	specs, ok := parseRange(v.r.Header)
-	if !ok || !f.ifRange(v.r.Header) {
+func (v *visit) planRanges(h http.Header, m *store.Meta, f *rfc9111.Facts, p *plan) {
+	specs, ok := rfc9111.ParseRange(v.r.Header)
+	if !ok || !f.IfRange(v.r.Header) {
 		return
 	}
-	parts, whole, ok := storedRanges(m, specs)
+	parts, whole, ok := rfc9111.StoredRanges(m, specs)
 	if !ok || whole {
 		return
 	}
@@ -66,30 +69,30 @@ func (v *visit) planRanges(h http.Header, m *Meta, f *facts, p *plan) {
 	if len(parts) == 0 {
 		p.status, p.empty = http.StatusRequestedRangeNotSatisfiable, true
 		dropBodyFields(h)
-		h["Content-Range"] = []string{unsatisfied(m.Length)}
+		h["Content-Range"] = []string{rfc9111.Unsatisfied(m.Length)}
 		h["Content-Length"] = []string{"0"}
 		return
 	}
 	p.status = http.StatusPartialContent
-	have := coverage(m)
+	have := rfc9111.Coverage(m)
 	if len(parts) == 1 {
 		one := parts[0]
-		h["Content-Range"] = []string{contentRange(one, m.Length)}
+		h["Content-Range"] = []string{rfc9111.ContentRange(one, m.Length)}
 		h["Content-Length"] = []string{strconv.FormatInt(one.End-one.Start, 10)}
-		p.pieces = []piece{{"", offsetOf(have, one.Start), one.End - one.Start, one.Start, one.End}}
+		p.pieces = []piece{{"", rfc9111.OffsetOf(have, one.Start), one.End - one.Start, one.Start, one.End}}
 		return
 	}
 	contentType := ""
 	if ct := h["Content-Type"]; len(ct) > 0 {
 		contentType = ct[0]
 	}
-	multi := newMultipart(parts, m.Length, contentType, boundary())
-	h["Content-Type"] = []string{multi.contentType}
-	h["Content-Length"] = []string{strconv.FormatInt(multi.length, 10)}
+	multi := rfc9111.NewMultipart(parts, m.Length, contentType, boundary())
+	h["Content-Type"] = []string{multi.ContentType}
+	h["Content-Length"] = []string{strconv.FormatInt(multi.Length, 10)}
 	for i, part := range parts {
-		p.pieces = append(p.pieces, piece{multi.heads[i], offsetOf(have, part.Start), part.End - part.Start, part.Start, part.End})
+		p.pieces = append(p.pieces, piece{multi.Heads[i], rfc9111.OffsetOf(have, part.Start), part.End - part.Start, part.Start, part.End})
 	}
-	p.pieces = append(p.pieces, piece{text: multi.tail})
+	p.pieces = append(p.pieces, piece{text: multi.Tail})
 }
 
 func boundary() string {
@@ -127,7 +130,7 @@ func setAge(h http.Header, age time.Duration) {
 }
 
 // send writes what was planned, from a stored body.
-func (p *plan) send(w http.ResponseWriter, body Body, size int64) error {
+func (p *plan) send(w http.ResponseWriter, body store.Body, size int64) error {
 	if p.whole {
 		return sendWhole(w, body, size)
 	}
@@ -150,7 +153,7 @@ func (p *plan) send(w http.ResponseWriter, body Body, size int64) error {
 	return nil
 }
 
-func sendWhole(w http.ResponseWriter, body Body, size int64) error {
+func sendWhole(w http.ResponseWriter, body store.Body, size int64) error {
 	wt, ok := body.(io.WriterTo)
 	if !ok {
 		return sendSome(w, body, size)
@@ -162,13 +165,13 @@ func sendWhole(w http.ResponseWriter, body Body, size int64) error {
 	return err
 }
 
-func sendSome(w http.ResponseWriter, body Body, n int64) error {
+func sendSome(w http.ResponseWriter, body store.Body, n int64) error {
 	if n == 0 {
 		return nil
 	}
 	var sent int64
 	var err error
-	if pw, ok := body.(PieceWriter); ok {
+	if pw, ok := body.(store.PieceWriter); ok {
 		sent, err = pw.WritePiece(w, n)
 	} else {
 		sent, err = readFrom(w, &io.LimitedReader{R: body, N: n})

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -44,14 +45,14 @@ type Result struct {
 	Collapsed bool          // the answer is that of another request
 	Stale     bool          // it is out of date
 
-	forwarded       forwarded
+	forwarded       rfc9111.Forwarded
 	forwardedStatus int
 }
 
 // mark adds to an answer's header what it should tell of the cache, and tells
 // the request's record and OnResult. It is the last thing before the header is
 // sent.
-func (v *visit) mark(h http.Header, f *facts) {
+func (v *visit) mark(h http.Header, f *rfc9111.Facts) {
 	c, res := v.c, &v.result
 	res.Key = v.key
 	if wants(c.Header, c.HeaderFunc, v.r) {
@@ -63,11 +64,11 @@ func (v *visit) mark(h http.Header, f *facts) {
 		v.tell(h, "X-Cache-Detail", `"`+res.Reason+`" from `+v.serverName())
 	}
 	if c.CacheStatus != "" {
-		s := cacheStatus{
-			name: c.CacheStatus, hit: res.Outcome == OutcomeHit, fwd: res.forwarded, fwdStatus: res.forwardedStatus,
-			ttl: res.TTL, hasTTL: f != nil, stored: res.Stored, collapsed: res.Collapsed, key: v.key, detail: res.Reason,
+		s := rfc9111.CacheStatus{
+			Name: c.CacheStatus, Hit: res.Outcome == OutcomeHit, Fwd: res.forwarded, FwdStatus: res.forwardedStatus,
+			Ttl: res.TTL, HasTTL: f != nil, Stored: res.Stored, Collapsed: res.Collapsed, Key: v.key, Detail: res.Reason,
 		}
-		v.tell(h, "Cache-Status", string(s.append(nil)), h["Cache-Status"]...)
+		v.tell(h, "Cache-Status", string(s.Append(nil)), h["Cache-Status"]...)
 	}
 	proxy.NoteCache(v.r.Context(), res.Outcome.String())
 	if c.OnResult != nil {

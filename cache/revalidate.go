@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -16,7 +18,7 @@ func (f *flight) condition(v *visit, l *lookup, plain bool) {
 	if l.entry != nil {
 		f.stale = &found{}
 		*f.stale = l.found
-		f.validates = !plain && (l.facts.etag != "" || l.facts.lastModifiedText != "")
+		f.validates = !plain && (l.facts.Etag != "" || l.facts.LastModifiedText != "")
 	}
 	keepsRange := l.keepsRange(v)
 	if !keepsRange {
@@ -27,9 +29,9 @@ func (f *flight) condition(v *visit, l *lookup, plain bool) {
 		return // it is likely not stored: the client's conditions save the body
 	}
 	ifRange := h["If-Range"]
-	dropConditions(h)
+	rfc9111.DropConditions(h)
 	if f.validates {
-		setValidation(h, l.facts)
+		rfc9111.SetValidation(h, l.facts)
 	}
 	if !plain && keepsRange && ifRange != nil {
 		h["If-Range"] = ifRange
@@ -39,16 +41,16 @@ func (f *flight) condition(v *visit, l *lookup, plain bool) {
 // freshen brings the stored response that the origin was asked about up to date
 // by a 304, and lets it answer: RFC 9111 section 4.3.4. It is false if the 304
 // speaks of another.
-func (f *flight) freshen(x *transaction) bool {
+func (f *flight) freshen(x *rfc9111.Transaction) bool {
 	c, ctx, old := f.c, f.out.Context(), f.stale
-	if !old.facts.confirmedBy(x.header, f.received) {
+	if !old.facts.ConfirmedBy(x.Header, f.received) {
 		return false
 	}
-	m := c.freshened(old.meta, f.asked, x.header, f.sent, f.received)
+	m := c.freshened(old.meta, f.asked, x.Header, f.sent, f.received)
 	f.storing.Lock()
 	defer f.storing.Unlock()
 	var err error
-	switch why, gone := c.policy.mayFreshen(old.meta, x); {
+	switch why, gone := c.policy.MayFreshen(old.meta, x); {
 	case gone:
 		f.keep(old.entry)
 		err = c.store.Remove(ctx, old.entry)
@@ -56,25 +58,25 @@ func (f *flight) freshen(x *transaction) bool {
 		err = c.store.Update(ctx, old.entry, m)
 	}
 	c.noted(ctx, "update", err)
-	f.fresh = found{entry: old.entry, meta: answerAfter(m, canonicalNames(f.header)), facts: readFacts(m, &c.policy)}
-	f.fresh.age, _ = f.fresh.facts.age(f.received)
-	f.fresh.ttl = f.fresh.facts.lifetime - f.fresh.age
+	f.fresh = found{entry: old.entry, meta: rfc9111.AnswerAfter(m, rfc9111.CanonicalNames(f.header)), facts: rfc9111.ReadFacts(m, &c.policy)}
+	f.fresh.Age, _ = f.fresh.facts.Age(f.received)
+	f.fresh.Ttl = f.fresh.facts.Lifetime - f.fresh.Age
 	return true
 }
 
 // freshened is that of the policy, with the lifetime that the cache's own rules
 // give a response which is now as told.
-func (c *Cache) freshened(m *Meta, r *http.Request, h http.Header, requested, received time.Time) *Meta {
-	n := c.policy.freshened(m, r, h, requested, received)
-	n.TTL = c.ttlOf(r, &transaction{
-		status: n.Status, header: n.Header, response: parseResponseDirectives(n.Header, c.policy.targets), responseTime: received,
+func (c *Cache) freshened(m *store.Meta, r *http.Request, h http.Header, requested, received time.Time) *store.Meta {
+	n := c.policy.Freshened(m, r, h, requested, received)
+	n.TTL = c.ttlOf(r, &rfc9111.Transaction{
+		Status: n.Status, Header: n.Header, Response: rfc9111.ParseResponseDirectives(n.Header, c.policy.Targets), ResponseTime: received,
 	})
 	return n
 }
 
 // keep opens a response that is about to be taken out, while that can be done,
 // for the leader, who may have it once more.
-func (f *flight) keep(e Entry) {
+func (f *flight) keep(e store.Entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.hasClient {
@@ -86,7 +88,7 @@ func (f *flight) keep(e Entry) {
 }
 
 // openFresh returns the body of the response that a 304 made fresh.
-func (v *visit) openFresh(f *flight) (Body, error) {
+func (v *visit) openFresh(f *flight) (store.Body, error) {
 	f.mu.Lock()
 	kept := f.kept
 	f.kept = nil
@@ -142,7 +144,7 @@ func (v *visit) background(l *lookup) *flight {
 		f := v.newFlightIn(ctx, l, false, true)
 		delete(f.out.Header, "Range")
 		delete(f.out.Header, "If-Range")
-		f.shared, f.behind, f.req = true, true, requestDirectives{}
+		f.shared, f.behind, f.req = true, true, rfc9111.RequestDirectives{}
 		return f
 	})
 	if !leads {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // A 304 tells new surrogate keys, too.
@@ -22,7 +24,7 @@ func TestSurrogateKeysAfterValidation(t *testing.T) {
 			n, err := c.PurgeTags(t.Context(), PurgeSoft, tag)
 			require.NoError(t, err)
 			if want == 1 && n == 0 { // softened before
-				entries, _ := c.store.(Tagged).Tagged(t.Context(), tag)
+				entries, _ := c.store.(store.Tagged).Tagged(t.Context(), tag)
 				n = len(entries)
 			}
 			require.Equal(t, want, n, tag)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -31,7 +33,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		clone.Method = http.MethodGet
 		r = &clone
 	}
-	r = namedCanonically(r)
+	r = rfc9111.NamedCanonically(r)
 	if _, err := proxy.OutgoingHost(r); err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close()
@@ -48,28 +50,28 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = v.r
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
-	case reads && r.Body != nil && r.Body != http.NoBody, bypass && safe(r.Method):
-		return t.pass(v, fwdBypass, bypass)
+	case reads && r.Body != nil && r.Body != http.NoBody, bypass && rfc9111.Safe(r.Method):
+		return t.pass(v, rfc9111.FwdBypass, bypass)
 	case !reads:
-		return t.pass(v, fwdMethod, bypass)
+		return t.pass(v, rfc9111.FwdMethod, bypass)
 	}
-	v.req = parseRequestDirectives(r.Header)
+	v.req = rfc9111.ParseRequestDirectives(r.Header)
 	switch {
 	case r.Method == http.MethodHead:
 		return t.head(v)
-	case wantsOrigin(r.Header):
-		return t.pass(v, fwdRequest, bypass)
+	case rfc9111.WantsOrigin(r.Header):
+		return t.pass(v, rfc9111.FwdRequest, bypass)
 	}
 	return t.get(v)
 }
 
 // pass lets a request pass. If it changes things, what is stored goes.
-func (t *transport) pass(v *visit, why forwarded, bypass bool) (*http.Response, error) {
+func (t *transport) pass(v *visit, why rfc9111.Forwarded, bypass bool) (*http.Response, error) {
 	v.result.Outcome, v.result.forwarded = OutcomeBypass, why
 	switch {
-	case why == fwdRequest:
+	case why == rfc9111.FwdRequest:
 		v.result.Outcome, v.result.Reason = OutcomeMiss, "a condition that only the origin can judge"
-	case why == fwdMethod:
+	case why == rfc9111.FwdMethod:
 		v.result.Reason = "the method is not one that is cached"
 	case bypass:
 		v.result.Reason = "the cache is passed by"
@@ -88,12 +90,12 @@ func (t *transport) pass(v *visit, why forwarded, bypass bool) (*http.Response, 
 
 func (t *transport) head(v *visit) (*http.Response, error) {
 	c := t.c
-	l := lookup{fwd: fwdRequest}
-	if !wantsOrigin(v.r.Header) {
-		if l = c.look(v.r.Context(), v, time.Now()); l.verdict.usable() {
+	l := lookup{fwd: rfc9111.FwdRequest}
+	if !rfc9111.WantsOrigin(v.r.Header) {
+		if l = c.look(v.r.Context(), v, time.Now()); l.Verdict.Usable() {
 			return t.stored(v, &l)
 		}
-		if v.req.onlyIfCached {
+		if v.req.OnlyIfCached {
 			return v.onlyIfCachedResponse(), nil
 		}
 	}
@@ -121,19 +123,19 @@ func (t *transport) get(v *visit) (*http.Response, error) {
 	alone, plain, waited, lost := false, false, false, false
 	for tries := 0; ; tries++ {
 		landed := c.flights.landings()
-		l := lookup{fwd: fwdMiss}
+		l := lookup{fwd: rfc9111.FwdMiss}
 		if !lost {
 			l = c.look(ctx, v, time.Now())
 		}
-		if l.verdict.usable() {
-			v.result.Collapsed = waited && l.verdict == useFresh
+		if l.Verdict.Usable() {
+			v.result.Collapsed = waited && l.Verdict == rfc9111.UseFresh
 			if resp, err := t.stored(v, &l); err == nil {
 				return resp, nil
 			}
 			lost = true // and gone now, if the store can take it out
 			continue
 		}
-		if v.req.onlyIfCached {
+		if v.req.OnlyIfCached {
 			return v.onlyIfCachedResponse(), nil
 		}
 		f, leads := v.board(&l, alone || tries >= maxWaits, plain)
@@ -145,7 +147,7 @@ func (t *transport) get(v *visit) (*http.Response, error) {
 			continue
 		}
 		if leads && f.shared && !lost && c.flights.landings() != landed {
-			if again := c.look(ctx, v, time.Now()); again.verdict.usable() {
+			if again := c.look(ctx, v, time.Now()); again.Verdict.Usable() {
 				f.giveUp()
 				continue
 			}
@@ -175,7 +177,7 @@ func (t *transport) stored(v *visit, l *lookup) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.verdict == useWhileRevalidating {
+	if l.Verdict == rfc9111.UseWhileRevalidating {
 		t.refresh(v, l)
 	}
 	v.countHit(&l.found)
@@ -243,7 +245,7 @@ func (v *visit) answerResponse(f *flight) (resp *http.Response, err error, again
 			return nil, nil, true
 		}
 		c.counters.revalidated.Add(1)
-		res.Outcome, res.Age, res.TTL = OutcomeRevalidated, f.fresh.age, f.fresh.ttl
+		res.Outcome, res.Age, res.TTL = OutcomeRevalidated, f.fresh.Age, f.fresh.Ttl
 		res.Reason = "still the same, says the origin"
 		return v.foundResponse(&f.fresh, body), nil, false
 	case outcomeStale:
@@ -413,10 +415,10 @@ func (b *lentConn) Close() error {
 }
 
 // foundResponse is a response with what is stored.
-func (v *visit) foundResponse(f *found, body Body) *http.Response {
+func (v *visit) foundResponse(f *found, body store.Body) *http.Response {
 	h := make(http.Header, len(f.meta.Header)+3)
 	p := v.plan(h, f.meta, f.facts)
-	setAge(h, f.age)
+	setAge(h, f.Age)
 	v.mark(h, f.facts)
 	resp := v.response(p, h)
 	if body == nil || p.empty {
@@ -431,7 +433,7 @@ func (v *visit) foundResponse(f *found, body Body) *http.Response {
 }
 
 // streamResponse is a response whose body is coming in.
-func (v *visit) streamResponse(f *flight, m *Meta, r *streamReader) *http.Response {
+func (v *visit) streamResponse(f *flight, m *store.Meta, r *streamReader) *http.Response {
 	h := make(http.Header, len(m.Header)+3)
 	var p plan
 	if m.Status == http.StatusPartialContent {

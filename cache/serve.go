@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -25,7 +27,7 @@ type visit struct {
 	r      *http.Request
 	key    string
 	told   string // what the origin is told of the place, beside the key
-	req    requestDirectives
+	req    rfc9111.RequestDirectives
 	result Result
 	late   bool // what it wants was being stored already when it came
 	leaves bool // it may be over before the flight that it has sent off
@@ -39,7 +41,7 @@ const reasonBody = "a request to read that has a body"
 // ServeHTTP answers from the store or else lets next answer.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := h.c
-	r = namedCanonically(r)
+	r = rfc9111.NamedCanonically(r)
 	if err := proxy.CheckHost(r); err != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
@@ -57,7 +59,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.get(w, v)
 	case r.Method == http.MethodHead && !bypass && r.ContentLength == 0:
 		h.head(w, v)
-	case !safe(r.Method):
+	case !rfc9111.Safe(r.Method):
 		h.change(w, v)
 	default:
 		h.pass(w, v, bypass)
@@ -68,17 +70,17 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // the connection for something else. One that may change things is looked at all
 // the same, since the upgrade it offers need not be taken.
 func passesBy(r *http.Request) bool {
-	return r.Method == http.MethodConnect || safe(r.Method) && len(r.Header["Upgrade"]) > 0 && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade")
+	return r.Method == http.MethodConnect || rfc9111.Safe(r.Method) && len(r.Header["Upgrade"]) > 0 && httpguts.HeaderValuesContainsToken(r.Header["Connection"], "upgrade")
 }
 
 // pass lets a request pass that the cache has no part in.
 func (h *handler) pass(w http.ResponseWriter, v *visit, bypass bool) {
-	v.result.Outcome, v.result.forwarded = OutcomeBypass, fwdMethod
+	v.result.Outcome, v.result.forwarded = OutcomeBypass, rfc9111.FwdMethod
 	v.result.Reason = "the method is not one that is cached"
 	if bypass {
-		v.result.forwarded, v.result.Reason = fwdBypass, "the cache is passed by"
+		v.result.forwarded, v.result.Reason = rfc9111.FwdBypass, "the cache is passed by"
 	} else if v.r.ContentLength != 0 && (v.r.Method == http.MethodGet || v.r.Method == http.MethodHead) {
-		v.result.forwarded, v.result.Reason = fwdBypass, reasonBody
+		v.result.forwarded, v.result.Reason = rfc9111.FwdBypass, reasonBody
 	}
 	h.c.counters.bypassed.Add(1)
 	h.observe(w, v.r, func(status int, header http.Header) {
@@ -90,14 +92,14 @@ func (h *handler) pass(w http.ResponseWriter, v *visit, bypass bool) {
 // get answers a GET.
 func (h *handler) get(w http.ResponseWriter, v *visit) {
 	r := v.r
-	v.req = parseRequestDirectives(r.Header)
-	if wantsOrigin(r.Header) {
-		v.result.forwarded = fwdRequest
+	v.req = rfc9111.ParseRequestDirectives(r.Header)
+	if rfc9111.WantsOrigin(r.Header) {
+		v.result.forwarded = rfc9111.FwdRequest
 		v.result.Reason = "a condition that only the origin can judge"
 		h.observed(w, v)
 		return
 	}
-	if l := v.c.look(r.Context(), v, time.Now()); l.verdict != useFresh || !v.hit(w, &l.found) {
+	if l := v.c.look(r.Context(), v, time.Now()); l.Verdict != rfc9111.UseFresh || !v.hit(w, &l.found) {
 		h.miss(w, v)
 	}
 	if v.cut {
@@ -119,7 +121,7 @@ func (v *visit) hit(w http.ResponseWriter, f *found) bool {
 // countHit notes that a stored response answers without the origin.
 func (v *visit) countHit(f *found) {
 	res := &v.result
-	res.Outcome, res.Age, res.TTL = OutcomeHit, f.age, f.ttl
+	res.Outcome, res.Age, res.TTL = OutcomeHit, f.Age, f.Ttl
 	res.Reason = "fresh in the cache"
 	if res.Collapsed {
 		v.countCollapsed()
@@ -127,12 +129,12 @@ func (v *visit) countHit(f *found) {
 	}
 	v.c.counters.hits.Add(1)
 	switch {
-	case f.verdict == useWhileRevalidating:
+	case f.Verdict == rfc9111.UseWhileRevalidating:
 		res.Reason = "stale, and being validated"
-	case f.verdict == useStale:
+	case f.Verdict == rfc9111.UseStale:
 		res.Reason = "stale, as the request allows"
 	}
-	if f.ttl <= 0 {
+	if f.Ttl <= 0 {
 		res.Stale = true
 		v.c.counters.stale.Add(1)
 	}
@@ -156,13 +158,13 @@ func (h *handler) observe(w http.ResponseWriter, r *http.Request, head func(int,
 }
 
 // sendFound sends a stored response, or the part of it that was asked for.
-func (v *visit) sendFound(w http.ResponseWriter, f *found, body Body) {
+func (v *visit) sendFound(w http.ResponseWriter, f *found, body store.Body) {
 	if body != nil {
 		defer body.Close()
 	}
 	h := w.Header()
 	p := v.plan(h, f.meta, f.facts)
-	setAge(h, f.age)
+	setAge(h, f.Age)
 	v.mark(h, f.facts)
 	w.WriteHeader(p.status)
 	if body == nil || p.empty {
@@ -178,7 +180,7 @@ func (v *visit) sendFound(w http.ResponseWriter, f *found, body Body) {
 }
 
 // open returns the body of a stored response; nil for HEAD.
-func (v *visit) open(f *found) (Body, error) {
+func (v *visit) open(f *found) (store.Body, error) {
 	if v.r.Method == http.MethodHead {
 		return nil, nil
 	}

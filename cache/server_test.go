@@ -16,6 +16,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/cache/disk"
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // serve runs a handler behind a cache on a real server.
@@ -246,7 +250,7 @@ func TestRangesAndConditionsOverTheWire(t *testing.T) {
 		fmt.Fprintf(&content, "%05d\n", i)
 	}
 	body := content.String()
-	for name, store := range map[string]Store{"memory": &Memory{}, "disk": &Disk{Root: t.TempDir()}} {
+	for name, store := range map[string]store.Store{"memory": &memory.Store{}, "disk": &disk.Store{Root: t.TempDir()}} {
 		t.Run(name, func(t *testing.T) {
 			c := &Cache{Store: store}
 			var asked atomic.Int64
@@ -291,7 +295,7 @@ func TestRangesAndConditionsOverTheWire(t *testing.T) {
 			require.Equal(t, part("0-5", body[:6])+part("12-17", body[12:18])+part("119994-119999", body[119994:])+"--"+mark+"--\r\n", got)
 			require.Equal(t, int64(len(got)), resp.ContentLength)
 			require.Equal(t, int64(1), asked.Load())
-			if d, ok := store.(*Disk); ok {
+			if d, ok := store.(*disk.Store); ok {
 				require.NoError(t, d.Close())
 			}
 		})

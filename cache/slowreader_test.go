@@ -11,13 +11,17 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
+	"github.com/modproxy/modproxy/cache/tiered"
 )
 
 // fullWriters is a store each of whose writers fails after some bytes, as on a
 // disk that is full.
-type fullWriters struct{ Store }
+type fullWriters struct{ store.Store }
 
-func (s fullWriters) Create(ctx context.Context, m *Meta) (Writer, error) {
+func (s fullWriters) Create(ctx context.Context, m *store.Meta) (store.Writer, error) {
 	w, err := s.Store.Create(ctx, m)
 	if err != nil {
 		return nil, err
@@ -28,11 +32,11 @@ func (s fullWriters) Create(ctx context.Context, m *Meta) (Writer, error) {
 // givingUp are caches that begin to store a body of 1 MiB, and then cannot.
 var givingUp = map[string]func(t *testing.T) *Cache{
 	"larger than MaxFileSize": func(*testing.T) *Cache { return &Cache{MaxFileSize: 100000} },
-	"larger than MaxEntry":    func(*testing.T) *Cache { return &Cache{Store: &Memory{MaxEntry: 100000}} },
-	"Memory fails":            func(*testing.T) *Cache { return &Cache{Store: fullWriters{&Memory{}}} },
+	"larger than MaxEntry":    func(*testing.T) *Cache { return &Cache{Store: &memory.Store{MaxEntry: 100000}} },
+	"Memory fails":            func(*testing.T) *Cache { return &Cache{Store: fullWriters{&memory.Store{}}} },
 	"Disk fails":              func(t *testing.T) *Cache { return &Cache{Store: fullWriters{diskFor(t)}} },
 	"Tiered fails": func(t *testing.T) *Cache {
-		return &Cache{Store: &Tiered{Front: &Memory{}, Back: fullWriters{diskFor(t)}}}
+		return &Cache{Store: &tiered.Store{Front: &memory.Store{}, Back: fullWriters{diskFor(t)}}}
 	},
 }
 
@@ -253,7 +257,7 @@ func TestResponsesThatNobodyReadsAreLetGo(t *testing.T) {
 // Where nothing is stored, little is kept, however far behind somebody is.
 func TestWindowIsBounded(t *testing.T) {
 	clocked(t, func(t *testing.T) {
-		w, err := (&Memory{}).Create(t.Context(), &Meta{Length: -1})
+		w, err := (&memory.Store{}).Create(t.Context(), &store.Meta{Length: -1})
 		require.NoError(t, err)
 		s, err := newStream(w, -1, 1)
 		require.NoError(t, err)
@@ -288,7 +292,7 @@ func TestWindowIsBounded(t *testing.T) {
 func TestRangesOfABodyThatIsNotStored(t *testing.T) {
 	clocked(t, func(t *testing.T) {
 		next := make(chan string)
-		c := &Cache{Store: fullWriters{&Memory{}}}
+		c := &Cache{Store: fullWriters{&memory.Store{}}}
 		defer c.Close()
 		asked := 0
 		h := c.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

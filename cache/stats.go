@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // counters are the figures of a Cache.
@@ -33,7 +35,7 @@ type Stats struct {
 	Purged      int64 `json:"purged"`      // responses taken out by Purge and its kin
 	Lost        int64 `json:"lost"`        // stored responses that could not be opened
 
-	Store *StoreStats `json:"store,omitempty"` // nil if the Store has none
+	Store *store.Stats `json:"store,omitempty"` // nil if the Store has none
 }
 
 // Stats returns the figures.
@@ -46,7 +48,7 @@ func (c *Cache) Stats() Stats {
 		Stored: n.stored.Load(), Refused: n.refused.Load(), Broken: n.broken.Load(),
 		Invalidated: n.invalidated.Load(), Purged: n.purged.Load(), Lost: n.lost.Load(),
 	}
-	if m, ok := c.store.(Measured); ok {
+	if m, ok := c.store.(store.Measured); ok {
 		st := m.Stats()
 		s.Store = &st
 	}
@@ -63,7 +65,7 @@ type storeHealth struct {
 // storeFailed notes that an operation of the store failed. The request goes on
 // without it.
 func (c *Cache) storeFailed(ctx context.Context, op string, err error) {
-	if errors.Is(err, ErrTooLarge) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, store.ErrTooLarge) || errors.Is(err, context.Canceled) {
 		return
 	}
 	if _, known := c.health.ops.LoadOrStore(op, nil); known {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // errAbandoned ends a fetch that nobody wants any more.
@@ -31,8 +33,8 @@ type stream struct {
 	onWhole  func() // called with the last byte of an expected length, before any reader gets that
 	readSize int64
 	readTime time.Duration
-	writer   Writer
-	stored   ReaderAtCloser
+	writer   store.Writer
+	stored   store.ReaderAtCloser
 	onFail   func(error) // of the store
 
 	mu      sync.Mutex // guards what follows
@@ -56,7 +58,7 @@ const windowSize = 256 << 10
 // up with them once.
 const patience = time.Second
 
-func newStream(w Writer, expected, maxSize int64) (*stream, error) {
+func newStream(w store.Writer, expected, maxSize int64) (*stream, error) {
 	stored, err := w.Reader()
 	if err != nil {
 		return nil, err
@@ -70,7 +72,7 @@ func newStream(w Writer, expected, maxSize int64) (*stream, error) {
 func (s *stream) Write(p []byte) (n int, err error) {
 	if !s.failed { // changed by this goroutine alone
 		if s.maxSize > 0 && s.n+int64(len(p)) > s.maxSize {
-			err = ErrTooLarge
+			err = store.ErrTooLarge
 		} else {
 			n, err = s.writer.Write(p)
 		}

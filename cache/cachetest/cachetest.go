@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/modproxy/modproxy/cache"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // Claims are what a store promises beyond the interface.
 type Claims struct {
 	// Reopen makes a store of what a closed one has kept. If nil, the store
 	// does not claim to keep anything.
-	Reopen func(closed cache.Store) (cache.Store, error)
+	Reopen func(closed store.Store) (store.Store, error)
 
 	// BigBody is the length of the largest body tried. Zero means 8 MiB.
 	BigBody int
@@ -26,7 +26,7 @@ type Claims struct {
 // TestStore returns what is wrong with the stores that make returns, or nil.
 // make is called for each check; a store that is an io.Closer is closed after
 // it.
-func TestStore(make func() (cache.Store, error), c Claims) error {
+func TestStore(make func() (store.Store, error), c Claims) error {
 	if c.BigBody == 0 {
 		c.BigBody = 8 << 20
 	}
@@ -86,7 +86,7 @@ var checks = []struct {
 // kit is what a check works with. Its methods end the check when something is
 // wrong.
 type kit struct {
-	store  cache.Store
+	store  store.Store
 	claims Claims
 	ctx    context.Context
 	random []byte // what bodies are parts of

@@ -6,8 +6,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/modproxy/modproxy/cache"
 	"github.com/modproxy/modproxy/cache/cachetest"
+	"github.com/modproxy/modproxy/cache/disk"
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
+	"github.com/modproxy/modproxy/cache/tiered"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -21,23 +24,23 @@ func rounds() int {
 }
 
 func TestMemory(t *testing.T) {
-	require.NoError(t, cachetest.TestStore(func() (cache.Store, error) {
-		return &cache.Memory{MaxBytes: 256 << 20}, nil
+	require.NoError(t, cachetest.TestStore(func() (store.Store, error) {
+		return &memory.Store{MaxBytes: 256 << 20}, nil
 	}, cachetest.Claims{Rounds: 3 * rounds()}))
 }
 
 func TestTiered(t *testing.T) {
-	for name, make := range map[string]func() *cache.Tiered{
-		"memory before memory": func() *cache.Tiered {
-			return &cache.Tiered{Front: &cache.Memory{MaxBytes: 64 << 20}, Back: &cache.Memory{MaxBytes: 256 << 20}}
+	for name, make := range map[string]func() *tiered.Store{
+		"memory before memory": func() *tiered.Store {
+			return &tiered.Store{Front: &memory.Store{MaxBytes: 64 << 20}, Back: &memory.Store{MaxBytes: 256 << 20}}
 		},
-		"a small front": func() *cache.Tiered {
-			return &cache.Tiered{Front: &cache.Memory{MaxBytes: 64 << 10}, Back: &cache.Memory{MaxBytes: 256 << 20}, MaxFront: 8 << 10}
+		"a small front": func() *tiered.Store {
+			return &tiered.Store{Front: &memory.Store{MaxBytes: 64 << 10}, Back: &memory.Store{MaxBytes: 256 << 20}, MaxFront: 8 << 10}
 		},
-		"memory before disk": func() *cache.Tiered {
-			disk := &cache.Disk{Root: t.TempDir()}
+		"memory before disk": func() *tiered.Store {
+			disk := &disk.Store{Root: t.TempDir()}
 			t.Cleanup(func() { _ = disk.Close() })
-			return &cache.Tiered{Front: &cache.Memory{MaxBytes: 1 << 20}, Back: disk}
+			return &tiered.Store{Front: &memory.Store{MaxBytes: 1 << 20}, Back: disk}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,13 +48,13 @@ func TestTiered(t *testing.T) {
 			if name == "memory before disk" {
 				n /= 5
 			}
-			require.NoError(t, cachetest.TestStore(func() (cache.Store, error) { return make(), nil }, cachetest.Claims{Rounds: n}))
+			require.NoError(t, cachetest.TestStore(func() (store.Store, error) { return make(), nil }, cachetest.Claims{Rounds: n}))
 		})
 	}
 }
 
 func TestDisk(t *testing.T) {
-	for name, settings := range map[string]*cache.Disk{
+	for name, settings := range map[string]*disk.Store{
 		"defaults":        {},
 		"nothing hot":     {OpenFiles: -1, MetadataBytes: -1},
 		"one directory":   {DirLevels: -1},
@@ -64,17 +67,17 @@ func TestDisk(t *testing.T) {
 			if name != "defaults" {
 				n /= 5
 			}
-			open := func(root string) *cache.Disk {
-				return &cache.Disk{
+			open := func(root string) *disk.Store {
+				return &disk.Store{
 					Root: root, OpenFiles: settings.OpenFiles, MetadataBytes: settings.MetadataBytes,
 					DirLevels: settings.DirLevels, DirLength: settings.DirLength, Sync: settings.Sync,
 				}
 			}
-			require.NoError(t, cachetest.TestStore(func() (cache.Store, error) {
+			require.NoError(t, cachetest.TestStore(func() (store.Store, error) {
 				return open(t.TempDir()), nil
 			}, cachetest.Claims{
 				Rounds: n,
-				Reopen: func(s cache.Store) (cache.Store, error) { return open(s.(*cache.Disk).Root), nil },
+				Reopen: func(s store.Store) (store.Store, error) { return open(s.(*disk.Store).Root), nil },
 			}))
 		})
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/modproxy/modproxy/cache"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // Checks of what changes.
@@ -143,7 +143,7 @@ func update(k *kit) {
 		again := want.Clone()
 		again.Header.Set("Etag", `"newer"`)
 		k.must(k.store.Update(k.ctx, e, again), "Update")
-		found := slices.ContainsFunc(k.get(key, 2), func(e cache.Entry) bool {
+		found := slices.ContainsFunc(k.get(key, 2), func(e store.Entry) bool {
 			return e.Meta().Header.Get("Etag") == `"newer"`
 		})
 		if !found {
@@ -187,12 +187,12 @@ func remove(k *kit) {
 
 func openBodies(k *kit) {
 	type reader struct {
-		entry cache.Entry
-		body  cache.Body
+		entry store.Entry
+		body  store.Body
 		part  []byte
 	}
 	var readers []reader
-	open := func(e cache.Entry) {
+	open := func(e store.Entry) {
 		b, err := e.Open()
 		k.must(err, "Open")
 		part := make([]byte, e.Size()/2)
@@ -229,7 +229,7 @@ func walk(k *kit) {
 		want = append(want, seed)
 	}
 	k.wantWalked(want...)
-	k.must(k.store.Walk(k.ctx, func(e cache.Entry) bool {
+	k.must(k.store.Walk(k.ctx, func(e store.Entry) bool {
 		if fmt.Sprintf("http://example.org/%d", k.seedOf(e)/2) != e.Meta().Key {
 			k.fail("Walk: an entry with another key")
 		}
@@ -237,7 +237,7 @@ func walk(k *kit) {
 		return true
 	}), "Walk")
 	n := 0
-	k.must(k.store.Walk(k.ctx, func(cache.Entry) bool { n++; return n < 7 }), "Walk")
+	k.must(k.store.Walk(k.ctx, func(store.Entry) bool { n++; return n < 7 }), "Walk")
 	if n != 7 {
 		k.fail("Walk called f %d times, want 7: f returned false then", n)
 	}
@@ -250,7 +250,7 @@ func walkAndChange(k *kit) {
 		k.put(fmt.Sprintf("http://example.org/%d", seed), seed, 100)
 	}
 	seen := map[uint64]int{}
-	k.must(k.store.Walk(k.ctx, func(e cache.Entry) bool {
+	k.must(k.store.Walk(k.ctx, func(e store.Entry) bool {
 		seed := k.seedOf(e)
 		seen[seed]++
 		switch seed % 3 {

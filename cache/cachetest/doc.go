@@ -1,8 +1,8 @@
-// Package cachetest checks that a cache.Store keeps the promises of the
+// Package cachetest checks that a store.Store keeps the promises of the
 // interface, as testing/fstest does for file systems. A test of a store is one
 // call:
 //
-//	err := cachetest.TestStore(func() (cache.Store, error) { return &Mine{}, nil }, cachetest.Claims{})
+//	err := cachetest.TestStore(func() (store.Store, error) { return &Mine{}, nil }, cachetest.Claims{})
 //	if err != nil { t.Fatal(err) }
 //
 // The store must have room for 64 MiB, else it may rightly forget what the

@@ -14,8 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/cache"
 	"github.com/modproxy/modproxy/cache/cachetest"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // plain is a store as simple as can be, with faults to be found.
@@ -29,7 +29,7 @@ type plain struct {
 type plainEntry struct {
 	store *plain
 	id    *int // of the response, whatever its metadata
-	meta  *cache.Meta
+	meta  *store.Meta
 	data  []byte
 	gone  *bool
 }
@@ -40,7 +40,7 @@ func newPlain(fault string) *plain {
 
 func (p *plain) is(fault string) bool { return p.fault == fault }
 
-func (p *plain) Get(_ context.Context, key string) (list []cache.Entry, err error) {
+func (p *plain) Get(_ context.Context, key string) (list []store.Entry, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range *p.all {
@@ -61,7 +61,7 @@ func (p *plain) Get(_ context.Context, key string) (list []cache.Entry, err erro
 	return list, nil
 }
 
-func (p *plain) Create(_ context.Context, meta *cache.Meta) (cache.Writer, error) {
+func (p *plain) Create(_ context.Context, meta *store.Meta) (store.Writer, error) {
 	w := &plainWriter{store: p, file: &plainFile{}}
 	if p.is("visible before Commit") {
 		w.publish(meta)
@@ -69,7 +69,7 @@ func (p *plain) Create(_ context.Context, meta *cache.Meta) (cache.Writer, error
 	return w, nil
 }
 
-func (p *plain) Update(_ context.Context, entry cache.Entry, meta *cache.Meta) error {
+func (p *plain) Update(_ context.Context, entry store.Entry, meta *store.Meta) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := entry.(*plainEntry)
@@ -103,7 +103,7 @@ func (p *plain) Update(_ context.Context, entry cache.Entry, meta *cache.Meta) e
 	return nil
 }
 
-func (p *plain) Remove(_ context.Context, entry cache.Entry) error {
+func (p *plain) Remove(_ context.Context, entry store.Entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.remove(entry.(*plainEntry))
@@ -122,7 +122,7 @@ func (p *plain) remove(old *plainEntry) {
 	*p.all = list
 }
 
-func (p *plain) Walk(_ context.Context, f func(cache.Entry) bool) error {
+func (p *plain) Walk(_ context.Context, f func(store.Entry) bool) error {
 	p.mu.Lock()
 	list := *p.all
 	p.mu.Unlock()
@@ -144,7 +144,7 @@ func (p *plain) Close() error {
 	return nil
 }
 
-func (e *plainEntry) Meta() *cache.Meta { return e.meta }
+func (e *plainEntry) Meta() *store.Meta { return e.meta }
 func (e *plainEntry) Size() int64 {
 	if e.store.is("wrong size") {
 		return e.meta.Length + 1
@@ -152,7 +152,7 @@ func (e *plainEntry) Size() int64 {
 	return int64(len(e.data))
 }
 
-func (e *plainEntry) Open() (cache.Body, error) {
+func (e *plainEntry) Open() (store.Body, error) {
 	b := &plainBody{Reader: bytes.NewReader(e.data), entry: e}
 	if e.store.is("closed bodies are handed on") {
 		if idle := e.store.idle; idle != nil && idle.entry == e {
@@ -223,7 +223,7 @@ func (w *plainWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (w *plainWriter) publish(meta *cache.Meta) *plainEntry {
+func (w *plainWriter) publish(meta *store.Meta) *plainEntry {
 	e := &plainEntry{store: w.store, id: new(int), meta: meta, data: w.file.data, gone: new(bool)}
 	if w.store.is("loses the tags") {
 		e.meta = meta.Clone()
@@ -237,7 +237,7 @@ func (w *plainWriter) publish(meta *cache.Meta) *plainEntry {
 	return e
 }
 
-func (w *plainWriter) Commit(meta *cache.Meta, old ...cache.Entry) error {
+func (w *plainWriter) Commit(meta *store.Meta, old ...store.Entry) error {
 	if w.done && !w.store.is("commits what was aborted") {
 		return fs.ErrClosed
 	}
@@ -279,7 +279,7 @@ func (w *plainWriter) Abort() {
 	w.done = true
 }
 
-func (w *plainWriter) Reader() (cache.ReaderAtCloser, error) {
+func (w *plainWriter) Reader() (store.ReaderAtCloser, error) {
 	r := &plainReader{w: w}
 	if w.store.is("readers see a copy") {
 		r.copied = slices.Clone(w.file.data)
@@ -324,9 +324,9 @@ func (p *plain) claims() cachetest.Claims {
 	c := cachetest.Claims{Rounds: 20, BigBody: 1<<20 + 100_000}
 	switch p.fault {
 	case "", "reopens":
-		c.Reopen = func(s cache.Store) (cache.Store, error) { return s, nil }
+		c.Reopen = func(s store.Store) (store.Store, error) { return s, nil }
 	case "reopens empty":
-		c.Reopen = func(cache.Store) (cache.Store, error) { return newPlain(""), nil }
+		c.Reopen = func(store.Store) (store.Store, error) { return newPlain(""), nil }
 	}
 	return c
 }
@@ -370,7 +370,7 @@ func TestFindsFaults(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			claims := newPlain(fault).claims()
-			err := cachetest.TestStore(func() (cache.Store, error) { return newPlain(fault), nil }, claims)
+			err := cachetest.TestStore(func() (store.Store, error) { return newPlain(fault), nil }, claims)
 			if want == "" {
 				require.NoError(t, err)
 			} else {
@@ -381,6 +381,6 @@ func TestFindsFaults(t *testing.T) {
 }
 
 func TestMakeFails(t *testing.T) {
-	err := cachetest.TestStore(func() (cache.Store, error) { return nil, errors.New("no store") }, cachetest.Claims{})
+	err := cachetest.TestStore(func() (store.Store, error) { return nil, errors.New("no store") }, cachetest.Claims{})
 	require.ErrorContains(t, err, "no store")
 }

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/modproxy/modproxy/cache"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // Steps that checks are made of.
@@ -19,8 +19,8 @@ import (
 const seedField = "X-Seed"
 
 // newMeta makes metadata of a response whose body is content(seed, n).
-func newMeta(key string, seed uint64, n int) *cache.Meta {
-	return &cache.Meta{
+func newMeta(key string, seed uint64, n int) *store.Meta {
+	return &store.Meta{
 		Key:    key,
 		Status: http.StatusOK,
 		Header: http.Header{
@@ -50,11 +50,11 @@ func randomBytes(n int) []byte {
 }
 
 // put stores content(seed, n) under key in the place of old.
-func (k *kit) put(key string, seed uint64, n int, old ...cache.Entry) {
+func (k *kit) put(key string, seed uint64, n int, old ...store.Entry) {
 	k.putMeta(newMeta(key, seed, n), seed, n, old...)
 }
 
-func (k *kit) putMeta(meta *cache.Meta, seed uint64, n int, old ...cache.Entry) {
+func (k *kit) putMeta(meta *store.Meta, seed uint64, n int, old ...store.Entry) {
 	w, err := k.store.Create(k.ctx, meta)
 	k.must(err, "Create %.100q", meta.Key)
 	k.write(w, k.content(seed, n))
@@ -63,7 +63,7 @@ func (k *kit) putMeta(meta *cache.Meta, seed uint64, n int, old ...cache.Entry) 
 }
 
 // write writes in pieces, from a buffer that is used again.
-func (k *kit) write(w cache.Writer, p []byte) {
+func (k *kit) write(w store.Writer, p []byte) {
 	buf := make([]byte, min(len(p), 100_000))
 	for len(p) > 0 {
 		n := copy(buf, p)
@@ -78,7 +78,7 @@ func (k *kit) write(w cache.Writer, p []byte) {
 }
 
 // get returns the entries under key, of which there must be n.
-func (k *kit) get(key string, n int) []cache.Entry {
+func (k *kit) get(key string, n int) []store.Entry {
 	entries, err := k.store.Get(k.ctx, key)
 	k.must(err, "Get %.100q", key)
 	if len(entries) != n {
@@ -93,7 +93,7 @@ func (k *kit) get(key string, n int) []cache.Entry {
 }
 
 // seedOf is the seed of an entry.
-func (k *kit) seedOf(e cache.Entry) uint64 {
+func (k *kit) seedOf(e store.Entry) uint64 {
 	seed, err := strconv.ParseUint(e.Meta().Header.Get(seedField), 10, 64)
 	k.must(err, "field %s of the metadata", seedField)
 	return seed
@@ -111,20 +111,20 @@ func (k *kit) seeds(key string, want ...uint64) {
 }
 
 // right reads the entry's body and compares all that is known of it.
-func (k *kit) right(e cache.Entry) {
+func (k *kit) right(e store.Entry) {
 	b, err := e.Open()
 	k.must(err, "Open")
 	defer b.Close()
 	k.rightBody(e, b)
 }
 
-func (k *kit) rightBody(e cache.Entry, b io.Reader) {
+func (k *kit) rightBody(e store.Entry, b io.Reader) {
 	got, err := io.ReadAll(b)
 	k.must(err, "reading the body")
 	k.same(e, got)
 }
 
-func (k *kit) same(e cache.Entry, got []byte) {
+func (k *kit) same(e store.Entry, got []byte) {
 	if length := e.Meta().Header.Get("Content-Length"); strconv.FormatInt(e.Size(), 10) != length {
 		k.fail("Size is %d, want %s", e.Size(), length)
 	}
@@ -146,7 +146,7 @@ func (k *kit) equal(what string, got, want []byte) {
 // walked are the seeds that Walk shows, in order of number.
 func (k *kit) walked() []uint64 {
 	var seeds []uint64
-	k.must(k.store.Walk(k.ctx, func(e cache.Entry) bool {
+	k.must(k.store.Walk(k.ctx, func(e store.Entry) bool {
 		seeds = append(seeds, k.seedOf(e))
 		return true
 	}), "Walk")

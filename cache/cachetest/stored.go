@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modproxy/modproxy/cache"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // Checks of what is stored.
@@ -40,9 +40,9 @@ func oneResponse(k *kit) {
 func metadata(k *kit) {
 	ttl, none := 90*time.Second, time.Duration(0)
 	seed := []string{"1"}
-	for i, m := range []*cache.Meta{
+	for i, m := range []*store.Meta{
 		{Header: http.Header{seedField: seed}},
-		{Status: 206, Header: http.Header{seedField: seed}, Length: 1000, Parts: []cache.Part{{Start: 10, End: 20}, {Start: 30, End: 1000}}},
+		{Status: 206, Header: http.Header{seedField: seed}, Length: 1000, Parts: []store.Part{{Start: 10, End: 20}, {Start: 30, End: 1000}}},
 		{Status: 200, Header: http.Header{seedField: seed}, Length: -1, Trailer: http.Header{"Digest": {"a", "b"}}},
 		{Status: 200, Header: http.Header{seedField: seed, "X": {"", "b", "\x00\xff\r\n"}, "lower": {"case"}}},
 		{Status: 200, Header: http.Header{seedField: seed}, Vary: http.Header{"Accept": {"a, b", "c"}, "Cookie": nil, "X-Empty": {""}}},
@@ -54,7 +54,7 @@ func metadata(k *kit) {
 		m.Key = fmt.Sprintf("http://example.org/%d", i)
 		want := m.Clone()
 		// Create need not know yet what Commit tells.
-		first := &cache.Meta{Key: m.Key, Status: 200, Length: -1}
+		first := &store.Meta{Key: m.Key, Status: 200, Length: -1}
 		w, err := k.store.Create(k.ctx, first)
 		k.must(err, "Create")
 		k.must(w.Commit(m), "Commit")
@@ -62,7 +62,7 @@ func metadata(k *kit) {
 	}
 }
 
-func (k *kit) sameMeta(got, want *cache.Meta) {
+func (k *kit) sameMeta(got, want *store.Meta) {
 	values := func(a, b []string) bool { return slices.Equal(a, b) }
 	for _, field := range []struct {
 		name      string

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/modproxy/modproxy/cache"
+	"github.com/modproxy/modproxy/cache/store"
 )
 
 // Checks of reading what is being written, and of all at once.
@@ -98,10 +98,10 @@ func readerOutlives(k *kit) {
 	for _, n := range []int{100, 50_000, 1_000_000} {
 		want := k.content(1, n)
 		p := make([]byte, n)
-		ends := map[string]func(cache.Writer, *cache.Meta){
-			"Commit": func(w cache.Writer, m *cache.Meta) { k.must(w.Commit(m), "Commit") },
-			"Abort":  func(w cache.Writer, _ *cache.Meta) { w.Abort() },
-			"Commit and Remove": func(w cache.Writer, m *cache.Meta) {
+		ends := map[string]func(store.Writer, *store.Meta){
+			"Commit": func(w store.Writer, m *store.Meta) { k.must(w.Commit(m), "Commit") },
+			"Abort":  func(w store.Writer, _ *store.Meta) { w.Abort() },
+			"Commit and Remove": func(w store.Writer, m *store.Meta) {
 				k.must(w.Commit(m), "Commit")
 				for _, e := range k.getAll(key) {
 					k.must(k.store.Remove(k.ctx, e), "Remove")
@@ -131,7 +131,7 @@ func readerOutlives(k *kit) {
 	}
 }
 
-func (k *kit) getAll(key string) []cache.Entry {
+func (k *kit) getAll(key string) []store.Entry {
 	entries, err := k.store.Get(k.ctx, key)
 	k.must(err, "Get")
 	return entries
@@ -172,7 +172,7 @@ func (k *kit) step(random *rand.Rand, key string, seed *atomic.Uint64) {
 			k.fail("Get %q: an entry of %q", key, e.Meta().Key)
 		}
 	}
-	var some []cache.Entry
+	var some []store.Entry
 	if len(entries) > 0 {
 		some = entries[random.IntN(len(entries)):]
 	}
@@ -199,7 +199,7 @@ func (k *kit) step(random *rand.Rand, key string, seed *atomic.Uint64) {
 			k.must(k.store.Remove(k.ctx, e), "Remove")
 		}
 	case 5:
-		k.must(k.store.Walk(k.ctx, func(e cache.Entry) bool {
+		k.must(k.store.Walk(k.ctx, func(e store.Entry) bool {
 			k.openIfThere(e)
 			return random.IntN(10) > 0
 		}), "Walk")
@@ -211,9 +211,9 @@ func (k *kit) step(random *rand.Rand, key string, seed *atomic.Uint64) {
 }
 
 // openIfThere reads a body, unless the entry is gone by now.
-func (k *kit) openIfThere(e cache.Entry) {
+func (k *kit) openIfThere(e store.Entry) {
 	b, err := e.Open()
-	if errors.Is(err, cache.ErrDamaged) {
+	if errors.Is(err, store.ErrDamaged) {
 		k.fail("Open: %w", err)
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/modproxy/modproxy/cache"
+	"github.com/modproxy/modproxy/cache/disk"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -47,7 +48,7 @@ func newCache(to string, onDisk bool) (http.Handler, error) {
 	}
 	c := new(cache.Cache)
 	if onDisk {
-		c.Store = &cache.Disk{Root: "modproxy-cache-" + strconv.Itoa(os.Getpid())}
+		c.Store = &disk.Store{Root: "modproxy-cache-" + strconv.Itoa(os.Getpid())}
 	}
 	return c.Wrap(h), nil
 }

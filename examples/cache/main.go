@@ -19,6 +19,9 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/cache"
+	"github.com/modproxy/modproxy/cache/disk"
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/tiered"
 	"github.com/modproxy/modproxy/proxy"
 )
 
@@ -45,9 +48,9 @@ func serve(ctx context.Context, listen, admin, to, dir string) error {
 	c := &cache.Cache{Header: true, CacheStatus: "modproxy", Logger: slog.Default()}
 	defer c.Close()
 	if dir != "" { // CacheEnable disk, CacheRoot
-		disk := &cache.Disk{Root: dir, Logger: slog.Default()}
+		disk := &disk.Store{Root: dir, Logger: slog.Default()}
 		defer disk.Close()
-		c.Store = &cache.Tiered{Front: &cache.Memory{}, Back: disk}
+		c.Store = &tiered.Store{Front: &memory.Store{}, Back: disk}
 	}
 	// /path there is what /path is here, though the address differs.
 	c.Key = func(r *http.Request) string { return r.URL.EscapedPath() + "?" + r.URL.RawQuery }

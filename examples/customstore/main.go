@@ -14,13 +14,15 @@ import (
 	"strings"
 
 	"github.com/modproxy/modproxy/cache"
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
 )
 
 func main() {
 	store := &Shares{
-		Hosts: map[string]cache.Store{"docs.example": &cache.Memory{MaxBytes: 1 << 20}, "news.example": &cache.Memory{MaxBytes: 1 << 20}},
-		Rest:  &cache.Memory{MaxBytes: 1 << 20},
+		Hosts: map[string]store.Store{"docs.example": &memory.Store{MaxBytes: 1 << 20}, "news.example": &memory.Store{MaxBytes: 1 << 20}},
+		Rest:  &memory.Store{MaxBytes: 1 << 20},
 	}
 	if err := run(os.Stdout, store); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -29,7 +31,7 @@ func main() {
 }
 
 // run asks for a page of one site before and after the other had many readers.
-func run(out io.Writer, store cache.Store) error {
+func run(out io.Writer, store store.Store) error {
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=600")
 		fmt.Fprint(w, strings.Repeat("a page of "+r.Host+"\n", 2000))

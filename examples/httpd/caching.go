@@ -14,31 +14,34 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/cache"
+	"github.com/modproxy/modproxy/cache/disk"
+	"github.com/modproxy/modproxy/cache/memory"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
 )
 
 // cacheStores are the stores of a program, which stay over reloads.
 type cacheStores struct {
 	mu     sync.Mutex // guards stores
-	stores map[string]cache.Store
+	stores map[string]store.Store
 }
 
 // get returns the store for settings, and makes it if it is new.
-func (c *cacheStores) get(kind string, s *cacheSettings, opt options, log *slog.Logger) (cache.Store, error) {
+func (c *cacheStores) get(kind string, s *cacheSettings, opt options, log *slog.Logger) (store.Store, error) {
 	var key string
-	var kept cache.Store
+	var kept store.Store
 	switch kind {
 	case "disk":
 		if s.root == nil {
 			return nil, errors.New("CacheEnable disk needs a CacheRoot")
 		}
-		d := &cache.Disk{Root: opt.file(*s.root), DirLevels: int(said(s.levels, 2)), DirLength: int(said(s.length, 2)), Logger: log}
+		d := &disk.Store{Root: opt.file(*s.root), DirLevels: int(said(s.levels, 2)), DirLength: int(said(s.length, 2)), Logger: log}
 		if d.DirLevels*d.DirLength > 20 {
 			return nil, errors.New("CacheDirLevels times CacheDirLength must not be more than 20")
 		}
 		key, kept = fmt.Sprint("disk ", d.Root, d.DirLevels, d.DirLength), d
 	default:
-		m := &cache.Memory{MaxEntry: said(s.socacheMaxSize, 0)}
+		m := &memory.Store{MaxEntry: said(s.socacheMaxSize, 0)}
 		if kind == "socache" {
 			m.MaxEntry = said(s.socacheMaxSize, 102400)
 			m.MaxBytes = sizeIn(said(s.socache, ""))
@@ -51,7 +54,7 @@ func (c *cacheStores) get(kind string, s *cacheSettings, opt options, log *slog.
 		return have, nil
 	}
 	if c.stores == nil {
-		c.stores = make(map[string]cache.Store)
+		c.stores = make(map[string]store.Store)
 	}
 	c.stores[key] = kept
 	return kept, nil
@@ -78,18 +81,18 @@ func (c *cacheStores) close() {
 // aging is a store in which nothing is found that was stored longest ago:
 // CacheSocacheMaxTime.
 type aging struct {
-	cache.Store
+	store.Store
 	limit time.Duration
 }
 
-func (s *aging) Get(ctx context.Context, key string) ([]cache.Entry, error) {
+func (s *aging) Get(ctx context.Context, key string) ([]store.Entry, error) {
 	entries, err := s.Store.Get(ctx, key)
-	young := func(e cache.Entry) bool { return time.Since(e.Meta().ResponseTime) < s.limit }
+	young := func(e store.Entry) bool { return time.Since(e.Meta().ResponseTime) < s.limit }
 	for i, e := range entries {
 		if young(e) {
 			continue
 		}
-		kept := append([]cache.Entry(nil), entries[:i]...)
+		kept := append([]store.Entry(nil), entries[:i]...)
 		for _, e := range entries[i:] {
 			if young(e) {
 				kept = append(kept, e)

@@ -63,6 +63,7 @@ var readmePackages = map[string]string{
 	"proxy": modulePath + "/proxy", "backend": modulePath + "/proxy/backend", "balancer": modulePath + "/balancer", "manager": modulePath + "/balancer/manager",
 	"fcgi": modulePath + "/fcgi", "ajp": modulePath + "/ajp", "wstunnel": modulePath + "/wstunnel",
 	"connect": modulePath + "/connect", "ftpproxy": modulePath + "/ftpproxy", "cache": modulePath + "/cache",
+	"store": modulePath + "/cache/store", "memory": modulePath + "/cache/memory", "disk": modulePath + "/cache/disk",
 }
 
 const modulePath = "github.com/modproxy/modproxy"
