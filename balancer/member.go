@@ -114,7 +114,7 @@ type Member struct {
 	latency   latency
 	gate      gate
 	failures  atomic.Int32 // in a row, for [Ejection]
-	ejections int          // so far; how often so far; guarded by b.ejecting
+	ejections int          // how often so far; guarded by b.ejecting
 
 	name    string
 	id      uint64
