@@ -69,7 +69,7 @@ func TestRecord(t *testing.T) {
 		require.Equal(t, want.attempts, got.Attempts)
 		require.Equal(t, want.reused, got.Reused)
 		require.Len(t, got.Failed, want.failed)
-		require.EqualValues(t, 5, got.Sent)
+		require.EqualValues(t, 5, got.ResponseBytes)
 		require.Equal(t, want.reused, got.Connect == 0)
 		require.Positive(t, got.Connected)
 		require.GreaterOrEqual(t, got.FirstByte, got.Connected)
@@ -94,8 +94,8 @@ func TestRecordOfABody(t *testing.T) {
 		require.Equal(t, size, w.Body.Len())
 	}
 	for _, got := range rec.all() {
-		require.EqualValues(t, size, got.Received)
-		require.EqualValues(t, size, got.Sent)
+		require.EqualValues(t, size, got.RequestBytes)
+		require.EqualValues(t, size, got.ResponseBytes)
 	}
 }
 

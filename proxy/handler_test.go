@@ -358,7 +358,7 @@ func TestRecord(t *testing.T) {
 		require.Equal(t, i == 1, r.Reused)
 		require.Equal(t, 404, r.Status)
 		require.Equal(t, 404, r.BackendStatus)
-		require.EqualValues(t, 2, r.Sent)
+		require.EqualValues(t, 2, r.ResponseBytes)
 		require.Positive(t, r.Connected)
 		require.Greater(t, r.FirstByte, r.Connected)
 		require.GreaterOrEqual(t, r.Duration, r.FirstByte)

@@ -25,7 +25,7 @@ import (
 //	%%          a percent sign
 //
 // Notes that are known of themselves tell of the request's [Record]: backend,
-// member, attempts, reused (1 or 0), backend-status, cache-status, received,
+// member, attempts, reused (1 or 0), backend-status, cache-status, request-bytes,
 // error, and in µs acquire, connect, connected and first-byte.
 //
 // "%400,501{Referer}i" gives "-" unless the status is listed, "%!200{…}i" if
@@ -279,8 +279,8 @@ func (r *Record) note(name string) string {
 		}
 	case "cache-status":
 		return r.Cache
-	case "received":
-		return number(r.Received)
+	case "request-bytes":
+		return number(r.RequestBytes)
 	case "error":
 		if r.Err != nil {
 			return r.Err.Error()

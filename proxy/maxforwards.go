@@ -63,5 +63,5 @@ func (p *passage) echo() {
 	p.w.Header().Set("Content-Type", "message/http")
 	p.writeHead(http.StatusOK)
 	n, _ := p.w.Write(append(b, "\r\n"...))
-	p.record.Sent += int64(n)
+	p.record.ResponseBytes += int64(n)
 }

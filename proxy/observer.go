@@ -128,8 +128,8 @@ func (o *observation) end() {
 	o.ended = true
 	rec := &o.record
 	rec.Duration = time.Since(rec.Start)
-	rec.Sent = o.writer.sent
-	rec.Received = o.body.read.Load()
+	rec.ResponseBytes = o.writer.sent
+	rec.RequestBytes = o.body.read.Load()
 	rec.Upgraded = rec.Upgraded || o.writer.hijacked
 	rec.Aborted = rec.Aborted || !o.whole
 	if rec.Status != StatusClientClosedRequest {

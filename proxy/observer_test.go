@@ -38,25 +38,25 @@ func TestObserverSeesAllAnswers(t *testing.T) {
 		h    http.Handler
 		want Record
 	}{
-		"a Handler":             {h, Record{Backend: b.String(), Attempts: 1, Status: 203, BackendStatus: 203, Received: 4, Sent: 5}},
-		"httputil.ReverseProxy": {foreign, Record{Backend: b.String(), Attempts: 1, Status: 203, Received: 4, Sent: 5}},
+		"a Handler":             {h, Record{Backend: b.String(), Attempts: 1, Status: 203, BackendStatus: 203, RequestBytes: 4, ResponseBytes: 5}},
+		"httputil.ReverseProxy": {foreign, Record{Backend: b.String(), Attempts: 1, Status: 203, RequestBytes: 4, ResponseBytes: 5}},
 		"access control": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }),
-			Record{Status: 403, Sent: 3}},
+			Record{Status: 403, ResponseBytes: 3}},
 		"a cache": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			NoteCache(r.Context(), "hit")
 			_, _ = io.WriteString(w, "stored")
-		}), Record{Status: 200, Sent: 6, Cache: "hit"}},
+		}), Record{Status: 200, ResponseBytes: 6, Cache: "hit"}},
 		"nobody": {http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Record{Status: 200}},
 		"a panic": {http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") }),
 			Record{Aborted: true}},
 		"a panic in the body": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "be")
 			panic(http.ErrAbortHandler)
-		}), Record{Status: 200, Sent: 2, Aborted: true}},
+		}), Record{Status: 200, ResponseBytes: 2, Aborted: true}},
 		"a second try of a failure": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.ServeHTTP(httptest.NewRecorder(), r)
 			h.ServeHTTP(w, httptest.NewRequest("GET", "http://front.test/y", nil).WithContext(r.Context()))
-		}), Record{Backend: b.String(), Attempts: 2, Status: 203, BackendStatus: 203, Received: 4, Sent: 5}},
+		}), Record{Backend: b.String(), Attempts: 2, Status: 203, BackendStatus: 203, RequestBytes: 4, ResponseBytes: 5}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, _ := observed(tc.h, post())
@@ -89,7 +89,7 @@ func TestObserversNest(t *testing.T) {
 	h, b, _ := handlerFor(t, o.url())
 	var out bytes.Buffer
 	log := func() *AccessLog {
-		l, err := NewAccessLog(&out, `%s %b %{backend}n %{attempts}n %{reused}n %{backend-status}n %{cache-status}n %{received}n %{member}n %{error}n %{other}n`)
+		l, err := NewAccessLog(&out, `%s %b %{backend}n %{attempts}n %{reused}n %{backend-status}n %{cache-status}n %{request-bytes}n %{member}n %{error}n %{other}n`)
 		require.NoError(t, err)
 		return l
 	}
@@ -156,7 +156,7 @@ func TestWorkBehindTheAnswer(t *testing.T) {
 				_, _ = io.WriteString(w, "stored")
 			})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://front.test/", nil))
 			require.Equal(t, 200, got.Status)
-			require.EqualValues(t, 6, got.Sent)
+			require.EqualValues(t, 6, got.ResponseBytes)
 			if name == "detached" {
 				require.Zero(t, got.Attempts)
 				require.Equal(t, "stale", got.Cache)

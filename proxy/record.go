@@ -32,8 +32,8 @@ type Record struct {
 	Failed        []FailedAttempt
 	Status        int    // what the client got; 499 if it had left, 0 if nothing was sent
 	BackendStatus int    // what the backend answered; 0 if it did not
-	Received      int64  // bytes of the body read from the client
-	Sent          int64  // bytes of the body sent to the client
+	RequestBytes  int64  // of the body, read from the client
+	ResponseBytes int64  // of the body, sent to the client
 	Upgraded      bool   // the connection became a tunnel, which [Tunnels] counts
 	Aborted       bool   // the answer broke off, or the handler has panicked
 	Cache         string // what a cache did, by [NoteCache]; empty without one
@@ -113,8 +113,8 @@ func (r *Record) LogValue() slog.Value {
 		slog.String("backend", r.Backend),
 		slog.Int("attempts", r.Attempts),
 		slog.Bool("reused", r.Reused),
-		slog.Int64("received", r.Received),
-		slog.Int64("sent", r.Sent),
+		slog.Int64("request_bytes", r.RequestBytes),
+		slog.Int64("response_bytes", r.ResponseBytes),
 		slog.Duration("duration", r.Duration),
 		slog.Duration("acquire", r.Acquire),
 		slog.Duration("connect", r.Connect),
@@ -223,7 +223,7 @@ func (p *passage) report() {
 	rec := &p.record
 	rec.Duration = time.Since(rec.Start)
 	if p.body != nil {
-		rec.Received = p.body.read.Load()
+		rec.RequestBytes = p.body.read.Load()
 	}
 	p.mu.Lock()
 	rec.Cache = p.cache

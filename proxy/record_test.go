@@ -73,7 +73,7 @@ func TestRecordTimes(t *testing.T) {
 			require.NoError(t, all[i].Err)
 			all[i].Start = time.Time{}
 		}
-		common := Record{Backend: "http://slow.test", Attempts: 1, Status: 200, BackendStatus: 200, Received: 7, Sent: 5}
+		common := Record{Backend: "http://slow.test", Attempts: 1, Status: 200, BackendStatus: 200, RequestBytes: 7, ResponseBytes: 5}
 		first, second := common, common
 		first.Connect, first.Connected, first.FirstByte, first.Duration = time.Second, time.Second, 3*time.Second, 6*time.Second
 		second.Acquire, second.Connected, second.FirstByte, second.Duration = 6*time.Second, 6*time.Second, 8*time.Second, 11*time.Second
@@ -154,7 +154,7 @@ func TestRecordOfAClientThatLeaves(t *testing.T) {
 				require.ErrorIs(t, got.Err, ErrClientGone)
 				require.True(t, got.Aborted)
 				require.Equal(t, 1, got.Attempts)
-				require.EqualValues(t, 4, got.Received)
+				require.EqualValues(t, 4, got.RequestBytes)
 				require.Equal(t, say != "", got.BackendStatus == 200)
 				require.Equal(t, say != "", got.FirstByte > 0)
 			}

@@ -205,7 +205,7 @@ func (p *passage) copyBody() error {
 	// place may not.
 	if wt, ok := resp.Body.(io.WriterTo); ok && !p.replaced && (p.h.FlushInterval == 0 || streams) {
 		n, err := wt.WriteTo(&p.to)
-		p.record.Sent += n
+		p.record.ResponseBytes += n
 		return p.copyError(err)
 	}
 	interval := p.h.FlushInterval
@@ -232,7 +232,7 @@ func (p *passage) copyPieces(interval time.Duration) error {
 		n, rerr := p.resp.Body.Read(lent[:])
 		if n > 0 {
 			m, werr := dst.Write(lent[:n])
-			p.record.Sent += int64(m)
+			p.record.ResponseBytes += int64(m)
 			if werr != nil {
 				return werr
 			}

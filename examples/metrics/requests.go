@@ -26,8 +26,8 @@ func observer(registry *prometheus.Registry) *proxy.Observer {
 	}, []string{"phase"})
 	return &proxy.Observer{Done: func(_ *http.Request, rec *proxy.Record) {
 		requests.WithLabelValues(strconv.Itoa(rec.Status), rec.Cache).Inc()
-		bytes.WithLabelValues("received").Add(float64(rec.Received))
-		bytes.WithLabelValues("sent").Add(float64(rec.Sent))
+		bytes.WithLabelValues("received").Add(float64(rec.RequestBytes))
+		bytes.WithLabelValues("sent").Add(float64(rec.ResponseBytes))
 		seconds.WithLabelValues("total").Observe(rec.Duration.Seconds())
 		if rec.BackendStatus != 0 {
 			seconds.WithLabelValues("first-byte").Observe(rec.FirstByte.Seconds())
