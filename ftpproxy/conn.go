@@ -3,6 +3,7 @@ package ftpproxy
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 
@@ -108,8 +109,8 @@ func (x *attempt) failed(at phase, err error) *proxy.Error {
 	if x.c.Reused() && !s.ctl.heard && isConnError(cause) && !proxy.IsTimeout(cause) {
 		x.stale, e.Resend = true, true
 		e.Err = errors.Join(proxy.ErrStaleConn, cause)
-	} else if at < phaseTransfer && !proxy.IsTimeout(cause) && !errors.Is(cause, proxy.ErrMalformed) {
-		e.Resend = true // nothing was changed yet
+	} else if !proxy.IsTimeout(cause) && !errors.Is(cause, proxy.ErrMalformed) && (at < phaseTransfer || cause != io.ErrUnexpectedEOF) {
+		e.Resend = proxy.IsIdempotent(x.r) // no byte of the answer has come
 	}
 	return e
 }

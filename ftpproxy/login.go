@@ -23,11 +23,14 @@ func (x *attempt) session() *proxy.Error {
 	if s, ok := x.c.State.(*session); ok {
 		x.s = s
 		s.begin(x.ctx)
-		return nil
+		return x.gone()
 	}
 	s := &session{c: x.c, ctl: newControl(x.c), dial: x.t.DialData}
 	x.s = s
 	s.begin(x.ctx)
+	if err := x.gone(); err != nil {
+		return err
+	}
 	if err := x.secure(); err != nil {
 		return err
 	}
@@ -39,6 +42,14 @@ func (x *attempt) session() *proxy.Error {
 	}
 	x.c.State = s
 	return nil
+}
+
+// gone is the failure of a client that has left before anything was sent.
+func (x *attempt) gone() *proxy.Error {
+	if x.ctx.Err() == nil {
+		return nil
+	}
+	return &proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone}
 }
 
 // secure begins TLS where the scheme asks for it.

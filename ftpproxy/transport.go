@@ -3,9 +3,11 @@ package ftpproxy
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/modproxy/modproxy/proxy"
@@ -102,14 +104,33 @@ type Transport struct {
 // RoundTrip makes of a request what FTP has for it. The answer to GET is
 // returned when the transfer has begun, or, for what is short, ended.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := t.roundTrip(r)
-	if r.Body != nil {
-		_ = r.Body.Close()
+	asked := r
+	if r.Body != nil && r.Body != http.NoBody {
+		r = new(http.Request)
+		*r = *asked
+		r.Body = &onceClosed{ReadCloser: asked.Body}
+		defer r.Body.Close()
 	}
+	resp, err := t.roundTrip(r)
 	if err != nil {
 		return nil, err
 	}
+	resp.Request = asked
 	return resp, nil
+}
+
+// onceClosed is the body of a request, which is closed at the end, or when the
+// client leaves.
+type onceClosed struct {
+	io.ReadCloser
+	closed atomic.Bool
+}
+
+func (b *onceClosed) Close() error {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	return b.ReadCloser.Close()
 }
 
 func (t *Transport) roundTrip(r *http.Request) (*http.Response, *proxy.Error) {

@@ -81,8 +81,8 @@ func (k *kit) empty(r *http.Request, status int) *http.Response {
 
 func head(k *kit) {
 	r := k.request(context.Background(), http.MethodHead)
-	if resp := k.empty(r, http.StatusOK); resp.ContentLength >= 0 && resp.ContentLength != bodySize {
-		k.fail("the length is %d, not %d", resp.ContentLength, bodySize)
+	if resp := k.empty(r, http.StatusOK); resp.ContentLength >= 0 && resp.ContentLength != BodySize {
+		k.fail("the length is %d, not %d", resp.ContentLength, BodySize)
 	}
 }
 
@@ -99,8 +99,7 @@ func earlyAnswer(k *kit) {
 		if inUpload(c, r) != nil || c.s.WriteHead(http.StatusForbidden, http.Header{"Content-Length": {"5"}}) != nil || c.s.WriteBody([]byte("early")) != nil || c.s.WriteEnd() != nil {
 			return false
 		}
-		k.stall(c)
-		return false
+		return k.stall(c)
 	})
 	begun := time.Now()
 	resp, err := k.roundTrip(k.upload(context.Background(), big))

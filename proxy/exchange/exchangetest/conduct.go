@@ -15,12 +15,12 @@ func answersWhole(k *kit, c *farConn, r *http.Request) bool { return answersWith
 func answersWith(length bool) conduct {
 	return func(k *kit, c *farConn, r *http.Request) bool {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
-			return false
+			return k.shares()
 		}
 		if c.head(r, length) != nil {
 			return false
 		}
-		if r.Method != http.MethodHead && c.body(r, 0, bodySize) != nil {
+		if r.Method != http.MethodHead && c.body(r, 0, BodySize) != nil {
 			return false
 		}
 		return c.s.WriteEnd() == nil
@@ -71,7 +71,7 @@ func inBodyWith(c *farConn, r *http.Request, length bool) error {
 	if err := c.head(r, length); err != nil {
 		return err
 	}
-	return c.body(r, 0, bodySize/2)
+	return c.body(r, 0, BodySize/2)
 }
 
 // closesAt closes the connection there.
@@ -89,17 +89,19 @@ func stallsAt(at place) conduct {
 		if at(c, r) == nil {
 			k.at()
 		}
-		k.stall(c)
-		return false
+		return k.stall(c)
 	}
 }
 
-// stall waits for the end of the connection, or of the check.
-func (k *kit) stall(c *farConn) {
+// stall waits for the end of the connection, or for the next part of the check.
+// It reports whether there may be other exchanges that share the connection.
+func (k *kit) stall(c *farConn) (goesOn bool) {
 	select {
 	case <-c.near.closed:
+	case <-k.on:
 	case <-k.quit:
 	}
+	return k.shares() && !c.torn
 }
 
 // talksNonsense sends what can be no answer, with an empty line at its end.

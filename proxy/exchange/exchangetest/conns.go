@@ -49,6 +49,7 @@ type farConn struct {
 	s       Server
 	holding bool
 	held    []byte
+	torn    bool // what was held back will never be sent
 }
 
 func (c *farConn) Write(p []byte) (int, error) {
@@ -59,8 +60,9 @@ func (c *farConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// bodySize is the length of the bodies of answers.
-const bodySize = 40_000
+// BodySize is the length of the bodies of answers to GET, but for those that are
+// cut.
+const BodySize = 40_000
 
 // content is the body of the answer to the request of that name.
 func content(name string, size int) string {
@@ -71,7 +73,7 @@ func content(name string, size int) string {
 func (c *farConn) head(r *http.Request, length bool) error {
 	h := http.Header{"X-Name": {path.Base(r.URL.Path)}}
 	if length {
-		h.Set("Content-Length", strconv.Itoa(bodySize))
+		h.Set("Content-Length", strconv.Itoa(BodySize))
 	}
 	return c.s.WriteHead(http.StatusOK, h)
 }
@@ -85,7 +87,7 @@ func (c *farConn) body(r *http.Request, from, to int) error {
 func (c *farConn) half(f func() error) error {
 	c.holding = true
 	err := f()
-	c.holding = false
+	c.holding, c.torn = false, true
 	if err == nil {
 		_, err = c.Conn.Write(c.held[:len(c.held)/2])
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -32,6 +33,11 @@ type Protocol struct {
 
 	// Upload is the method of requests that have a body. Empty means POST.
 	Upload string
+
+	// Undo is how long the transport may take to take back what was stored by an
+	// upload whose client has left, or whose time is over, from a backend that
+	// does nothing more.
+	Undo time.Duration
 
 	// Lacks names the checks that make no sense for the protocol, each with the
 	// reason, which is logged.

@@ -48,7 +48,7 @@ const big = 8 << 20
 var phases = []phase{
 	{name: "connecting", ops: []proxy.Op{proxy.OpDial}, resend: always},
 	{name: "connecting for an upload", upload: true, size: 100, ops: []proxy.Op{proxy.OpDial}, resend: always},
-	{name: "in an upload", at: inUpload, upload: true, size: big, ops: []proxy.Op{proxy.OpWrite, proxy.OpHeader}},
+	{name: "in an upload", at: inUpload, upload: true, size: big, ops: []proxy.Op{proxy.OpWrite, proxy.OpHeader}, resend: ifIdempotent},
 	{name: "before the head", at: beforeHead, ops: []proxy.Op{proxy.OpHeader}, resend: ifIdempotent},
 	{name: "before the head, after an upload", at: beforeHead, upload: true, size: 100_000, ops: []proxy.Op{proxy.OpHeader}, resend: ifIdempotent},
 	{name: "in the head", at: inHead, ops: []proxy.Op{proxy.OpHeader}},
@@ -76,6 +76,7 @@ func failureChecks() []check {
 		check{name: "client has left before", run: gone},
 		check{name: "nonsense", run: nonsense},
 		check{name: "client breaks off its body", run: brokenUpload},
+		check{name: "client breaks off its body over TCP", run: brokenUpload, lonely: true},
 		check{name: "client stalls in its body, and leaves", run: stalledUpload},
 		check{name: oneForEach, run: busy},
 	)
@@ -128,7 +129,7 @@ func (p phase) run(k *kit, w what) {
 	}
 	took := time.Since(begun)
 	k.check(r, err, p.expected(r, w))
-	k.inTime(took, w)
+	k.inTime(took, w, p.upload)
 	if n := k.times(r); n > 1 {
 		k.fail("the backend has seen the request %d times", n)
 	}
@@ -173,10 +174,10 @@ func (k *kit) reading(resp *http.Response) func() error {
 		select {
 		case g := <-done:
 			if g.err == nil {
-				k.fail("a part of the body, %d bytes of %d, passes for the whole", g.n, bodySize)
+				k.fail("a part of the body, %d bytes of %d, passes for the whole", g.n, BodySize)
 			}
-			if g.n > bodySize/2 {
-				k.fail("the body has %d bytes, of which %d were sent", g.n, bodySize/2)
+			if g.n > BodySize/2 {
+				k.fail("the body has %d bytes, of which %d were sent", g.n, BodySize/2)
 			}
 			return g.err
 		case <-time.After(patience):
@@ -248,13 +249,16 @@ func (k *kit) check(r *http.Request, err error, want expected) {
 }
 
 // inTime checks how long a failure took.
-func (k *kit) inTime(took time.Duration, w what) {
+func (k *kit) inTime(took time.Duration, w what, upload bool) {
 	least, most := time.Duration(0), limit/10
 	switch w {
 	case stalls:
 		least, most = limit, limit*3/2
 	case overtakes:
 		least, most = limit/2, limit*6/10
+	}
+	if upload && (w == leaves || w == overtakes) {
+		most += k.p.Undo
 	}
 	if took < least || took > most {
 		k.fail("that took %v, not between %v and %v", took, least, most)
@@ -264,6 +268,7 @@ func (k *kit) inTime(took time.Duration, w what) {
 // goesOn checks that the next request is served, and by its own answer.
 func (k *kit) goesOn() {
 	k.set(answersWhole)
+	k.once.Do(func() { close(k.on) })
 	k.mu.Lock()
 	k.dials = nil
 	k.mu.Unlock()
@@ -322,7 +327,7 @@ func brokenUpload(k *kit) {
 		if !errors.As(err, &e) || e.Op != proxy.OpClient || e.Resend || !errors.Is(err, errBrokenBody) {
 			k.fail("the error is not the client's: %w", err)
 		}
-		time.Sleep(limit / 10)
+		k.pause()
 		select {
 		case w := <-whole:
 			if w {

@@ -32,6 +32,8 @@ type kit struct {
 	b    *backend.Backend
 	rt   http.RoundTripper
 	quit chan struct{} // closed when the check is over
+	on   chan struct{} // closed when it goes on with the next request
+	once sync.Once     // closes on
 
 	reached chan struct{} // told by the backend when it is where the check wants it
 
@@ -52,7 +54,7 @@ type failure struct{ error }
 type notHere struct{ error }
 
 func newKit(p Protocol, tcp bool) *kit {
-	k := &kit{p: p, tcp: tcp, does: answersWhole, quit: make(chan struct{}), reached: make(chan struct{}, 1), seen: make(map[string]int)}
+	k := &kit{p: p, tcp: tcp, does: answersWhole, quit: make(chan struct{}), on: make(chan struct{}), reached: make(chan struct{}, 1), seen: make(map[string]int)}
 	u, err := url.Parse(p.URL)
 	if err != nil {
 		panic(err)
@@ -210,9 +212,18 @@ func (k *kit) at() {
 func (k *kit) await() {
 	select {
 	case <-k.reached:
-		time.Sleep(limit / 10) // what is on its way arrives
+		k.pause()
 	case <-time.After(patience):
 		k.fail("the backend has not got what it waits for")
+	}
+}
+
+// pause lets what is on its way arrive.
+func (k *kit) pause() {
+	if k.tcp {
+		time.Sleep(50 * time.Millisecond)
+	} else {
+		time.Sleep(limit / 10)
 	}
 }
 
@@ -347,8 +358,8 @@ func (k *kit) right(r *http.Request, resp *http.Response) {
 	if carriesBody(r, resp) && got != content(path.Base(r.URL.Path), len(got)) {
 		k.fail("the answer to request %s is that of another: %.60q", r.URL.Path, got)
 	}
-	if carriesBody(r, resp) && r.Method == http.MethodGet && len(got) != bodySize {
-		k.fail("the body of the answer has %d bytes of %d", len(got), bodySize)
+	if carriesBody(r, resp) && r.Method == http.MethodGet && len(got) != BodySize {
+		k.fail("the body of the answer has %d bytes of %d", len(got), BodySize)
 	}
 	if n := k.times(r); n != 1 {
 		k.fail("the backend has seen the request %d times", n)

@@ -58,7 +58,7 @@ func answersOnce(then conduct) conduct {
 func (k *kit) used(then conduct) {
 	k.set(answersOnce(then))
 	k.whole(k.request(context.Background(), http.MethodGet))
-	time.Sleep(50 * time.Millisecond) // the backend closes it, or waits
+	k.pause() // the backend closes it, or waits
 }
 
 func staleGet(k *kit) {
@@ -147,7 +147,7 @@ func closedUpload(k *kit) {
 // closedAlways: the second try is the last.
 func closedAlways(k *kit) {
 	k.whole(k.request(context.Background(), http.MethodGet))
-	time.Sleep(50 * time.Millisecond)
+	k.pause()
 	k.set(closesAt(beforeHead))
 	r := k.request(context.Background(), http.MethodGet)
 	resp, err := k.roundTrip(r)
@@ -165,7 +165,7 @@ func closedAlways(k *kit) {
 // closedEarly: what is left of an answer is not taken for the next one.
 func closedEarly(k *kit) {
 	for _, length := range []bool{true, false} {
-		for _, most := range []int64{0, 1, bodySize / 2, bodySize - 1} {
+		for _, most := range []int64{0, 1, BodySize / 2, BodySize - 1} {
 			k.set(answersWith(length))
 			r := k.request(context.Background(), http.MethodGet)
 			resp, err := k.roundTrip(r)
