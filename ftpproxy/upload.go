@@ -34,7 +34,7 @@ func (x *attempt) put() (*http.Response, *proxy.Error) {
 	if err := x.s.setType(x.at.kind == 'a'); err != nil {
 		return nil, x.failed(phasePath, err)
 	}
-	body := &upload{x: x, r: x.r.Body}
+	body := &upload{x: x, r: x.r.Body, left: x.r.ContentLength}
 	if body.r == nil {
 		body.r = http.NoBody
 	}
@@ -76,6 +76,7 @@ func (x *attempt) notStored(body *upload, err error) (*http.Response, *proxy.Err
 type upload struct {
 	x     *attempt
 	r     io.ReadCloser
+	left  int64 // zero or less at first: not known
 	begun bool
 	err   error // of the client's
 }
@@ -88,6 +89,11 @@ func (u *upload) Read(p []byte) (int, error) {
 		u.x.s.stores(u.r)
 	}
 	n, err := u.r.Read(p)
+	if u.left > 0 {
+		if u.left -= int64(n); err == io.EOF && u.left > 0 {
+			err = proxy.ShortBody(u.left)
+		}
+	}
 	if err != nil && err != io.EOF {
 		u.err = err
 		if d := u.x.s.data; d != nil {

@@ -69,7 +69,7 @@ func (s *BodySender) Read(p []byte) (n int, last bool, err error) {
 	if s.left >= 0 {
 		s.left -= int64(n)
 		if last && s.left > 0 {
-			err = fmt.Errorf("request body ended %d bytes short of its length: %w", s.left, io.ErrUnexpectedEOF)
+			err = ShortBody(s.left)
 			last = false
 		}
 		last = last || s.left == 0
@@ -83,6 +83,12 @@ func (s *BodySender) Read(p []byte) (n int, last bool, err error) {
 		s.ending.Store(true)
 	}
 	return n, last, nil
+}
+
+// ShortBody is the error of a client's body that ends so many bytes before its
+// length.
+func ShortBody(missing int64) error {
+	return fmt.Errorf("request body ended %d bytes short of its length: %w", missing, io.ErrUnexpectedEOF)
 }
 
 // Write writes to the backend, whose time limit is moved ahead.

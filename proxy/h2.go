@@ -3,9 +3,11 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,7 +134,7 @@ func h2Length(resp *http.Response) error {
 
 // Why an exchange over HTTP/2 is broken off.
 var (
-	errH2Timeout    = errors.New("backend made no progress in time")
+	errH2Timeout    = fmt.Errorf("backend made no progress in time: %w", os.ErrDeadlineExceeded)
 	errHookPanicked = errors.New("a hook panicked")
 )
 
@@ -161,6 +163,7 @@ type h2Watch struct {
 	mu    sync.Mutex // guards what follows
 	timer *time.Timer
 	begun time.Time // when the limit began
+	cause error     // why the client's body could not be read
 }
 
 func watchH2(b *backend.Backend, use h2Use, r *http.Request) *h2Watch {
@@ -254,7 +257,7 @@ func (w *h2Watch) request(r *http.Request) *http.Request {
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		w.unread.Store(true)
-		body := &h2RequestBody{ReadCloser: r.Body, w: w, closed: make(chan struct{})}
+		body := &h2RequestBody{ReadCloser: r.Body, w: w, left: r.ContentLength, closed: make(chan struct{})}
 		if httpguts.HeaderValuesContainsToken(r.Header["Expect"], "100-continue") {
 			body.asked = make(chan struct{})
 			w.interim.asks = body.asked
@@ -269,6 +272,7 @@ func (w *h2Watch) request(r *http.Request) *http.Request {
 type h2RequestBody struct {
 	io.ReadCloser
 	w      *h2Watch
+	left   int64         // negative or zero at first: not known
 	asked  chan struct{} // closed when the backend asks for the body; nil if that is not waited for
 	once   sync.Once
 	closed chan struct{}
@@ -309,12 +313,31 @@ func (b *h2RequestBody) Read(p []byte) (int, error) {
 	b.w.conn.awaitRoom(b.w.ctx, b.closed)
 	b.w.waits.Store(true)
 	n, err := b.ReadCloser.Read(p[:min(len(p), h2Backlog/2)])
+	if b.left > 0 {
+		if b.left -= int64(n); err == io.EOF && b.left > 0 {
+			err = ShortBody(b.left)
+		}
+	}
 	if err == io.EOF {
 		b.w.unread.Store(false)
+	} else if err != nil {
+		b.broken(err)
 	}
 	b.w.progress() // before it is the backend's turn
 	b.w.waits.Store(false)
 	return n, err
+}
+
+// broken notes that it is the client who has ended the exchange, unless the body
+// was closed before.
+func (b *h2RequestBody) broken(err error) {
+	select {
+	case <-b.closed:
+	default:
+		b.w.mu.Lock()
+		defer b.w.mu.Unlock()
+		b.w.cause = err
+	}
 }
 
 func (b *h2RequestBody) Close() error {
@@ -328,6 +351,9 @@ func (w *h2Watch) fail(err error) *Error {
 	e := &Error{Op: OpHeader, Backend: w.b.String(), Err: err}
 	var stream http2.StreamError
 	var own *Error
+	w.mu.Lock()
+	client := w.cause
+	w.mu.Unlock()
 	switch cause := context.Cause(w.ctx); {
 	case errors.As(cause, &own) && w.parent.Err() == nil:
 		e.Op, e.Err = own.Op, own.Err
@@ -337,7 +363,11 @@ func (w *h2Watch) fail(err error) *Error {
 		e.Err = context.Cause(w.parent)
 	case w.parent.Err() != nil:
 		e.Op, e.Status, e.Err = OpClient, StatusClientClosedRequest, errors.Join(ErrClientGone, err)
+	case client != nil:
+		return clientBodyError(e.Backend, client)
 	case isTimeout(err):
+	case unreadable(err):
+		e.Err = fmt.Errorf("%w: %w", ErrMalformed, err)
 	case errors.As(err, &stream) && stream.Code != http2.ErrCodeRefusedStream:
 		e.Resend = IsIdempotent(w.method)
 	case errors.As(err, &stream) || unprocessed(err) || w.reused && IsIdempotent(w.method):
@@ -346,6 +376,12 @@ func (w *h2Watch) fail(err error) *Error {
 		e.Resend = IsIdempotent(w.method)
 	}
 	return e
+}
+
+// unreadable reports whether err says that what the backend sent is no HTTP/2.
+func unreadable(err error) bool {
+	var conn http2.ConnectionError
+	return errors.Is(err, http2.ErrFrameTooLarge) || errors.As(err, &conn)
 }
 
 // unprocessed reports whether err says that the backend has not looked at the

@@ -3,11 +3,11 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -44,7 +44,7 @@ type h2Opening struct {
 }
 
 // errH2Silent is told to those who wait for a connection that was opened.
-var errH2Silent = errors.New("backend opened a connection and said nothing")
+var errH2Silent = fmt.Errorf("backend opened a connection and said nothing: %w", os.ErrDeadlineExceeded)
 
 func (t *Transport) h2PoolOf(b *backend.Backend) *h2Pool {
 	t.mu.Lock()

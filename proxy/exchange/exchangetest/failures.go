@@ -309,22 +309,23 @@ func nonsense(k *kit) {
 // brokenUpload: half a body does not pass for a whole one, and it is not the
 // backend's fault.
 func brokenUpload(k *kit) {
-	for _, size := range []int64{100, 100_000} {
+	for _, b := range []struct {
+		size int64
+		ends error // nil: it is short of its length
+	}{{100, errBrokenBody}, {100_000, errBrokenBody}, {100, nil}, {100_000, nil}} {
 		whole := make(chan bool, 1)
 		k.set(func(_ *kit, c *farConn, r *http.Request) bool {
 			n, err := io.Copy(io.Discard, r.Body)
 			whole <- err == nil && (r.ContentLength < 0 || n == r.ContentLength)
 			return false
 		})
-		r := k.upload(context.Background(), size)
-		k.give(r, &requestBody{left: size / 2, fails: errBrokenBody})
-		k.bodies = slices.Delete(k.bodies, len(k.bodies)-2, len(k.bodies)-1)
+		r := k.uploadOf(context.Background(), b.size, &requestBody{left: b.size / 2, fails: b.ends})
 		_, err := k.roundTrip(r)
 		if err == nil {
 			k.fail("there is an answer to half a request")
 		}
 		var e *proxy.Error
-		if !errors.As(err, &e) || e.Op != proxy.OpClient || e.Resend || !errors.Is(err, errBrokenBody) {
+		if !errors.As(err, &e) || e.Op != proxy.OpClient || e.Resend || b.ends != nil && !errors.Is(err, b.ends) {
 			k.fail("the error is not the client's: %w", err)
 		}
 		k.pause()
@@ -343,9 +344,7 @@ func brokenUpload(k *kit) {
 func stalledUpload(k *kit) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	r := k.upload(ctx, 100_000)
-	k.give(r, &requestBody{left: 50_000, stalls: make(chan struct{})})
-	k.bodies = slices.Delete(k.bodies, len(k.bodies)-2, len(k.bodies)-1)
+	r := k.uploadOf(ctx, 100_000, &requestBody{left: 50_000, stalls: make(chan struct{})})
 	done := k.send(r)
 	select {
 	case e := <-done:

@@ -249,22 +249,21 @@ func (k *kit) request(ctx context.Context, method string) *http.Request {
 
 // upload makes a request with that much of a body.
 func (k *kit) upload(ctx context.Context, size int64) *http.Request {
+	return k.uploadOf(ctx, size, &requestBody{left: size})
+}
+
+// uploadOf makes a request with that body, which promises a length.
+func (k *kit) uploadOf(ctx context.Context, size int64, b *requestBody) *http.Request {
 	method := k.p.Upload
 	if method == "" {
 		method = http.MethodPost
 	}
 	r := k.request(ctx, method)
-	k.give(r, &requestBody{left: size})
-	r.ContentLength = size
-	return r
-}
-
-// give gives a request a body.
-func (k *kit) give(r *http.Request, b *requestBody) {
-	r.Body = b
+	r.Body, r.ContentLength = b, size
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.bodies = append(k.bodies, b)
+	return r
 }
 
 // exchanged is how RoundTrip has ended.
