@@ -116,7 +116,7 @@ func (s *BodySender) Finish(err error) {
 // CloseBody closes the client's body, if that was not done before: it ends a
 // Read that may be waiting for the client.
 func (s *BodySender) CloseBody() {
-	if !s.closed.Swap(true) {
+	if s != nil && s.r != nil && !s.closed.Swap(true) {
 		_ = s.r.Body.Close()
 	}
 }
