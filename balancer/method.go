@@ -32,7 +32,7 @@ type Outcome struct {
 	Err            error         // why it failed; nil if it did not
 	Latency        time.Duration // to the head of the answer
 	Duration       time.Duration // to its end
-	Sent, Received int64         // bytes of the bodies
+	Sent, Received int64         // bytes of the bodies, to the member and from it
 }
 
 // A Loader is a [Method] that keeps a figure for each member, Apache's

@@ -31,11 +31,7 @@ type MemberStats struct {
 	Factor  int           `json:"factor"`  // in hundredths, less during slow start
 	Latency time.Duration `json:"latency"` // moving average
 
-	State State         `json:"state"`
-	Since time.Time     `json:"since,omitzero"` // when State was entered; zero if it never changed
-	Retry time.Duration `json:"retry"`          // until a trial is allowed, in the error state
-	Cause string        `json:"cause"`          // why State is not usable
-
+	backend.HealthStats
 	CheckFailed bool      `json:"checkFailed"`
 	Checked     time.Time `json:"checked,omitzero"` // when the last check ended
 	CheckError  string    `json:"checkError"`       // of the last check
@@ -79,13 +75,7 @@ func (m *Member) Stats() MemberStats {
 		Factor: m.Factor(), Latency: m.Latency(),
 	}
 	h := m.health.Condition()
-	s.State, s.Since, s.CheckFailed = h.State, h.Since, h.CheckFailed
-	if h.State == StateError {
-		s.Retry = max(time.Until(h.Due), 0)
-	}
-	if h.Cause != nil {
-		s.Cause = h.Cause.Error()
-	}
+	s.HealthStats, s.CheckFailed = h.Stats(), h.CheckFailed
 	if m.b != nil {
 		m.b.checks.mu.Lock()
 		st := &m.check

@@ -79,8 +79,8 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (use h2
 	}
 	var waited time.Duration // for another to open a connection
 	for {
-		if !p.b.Usable(time.Now()) {
-			return h2Use{}, nil, backend.ErrUnusable
+		if err := p.b.Ready(); err != nil {
+			return h2Use{}, nil, err
 		}
 		p.mu.Lock()
 		if h := p.take(client); h != nil {

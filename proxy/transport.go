@@ -200,6 +200,10 @@ func getError(ctx context.Context, b *backend.Backend, err error) *Error {
 	case errors.Is(err, context.DeadlineExceeded):
 		e.Status = http.StatusGatewayTimeout
 	}
+	var unusable *backend.UnusableError
+	if e.Status == 0 && errors.As(b.Ready(), &unusable) && unusable.State != backend.StateUsable {
+		e.RetryAfter = max(time.Until(unusable.Until), time.Second)
+	}
 	return e
 }
 

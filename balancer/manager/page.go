@@ -86,8 +86,8 @@ func cellsOf(s *memberStatus) []string {
 	}
 	status := s.Status
 	switch {
-	case s.Retry > 0:
-		status += " (retry in " + s.Retry.Round(time.Second).String() + ")"
+	case s.RetryIn > 0:
+		status += " (retry in " + s.RetryIn.Round(time.Second).String() + ")"
 	case s.CheckFailed && s.CheckError != "":
 		status += " (" + s.CheckError + ")"
 	}

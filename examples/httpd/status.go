@@ -22,7 +22,7 @@ var statusPage = template.Must(template.New("status").Parse(`<!DOCTYPE html>
 {{end}}</table>
 {{range .Balancers}}<h2>balancer://{{.Name}}</h2>
 <p>Method {{.Method}}, {{.Usable}} of {{len .Members}} members usable</p>
-<table><tr><th>Member<th>Status<th>Elected<th>Busy<th>Load<th>To<th>From<th>Errors</tr>
+<table><tr><th>Member<th>Status<th>Elected<th>Busy<th>Load<th>Sent<th>Received<th>Errors</tr>
 {{range .Members}}<tr><td>{{.Name}}<td>{{.Status}}<td>{{.Elected}}<td>{{.Busy}}<td>{{.Load}}<td>{{.Sent}}<td>{{.Received}}<td>{{.Errors}}</tr>
 {{end}}</table>
 {{end}}{{if .Caches}}<h2>Caches</h2>

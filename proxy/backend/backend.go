@@ -28,9 +28,9 @@ const (
 // became free within AcquireTimeout. It is no error of the backend.
 var ErrBusy = errors.New("backend: all connections are in use")
 
-// ErrUnusable is returned by Get when the backend is in the error state and
-// Retry has not elapsed, when another request is probing it, or when it is
-// Disabled or Stopped.
+// ErrUnusable is what an [*UnusableError] is: Get returns one when the backend is
+// in the error state and Retry has not elapsed, when another request is probing
+// it, or when it is Disabled or Stopped.
 var ErrUnusable = errors.New("backend: not usable now")
 
 // ErrClosed is returned by Get after Close.

@@ -39,7 +39,7 @@
 //	                                        └────────── failed ──────┘
 //
 // In the trial state one request probes the backend and all others are refused
-// with [ErrUnusable]. With Retry zero, the default, the backend is never left
+// with an [*UnusableError]. With Retry zero, the default, the backend is never left
 // alone: each request tries, as Apache does for a ProxyPass without a balancer.
 //
 // # Security

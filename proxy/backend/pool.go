@@ -40,7 +40,7 @@ type pool struct {
 
 // Get returns a connection: an idle one that is still open, or a new one. At
 // MaxConns it waits in line for AcquireTimeout and as long as ctx allows. It
-// fails with [ErrBusy], [ErrUnusable], [ErrClosed], the context's error, or a
+// fails with [ErrBusy], an [*UnusableError], [ErrClosed], the context's error, or a
 // [*DialError]; a failed dial puts the backend into the error state.
 func (b *Backend) Get(ctx context.Context) (*Conn, error) { return b.get(ctx, "", reuse) }
 

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -29,15 +30,60 @@ func (b *Backend) Usable(now time.Time) bool {
 	return b.Flags()&(Disabled|Stopped) == 0 && b.health.Usable(now)
 }
 
+// UnusableError is why Get lets no request in now. To errors.Is it is
+// [ErrUnusable].
+type UnusableError struct {
+	State State     // StateUsable if it is Disabled or Stopped
+	Until time.Time // when a trial is allowed; zero outside of the error state
+	Cause error     // why it is in the error state; not to be unwrapped
+}
+
+// Error names the time and the cause.
+func (e *UnusableError) Error() string {
+	switch e.State {
+	case StateError:
+		return fmt.Sprintf("%v: in the error state until %s: %v", ErrUnusable, e.Until.Format(time.RFC3339), e.Cause)
+	case StateTrial:
+		return fmt.Sprintf("%v: another request is probing it", ErrUnusable)
+	}
+	return fmt.Sprintf("%v: switched off", ErrUnusable)
+}
+
+// Is reports whether target is [ErrUnusable].
+func (e *UnusableError) Is(target error) bool { return target == ErrUnusable }
+
+// Ready returns nil if Get would admit a request now, else an [*UnusableError]:
+// for protocols with a pool of their own.
+func (b *Backend) Ready() error {
+	if b.Usable(time.Now()) {
+		return nil
+	}
+	return b.refusal()
+}
+
+// refusal is why no request is let in.
+func (b *Backend) refusal() error {
+	e := &UnusableError{}
+	if b.Flags()&(Disabled|Stopped) != 0 {
+		return e
+	}
+	c := b.health.Condition()
+	e.State, e.Cause = c.State, c.Cause
+	if c.State == StateError {
+		e.Until = c.Due
+	}
+	return e
+}
+
 // admit lets a request in, and tells whether it is the trial of a backend in
 // the error state.
 func (b *Backend) admit() (trial bool, err error) {
-	if b.Flags()&(Disabled|Stopped) != 0 {
-		return false, ErrUnusable
+	ok := b.Flags()&(Disabled|Stopped) == 0
+	if ok {
+		trial, ok = b.health.Admit()
 	}
-	trial, ok := b.health.Admit()
 	if !ok {
-		return false, ErrUnusable
+		return false, b.refusal()
 	}
 	if trial {
 		b.changed(StateError, StateTrial, nil)

@@ -44,6 +44,12 @@ func TestStates(t *testing.T) {
 			require.False(t, b.Usable(time.Now()))
 			_, err := b.Get(context.Background())
 			require.ErrorIs(t, err, ErrUnusable)
+			require.Equal(t, err, b.Ready())
+			var e *UnusableError
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, time.Second, time.Until(e.Until))
+			require.ErrorIs(t, e.Cause, down)
+			require.NotErrorIs(t, err, down, "a cause of before is none of now")
 		}, StateError, "usable>error "},
 		"trial": {func(t *testing.T, b *Backend, m *memory) {
 			fail(t, b, m, down)

@@ -13,7 +13,9 @@ type counters struct {
 
 // Counts are the figures that all parts keep alike: a backend, a balancer and
 // its members, a registry of tunnels. Each has a Stats method whose answer
-// begins with its name and these, so that one function can show them all.
+// begins with its name and these, so that one function can show them all. Sent
+// and Received are seen from the proxy, looking at its backends, as wherever
+// else these words are used.
 type Counts struct {
 	Elected  int64 `json:"elected"`  // what it was given so far: requests, or tunnels
 	Busy     int64 `json:"busy"`     // what is under way now
@@ -36,10 +38,29 @@ type Stats struct {
 	Reused  int64 `json:"reused"`  // times that an open connection was used again
 	Waited  int64 `json:"waited"`  // calls of Get that had to stand in line so far
 
-	State State     `json:"state"`
-	Flags Flags     `json:"flags"`
-	Since time.Time `json:"since,omitzero"` // when State was entered; zero if it never changed
-	Cause string    `json:"cause"`          // why State is not usable
+	HealthStats
+	Flags Flags `json:"flags"`
+}
+
+// HealthStats are a [Condition] for whoever shows figures: of a backend, and of
+// a balancer's member.
+type HealthStats struct {
+	State   State         `json:"state"`
+	Since   time.Time     `json:"since,omitzero"` // when State was entered; zero if it never changed
+	RetryIn time.Duration `json:"retryIn"`        // until a trial is allowed, in the error state
+	Cause   string        `json:"cause"`          // why State is not usable
+}
+
+// Stats returns the figures.
+func (c *Condition) Stats() HealthStats {
+	s := HealthStats{State: c.State, Since: c.Since}
+	if c.State == StateError {
+		s.RetryIn = max(time.Until(c.Due), 0)
+	}
+	if c.Cause != nil {
+		s.Cause = c.Cause.Error()
+	}
+	return s
 }
 
 // Stats returns a snapshot. The figures are read one after another, so that
@@ -59,9 +80,6 @@ func (b *Backend) Stats() Stats {
 	s.Open, s.Idle, s.Waiting = int64(b.pool.open), int64(len(b.pool.idle)), int64(b.pool.line.n)
 	b.pool.mu.Unlock()
 	c := b.health.Condition()
-	s.State, s.Since = c.State, c.Since
-	if c.Cause != nil {
-		s.Cause = c.Cause.Error()
-	}
+	s.HealthStats = c.Stats()
 	return s
 }

@@ -74,6 +74,8 @@ func TestStatsAsJSON(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &got))
 	require.Equal(t, "error", got["state"])
 	require.Equal(t, "no more", got["cause"])
+	require.Positive(t, got["retryIn"])
+	require.Empty(t, got["flags"])
 	require.Equal(t, b.String(), got["name"])
 	for name, want := range map[string]float64{"elected": 1, "busy": 0, "waiting": 0, "errors": 1, "sent": 0, "received": 0, "idle": 1, "open": 1} {
 		require.EqualValues(t, want, got[name], name)
