@@ -19,9 +19,9 @@ type Method interface {
 	Pick(r *http.Request, usable []*Member) *Member
 }
 
-// An Observer is a [Method] that wants to see how requests went. Done is called
+// A Feedback is a [Method] that wants to hear how requests went. Done is called
 // once for each request that was sent to a member, when its answer has ended.
-type Observer interface {
+type Feedback interface {
 	Method
 	Done(m *Member, o Outcome)
 }

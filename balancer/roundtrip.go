@@ -273,7 +273,7 @@ func (x *roundTrip) end() {
 		return
 	}
 	x.leave()
-	if o := x.view.observer; o != nil {
+	if o := x.view.feedback; o != nil {
 		out := Outcome{Status: x.status, Err: x.bodyErr, Latency: x.latency, Duration: time.Since(x.start), Received: x.received.Load()}
 		if x.sent != nil {
 			out.Sent = x.sent.sent.Load()

@@ -19,7 +19,7 @@ type view struct {
 	attempts  int          // members that may be tried for one request
 	skipped   []proxy.Skip // by their flags
 	method    string       // its name
-	observer  Observer     // the method, if it is one
+	feedback  Feedback     // the method, if it is one
 	failOn    [600]bool    // by status
 	closed    bool
 }
@@ -47,7 +47,7 @@ type memberSet struct {
 // rebuild makes the view anew and wakes those who wait; b.mu is held.
 func (b *Balancer) rebuild() {
 	v := &view{config: b.config, members: slices.Clone(b.list), closed: b.closed, method: MethodName(b.config.Method)}
-	v.observer, _ = b.config.Method.(Observer)
+	v.feedback, _ = b.config.Method.(Feedback)
 	for _, s := range v.config.FailOnStatus {
 		v.failOn[s] = true
 	}

@@ -167,7 +167,7 @@ func concurrent(m balancer.Method, c Claims) error {
 					if err != nil {
 						return err
 					}
-					if o, ok := m.(balancer.Observer); ok {
+					if o, ok := m.(balancer.Feedback); ok {
 						o.Done(got, balancer.Outcome{Status: http.StatusOK, Latency: time.Millisecond})
 					}
 				}
