@@ -16,7 +16,7 @@ func TestImports(t *testing.T) {
 	out, err := exec.Command(programs.Find(t, "golang-go", "go"), "list", "-deps", ".").Output()
 	require.NoError(t, err)
 	const module = "github.com/modproxy/modproxy/"
-	allowed := map[string]bool{"proxy": true, "proxy/backend": true, "balancer": true}
+	allowed := map[string]bool{"internal/within": true, "proxy": true, "proxy/backend": true, "balancer": true}
 	for dep := range strings.FieldsSeq(string(out)) {
 		if rest, ok := strings.CutPrefix(dep, module); ok {
 			require.True(t, allowed[rest], "balancer must not import %s", dep)

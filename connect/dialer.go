@@ -14,6 +14,7 @@ import (
 
 	netproxy "golang.org/x/net/proxy"
 
+	"github.com/modproxy/modproxy/internal/within"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -134,7 +135,7 @@ func (d *Dialer) DialProxy(ctx context.Context, network, _ string) (net.Conn, er
 		dial = new(net.Dialer).DialContext
 	}
 	address := net.JoinHostPort(d.Proxy.Hostname(), port)
-	c, err := within(ctx, func(ctx context.Context) (net.Conn, error) { return dial(ctx, network, address) })
+	c, err := dialWithin(ctx, func(ctx context.Context) (net.Conn, error) { return dial(ctx, network, address) })
 	if err != nil || d.Proxy.Scheme == "http" {
 		return c, err
 	}
@@ -146,9 +147,9 @@ func (d *Dialer) DialProxy(ctx context.Context, network, _ string) (net.Conn, er
 	return tc, nil
 }
 
-// within dials by a function that may not look at its context.
-func within(ctx context.Context, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
-	return backend.Within(ctx, dial, func(late net.Conn) { _ = late.Close() })
+// dialWithin dials by a function that may not look at its context.
+func dialWithin(ctx context.Context, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+	return within.Do(ctx, dial, func(late net.Conn) { _ = late.Close() })
 }
 
 // tlsConfig completes the TLS field without changing it.

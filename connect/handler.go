@@ -237,7 +237,7 @@ func (t *opening) dial() (err error) {
 	}
 	ctx, cancel := t.patience()
 	defer cancel()
-	t.back, err = within(context.WithValue(ctx, viaKey{}, t.via()), func(ctx context.Context) (net.Conn, error) {
+	t.back, err = dialWithin(context.WithValue(ctx, viaKey{}, t.via()), func(ctx context.Context) (net.Conn, error) {
 		return dial(ctx, "tcp", t.address())
 	})
 	if err == nil {

@@ -16,6 +16,7 @@ const module = "github.com/modproxy/modproxy/"
 // ever points down, and packages of one floor do not know each other, so that
 // each can be used, and understood, without its neighbours.
 var floors = [][]string{
+	{"internal"},
 	{"proxy/backend"},
 	{"proxy"},
 	{"balancer", "fcgi", "ajp", "wstunnel", "connect", "ftpproxy", "cache"},

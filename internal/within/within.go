@@ -1,4 +1,6 @@
-package backend
+// Package within calls functions of others, which may not look at their
+// context.
+package within
 
 import (
 	"context"
@@ -7,16 +9,15 @@ import (
 )
 
 // errNoReturn is what a function that ends its goroutine is taken to return.
-var errNoReturn = errors.New("backend: function did not return")
+var errNoReturn = errors.New("function did not return")
 
 // grace is how long a function that looks at its context may take to return.
 const grace = 100 * time.Millisecond
 
-// Within calls f and returns what it does, but not later than a moment after ctx
-// ends: for functions of others, which may not look at their context. What such
-// a function returns too late, without an error, goes to late. A panic of f goes
+// Do calls f and returns what it does, but not later than a moment after ctx
+// ends. What f returns too late, without an error, goes to late. A panic of f goes
 // on in the caller.
-func Within[T any](ctx context.Context, f func(context.Context) (T, error), late func(T)) (T, error) {
+func Do[T any](ctx context.Context, f func(context.Context) (T, error), late func(T)) (T, error) {
 	type outcome struct {
 		value    T
 		err      error
