@@ -1,6 +1,9 @@
-// Package balancer spreads requests over members: it chooses one for each
-// request, remembers sessions, fails over, and watches the members' health. It
-// does what Apache's mod_proxy_balancer, its lbmethods and mod_proxy_hcheck do.
+// Package balancer is for those who have several backends for the same requests,
+// or need health checks: it chooses one for each request, remembers sessions,
+// fails over, and watches the members' health, as Apache's mod_proxy_balancer,
+// its lbmethods and mod_proxy_hcheck do. Who has one backend needs package proxy
+// alone; a page that shows and changes balancers is package balancer/manager.
+//
 // A [Balancer] is an http.RoundTripper, and so is whatever speaks to a member:
 // http, https, h2c, unix sockets, FastCGI, or a balancer again.
 //
@@ -29,8 +32,8 @@
 //
 // [ByRequests], [ByTraffic] and [ByBusyness] choose exactly as Apache's do;
 // [Weighted] takes the place of heartbeat. [Random2], [First], [Hash] and
-// [LeastTime] are ours. A [Method] of your own is one function; package
-// balancertest checks it.
+// [LeastTime] are ours. A [Method] of your own is one function, examples/custommethod
+// has one, and package balancertest checks it.
 //
 // # State of a member
 //

@@ -1,7 +1,7 @@
-// Package manager is a page that watches and changes balancers while they
-// serve, Apache's balancer-manager. It is for who wants such a page ready made:
-// it needs nothing of package balancer but what is exported, so that a page of
-// your own can do all that this one does. A balancer does not need it.
+// Package manager is for those who want a page that watches and changes balancers
+// while they serve, as Apache's balancer-manager does. A balancer does not need
+// it, nor does a page of your own: all that this one shows and changes is exported
+// by package balancer.
 //
 // The line of a whole site, with access control of yours in front:
 //

@@ -1,7 +1,9 @@
-// Package backend is one origin server: how to reach it, a pool of its
-// connections, whether it is usable, and what it has served. Apache calls it a
-// worker. It knows nothing of HTTP: the HTTP, FastCGI and AJP transports all
-// stand on it.
+// Package backend is for those who set how an origin server is reached (limits,
+// timeouts, TLS, the PROXY protocol), and for those who write a transport or a
+// balancer: it is one origin, with a pool of its connections, whether it is
+// usable, and what it has served. Apache calls it a worker. Who is content with
+// the defaults never names it. It knows nothing of HTTP: the transports for HTTP,
+// FastCGI, AJP and FTP all stand on it.
 //
 //	transport ── Get(ctx) ──► Backend ──► idle connection, still open? ──► *Conn
 //	                             │                 none
@@ -38,9 +40,12 @@
 //	                                        ▲                        │
 //	                                        └────────── failed ──────┘
 //
-// In the trial state one request probes the backend and all others are refused
-// with an [*UnusableError]. With Retry zero, the default, the backend is never left
-// alone: each request tries, as Apache does for a ProxyPass without a balancer.
+// In the error state requests are refused with an [*UnusableError] that says
+// until when; clients are told so by Retry-After. In the trial state one request
+// probes the backend and all others are refused. With Retry zero, the default,
+// the backend is never left alone: each request tries, as Apache does for a
+// ProxyPass without a balancer. The machine is [Health]; each member of a balancer
+// has one of its own.
 //
 // # Security
 //
