@@ -51,7 +51,7 @@ type Meta struct {
 	// What follows is not encoded.
 	siblings int
 	used     atomic.Int64 // when it was last chosen among others, in Unix ns
-	memo     atomic.Pointer[any]
+	memo     atomic.Value
 }
 
 // Clone returns a copy that may be changed. Maps and slices have their own
@@ -71,7 +71,7 @@ func (m *Meta) set(from *Meta) {
 	m.Length, m.Parts, m.TTL, m.Tags, m.Invalid = from.Length, from.Parts, from.TTL, from.Tags, from.Invalid
 	m.siblings = from.siblings
 	m.used.Store(from.used.Load())
-	m.memo.Store(nil)
+	m.memo = atomic.Value{}
 }
 
 // Stored is the length of what is stored of the body; -1 while it is not known.
@@ -102,15 +102,11 @@ func (m *Meta) SetSiblings(n int) { m.siblings = n }
 // Memo returns what SetMemo was given: what a cache has worked out from the
 // rest, so that a hit need not parse. Copies do not have it. If nothing was
 // given, it is nil.
-func (m *Meta) Memo() any {
-	if p := m.memo.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
+func (m *Meta) Memo() any { return m.memo.Load() }
 
-// SetMemo gives Memo something to return. Metadata must not change any more.
-func (m *Meta) SetMemo(v any) { m.memo.Store(&v) }
+// SetMemo gives Memo something to return, always of the same type. Metadata must
+// not change any more.
+func (m *Meta) SetMemo(v any) { m.memo.Store(v) }
 
 // Part is a range of a body, as offsets: Start is in it, End is not. The bytes
 // of all parts are stored one after the other.

@@ -60,7 +60,7 @@ func BenchmarkRules(b *testing.B) {
 		b.ReportAllocs()
 		buf := make([]byte, 0, 64)
 		for b.Loop() {
-			s := CacheStatus{Name: "modproxy", Hit: true, Ttl: 60e9, HasTTL: true}
+			s := CacheStatus{Name: "modproxy", Hit: true, TTL: 60e9, HasTTL: true}
 			buf = s.Append(buf[:0])
 		}
 	})

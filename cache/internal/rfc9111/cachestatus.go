@@ -26,7 +26,7 @@ type CacheStatus struct {
 	Hit       bool
 	Fwd       Forwarded
 	FwdStatus int // status of the origin's answer
-	Ttl       time.Duration
+	TTL       time.Duration
 	HasTTL    bool
 	Stored    bool
 	Collapsed bool
@@ -46,7 +46,7 @@ func (s *CacheStatus) Append(b []byte) []byte {
 		}
 	}
 	if s.HasTTL {
-		b = strconv.AppendInt(append(b, "; ttl="...), wholeSeconds(s.Ttl), 10)
+		b = strconv.AppendInt(append(b, "; ttl="...), wholeSeconds(s.TTL), 10)
 	}
 	if s.Stored && !s.Hit {
 		b = append(b, "; stored"...)

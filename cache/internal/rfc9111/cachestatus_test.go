@@ -10,8 +10,8 @@ import (
 func TestRFC9211_2_CacheStatus(t *testing.T) {
 	for want, s := range map[string]CacheStatus{
 		`modproxy; hit`:                         {Name: "modproxy", Hit: true},
-		`modproxy; hit; ttl=376`:                {Name: "modproxy", Hit: true, Ttl: 376*time.Second + 999, HasTTL: true},
-		`modproxy; hit; ttl=-412`:               {Name: "modproxy", Hit: true, Ttl: -411*time.Second - 1, HasTTL: true},
+		`modproxy; hit; ttl=376`:                {Name: "modproxy", Hit: true, TTL: 376*time.Second + 999, HasTTL: true},
+		`modproxy; hit; ttl=-412`:               {Name: "modproxy", Hit: true, TTL: -411*time.Second - 1, HasTTL: true},
 		`modproxy; fwd=uri-miss; stored`:        {Name: "modproxy", Fwd: FwdURIMiss, Stored: true},
 		`m; fwd=stale; fwd-status=304`:          {Name: "m", Fwd: FwdStale, FwdStatus: 304},
 		`m; fwd=miss; collapsed`:                {Name: "m", Fwd: FwdMiss, Collapsed: true},
@@ -31,7 +31,7 @@ func TestRFC9211_2_CacheStatus(t *testing.T) {
 
 // What is written is a structured field.
 func TestRFC9211_2_IsAStructuredList(t *testing.T) {
-	s := CacheStatus{Name: "x y", Fwd: FwdStale, FwdStatus: 304, Ttl: -5 * time.Second, HasTTL: true, Stored: true, Collapsed: true, Key: "k\"\\\x00", Detail: "d e"}
+	s := CacheStatus{Name: "x y", Fwd: FwdStale, FwdStatus: 304, TTL: -5 * time.Second, HasTTL: true, Stored: true, Collapsed: true, Key: "k\"\\\x00", Detail: "d e"}
 	p := sfParser{string(s.Append(nil))}
 	_, ok := p.bareItem()
 	require.True(t, ok)

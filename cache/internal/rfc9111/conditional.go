@@ -40,7 +40,7 @@ func (f *Facts) noneMatchFails(lines []string) bool {
 		}
 		for line != "" {
 			var tag string
-			if tag, line = nextETag(line); tag != "" && f.Etag != "" && weakEqual(tag, f.Etag) {
+			if tag, line = nextETag(line); tag != "" && f.ETag != "" && weakEqual(tag, f.ETag) {
 				return true
 			}
 		}
@@ -60,7 +60,7 @@ func (f *Facts) IfRange(h http.Header) bool {
 	}
 	v := strings.Trim(lines[0], " \t")
 	if tag, rest := nextETag(v); tag != "" && rest == "" {
-		return strongEqual(tag, f.Etag)
+		return strongEqual(tag, f.ETag)
 	}
 	since, ok := parseDate(v, f.received)
 	return ok && f.dateIsStrong() && since.Equal(f.lastModified)
@@ -76,8 +76,8 @@ func (f *Facts) dateIsStrong() bool {
 // response, in place of the client's: RFC 9111 section 4.3.1.
 func SetValidation(h http.Header, f *Facts) {
 	DropConditions(h)
-	if f.Etag != "" {
-		h["If-None-Match"] = []string{f.Etag}
+	if f.ETag != "" {
+		h["If-None-Match"] = []string{f.ETag}
 	}
 	if f.LastModifiedText != "" {
 		h["If-Modified-Since"] = []string{f.LastModifiedText}

@@ -18,7 +18,7 @@ type Facts struct {
 
 	lastModified     time.Time // zero: none, or none that can be read
 	LastModifiedText string    // as it was sent; "" with none that can be read
-	Etag             string    // the whole tag as it was sent; "" without a valid one
+	ETag             string    // the whole tag as it was sent; "" without a valid one
 
 	Vary []string // nominated fields in canonical form, sorted, each once
 
@@ -38,6 +38,10 @@ func (p *Policy) FactsOf(m *store.Meta) *Facts {
 	if w, ok := m.Memo().(*workedFacts); ok && w.policy == p {
 		return &w.facts
 	}
+	return p.workOut(m)
+}
+
+func (p *Policy) workOut(m *store.Meta) *Facts {
 	w := &workedFacts{policy: p}
 	w.facts.read(m, p)
 	m.SetMemo(w)
@@ -66,7 +70,7 @@ func (f *Facts) read(m *store.Meta, p *Policy) {
 	if t, ok := oneDate(m.Header["Last-Modified"], m.ResponseTime); ok {
 		f.lastModified, f.LastModifiedText = t, m.Header["Last-Modified"][0]
 	}
-	f.Etag = oneETag(m.Header["Etag"])
+	f.ETag = oneETag(m.Header["Etag"])
 	f.Vary, _ = Nominated(m.Header["Vary"])
 }
 
@@ -92,7 +96,7 @@ func (v verdict) Usable() bool { return v != mustValidate }
 type Decision struct {
 	Verdict verdict
 	Age     time.Duration // current_age
-	Ttl     time.Duration // lifetime that is left; negative when stale
+	TTL     time.Duration // lifetime that is left; negative when stale
 	Reason  string        // why it must be validated
 }
 
@@ -111,7 +115,7 @@ func (f *Facts) Age(now time.Time) (age time.Duration, known bool) {
 // request: RFC 9111 sections 4 and 5.2.1.
 func (p *Policy) Decide(f *Facts, req *RequestDirectives, now time.Time) Decision {
 	age, known := f.Age(now)
-	d := Decision{Age: age, Ttl: f.Lifetime - age}
+	d := Decision{Age: age, TTL: f.Lifetime - age}
 	switch {
 	case f.invalid:
 		d.Reason = "invalidated"
@@ -122,7 +126,7 @@ func (p *Policy) Decide(f *Facts, req *RequestDirectives, now time.Time) Decisio
 	case req.NoCache && !p.IgnoreCacheControl:
 		d.Reason = "no-cache in the request"
 	default:
-		d.Verdict, d.Reason = f.weigh(req, age, d.Ttl, p)
+		d.Verdict, d.Reason = f.weigh(req, age, d.TTL, p)
 	}
 	return d
 }

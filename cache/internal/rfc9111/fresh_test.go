@@ -99,10 +99,10 @@ func TestRFC9111_4_2_3_CurrentAge(t *testing.T) {
 	f := storedAt(p, "Cache-Control: max-age=100", "Age: 30", "Date: "+date(-40))
 	d := p.Decide(f, &RequestDirectives{}, after(20))
 	require.Equal(t, 60*time.Second, d.Age)
-	require.Equal(t, 40*time.Second, d.Ttl)
+	require.Equal(t, 40*time.Second, d.TTL)
 	require.Equal(t, UseFresh, d.Verdict)
 	d = p.Decide(f, &RequestDirectives{}, after(70))
-	require.Equal(t, -10*time.Second, d.Ttl)
+	require.Equal(t, -10*time.Second, d.TTL)
 	require.Equal(t, mustValidate, d.Verdict)
 }
 

@@ -17,7 +17,7 @@ import (
 // validator does.
 func (f *Facts) ConfirmedBy(h http.Header, now time.Time) bool {
 	if tag := oneETag(h["Etag"]); tag != "" {
-		return f.Etag == tag || !strongETag(tag) && f.Etag != "" && weakEqual(f.Etag, tag)
+		return f.ETag == tag || !strongETag(tag) && f.ETag != "" && weakEqual(f.ETag, tag)
 	}
 	if modified, ok := oneDate(h["Last-Modified"], now); ok {
 		return f.lastModified.Equal(modified)
@@ -185,7 +185,7 @@ func ByHead(f *Facts, m *store.Meta, status int, h http.Header, now time.Time) h
 		return headNothing
 	}
 	if lines := h["Etag"]; len(lines) > 0 {
-		if tag := oneETag(lines); tag == "" || tag != f.Etag {
+		if tag := oneETag(lines); tag == "" || tag != f.ETag {
 			return HeadInvalidates
 		}
 	}

@@ -62,7 +62,7 @@ func Combinable(f *Facts, m *store.Meta, h http.Header) bool {
 	if !slices.Equal(m.Header["Content-Encoding"], h["Content-Encoding"]) {
 		return false
 	}
-	if !ok || !strongEqual(oneETag(h["Etag"]), f.Etag) || f.status != http.StatusOK && f.status != http.StatusPartialContent {
+	if !ok || !strongEqual(oneETag(h["Etag"]), f.ETag) || f.status != http.StatusOK && f.status != http.StatusPartialContent {
 		return false
 	}
 	return length < 0 || m.Length < 0 || length == m.Length

@@ -75,13 +75,13 @@ type Transaction struct {
 	RequestTime, ResponseTime time.Time
 
 	// ttl is the lifetime that the cache's owner gives it; nil for none.
-	Ttl *time.Duration
+	TTL *time.Duration
 }
 
 // freshness is for how long the response would be fresh.
 func (x *Transaction) freshness(p *Policy) freshness {
-	if x.Ttl != nil {
-		return freshness{*x.Ttl, lifeOverride}
+	if x.TTL != nil {
+		return freshness{*x.TTL, lifeOverride}
 	}
 	return p.lifetimeOf(&x.Response, x.Status, x.Header, x.ResponseTime)
 }
@@ -185,7 +185,7 @@ func validFields(h http.Header) bool {
 // worthKeeping tells whether a response that may be stored can ever be used.
 func (p *Policy) worthKeeping(x *Transaction) Refusal {
 	d := &x.Response
-	explicit := x.Ttl != nil || d.public || d.maxAge.given() || d.sMaxAge.given() || len(x.Header["Expires"]) > 0 && d.target == ""
+	explicit := x.TTL != nil || d.public || d.maxAge.given() || d.sMaxAge.given() || len(x.Header["Expires"]) > 0 && d.target == ""
 	if !explicit && !heuristicStatus(x.Status) && !(d.private && p.StorePrivate) {
 		return "the status is not cacheable without an explicit lifetime"
 	}

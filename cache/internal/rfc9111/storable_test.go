@@ -150,7 +150,7 @@ func TestDeparturesFromTheRFC(t *testing.T) {
 		{"CacheIgnoreCacheControl", Policy{IgnoreCacheControl: true}, nil, fields("Cache-Control: no-store"), fields("Cache-Control: max-age=60")},
 		{"storeSetCookie", Policy{StoreSetCookie: true}, nil, nil, fields("Cache-Control: max-age=60", "Set-Cookie: a=b")},
 		{"staleIfError", Policy{StaleIfError: time.Hour}, nil, nil, fields("Cache-Control: max-age=0")},
-		{"ttl", Policy{}, func(x *Transaction) { x.Ttl = &ttl }, nil, nil},
+		{"ttl", Policy{}, func(x *Transaction) { x.TTL = &ttl }, nil, nil},
 	} {
 		x := transactionOf(&c.with, 200, c.request, c.response)
 		require.NotEmpty(t, (&Policy{}).Storable(x), c.name)
