@@ -8,37 +8,23 @@ import (
 	"github.com/modproxy/modproxy/cache/store"
 )
 
-// change passes on a request that changes things, and makes what is stored for
-// its URI unusable if it succeeds: RFC 9111 section 4.4.
-func (h *handler) change(w http.ResponseWriter, v *visit) {
-	c := h.c
-	v.result.Outcome, v.result.forwarded = OutcomeBypass, rfc9111.FwdMethod
-	v.result.Reason = "the method is not one that is cached"
-	c.counters.bypassed.Add(1)
-	h.observe(w, v.r, func(status int, header http.Header) {
-		v.invalidateAfter(status, header, func(other *visit, r *http.Request) { other.arrives(r, h.forward) })
-		v.mark(header, nil)
-	})
-}
-
-// invalidateAfter does what an answer to an unsafe method asks for. goes is how
-// requests get their keys.
-func (v *visit) invalidateAfter(status int, header http.Header, goes func(*visit, *http.Request)) {
+// invalidateAfter does what an answer to an unsafe method asks for: RFC 9111
+// section 4.4.
+func (v *visit) invalidateAfter(status int, header http.Header) {
 	c, r := v.c, v.r
-	v.result.forwardedStatus = status
 	if !rfc9111.Invalidates(r.Method, status) {
 		return
 	}
 	ctx := context.WithoutCancel(r.Context())
-	n := c.invalidate(ctx, v.key)
+	n := c.invalidate(ctx, v.result.Key)
 	for _, u := range rfc9111.AlsoInvalidated(c.targetOf(r), header) {
 		// It is of the same origin: the key is that of a request like this one.
 		other, path := *r, *r.URL
 		path.Opaque, path.Path, path.RawPath, path.RawQuery, path.ForceQuery = "", u.Path, u.RawPath, u.RawQuery, u.ForceQuery
 		other.Method, other.URL = http.MethodGet, &path
 		at := &visit{c: c}
-		goes(at, &other)
-		n += c.invalidate(ctx, at.key)
+		v.front.place(at, &other)
+		n += c.invalidate(ctx, at.result.Key)
 	}
 	if n > 0 {
 		v.result.Outcome, v.result.Reason = OutcomeInvalidated, "changed by this request"

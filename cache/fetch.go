@@ -10,116 +10,13 @@ import (
 	"github.com/modproxy/modproxy/proxy"
 )
 
-// errand is how a visit gets on with a flight.
-type errand uint8
-
-const (
-	errandDone  errand = iota // the client has its answer, or has left
-	errandAgain               // look again: something was stored
-	errandAlone               // the flight is of no use to it
-)
-
-// maxWaits is how often a request waits for others before it goes by itself.
-const maxWaits = 4
-
-// miss answers a request that the store alone cannot answer.
-func (h *handler) miss(w http.ResponseWriter, v *visit) {
-	c, ctx := v.c, v.r.Context()
-	alone, plain, waited, lost := false, false, false, false
-	for tries := 0; ; tries++ {
-		landed := c.flights.landings()
-		l := lookup{fwd: rfc9111.FwdMiss}
-		if !lost {
-			l = c.look(ctx, v, time.Now())
-		}
-		if l.Verdict.Usable() {
-			v.result.Collapsed = waited && l.Verdict == rfc9111.UseFresh
-			if h.serveStored(w, v, &l) {
-				return
-			}
-			lost = true // and gone now, if the store can take it out
-			continue
-		}
-		if v.req.OnlyIfCached {
-			v.onlyIfCached(w)
-			return
-		}
-		alone = alone || tries >= maxWaits
-		f, leads := v.board(&l, alone, plain)
-		if f == nil { // locked, and what is stored will do
-			if v.serveStale(w, &l.found, "stale, while another request fetches it") {
-				return
-			}
-			lost = true
-			continue
-		}
-		if leads && f.shared && !lost && c.flights.landings() != landed {
-			// Somebody may have stored it since we looked.
-			if again := c.look(ctx, v, time.Now()); again.Verdict.Usable() {
-				f.giveUp()
-				continue
-			}
-		}
-		if leads {
-			if h.lead(w, v, f, &l) == errandDone {
-				return
-			}
-			plain, alone = true, true
-			continue
-		}
-		waited = true
-		switch v.await(w, f, &l) {
-		case errandDone:
-			return
-		case errandAlone:
-			alone = true
-		}
-	}
-}
-
-// serveStored answers with what was found usable, and has it validated in the
-// background where that is the condition.
-func (h *handler) serveStored(w http.ResponseWriter, v *visit, l *lookup) bool {
-	body, err := v.open(&l.found)
-	if err != nil {
-		return false
-	}
-	if l.Verdict == rfc9111.UseWhileRevalidating {
-		h.refresh(v, l)
-	}
-	v.countHit(&l.found)
-	v.sendFound(w, &l.found, body)
-	return true
-}
-
-// serveStale answers with something stale in place of what cannot be had.
-func (v *visit) serveStale(w http.ResponseWriter, f *found, reason string) bool {
-	body, err := v.open(f)
-	if err != nil {
-		return false
-	}
-	v.countHit(f)
-	v.result.Reason = reason
-	v.sendFound(w, f, body)
-	return true
-}
-
-// onlyIfCached refuses a request that must not go to the origin: RFC 9111
-// section 5.2.1.7.
-func (v *visit) onlyIfCached(w http.ResponseWriter) {
-	v.result.Outcome, v.result.Reason = OutcomeMiss, "only-if-cached, and nothing to answer with"
-	v.c.counters.misses.Add(1)
-	v.mark(w.Header(), nil)
-	http.Error(w, http.StatusText(http.StatusGatewayTimeout), http.StatusGatewayTimeout)
-}
-
 // board joins a flight for the same thing, or begins one, and reports whether
 // the request leads it. It is nil when a lock is held and what is stored will
 // do.
 func (v *visit) board(l *lookup, alone, plain bool) (*flight, bool) {
 	c := v.c
 	if c.Collapse == CollapseLock && !plain {
-		unlock := c.locks.take(c, v.key+v.told)
+		unlock := c.locks.take(c, v.result.Key+v.told)
 		if unlock == nil && l.entry != nil && l.facts.MayBeStale() && !(v.req.NoCache && !c.IgnoreCacheControl) {
 			return nil, false
 		}
@@ -131,7 +28,7 @@ func (v *visit) board(l *lookup, alone, plain bool) (*flight, bool) {
 		return c.flights.add(v.newFlight(l, plain)), true
 	}
 	now := time.Now()
-	return c.flights.board(v.key, func(other *flight) bool {
+	return c.flights.board(v.result.Key, func(other *flight) bool {
 		return v.fits(other, now) && other.enter()
 	}, func() *flight {
 		f := v.newFlight(l, plain)
@@ -155,7 +52,7 @@ func (v *visit) mayShare(l *lookup) bool {
 
 // loner is what is remembered if the answer was for one client only. Those who
 // show credentials do not speak for the others.
-func (v *visit) loner() loner { return loner{v.key, v.told, rfc9111.HasCredentials(v.r)} }
+func (v *visit) loner() loner { return loner{v.result.Key, v.told, rfc9111.HasCredentials(v.r)} }
 
 // keepsRange reports whether the origin is asked for the client's range only.
 func (l *lookup) keepsRange(v *visit) bool {
@@ -228,7 +125,7 @@ func (v *visit) newFlight(l *lookup, plain bool) *flight {
 func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain, outlives bool) *flight {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &flight{
-		c: v.c, key: v.key, place: v.told, loner: v.loner(), asked: v.r, req: v.req, leader: v.r.Context(),
+		c: v.c, key: v.result.Key, place: v.told, loner: v.loner(), asked: v.r, req: v.req, leader: v.r.Context(),
 		cancel: cancel, decided: make(chan struct{}), ended: make(chan struct{}),
 	}
 	ctx, f.own = proxy.CollectOwnFields(ctx)
@@ -250,30 +147,50 @@ func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain, outlives bool
 
 // lead sends a flight's request off and answers with what comes of it. It is
 // errandAgain if the origin has to be asked once more.
-func (h *handler) lead(w http.ResponseWriter, v *visit, f *flight, l *lookup) errand {
-	ctx := v.r.Context()
-	f.client, f.hasClient = w, true
-	defer f.cancel()
+func (v *visit) lead(f *flight, l *lookup) (do errand) {
+	f.client, f.hasClient = v.w, true
 	v.result.forwarded, v.result.Reason = l.fwd, l.why()
 	v.c.counters.fetches.Add(1)
 	f.sent = time.Now()
-	go f.run(func() { h.fetch(f, v) })
+	if v.leaves {
+		v.takeOff(f)
+	} else {
+		defer f.cancel()
+		go f.run(func() { v.front.fetch(v, f) })
+	}
 	left := false
 	select {
 	case <-f.decided:
-	case <-ctx.Done():
+	case <-v.r.Context().Done():
 		left = f.dismiss()
 	}
-	do := errandDone
-	if !left {
-		do = v.answer(w, f)
+	if left {
+		f.leaves()
+	} else {
+		do = v.answer(f)
 	}
-	f.leaves()
+	if v.leaves {
+		return do
+	}
 	<-f.ended // the request, and what its context holds, are the handler's
 	if f.panicked != nil && !left {
 		panic(f.panicked)
 	}
 	return do
+}
+
+// takeOff carries out a flight that may go on without the request that leads it.
+func (v *visit) takeOff(f *flight) {
+	c := v.c
+	stop := context.AfterFunc(c.closing, f.cancelIfIdle)
+	c.tasks.Go(func() {
+		defer f.cancelUnlessLent()
+		defer stop()
+		f.run(func() { v.front.fetch(v, f) })
+		if f.panicked != nil {
+			c.logPanic(f)
+		}
+	})
 }
 
 // why says in words why a request went on.
@@ -311,83 +228,59 @@ func (f *flight) dismiss() bool {
 	return true
 }
 
-// answer gives the leader what its flight has brought.
-func (v *visit) answer(w http.ResponseWriter, f *flight) errand {
+// answer gives the leader what its flight has brought, and leaves it.
+func (v *visit) answer(f *flight) errand {
 	c, res := v.c, &v.result
-	switch f.outcome {
-	case outcomeDirect, outcomeFailed, outcomeNone: // the flight answers, or nobody
-		<-f.ended
-		return errandDone
-	case outcomeAgain:
-		return errandAgain
-	}
-	res.forwardedStatus = f.status
-	switch f.outcome {
-	case outcomeStored:
+	if f.outcome == outcomeStored {
 		v.countStored(f)
-		v.sendOwn(w, f)
+		v.sendStream(f, f.leadsMeta(), f.leads)
+		return errandDone
+	}
+	defer f.leaves()
+	switch f.outcome {
 	case outcomeFreshened:
 		body, err := v.openFresh(f)
 		if err != nil {
 			return errandAgain
 		}
 		c.counters.revalidated.Add(1)
-		res.Outcome, res.Age, res.TTL = OutcomeRevalidated, f.fresh.Age, f.fresh.Ttl
+		res.Outcome, res.Age, res.TTL, res.forwardedStatus = OutcomeRevalidated, f.fresh.Age, f.fresh.TTL, uint16(f.status)
 		res.Reason = "still the same, says the origin"
-		v.sendFound(w, &f.fresh, body)
+		v.sendFound(&f.fresh, body)
 	case outcomeStale:
-		if !v.serveStale(w, f.stale, "stale, because the origin failed") {
+		res.forwardedStatus = uint16(f.status)
+		if !v.serveStale(f.stale, "stale, because the origin failed") {
 			return errandAgain
 		}
+	case outcomeAgain:
+		return errandAgain
+	default:
+		<-f.ended // and nobody ends it by leaving
+		v.front.own(v, f)
 	}
 	return errandDone
+}
+
+// countOwn notes that the answer of the origin is for the leader alone.
+func (v *visit) countOwn(f *flight) {
+	v.c.counters.misses.Add(1)
+	v.result.Outcome, v.result.forwardedStatus = OutcomeMiss, uint16(f.status)
+	if f.why != "" {
+		v.result.Reason = string(f.why)
+	}
 }
 
 // countStored notes that the answer of the origin is being stored.
 func (v *visit) countStored(f *flight) {
 	v.c.counters.misses.Add(1)
 	res := &v.result
-	res.Outcome, res.Stored, res.TTL = OutcomeMiss, true, f.facts.Lifetime-f.facts.InitialAge
-}
-
-// sendOwn sends the leader the answer that it caused, with every field of it.
-func (v *visit) sendOwn(w http.ResponseWriter, f *flight) {
-	defer f.leads.Close()
-	v.sendStream(w, f, f.leadsMeta(), f.leads)
+	res.Outcome, res.Stored, res.forwardedStatus = OutcomeMiss, true, uint16(f.status)
+	res.TTL = f.facts.Lifetime - f.facts.InitialAge
 }
 
 // leadsMeta is what the leader gets: every field of the answer.
 func (f *flight) leadsMeta() *store.Meta {
 	return &store.Meta{Status: f.meta.Status, Header: f.header, Length: f.meta.Length, Parts: f.meta.Parts}
-}
-
-// sendStream sends a body that is coming in.
-func (v *visit) sendStream(w http.ResponseWriter, f *flight, m *store.Meta, r *streamReader) {
-	h := w.Header()
-	var p plan
-	if m.Status == http.StatusPartialContent { // as the origin has cut it
-		for name, values := range m.Header {
-			setField(h, name, values)
-		}
-		p = plan{status: m.Status, whole: true}
-	} else {
-		p = v.plan(h, m, f.facts)
-	}
-	if v.result.Collapsed {
-		setAge(h, v.result.Age)
-	}
-	v.mark(h, f.facts)
-	w.WriteHeader(p.status)
-	if p.empty {
-		return
-	}
-	if err := p.follow(w, r); err != nil {
-		v.broken()
-		return
-	}
-	if p.whole {
-		sendTrailer(w, r.s.trailers())
-	}
 }
 
 // waited is how waiting for another's flight ended.
@@ -436,36 +329,38 @@ func (v *visit) wait(f *flight, l *lookup) waited {
 	case outcomeStale:
 		if l.entry != nil && c.policy.MayAnswerError(l.facts, &v.req, now) {
 			l.Age, _ = l.facts.Age(now)
-			l.Ttl = l.facts.Lifetime - l.Age
+			l.TTL = l.facts.Lifetime - l.Age
 			return waitStale
 		}
 	}
 	return waitAlone
 }
 
-// await waits for another's flight and answers with it if that may be.
-func (v *visit) await(w http.ResponseWriter, f *flight, l *lookup) errand {
+// await waits for another's flight, answers with it if that may be, and leaves
+// it.
+func (v *visit) await(f *flight, l *lookup) errand {
+	how := v.wait(f, l)
+	if how == waitFollow {
+		if r := f.body.reader(v.r.Context()); r != nil {
+			v.countFollow(f, time.Now())
+			v.sendStream(f, f.meta, r)
+			return errandDone
+		}
+		if f.body.complete() {
+			how = waitAgain // it came too late to read along, but not alone
+		}
+	}
 	defer f.leaves()
-	switch v.wait(f, l) {
+	switch how {
 	case waitCancelled:
 		return errandDone
 	case waitAgain:
 		return errandAgain
 	case waitStale:
-		if v.serveStale(w, &l.found, "stale, because the origin failed") {
+		if v.serveStale(&l.found, "stale, because the origin failed") {
 			return errandDone
 		}
 		return errandAgain
-	case waitFollow:
-		if r := f.body.reader(v.r.Context()); r != nil {
-			defer r.Close()
-			v.countFollow(f, time.Now())
-			v.sendStream(w, f, f.meta, r)
-			return errandDone
-		}
-		if f.body.complete() {
-			return errandAgain // it came too late to read along, but not alone
-		}
 	}
 	return errandAlone
 }
@@ -474,7 +369,7 @@ func (v *visit) await(w http.ResponseWriter, f *flight, l *lookup) errand {
 func (v *visit) countFollow(f *flight, now time.Time) {
 	d := v.c.policy.Decide(f.facts, &v.req, now)
 	res := &v.result
-	res.Age, res.TTL = d.Age, d.Ttl
+	res.Age, res.TTL = d.Age, d.TTL
 	if v.late { // it did not wait for the origin
 		res.Outcome, res.Collapsed = OutcomeHit, true
 		res.Reason = "in the cache, though perhaps not all of it yet"

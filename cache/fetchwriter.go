@@ -14,8 +14,7 @@ import (
 	"github.com/modproxy/modproxy/proxy"
 )
 
-// fetch lets next answer a flight's request.
-func (h *handler) fetch(f *flight, v *visit) {
+func (h *handler) fetch(v *visit, f *flight) {
 	w := &fetchWriter{f: f, v: v, header: make(http.Header), declared: -1}
 	defer w.release()
 	h.next.ServeHTTP(w, f.out)
@@ -115,11 +114,7 @@ func (w *fetchWriter) takeClient(h http.Header) {
 	}
 	w.direct = client
 	w.stop = context.AfterFunc(f.leader, f.cancel)
-	v.c.counters.misses.Add(1)
-	v.result.Outcome, v.result.forwardedStatus = OutcomeMiss, w.status
-	if f.why != "" {
-		v.result.Reason = string(f.why)
-	}
+	v.countOwn(f)
 	to := client.Header()
 	for name, values := range h {
 		setField(to, name, values)

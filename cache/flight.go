@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
@@ -98,15 +99,10 @@ const (
 type flightTable struct {
 	mu      sync.Mutex
 	flights map[string][]*flight
-	landed  uint64 // how many have been taken out
-}
 
-// landings counts the flights that have ended. If it did not change, nothing
-// was stored meanwhile.
-func (t *flightTable) landings() uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.landed
+	// landed is how many flights have been taken out. If it did not change,
+	// nothing was stored meanwhile.
+	landed atomic.Uint64
 }
 
 // board returns a shared flight under key that fits, or else adds the one that
@@ -149,7 +145,7 @@ func (t *flightTable) land(f *flight) {
 		if other != f {
 			continue
 		}
-		t.landed++
+		t.landed.Add(1)
 		if len(list) == 1 {
 			delete(t.flights, f.key)
 		} else {

@@ -524,7 +524,7 @@ func TestALeaderIsInterestedFromTheStart(t *testing.T) {
 	c := &Cache{Linger: -1}
 	c.setup()
 	visitor := func() *visit {
-		return &visit{c: c, r: httptest.NewRequest(http.MethodGet, page, nil), key: page}
+		return &visit{c: c, r: httptest.NewRequest(http.MethodGet, page, nil), result: Result{Key: page}}
 	}
 	f, leads := visitor().board(&lookup{}, false, false)
 	require.True(t, leads)

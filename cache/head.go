@@ -12,27 +12,25 @@ import (
 
 // head answers a HEAD: as a GET would be answered, without the body, or by the
 // origin.
-func (h *handler) head(w http.ResponseWriter, v *visit) {
-	c, r := h.c, v.r
-	v.req = rfc9111.ParseRequestDirectives(r.Header)
+func (v *visit) head() {
+	c, r := v.c, v.r
 	l := lookup{fwd: rfc9111.FwdRequest}
 	if !rfc9111.WantsOrigin(r.Header) {
-		if l = c.look(r.Context(), v, time.Now()); l.Verdict.Usable() && h.serveStored(w, v, &l) {
+		if l = c.look(r.Context(), v, time.Now()); l.Verdict.Usable() && v.serveStored(&l) {
 			return
 		}
 		if v.req.OnlyIfCached {
-			v.onlyIfCached(w)
+			v.refuse()
 			return
 		}
 	}
-	v.result.forwarded, v.result.Reason = l.fwd, l.why()
-	v.result.Outcome = OutcomeMiss
+	v.result.Outcome, v.result.forwarded, v.result.Reason = OutcomeMiss, l.fwd, l.why()
 	c.counters.misses.Add(1)
 	sent := time.Now()
 	f, out := v.standIn()
 	defer c.flights.land(f)
-	h.observe(w, out, func(status int, header http.Header) {
-		v.result.forwardedStatus = status
+	v.front.pass(v, out, func(status int, header http.Header) {
+		v.result.forwardedStatus = uint16(status)
 		v.learn(f, status, header, sent)
 		v.mark(header, nil)
 	})
@@ -41,7 +39,7 @@ func (h *handler) head(w http.ResponseWriter, v *visit) {
 // standIn stands for a HEAD in the table of flights, and returns the request as
 // the origin gets it.
 func (v *visit) standIn() (*flight, *http.Request) {
-	f := &flight{c: v.c, key: v.key}
+	f := &flight{c: v.c, key: v.result.Key}
 	ctx, own := proxy.CollectOwnFields(v.r.Context())
 	f.own = own
 	return v.c.flights.add(f), v.r.WithContext(ctx)
@@ -55,7 +53,7 @@ func (v *visit) learn(f *flight, status int, header http.Header, sent time.Time)
 	ctx := context.WithoutCancel(v.r.Context())
 	f.storing.Lock()
 	defer f.storing.Unlock()
-	entries, err := c.store.Get(ctx, v.key)
+	entries, err := c.store.Get(ctx, v.result.Key)
 	if err != nil {
 		c.storeFailed(ctx, "get", err)
 		return

@@ -26,7 +26,7 @@ type lookup struct {
 
 // look searches the store: RFC 9111 section 4.
 func (c *Cache) look(ctx context.Context, v *visit, now time.Time) (l lookup) {
-	entries, err := c.store.Get(ctx, v.key)
+	entries, err := c.store.Get(ctx, v.result.Key)
 	if err != nil {
 		c.storeFailed(ctx, "get", err)
 		entries = nil
@@ -70,7 +70,7 @@ func (c *Cache) look(ctx context.Context, v *visit, now time.Time) (l lookup) {
 		l.fwd = rfc9111.FwdStale
 	default:
 		l.fwd = rfc9111.FwdRequest
-		if l.facts.Directives.NoCache || l.Ttl <= 0 {
+		if l.facts.Directives.NoCache || l.TTL <= 0 {
 			l.fwd = rfc9111.FwdStale
 		}
 	}

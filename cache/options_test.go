@@ -73,7 +73,7 @@ func TestKeys(t *testing.T) {
 			r := httptest.NewRequest("GET", c.target, nil)
 			v := &visit{c: c.cache}
 			v.arrives(r, false)
-			require.Equal(t, c.want, v.key)
+			require.Equal(t, c.want, v.result.Key)
 			require.Equal(t, c.want, c.cache.keyOf(r))
 		})
 	}
@@ -85,11 +85,11 @@ func TestKeysOfATransport(t *testing.T) {
 	r, _ := http.NewRequest("GET", "http://Backend:9000/a", nil)
 	v := &visit{c: new(Cache)}
 	v.departs(r)
-	require.Equal(t, "http://backend:9000/a", v.key)
+	require.Equal(t, "http://backend:9000/a", v.result.Key)
 	require.Equal(t, []string{"backend:9000", "backend:9000", "Backend:9000"}, []string{v.r.Host, v.r.URL.Host, r.Host})
 	r.Host = "www.example.org"
 	v.departs(r)
-	require.Equal(t, `http://backend:9000/a host="www.example.org"`, v.key)
+	require.Equal(t, `http://backend:9000/a host="www.example.org"`, v.result.Key)
 }
 
 func TestBypass(t *testing.T) {

@@ -86,7 +86,7 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 		Status: status, Header: f.told, Response: rfc9111.ParseResponseDirectives(f.told, c.policy.Targets),
 		RequestTime: f.sent, ResponseTime: now,
 	}
-	x.Ttl = c.ttlOf(f.out, x)
+	x.TTL = c.ttlOf(f.out, x)
 	switch {
 	case status == http.StatusNotModified && f.validates:
 		if !f.freshen(x) {
@@ -133,7 +133,7 @@ func (f *flight) mayAnswer(now time.Time) bool {
 		return false
 	}
 	f.stale.Age, _ = f.stale.facts.Age(now)
-	f.stale.Ttl = f.stale.facts.Lifetime - f.stale.Age
+	f.stale.TTL = f.stale.facts.Lifetime - f.stale.Age
 	return true
 }
 
@@ -157,7 +157,7 @@ func (f *flight) beginStore(x *rfc9111.Transaction, length int64, tags []string)
 	c := f.c
 	m := &store.Meta{
 		Key: f.key, Status: x.Status, Header: c.policy.StoredHeader(x.Header, &x.Response),
-		RequestTime: f.sent, ResponseTime: f.received, Length: length, TTL: x.Ttl, Tags: tags,
+		RequestTime: f.sent, ResponseTime: f.received, Length: length, TTL: x.TTL, Tags: tags,
 	}
 	vary, _ := rfc9111.Nominated(m.Header["Vary"])
 	m.Vary = rfc9111.WithTold(rfc9111.VaryValues(vary, f.asked), f.place)

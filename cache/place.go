@@ -61,7 +61,7 @@ func (v *visit) departs(r *http.Request) {
 	p.settle()
 	v.goes(&p)
 	if told := p.beside(); told != "" {
-		v.key += " " + told
+		v.result.Key += " " + told
 	}
 }
 
@@ -80,9 +80,9 @@ func (v *visit) goes(p *place) {
 	c := v.c
 	v.r = p.r
 	if c.Key != nil {
-		v.key = c.Key(p.r)
+		v.result.Key = c.Key(p.r)
 	} else {
-		v.key = c.uriKey(p.scheme, p.host, p.r.URL)
+		v.result.Key = c.uriKey(p.scheme, p.host, p.r.URL)
 	}
 	if c.Key != nil || c.KeyBaseURL != nil { // they say that it makes no difference
 		p.told = nil

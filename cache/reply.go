@@ -240,16 +240,13 @@ func copyStream(w io.Writer, r *streamReader) error {
 
 // planReader reads what was planned, for those who want a Reader.
 type planReader struct {
-	p      plan
-	body   io.ReadSeeker // of the store, or
-	stream *streamReader
-	size   int64
+	p    plan
+	from source
 
 	text   string
 	left   int64
 	at     int
 	err    error
-	stop   func() error
 	closed atomic.Bool
 	atEnd  func() // called once when all was read; may be nil
 }
@@ -279,9 +276,9 @@ func (r *planReader) readSome(b []byte) (int, error) {
 	if r.left > 0 {
 		b = b[:min(int64(len(b)), r.left)]
 	}
-	src := io.Reader(r.body)
-	if r.stream != nil {
-		src = r.stream
+	src := io.Reader(r.from.body)
+	if r.from.stream != nil {
+		src = r.from.stream
 	}
 	n, err := src.Read(b)
 	if r.left > 0 {
@@ -306,7 +303,7 @@ func (r *planReader) next() bool {
 		return false
 	}
 	if r.p.whole {
-		if r.at, r.left = 1, r.size; r.stream != nil {
+		if r.at, r.left = 1, r.from.size; r.from.stream != nil {
 			r.left = -1
 		}
 		return r.left != 0
@@ -317,9 +314,9 @@ func (r *planReader) next() bool {
 	if one.n == 0 {
 		return true
 	}
-	if r.stream != nil {
-		r.stream.seek(one.start, one.end)
-	} else if _, err := r.body.Seek(one.offset, io.SeekStart); err != nil {
+	if r.from.stream != nil {
+		r.from.stream.seek(one.start, one.end)
+	} else if _, err := r.from.body.Seek(one.offset, io.SeekStart); err != nil {
 		r.err = err
 	}
 	return true
@@ -329,5 +326,5 @@ func (r *planReader) Close() error {
 	if r.closed.Swap(true) {
 		return nil
 	}
-	return r.stop()
+	return r.from.close()
 }

@@ -45,8 +45,8 @@ type Result struct {
 	Collapsed bool          // the answer is that of another request
 	Stale     bool          // it is out of date
 
+	forwardedStatus uint16
 	forwarded       rfc9111.Forwarded
-	forwardedStatus int
 }
 
 // mark adds to an answer's header what it should tell of the cache, and tells
@@ -54,7 +54,6 @@ type Result struct {
 // sent.
 func (v *visit) mark(h http.Header, f *rfc9111.Facts) {
 	c, res := v.c, &v.result
-	res.Key = v.key
 	if wants(c.Header, c.HeaderFunc, v.r) {
 		if word := xCache(res.Outcome); word != "" {
 			v.tell(h, "X-Cache", word+" from "+v.serverName())
@@ -65,8 +64,8 @@ func (v *visit) mark(h http.Header, f *rfc9111.Facts) {
 	}
 	if c.CacheStatus != "" {
 		s := rfc9111.CacheStatus{
-			Name: c.CacheStatus, Hit: res.Outcome == OutcomeHit, Fwd: res.forwarded, FwdStatus: res.forwardedStatus,
-			Ttl: res.TTL, HasTTL: f != nil, Stored: res.Stored, Collapsed: res.Collapsed, Key: v.key, Detail: res.Reason,
+			Name: c.CacheStatus, Hit: res.Outcome == OutcomeHit, Fwd: res.forwarded, FwdStatus: int(res.forwardedStatus),
+			TTL: res.TTL, HasTTL: f != nil, Stored: res.Stored, Collapsed: res.Collapsed, Key: v.result.Key, Detail: res.Reason,
 		}
 		v.tell(h, "Cache-Status", string(s.Append(nil)), h["Cache-Status"]...)
 	}

@@ -18,7 +18,7 @@ func (f *flight) condition(v *visit, l *lookup, plain bool) {
 	if l.entry != nil {
 		f.stale = &found{}
 		*f.stale = l.found
-		f.validates = !plain && (l.facts.Etag != "" || l.facts.LastModifiedText != "")
+		f.validates = !plain && (l.facts.ETag != "" || l.facts.LastModifiedText != "")
 	}
 	keepsRange := l.keepsRange(v)
 	if !keepsRange {
@@ -60,7 +60,7 @@ func (f *flight) freshen(x *rfc9111.Transaction) bool {
 	c.noted(ctx, "update", err)
 	f.fresh = found{entry: old.entry, meta: rfc9111.AnswerAfter(m, rfc9111.CanonicalNames(f.header)), facts: rfc9111.ReadFacts(m, &c.policy)}
 	f.fresh.Age, _ = f.fresh.facts.Age(f.received)
-	f.fresh.Ttl = f.fresh.facts.Lifetime - f.fresh.Age
+	f.fresh.TTL = f.fresh.facts.Lifetime - f.fresh.Age
 	return true
 }
 
@@ -101,9 +101,9 @@ func (v *visit) openFresh(f *flight) (store.Body, error) {
 
 // refresh validates a stored response that was used stale, in the background:
 // RFC 5861 section 3. One such request is enough.
-func (h *handler) refresh(v *visit, l *lookup) {
+func (v *visit) refresh(l *lookup) {
 	if f := v.background(l); f != nil {
-		v.c.fly(f, func() { h.fetch(f, v) })
+		v.c.fly(f, func() { v.front.fetch(v, f) })
 	}
 }
 
@@ -136,7 +136,7 @@ func (v *visit) background(l *lookup) *flight {
 		}
 		return other.likelyFor(v)
 	}
-	f, leads := c.flights.board(v.key, same, func() *flight {
+	f, leads := c.flights.board(v.result.Key, same, func() *flight {
 		ctx := proxy.Detached(v.r.Context())
 		if c.BackgroundContext != nil {
 			ctx = c.BackgroundContext(ctx)

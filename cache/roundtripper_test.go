@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -125,5 +126,32 @@ func TestRequestTargetWithoutPath(t *testing.T) {
 			r.Host, r.URL = host, u
 			require.Equal(t, host+" "+u.RequestURI(), bodyOf(t, askWith(h, r)))
 		}
+	}
+}
+
+// ctxBody is a body that ends with its request.
+type ctxBody struct{ ctx context.Context }
+
+func (b ctxBody) Read([]byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return 0, io.EOF
+}
+
+func (b ctxBody) Close() error { return nil }
+
+// Linger is for those who leave, not for the one who has the answer itself.
+func TestLingerLeavesTheAnswerOfTheLeader(t *testing.T) {
+	c := &Cache{Linger: -1}
+	rt := c.Transport(roundTripper(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{"Cache-Control": {"no-store"}}, Body: ctxBody{r.Context()}, ContentLength: -1, Request: r}, nil
+	}))
+	for range 5000 {
+		resp, err := rt.RoundTrip(httptest.NewRequest(http.MethodGet, page, nil))
+		require.NoError(t, err)
+		_, err = io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
 	}
 }
