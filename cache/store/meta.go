@@ -104,9 +104,13 @@ func (m *Meta) SetSiblings(n int) { m.siblings = n }
 // given, it is nil.
 func (m *Meta) Memo() any { return m.memo.Load() }
 
-// SetMemo gives Memo something to return, always of the same type. Metadata must
-// not change any more.
-func (m *Meta) SetMemo(v any) { m.memo.Store(v) }
+// SetMemo gives Memo something to return, always of the same type; nil changes
+// nothing. Metadata must not change any more.
+func (m *Meta) SetMemo(v any) {
+	if v != nil {
+		m.memo.Store(v)
+	}
+}
 
 // Part is a range of a body, as offsets: Start is in it, End is not. The bytes
 // of all parts are stored one after the other.
