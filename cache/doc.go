@@ -1,6 +1,8 @@
-// Package cache is an RFC 9111 shared cache: middleware in front of an
-// http.Handler, or a wrapper around an http.RoundTripper. It does what Apache's
-// mod_cache, mod_cache_disk and mod_cache_socache do.
+// Package cache is for those who want answers kept and given again: an RFC 9111
+// shared cache, as middleware in front of an http.Handler, or a wrapper around an
+// http.RoundTripper. It does what Apache's mod_cache does. The zero [Cache] keeps
+// 64 MiB in memory; who wants more than that takes a store from package
+// cache/memory, cache/disk or cache/tiered.
 //
 //	client ─► Cache.Wrap ─► look ──fresh──► answer from the Store
 //	                          │ ──stale, but it may──► answer, and a flight in the background
@@ -28,9 +30,10 @@
 //
 // # Stores
 //
-// A [store.Store] keeps responses and decides nothing: [memory.Store], [disk.Store], [tiered.Store] with
-// the one in front of the other, or your own; package cachetest tells what is
-// wrong with it. When a store fails, requests pass it by.
+// A [store.Store] keeps responses and decides nothing. There is one in memory, one
+// on a disk (mod_cache_disk), and one that puts the one in front of the other:
+// packages cache/memory, cache/disk and cache/tiered. Of your own, package
+// cache/cachetest tells what is wrong. When a store fails, requests pass it by.
 //
 // # Where to put it
 //

@@ -243,7 +243,7 @@ func (r *growingReader) ReadAt(p []byte, off int64) (int, error) {
 		return 0, fs.ErrClosed
 	}
 	if off < 0 {
-		return 0, store.ErrOffset
+		return 0, fmt.Errorf("cache: disk store: offset before the beginning: %w", fs.ErrInvalid)
 	}
 	left := r.file.written.Load() - off
 	if left <= 0 {

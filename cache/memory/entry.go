@@ -69,7 +69,7 @@ func (e *entry) Open() (store.Body, error) {
 // cost is about what a response costs in memory.
 func cost(m *store.Meta, size int64) int64 {
 	const (
-		entry = 600 // memoryEntry, facts, slices, its share of the key's shard
+		entry = 600 // an entry, facts, slices, its share of the key's shard
 		field = 64  // a place in a map, which are never quite full, and its slice
 		value = 16
 		tag   = value + 24 // its place in the tag's list, and where that is

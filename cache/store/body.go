@@ -18,8 +18,7 @@ type PieceWriter interface {
 	WritePiece(w io.Writer, n int64) (int64, error)
 }
 
-// ErrOffset is returned for an offset before the beginning of a body.
-var ErrOffset = errors.New("cache: offset before the beginning")
+var errOffset = errors.New("cache: offset before the beginning")
 
 // Position turns what Seek of a Body of that size is given into an offset.
 func Position(offset int64, whence int, at, size int64) (int64, error) {
@@ -33,7 +32,7 @@ func Position(offset int64, whence int, at, size int64) (int64, error) {
 		offset = -1
 	}
 	if offset < 0 {
-		return at, ErrOffset
+		return at, errOffset
 	}
 	return offset, nil
 }
