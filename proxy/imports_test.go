@@ -17,8 +17,9 @@ const module = "github.com/modproxy/modproxy/"
 // each can be used, and understood, without its neighbours.
 var floors = [][]string{
 	{"internal"},
-	{"proxy/backend"},
+	{"proxy/backend", "cache/store"},
 	{"proxy"},
+	{"cache/internal/rfc9111", "cache/memory", "cache/disk", "cache/tiered"},
 	{"balancer", "fcgi", "ajp", "wstunnel", "connect", "ftpproxy", "cache"},
 	{"examples"},
 }
@@ -67,12 +68,16 @@ func forbidden(from, to string) string {
 }
 
 // room is the package of the layout to which a package belongs.
-func room(path string) string {
-	if path == "proxy/backend" {
-		return path
+func room(path string) (in string) {
+	in, _, _ = strings.Cut(path, "/")
+	for _, rooms := range floors {
+		for _, r := range rooms {
+			if len(r) > len(in) && (path == r || strings.HasPrefix(path, r+"/")) {
+				in = r
+			}
+		}
 	}
-	top, _, _ := strings.Cut(path, "/")
-	return top
+	return in
 }
 
 func floorOf(path string) int {
@@ -100,6 +105,11 @@ func TestForbiddenImports(t *testing.T) {
 		{"proxy/backend", module + "proxy", true},
 		{"proxy", module + "balancer", true},
 		{"fcgi", module + "ajp", true},
+		{"cache", module + "cache/memory", false},
+		{"cache/disk", module + "cache/store", false},
+		{"cache/store", module + "cache/disk", true},
+		{"cache/tiered", module + "cache/memory", true},
+		{"cache/memory", module + "cache", true},
 		{"fcgi", module + "examples/programs", true},
 		{"examples/internal/browser", module + "examples/programs", false},
 		{"elsewhere", module + "proxy", true},
