@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"iter"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -267,47 +269,38 @@ func (w *fetchWriter) release() {
 // trailer is the trailer fields that the handler has set, announced or by
 // http.TrailerPrefix.
 func (w *fetchWriter) trailer() (t http.Header) {
-	add := func(name string, values []string) {
+	for name, values := range w.trailers() {
+		name = http.CanonicalHeaderKey(strings.TrimPrefix(name, http.TrailerPrefix))
 		if len(values) == 0 || rfc9111.ForOneHop(proxy.HopByHop{}, name) {
-			return
+			continue
 		}
 		if t == nil {
 			t = make(http.Header)
 		}
 		t[name] = values
 	}
-	for _, line := range w.header["Trailer"] {
-		for more := true; more; {
-			var name string
-			name, line, more = strings.Cut(line, ",")
-			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
-			add(name, w.header[name])
-		}
-	}
-	for name, values := range w.header {
-		if rest, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
-			add(http.CanonicalHeaderKey(rest), values)
-		}
-	}
 	return t
 }
 
 // passTrailer gives the client the trailer fields, as the handler gave them.
-func (w *fetchWriter) passTrailer() {
-	to := w.direct.Header()
-	for _, line := range w.header["Trailer"] {
-		for more := true; more; {
-			var name string
-			name, line, more = strings.Cut(line, ",")
-			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
-			if values, ok := w.header[name]; ok {
-				to[name] = values
+func (w *fetchWriter) passTrailer() { maps.Insert(w.direct.Header(), w.trailers()) }
+
+// trailers are the fields for the trailer under the names that the handler gave
+// them: those that it announced, and those with http.TrailerPrefix.
+func (w *fetchWriter) trailers() iter.Seq2[string, []string] {
+	return func(yield func(string, []string) bool) {
+		for _, line := range w.header["Trailer"] {
+			for name := range strings.SplitSeq(line, ",") {
+				name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+				if values, ok := w.header[name]; ok && !yield(name, values) {
+					return
+				}
 			}
 		}
-	}
-	for name, values := range w.header {
-		if strings.HasPrefix(name, http.TrailerPrefix) {
-			to[name] = values
+		for name, values := range w.header {
+			if strings.HasPrefix(name, http.TrailerPrefix) && !yield(name, values) {
+				return
+			}
 		}
 	}
 }

@@ -229,9 +229,7 @@ func takeFields(all *bool, fields *[]string, arg argument) {
 // whether there were any and all were names.
 func appendFieldNames(to *[]string, list string) bool {
 	found := false
-	for more := true; more; {
-		var name string
-		name, list, more = strings.Cut(list, ",")
+	for name := range strings.SplitSeq(list, ",") {
 		name = textproto.TrimString(name)
 		if name == "" {
 			continue

@@ -9,9 +9,7 @@ import (
 func acceptsCoding(lines []string, coding string) bool {
 	star := false
 	for _, line := range lines {
-		for more := true; more; {
-			var one string
-			one, line, more = strings.Cut(line, ",")
+		for one := range strings.SplitSeq(line, ",") {
 			name, params, _ := strings.Cut(one, ";")
 			name = strings.Trim(name, " \t")
 			switch {

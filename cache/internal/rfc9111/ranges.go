@@ -30,9 +30,7 @@ func ParseRange(h http.Header) (specs []rangeSpec, ok bool) {
 	if !found || !strings.EqualFold(unit, "bytes") {
 		return nil, false
 	}
-	for more := true; more; {
-		var one string
-		one, set, more = strings.Cut(set, ",")
+	for one := range strings.SplitSeq(set, ",") {
 		one = strings.Trim(one, " \t")
 		if one == "" {
 			continue

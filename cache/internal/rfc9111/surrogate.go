@@ -25,9 +25,7 @@ func SurrogateKeys(h http.Header) (tags []string) {
 		tags = append(tags, strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })...)
 	}
 	for _, line := range h["Cache-Tag"] {
-		for more := true; more; {
-			var tag string
-			tag, line, more = strings.Cut(line, ",")
+		for tag := range strings.SplitSeq(line, ",") {
 			if tag = strings.Trim(tag, " \t"); tag != "" {
 				tags = append(tags, tag)
 			}

@@ -23,9 +23,7 @@ func variesOnAll(lines []string) bool {
 // all for *. What is no name makes it all too: it cannot match.
 func Nominated(lines []string) (names []string, all bool) {
 	for _, line := range lines {
-		for more := true; more; {
-			var name string
-			name, line, more = strings.Cut(line, ",")
+		for name := range strings.SplitSeq(line, ",") {
 			name = strings.Trim(name, " \t")
 			if name == "" {
 				continue
