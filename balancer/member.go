@@ -106,8 +106,7 @@ func URLs(urls ...string) []MemberConfig {
 type Member struct {
 	factor atomic.Int64 // LoadFactor ×100
 	ramp   atomic.Int64 // when slow start began, in ns of monotonic time; 0 when it is over
-	health backend.Health
-	_      [64]byte // what follows changes with each request
+	_      [64]byte     // what follows changes with each request
 
 	busy, elected, sent, received, errors atomic.Int64
 
@@ -125,6 +124,7 @@ type Member struct {
 	release func()           // frees what was made for the member
 	foreign bool             // RoundTripper or Backend were given
 	b       *Balancer        // nil for a member without a balancer
+	health  backend.Health
 	config  currentConfig
 	removed atomic.Bool
 	retire  sync.Once

@@ -35,16 +35,17 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // Condition is what is known of somebody's health at one moment.
 type Condition struct {
 	State State
-	Since time.Time // when State was entered; zero if it never changed
-	Due   time.Time // when a trial is allowed, in the error state
-	Cause error     // why State is not usable
 
 	// CheckFailed says that active checks have found it down, CheckCause why.
 	// It stands beside State: who has failed them is not usable in any state.
 	CheckFailed bool
-	CheckCause  error
 
-	open bool // in the error state, all are let in
+	open  bool      // in the error state, all are let in
+	Since time.Time // when State was entered; zero if it never changed
+	Due   time.Time // when a trial is allowed, in the error state
+	Cause error     // why State is not usable
+
+	CheckCause error
 }
 
 // Usable reports whether a request would be let in at the time now.
