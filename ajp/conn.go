@@ -87,7 +87,7 @@ func (x *attempt) send() *proxy.Error {
 	if kind == bodyNone {
 		closeBody(x.r)
 		x.owned = true
-		if !x.hooks.Traced() {
+		if x.hooks.Trace() == nil {
 			write = x.c.Turn
 		}
 	}

@@ -71,7 +71,7 @@ type Transport struct {
 
 // RoundTrip sends a request and returns the answer when its head is in.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	b, err := t.backends.For(r.URL, t.Backend, t.NewBackend, "ajp")
+	b, _, err := t.backends.For(r.URL, t.Backend, t.NewBackend, "ajp")
 	if err == nil {
 		_, err = hostField(r)
 	}
@@ -81,7 +81,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	hooks := proxy.HooksOf(r)
 	get := b.Get
-	if bodyKindOf(r) == bodyNone && !hooks.Traced() {
+	if bodyKindOf(r) == bodyNone && hooks.Trace() == nil {
 		get = b.GetTurn
 	}
 	c, err := hooks.Acquire(b, get)

@@ -92,7 +92,7 @@ func (x *attempt) send() *proxy.Error {
 	streams := x.content == nil && x.length > 0
 	var n int
 	var err error
-	if streams || x.hooks.Traced() {
+	if streams || x.hooks.Trace() != nil {
 		n, err = x.c.Write(b)
 	} else {
 		n, err = x.c.Turn(b)

@@ -204,7 +204,7 @@ func (s *headScanner) scan(b []byte) (n int, done bool, err error) {
 // parseHead reads a CGI header into resp, RFC 3875 section 6. Without Status
 // a Location is a redirection; a local one, too, is left to the client.
 func parseHead(head string, resp *http.Response) error {
-	h, err := proxy.ParseFields(head)
+	h, err := proxy.ParseFields(head, nil)
 	if err != nil {
 		return err
 	}

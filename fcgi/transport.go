@@ -133,7 +133,7 @@ func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error
 	hooks := proxy.HooksOf(r)
 	streams := content == nil && length > 0 // the body, by a goroutine
 	get := o.b.Get
-	if !streams && !hooks.Traced() {
+	if !streams && hooks.Trace() == nil {
 		get = o.b.GetTurn
 	}
 	c, err := hooks.Acquire(o.b, get)
@@ -161,7 +161,7 @@ func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error
 
 // target returns where r goes, and what is run there.
 func (t *Transport) target(r, client *http.Request) (*origin, script, error) {
-	b, err := t.backends.For(r.URL, t.Backend, t.newBackend, "fcgi")
+	b, _, err := t.backends.For(r.URL, t.Backend, t.newBackend, "fcgi")
 	if err != nil {
 		return nil, script{}, err
 	}

@@ -183,7 +183,7 @@ func (t *Transport) acquire(r *http.Request, b *backend.Backend, who credentials
 
 // backendFor returns the backend that serves u.
 func (t *Transport) backendFor(u *url.URL) (*backend.Backend, *proxy.Error) {
-	b, err := t.backends.For(u, t.Backend, t.newBackend, "ftp", "ftps", "ftpes")
+	b, _, err := t.backends.For(u, t.Backend, t.newBackend, "ftp", "ftps", "ftpes")
 	if err != nil {
 		var e *proxy.Error
 		if !errors.As(err, &e) {

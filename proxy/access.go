@@ -70,17 +70,6 @@ func (a *Access) Allows(r *http.Request) bool {
 	return !containsAddr(a.Deny, addr) && (len(a.Allow) == 0 || containsAddr(a.Allow, addr))
 }
 
-// clientAddr returns the address in RemoteAddr in the form in which addresses
-// are compared: IPv4 as such, without a zone.
-func clientAddr(remote string) (netip.Addr, bool) {
-	host, ok := clientHost(remote)
-	if !ok {
-		return netip.Addr{}, false
-	}
-	addr, err := netip.ParseAddr(host)
-	return addr.Unmap().WithZone(""), err == nil
-}
-
 func containsAddr(prefixes []netip.Prefix, addr netip.Addr) bool {
 	for _, p := range prefixes {
 		if p.Contains(addr) {

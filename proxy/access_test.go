@@ -9,17 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var okHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) })
-
-// statusFrom is what a client at remote gets of h.
-func statusFrom(h http.Handler, remote string) int {
-	r := httptest.NewRequest("GET", "/", nil)
-	r.RemoteAddr = remote
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w.Code
-}
-
 func TestAccess(t *testing.T) {
 	p := func(words ...string) []netip.Prefix {
 		list, err := ParsePrefixes(words...)
@@ -145,4 +134,15 @@ func FuzzRemoteIP(f *testing.F) {
 			t.Fatalf("%q made the client %q", value, out.RemoteAddr)
 		}
 	})
+}
+
+var okHandler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) })
+
+// statusFrom is what a client at remote gets of h.
+func statusFrom(h http.Handler, remote string) int {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.RemoteAddr = remote
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code
 }

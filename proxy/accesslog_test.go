@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -13,8 +14,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // logOf serves one request through an AccessLog, a second and a half long, and
@@ -96,13 +95,6 @@ func TestAccessLogLines(t *testing.T) {
 	}
 }
 
-func TestInterimStatusIsNotFinal(t *testing.T) {
-	w := &countingWriter{ResponseWriter: httptest.NewRecorder()}
-	w.WriteHeader(103)
-	w.WriteHeader(404)
-	require.Equal(t, 404, w.status)
-}
-
 func TestLogFormatErrors(t *testing.T) {
 	for _, format := range []string{"%", "%z", "%{x", "%{x}T", "%{x}p", "%{%Q}t", "%>", "%99999999999999999999s"} {
 		_, err := ParseLogFormat(format)
@@ -117,45 +109,6 @@ func TestAccessLogZeroValue(t *testing.T) {
 	require.True(t, strings.HasPrefix(out.String(), "1.1.1.1 - - ["), out.String())
 }
 
-// TestAccessLogAroundTheHandler: splicing, tunnels and clients that left.
-func TestAccessLogAroundTheHandler(t *testing.T) {
-	release := make(chan struct{})
-	long := strings.Repeat("x", 1<<20)
-	o := newOrigin(t, func(c *originConn, _ int) {
-		for {
-			r, _, ok := c.request()
-			if !ok {
-				return
-			}
-			switch r.URL.Path {
-			case "/long":
-				c.say("HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + long)
-			case "/switch":
-				c.say("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-			case "/stall":
-				<-release
-			}
-		}
-	})
-	t.Cleanup(func() { close(release) })
-	h, _, _ := handlerFor(t, o.url())
-	var out programs.Output
-	l, err := NewAccessLog(&out, "%U %>s %B %X")
-	require.NoError(t, err)
-	front := frontOf(t, l.Wrap(h))
-	resp, err := client(t).Get(front.URL + "/long")
-	require.NoError(t, err)
-	require.Equal(t, long, body(t, resp))
-	exchangeUpTo(t, front.Listener.Addr().String(), "GET /switch HTTP/1.1\r\nHost: f\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "101 Switching")
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	req, _ := http.NewRequestWithContext(ctx, "GET", front.URL+"/stall", nil)
-	_, err = client(t).Do(req)
-	require.Error(t, err)
-	require.Eventually(t, func() bool { return strings.Count(out.String(), "\n") == 3 }, 20*time.Second, time.Millisecond)
-	require.Equal(t, "/long 200 1048576 +\n/switch 101 0 -\n/stall 499 0 X\n", out.String())
-}
-
 func BenchmarkAccessLog(b *testing.B) {
 	l, _ := NewAccessLog(io.Discard, CombinedLogFormat)
 	h := l.Wrap(okHandler)
@@ -164,5 +117,13 @@ func BenchmarkAccessLog(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.ServeHTTP(w, r)
+	}
+}
+
+// TestLogOfTimes has all in microseconds.
+func TestLogOfTimes(t *testing.T) {
+	r := &Record{Acquire: 1500, Connect: 2500, Connected: 4000, FirstByte: 1e6, Reused: true, Member: "m", Err: errors.New("bad")}
+	for name, want := range map[string]string{"acquire": "1", "connect": "2", "connected": "4", "first-byte": "1000", "reused": "1", "member": "m", "error": "bad"} {
+		require.Equal(t, want, note(r, name), name)
 	}
 }

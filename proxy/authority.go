@@ -31,8 +31,8 @@ func ParseAuthority(s string) (host string, port uint16, err error) {
 	return host, port, err
 }
 
-// hostPort returns host and port of a URL, with the default of its scheme.
-func hostPort(u *url.URL) (host string, port uint16, err error) {
+// URLAuthority returns host and port of a URL, with the default of its scheme.
+func URLAuthority(u *url.URL) (host string, port uint16, err error) {
 	hostport := u.Host
 	if u.Port() == "" {
 		hostport = strings.TrimSuffix(hostport, ":") + ":" + backend.DefaultPort(u.Scheme)
@@ -87,7 +87,7 @@ func isNumber(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// joinHostPort is the opposite of ParseAuthority.
-func joinHostPort(host string, port uint16) string {
+// JoinAuthority is the opposite of [ParseAuthority].
+func JoinAuthority(host string, port uint16) string {
 	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }

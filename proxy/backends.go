@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"container/list"
 	"fmt"
 	"net/http"
@@ -44,14 +45,9 @@ const (
 
 // For returns the backend that serves u: all if it is not nil, else the one of
 // u's scheme and host, which newBackend makes, or by default fields if that is
-// nil. The scheme must be one of schemes.
-func (s *Backends) For(u *url.URL, all *backend.Backend, newBackend func(*url.URL) *backend.Backend, schemes ...string) (*backend.Backend, error) {
-	b, _, err := s.find(u, all, newBackend, schemes)
-	return b, err
-}
-
-// find is For, and returns the backends as well that were forgotten.
-func (s *Backends) find(u *url.URL, all *backend.Backend, newBackend func(*url.URL) *backend.Backend, schemes []string) (_ *backend.Backend, gone []*backend.Backend, _ error) {
+// nil. The scheme must be one of schemes. It returns the backends as well that it
+// has forgotten, for who keeps more about each than it does.
+func (s *Backends) For(u *url.URL, all *backend.Backend, newBackend func(*url.URL) *backend.Backend, schemes ...string) (_ *backend.Backend, gone []*backend.Backend, _ error) {
 	if u == nil {
 		return nil, nil, badRequest("request has no URL")
 	}
@@ -131,4 +127,26 @@ func (s *Backends) list() []*backend.Backend {
 		list = append(list, e.Value.(*ownBackend).Backend)
 	}
 	return list
+}
+
+// Stats returns the figures of the backends made here, by their names; or of
+// all, if it is not nil.
+func (s *Backends) Stats(all *backend.Backend) []backend.Stats {
+	if all != nil {
+		return []backend.Stats{all.Stats()}
+	}
+	s.mu.Lock()
+	list := s.list()
+	s.mu.Unlock()
+	return StatsOf(list)
+}
+
+// StatsOf returns the figures of backends, by their names.
+func StatsOf(list []*backend.Backend) []backend.Stats {
+	stats := make([]backend.Stats, 0, len(list))
+	for _, b := range list {
+		stats = append(stats, b.Stats())
+	}
+	slices.SortFunc(stats, func(a, b backend.Stats) int { return cmp.Compare(a.Name, b.Name) })
+	return stats
 }

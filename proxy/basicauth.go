@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -128,7 +129,7 @@ func (a *BasicAuth) verify(ctx context.Context, user, password string) (bool, er
 		stamp = a.Stamp(user)
 	}
 	digest := a.passwords.digest(user, password, stamp)
-	return a.passwords.good(ctx, digest, or(a.CacheTTL, defaultCacheTTL), or(a.MaxWaiting, defaultMaxWaiting), func(ctx context.Context) (bool, error) {
+	return a.passwords.good(ctx, digest, cmp.Or(a.CacheTTL, defaultCacheTTL), cmp.Or(a.MaxWaiting, defaultMaxWaiting), func(ctx context.Context) (bool, error) {
 		return a.Verify(ctx, user, password)
 	})
 }
@@ -151,13 +152,4 @@ func parseBasic(values []string) (user, password string, ok bool) {
 	}
 	user, password, ok = strings.Cut(string(text), ":")
 	return user, password, ok && user != "" && validValue(text)
-}
-
-// writeRefusal answers a request that a rule refuses.
-func writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
-	if StatusOf(err) == StatusClientClosedRequest {
-		panic(http.ErrAbortHandler) // or net/http would take it for served
-	}
-	addErrorFields(w.Header(), err)
-	writeErrorPage(w, r, StatusOf(err))
 }

@@ -17,18 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func basic(user, password string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
-}
-
-// countedVerify knows one password, and counts how often it was asked.
-func countedVerify(asked *atomic.Int32) func(context.Context, string, string) (bool, error) {
-	return func(_ context.Context, user, password string) (bool, error) {
-		asked.Add(1)
-		return user == "alice" && password == "pass:word", nil
-	}
-}
-
 func TestBasicAuthOfOrigin(t *testing.T) {
 	var asked atomic.Int32
 	a := &BasicAuth{Realm: `the "inner" circle`, Verify: countedVerify(&asked), Users: []string{"alice", "bob"}}
@@ -172,4 +160,16 @@ func TestBasicAuthForgetsBeforeItKnows(t *testing.T) {
 	_, err := a.CheckOrigin(r)
 	require.NoError(t, err)
 	<-done
+}
+
+func basic(user, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+}
+
+// countedVerify knows one password, and counts how often it was asked.
+func countedVerify(asked *atomic.Int32) func(context.Context, string, string) (bool, error) {
+	return func(_ context.Context, user, password string) (bool, error) {
+		asked.Add(1)
+		return user == "alice" && password == "pass:word", nil
+	}
 }

@@ -171,18 +171,6 @@ func chunkSize(line []byte) (int64, error) {
 	return size, nil
 }
 
-func hexDigit(c byte) (byte, bool) {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0', true
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10, true
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10, true
-	}
-	return 0, false
-}
-
 // readTrailer reads what follows the last chunk. Fields that must not stand in
 // a trailer are dropped.
 func (c *chunkedReader) readTrailer() error {
@@ -199,7 +187,7 @@ func (c *chunkedReader) readTrailer() error {
 	if err != nil {
 		return err
 	}
-	h, err := parseFields(string(block), nil)
+	h, err := ParseFields(string(block), nil)
 	if err != nil {
 		return err
 	}

@@ -205,7 +205,7 @@ func TestClientBodyError(t *testing.T) {
 		"reset":     {&net.OpError{Op: "read", Err: errors.New("connection reset")}, StatusClientClosedRequest},
 		"malformed": {errors.New("invalid chunk"), http.StatusBadRequest},
 	} {
-		e := clientBodyError("http://b", tc.err)
+		e := ClientBodyError("http://b", tc.err)
 		require.Equal(t, OpClient, e.Op, name)
 		require.Equal(t, tc.status, StatusOf(e), name)
 		require.ErrorIs(t, e, tc.err, name)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"math"
 	"net/http"
 	"sync"
@@ -69,7 +70,7 @@ func (l *ClientLimits) Wrap(next http.Handler) http.Handler {
 }
 
 // timeout is Timeout with its default.
-func (l *ClientLimits) timeout() time.Duration { return or(l.Timeout, DefaultClientTimeout) }
+func (l *ClientLimits) timeout() time.Duration { return cmp.Or(l.Timeout, DefaultClientTimeout) }
 
 // body is how long the next wait for a body may take, of which received bytes
 // have come in spent time; not positive if no more than that was allowed.

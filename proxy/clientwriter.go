@@ -135,7 +135,7 @@ func (w *clientWriter) ReadFrom(r io.Reader) (total int64, err error) {
 	rf, ok := w.ResponseWriter.(io.ReaderFrom)
 	ready := readySource(src)
 	if !ok || ready == nil {
-		return writerReaderFrom{w}.ReadFrom(r)
+		return writerReaderFrom{Writer: w}.ReadFrom(r)
 	}
 	piece := &io.LimitedReader{R: src}
 	for left > 0 {

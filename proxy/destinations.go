@@ -1,11 +1,9 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -68,15 +66,6 @@ type Destinations struct {
 	ConnectTimeout time.Duration
 }
 
-// ErrForbidden is wrapped by the errors of rules that refuse a client or a
-// destination.
-var ErrForbidden = errors.New("not allowed")
-
-// denied is the error for a request that a rule refuses.
-func denied(format string, args ...any) *Error {
-	return &Error{Op: OpRequest, Status: http.StatusForbidden, Err: fmt.Errorf("%w: %w", ErrForbidden, fmt.Errorf(format, args...))}
-}
-
 // Check decides by what is known without a resolver: port, name, and address if
 // the host is one. The host is in the form that [ParseAuthority] returns. The
 // error is a [*Error] with status 403 that wraps [ErrForbidden].
@@ -133,7 +122,7 @@ func (d *Destinations) DialContext(ctx context.Context, network, address string)
 	if err := d.Check(host, port); err != nil {
 		return nil, err
 	}
-	if timeout := or(d.ConnectTimeout, DefaultConnectTimeout); timeout > 0 {
+	if timeout := cmp.Or(d.ConnectTimeout, DefaultConnectTimeout); timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()

@@ -85,7 +85,7 @@ func TestDestinations(t *testing.T) {
 	ports, err := ParsePorts("443", "8000-8002")
 	require.NoError(t, err)
 	networks := func(s ...string) []netip.Prefix {
-		p, err := prefixes(s...)
+		p, err := ParsePrefixes(s...)
 		require.NoError(t, err)
 		return p
 	}
@@ -257,7 +257,7 @@ func FuzzAuthority(f *testing.F) {
 			return
 		}
 		require.NotZero(t, port)
-		again, samePort, err := ParseAuthority(joinHostPort(host, port))
+		again, samePort, err := ParseAuthority(JoinAuthority(host, port))
 		require.NoError(t, err)
 		require.Equal(t, host, again)
 		require.Equal(t, port, samePort)

@@ -18,7 +18,7 @@ func (d *Destinations) dialFirst(ctx context.Context, network string, addrs []ne
 		dial = new(net.Dialer).DialContext
 	}
 	if len(addrs) == 1 {
-		return dial(ctx, network, joinHostPort(addrs[0].String(), port))
+		return dial(ctx, network, JoinAuthority(addrs[0].String(), port))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -29,7 +29,7 @@ func (d *Destinations) dialFirst(ctx context.Context, network string, addrs []ne
 	outcomes := make(chan outcome)
 	running := 0
 	start := func() {
-		address := joinHostPort(addrs[0].String(), port)
+		address := JoinAuthority(addrs[0].String(), port)
 		addrs = addrs[1:]
 		running++
 		go func() {

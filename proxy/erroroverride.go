@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -80,22 +79,3 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 }
 
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// writeErrorPage answers with a status and a plain sentence. Nothing of the
-// request or of the cause is in it.
-func writeErrorPage(w http.ResponseWriter, r *http.Request, status int) {
-	text := http.StatusText(status)
-	if text == "" {
-		text = "Error"
-	}
-	body := fmt.Sprintf("%d %s\n", status, text)
-	h := w.Header()
-	h.Del("Content-Encoding")
-	h["Content-Type"] = []string{"text/plain; charset=utf-8"}
-	h["X-Content-Type-Options"] = []string{"nosniff"}
-	h["Content-Length"] = []string{fmt.Sprint(len(body))}
-	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		_, _ = io.WriteString(w, body)
-	}
-}

@@ -61,7 +61,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Timeout reports whether the cause was a timeout, as net.Error does.
-func (e *Error) Timeout() bool { return isTimeout(e.Err) }
+func (e *Error) Timeout() bool { return IsTimeout(e.Err) }
 
 // MayResend reports whether the request that failed with err may be sent
 // again, to the same backend or another, without the risk of its being
@@ -107,4 +107,18 @@ var (
 // badRequest is the error for a request that must not be forwarded.
 func badRequest(format string, args ...any) *Error {
 	return &Error{Op: OpRequest, Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
+}
+
+// malformed is the error for an answer that is refused for its form.
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...)
+}
+
+// ErrForbidden is wrapped by the errors of rules that refuse a client or a
+// destination.
+var ErrForbidden = errors.New("not allowed")
+
+// denied is the error for a request that a rule refuses.
+func denied(format string, args ...any) *Error {
+	return &Error{Op: OpRequest, Status: http.StatusForbidden, Err: fmt.Errorf("%w: %w", ErrForbidden, fmt.Errorf(format, args...))}
 }

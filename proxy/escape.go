@@ -102,13 +102,3 @@ func decodeAt(p string, i int) (d byte, n int) {
 	}
 	return p[i], 1
 }
-
-// tripleAt returns the byte that the triple %XX at i stands for.
-func tripleAt(p string, i int) (byte, bool) {
-	if p[i] != '%' || len(p)-i < 3 {
-		return 0, false
-	}
-	hi, ok1 := hexDigit(p[i+1])
-	lo, ok2 := hexDigit(p[i+2])
-	return hi<<4 | lo, ok1 && ok2
-}

@@ -284,7 +284,7 @@ func TestCannotConnect(t *testing.T) {
 func TestManyFoldedLines(t *testing.T) {
 	block := "A: b\r\n" + strings.Repeat(" c\n", 20000) + "D: e\r\n\r\n"
 	copies := testing.AllocsPerRun(1, func() {
-		h, err := parseFields(block, nil)
+		h, err := ParseFields(block, nil)
 		require.NoError(t, err)
 		require.Equal(t, "b"+strings.Repeat(" c", 20000), h.Get("A"))
 		require.Equal(t, "e", h.Get("D"))

@@ -1,13 +1,110 @@
 package proxy
 
-import "net/http"
+import (
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+)
 
 // ParseFields reads field lines that end in CRLF or LF, up to an empty line or
-// the end of block, by the rules for HTTP/1 answers: what is refused there, is
-// refused here, with an error that wraps [ErrMalformed]. It is for protocols
-// that carry such lines, such as CGI.
-func ParseFields(block string) (http.Header, error) { return parseFields(block, nil) }
+// the end of s, by the rules for HTTP/1 answers; what is refused is an error that
+// wraps [ErrMalformed]. It is for protocols that carry such lines, such as CGI.
+// The map's values share one array, room if it is large enough (it may be nil),
+// and all text is part of s.
+func ParseFields(s string, room []string) (http.Header, error) {
+	lines := max(strings.Count(s, "\n")-1, 0)
+	h := make(http.Header, lines)
+	values := room
+	if cap(room) < lines {
+		values = make([]string, 0, lines)
+	}
+	for s != "" {
+		var line string
+		line, s = cutLine(s)
+		if line == "" {
+			break
+		}
+		colon := strings.IndexByte(line, ':')
+		if colon <= 0 {
+			return nil, malformed("field line without a name")
+		}
+		name, value := line[:colon], trimBlank(line[colon+1:])
+		if !isToken(name) {
+			return nil, malformed("field name is no token")
+		}
+		if s != "" && (s[0] == ' ' || s[0] == '\t') {
+			value, s = unfold(value, s)
+		}
+		if !validValue(value) {
+			return nil, malformed("value of a field has control bytes")
+		}
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		if have, ok := h[name]; ok {
+			h[name] = append(have, value)
+			continue
+		}
+		values = append(values, value)
+		n := len(values)
+		h[name] = values[n-1 : n : n]
+	}
+	return h, nil
+}
+
+// unfold adds the folded lines at the begin of s (RFC 9112 section 5.2) to a
+// value. There may be a great many of them.
+func unfold(value, s string) (unfolded, rest string) {
+	var b strings.Builder
+	b.WriteString(value)
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		var more string
+		more, s = cutLine(s)
+		if more = trimBlank(more); more == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(more)
+	}
+	return b.String(), s
+}
 
 // ParseContentLength returns the length that the values of Content-Length
 // agree on; anything but one number is an error that wraps [ErrMalformed].
-func ParseContentLength(values []string) (int64, error) { return contentLength(values) }
+func ParseContentLength(values []string) (int64, error) {
+	length := int64(-1)
+	for _, v := range values {
+		for more := true; more; {
+			var one string
+			one, v, more = strings.Cut(v, ",")
+			one = trimBlank(one)
+			if one == "" || len(one) > 18 || strings.Trim(one, "0123456789") != "" {
+				return 0, malformed("Content-Length is no number")
+			}
+			n, err := strconv.ParseInt(one, 10, 64)
+			if err != nil || length >= 0 && n != length {
+				return 0, malformed("conflicting values of Content-Length")
+			}
+			length = n
+		}
+	}
+	return length, nil
+}
+
+// FramesInDisguise reports whether the name of a field, which is not in
+// canonical form, means one that frames or routes the message to a backend that
+// ignores case: it must not be sent.
+func FramesInDisguise(name string) bool {
+	switch len(name) {
+	case len("Host"):
+		return strings.EqualFold(name, "Host")
+	case len("Content-Length"):
+		return strings.EqualFold(name, "Content-Length")
+	case len("Transfer-Encoding"):
+		return strings.EqualFold(name, "Transfer-Encoding")
+	case len("Connection"):
+		return strings.EqualFold(name, "Connection")
+	}
+	return false
+}

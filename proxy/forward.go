@@ -274,7 +274,7 @@ func (f *Forward) servePlain(w http.ResponseWriter, r *http.Request) {
 		f.refuse(w, r, err)
 		return
 	}
-	host, port, _ := hostPort(out.URL)
+	host, port, _ := URLAuthority(out.URL)
 	if err := f.Destinations.Check(host, port); err != nil {
 		f.refuse(w, out, err)
 		return

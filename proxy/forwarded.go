@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -156,13 +155,6 @@ func Front(r *http.Request, trusted []netip.Prefix) (scheme, host string) {
 		}
 	}
 	return scheme, host
-}
-
-// clientHost returns the address in RemoteAddr without its port. Clients on
-// unix-domain sockets have none.
-func clientHost(remote string) (string, bool) {
-	host, _, err := net.SplitHostPort(remote)
-	return host, err == nil && host != ""
 }
 
 // scheme returns the scheme of the connection.

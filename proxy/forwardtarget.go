@@ -34,7 +34,7 @@ func (f *Forward) forwarded(r *http.Request) (*http.Request, error) {
 	if !f.speaks(u.Scheme) {
 		return nil, badRequest("scheme is not spoken here")
 	}
-	if _, _, err := hostPort(u); err != nil {
+	if _, _, err := URLAuthority(u); err != nil {
 		return nil, err
 	}
 	out := *r

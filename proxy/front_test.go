@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"net/netip"
 	"net/textproto"
 	"strings"
 	"testing"
@@ -172,4 +173,38 @@ func TestAnswerLongerThanItsHead(t *testing.T) {
 	var e *Error
 	require.ErrorAs(t, r.Err, &e)
 	require.Equal(t, OpBody, e.Op)
+}
+
+// TestFront: what a trusted proxy says of its client is told on, and stands in
+// Location.
+func TestFront(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} // httptest's client
+	for name, tc := range map[string]struct {
+		trusted      []netip.Prefix
+		proto, host  []string
+		scheme, says string
+	}{
+		"nobody":         {nil, []string{"https"}, []string{"a.test"}, "http", "example.com"},
+		"trusted":        {trusted, []string{"HTTPS"}, []string{"a.test:8443"}, "https", "a.test:8443"},
+		"nothing said":   {trusted, nil, nil, "http", "example.com"},
+		"lists":          {trusted, []string{"https, http"}, []string{"a.test, b.test"}, "http", "example.com"},
+		"two fields":     {trusted, []string{"https", "http"}, []string{"a.test", "b.test"}, "http", "example.com"},
+		"no such things": {trusted, []string{"javascript"}, []string{"a b"}, "http", "example.com"},
+		"empty":          {trusted, []string{""}, []string{""}, "http", "example.com"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header["X-Forwarded-Proto"], r.Header["X-Forwarded-Host"] = tc.proto, tc.host
+		scheme, host := Front(r, tc.trusted)
+		require.Equal(t, [2]string{tc.scheme, tc.says}, [2]string{scheme, host}, name)
+		h := &Handler{Target: mustURL("http://back.test/"), TrustedProxies: tc.trusted, ForwardedField: true, Reverse: []ReverseRule{{Path: "/", URL: "http://back.test/"}}}
+		var forwarded string
+		h.Transport = roundTripFunc(func(r *http.Request) (*http.Response, error) {
+			forwarded = r.Header.Get("Forwarded")
+			return &http.Response{StatusCode: 302, ProtoMajor: 1, Header: http.Header{"Location": {"http://back.test/x"}}, Body: http.NoBody, Request: r}, nil
+		})
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Equal(t, scheme+"://"+host+"/x", w.Header().Get("Location"), name)
+		require.Contains(t, strings.ReplaceAll(forwarded, `"`, ""), "proto="+scheme+";host="+host, name)
+	}
 }

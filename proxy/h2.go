@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"slices"
@@ -42,26 +44,27 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 	}
 	hooks := HooksOf(r)
 	for again := false; ; again = true {
-		hooks.getConn(b)
+		hooks.GetConn(b)
 		use, c, err := p.reserve(r.Context(), strings.ToLower(r.URL.Scheme), again)
 		if err != nil {
 			closeBody(r)
-			return nil, getError(r.Context(), b, err)
+			return nil, AcquireError(r.Context(), b, err)
 		}
 		var resp *http.Response
 		var xerr *Error
 		if c != nil {
-			hooks.gotConn(c)
+			hooks.GotConn(c)
 			resp, xerr = t.attempt(c, r, hooks)
 		} else {
-			hooks.gotStream(b, use)
+			info := httptrace.GotConnInfo{Conn: use.conn.c.Conn, Reused: use.reused, WasIdle: use.reused && use.conn.taken.Load() == 1}
+			hooks.GotStream(b, info, use.acquire, use.connect, use.conn.give)
 			resp, xerr = t.exchangeH2(b, use, r)
 		}
 		if xerr == nil {
 			hooks.Answered()
 			return resp, nil
 		}
-		next := resend(r, xerr)
+		next := ResendRequest(r, xerr)
 		if next == nil || again {
 			return nil, xerr
 		}
@@ -74,8 +77,8 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 // gives back.
 func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (*http.Response, *Error) {
 	w := watchH2(b, use, r)
-	w.interim.most = or(t.MaxInterim, DefaultMaxInterim)
-	w.expect = or(t.ExpectTimeout, DefaultExpectTimeout)
+	w.interim.most = cmp.Or(t.MaxInterim, DefaultMaxInterim)
+	w.expect = cmp.Or(t.ExpectTimeout, DefaultExpectTimeout)
 	resp, err := use.conn.cc.RoundTrip(w.request(r))
 	if refused := w.interim.finish(); refused != nil && err == nil { // the final answer came meanwhile
 		w.end()
@@ -125,7 +128,7 @@ func h2Length(resp *http.Response) error {
 	if len(values) == 0 {
 		return nil
 	}
-	length, err := contentLength(values)
+	length, err := ParseContentLength(values)
 	if err == nil {
 		resp.Header["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
@@ -167,7 +170,7 @@ type h2Watch struct {
 }
 
 func watchH2(b *backend.Backend, use h2Use, r *http.Request) *h2Watch {
-	w := &h2Watch{b: b, conn: use.conn, parent: r.Context(), method: r, reused: use.reused, limit: or(b.Timeout, backend.DefaultTimeout)}
+	w := &h2Watch{b: b, conn: use.conn, parent: r.Context(), method: r, reused: use.reused, limit: cmp.Or(b.Timeout, backend.DefaultTimeout)}
 	w.interim.w = w
 	w.ctx, w.cancel = context.WithCancelCause(w.parent)
 	w.silent.Store(w.conn.heard.Load())
@@ -364,8 +367,8 @@ func (w *h2Watch) fail(err error) *Error {
 	case w.parent.Err() != nil:
 		e.Op, e.Status, e.Err = OpClient, StatusClientClosedRequest, errors.Join(ErrClientGone, err)
 	case client != nil:
-		return clientBodyError(e.Backend, client)
-	case isTimeout(err):
+		return ClientBodyError(e.Backend, client)
+	case IsTimeout(err):
 	case unreadable(err):
 		e.Err = fmt.Errorf("%w: %w", ErrMalformed, err)
 	case errors.As(err, &stream) && stream.Code != http2.ErrCodeRefusedStream:

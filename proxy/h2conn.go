@@ -181,7 +181,7 @@ func (h *h2Conn) transmit(p []byte) error {
 			_ = h.SetWriteDeadline(h.until)
 		}
 		n, err := h.upgradedConn.Write(p[:min(len(p), h2Piece)])
-		if isTimeout(err) {
+		if IsTimeout(err) {
 			return errH2Unread
 		}
 		if err != nil {

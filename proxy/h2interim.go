@@ -118,13 +118,16 @@ func (i *h2Interim) pass() {
 	}
 }
 
+// settleTime is how long an answer waits for that.
+const settleTime = 50 * time.Millisecond
+
 // settle has the end of a request that is written told before its answer is, as
 // over HTTP/1: the HTTP/2 client writes on a goroutine of its own.
 func (i *h2Interim) settle() {
 	if i.wrote == nil || i.w.unread.Load() {
 		return
 	}
-	late := time.NewTimer(endDelay)
+	late := time.NewTimer(settleTime)
 	defer late.Stop()
 	select {
 	case <-i.wrote:

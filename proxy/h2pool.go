@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -55,7 +56,7 @@ func (t *Transport) h2PoolOf(b *backend.Backend) *h2Pool {
 			AllowHTTP:          true,
 			DisableCompression: true,
 			MaxHeaderListSize:  uint32(t.limits().total),
-			IdleConnTimeout:    max(or(b.IdleTTL, backend.DefaultIdleTTL), 0),
+			IdleConnTimeout:    max(cmp.Or(b.IdleTTL, backend.DefaultIdleTTL), 0),
 			ReadIdleTimeout:    30 * time.Second,
 			PingTimeout:        15 * time.Second,
 

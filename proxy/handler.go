@@ -357,3 +357,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := p.serve()
 	p.finish(err)
 }
+
+// Stats returns the figures of the backends of the handler's transport, if that
+// can tell them by a Stats method as [Transport] has; else nil. A balancer has
+// figures of its own kind.
+func (h *Handler) Stats() []backend.Stats {
+	if h.Transport == nil {
+		return h.own.Stats()
+	}
+	if t, ok := h.Transport.(interface{ Stats() []backend.Stats }); ok {
+		return t.Stats()
+	}
+	return nil
+}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
-	"sync/atomic"
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -36,28 +35,32 @@ func (h Hooks) context() context.Context {
 	return h.ctx
 }
 
-// Traced reports whether there is an httptrace.ClientTrace. Writing the request
-// and waiting for the answer are two steps then ([backend.Conn.Turn] is both in
-// one), so that the end of each can be told.
-func (h Hooks) Traced() bool { return h.trace != nil }
+// Trace returns the httptrace.ClientTrace of those who want to know, nil if
+// there is none. Writing the request and waiting for the answer are two steps
+// where there is one ([backend.Conn.Turn] is both in one), so that the end of
+// each can be told.
+func (h Hooks) Trace() *httptrace.ClientTrace { return h.trace }
 
 // Acquire takes a connection of b by get, such as b.Get.
 func (h Hooks) Acquire(b *backend.Backend, get func(context.Context) (*backend.Conn, error)) (*backend.Conn, error) {
-	h.getConn(b)
+	h.GetConn(b)
 	c, err := get(h.context())
 	if err == nil {
-		h.gotConn(c)
+		h.GotConn(c)
 	}
 	return c, err
 }
 
-func (h Hooks) getConn(b *backend.Backend) {
+// GetConn tells that a connection of b is wanted, for who does not take it by
+// [Hooks.Acquire].
+func (h Hooks) GetConn(b *backend.Backend) {
 	if h.trace != nil && h.trace.GetConn != nil {
 		h.trace.GetConn(b.Address())
 	}
 }
 
-func (h Hooks) gotConn(c *backend.Conn) {
+// GotConn tells that the request was given c.
+func (h Hooks) GotConn(c *backend.Conn) {
 	h.attempt(c.Backend(), c.Reused(), c.AcquireTime(), c.ConnectTime())
 	if h.trace != nil && h.trace.GotConn != nil {
 		h.tellConn(c.Info(), func() { c.Blameless(); c.Release(false) })
@@ -76,12 +79,13 @@ func (h Hooks) tellConn(info httptrace.GotConnInfo, giveBack func()) {
 	returned = true
 }
 
-// gotStream is gotConn for HTTP/2.
-func (h Hooks) gotStream(b *backend.Backend, use h2Use) {
-	h.attempt(b, use.reused, use.acquire, use.connect)
+// GotStream tells that the request was given a stream of a connection that it
+// shares with others: how long it stood in line for one, and how long that was
+// opened for it. giveBack is called if a hook panics.
+func (h Hooks) GotStream(b *backend.Backend, info httptrace.GotConnInfo, acquire, connect time.Duration, giveBack func()) {
+	h.attempt(b, info.Reused, acquire, connect)
 	if h.trace != nil && h.trace.GotConn != nil {
-		alone := use.conn.taken.Load() == 1
-		h.tellConn(httptrace.GotConnInfo{Conn: use.conn.c.Conn, Reused: use.reused, WasIdle: use.reused && alone}, use.conn.give)
+		h.tellConn(info, giveBack)
 	}
 }
 
@@ -106,19 +110,6 @@ func (h Hooks) WroteHeaders(fields http.Header) {
 	if h.trace.WroteHeaders != nil {
 		h.trace.WroteHeaders()
 	}
-}
-
-// wroteHead is WroteHeaders for a head as it is on the wire.
-func (h Hooks) wroteHead(head []byte) {
-	if h.trace == nil {
-		return
-	}
-	var fields http.Header
-	if h.trace.WroteHeaderField != nil {
-		_, lines := cutLine(string(head))
-		fields, _ = parseFields(lines, nil) // they are our own
-	}
-	h.WroteHeaders(fields)
 }
 
 // Wait100Continue tells that the body is held back until the backend asks for
@@ -199,102 +190,23 @@ func embedderTrace(ctx context.Context) *httptrace.ClientTrace {
 		}
 		ctx = inner.Within()
 	}
-	if p, ok := ctx.(*passage); ok && p.embedder == nil {
-		return nil // which is known without an allocation
+	if h, ok := ctx.(handlerHooks); ok {
+		if others, _ := h.Hooks(); others == nil {
+			return nil // which is known without an allocation
+		}
 	}
 	trace := httptrace.ContextClientTrace(ctx)
-	if p, _ := ctx.Value(hooksKey{}).(*passage); p != nil && trace == &p.trace && p.embedder == nil {
-		return nil
+	if h, ok := ctx.Value(hooksKey{}).(handlerHooks); ok {
+		if others, own := h.Hooks(); others == nil && trace == own {
+			return nil
+		}
 	}
 	return trace
 }
 
-// hooksKey is that of the innermost passage, also of [Detached] work.
-type hooksKey struct{}
-
-// passageHooks are a passage's part in the hooks of its request.
-type passageHooks struct {
-	embedder *httptrace.ClientTrace // those of others; nil without
-	trace    httptrace.ClientTrace  // the same, and the passage's own; made when asked for
-	ready    bool                   // the outgoing request is complete, and has the passage's own as well
-	inner    atomic.Int32           // interim answers that are told by passages within this one
+// handlerHooks is the context of a request that a Handler sends.
+type handlerHooks interface {
+	// Hooks returns those that others have put there, nil without, and the
+	// Handler's own, with those of others among them.
+	Hooks() (others, own *httptrace.ClientTrace)
 }
-
-// traceKey is the key under which httptrace keeps its hooks in a context.
-var traceKey = func() any {
-	var probe keyProbe
-	httptrace.ContextClientTrace(&probe)
-	return probe.key
-}()
-
-// keyProbe remembers the key that it is asked for.
-type keyProbe struct {
-	context.Context
-	key any
-}
-
-func (p *keyProbe) Value(key any) any {
-	p.key = key
-	return nil
-}
-
-// hooks returns the hooks of the outgoing request. Until that is complete,
-// they are those of others alone: httptrace adds those that Rewrite sets, and
-// they are not told twice, nor is their error lost behind the passage's own.
-// They are a copy, since httptrace does not bear one trace that is set twice.
-func (p *passage) hooks() *httptrace.ClientTrace {
-	if !p.ready {
-		if p.embedder == nil {
-			return nil
-		}
-		embedder := *p.embedder
-		return &embedder
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.trace.Got1xxResponse == nil {
-		if p.embedder != nil {
-			p.trace = *p.embedder
-		}
-		p.trace.Got1xxResponse = p.got1xx
-	}
-	return &p.trace
-}
-
-// got1xx tells others of an interim answer, and passes it on. It is no interim
-// answer to a request that another Handler around this one has sent, though that
-// one's hooks are among those of others.
-func (p *passage) got1xx(code int, header textproto.MIMEHeader) error {
-	if p.embedder != nil && p.embedder.Got1xxResponse != nil {
-		if outer := passageOf(p.Context); outer != nil {
-			outer.inner.Add(1)
-			defer outer.inner.Add(-1)
-		}
-		if err := p.embedder.Got1xxResponse(code, header); err != nil {
-			return err
-		}
-	}
-	return p.interim(code, header)
-}
-
-// adopt has the outgoing request keep what the passage knows, where Rewrite has
-// given it another context.
-func (p *passage) adopt(ctx context.Context) {
-	if ctx == context.Context(p) {
-		return
-	}
-	trace := embedderTrace(ctx)
-	if passageOf(ctx) == p && trace == nil {
-		return
-	}
-	p.embedder = trace
-	p.out = p.out.WithContext(rewritten{ctx, p})
-}
-
-// rewritten is the context of an outgoing request that Rewrite has made.
-type rewritten struct {
-	context.Context
-	p *passage
-}
-
-func (c rewritten) Value(key any) any { return c.p.value(key, c.Context) }

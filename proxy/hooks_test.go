@@ -548,7 +548,7 @@ func TestHooksCostNothingUnset(t *testing.T) {
 		asked := 0
 		h := &proxy.Handler{Target: u, Transport: between[what](t, u, roundTrip(func(r *http.Request) (*http.Response, error) {
 			asked++
-			require.False(t, proxy.HooksOf(r).Traced(), what)
+			require.Nil(t, proxy.HooksOf(r).Trace(), what)
 			require.Zero(t, testing.AllocsPerRun(10, func() { proxy.HooksOf(r) }), what)
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
 		}))}

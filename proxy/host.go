@@ -159,8 +159,12 @@ func CheckHost(r *http.Request) error {
 			return err
 		}
 	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
 	if fields := r.Header["Host"]; len(fields) > 1 || len(fields) == 1 && fields[0] != r.Host &&
-		NormalHost(scheme(r), fields[0]) != NormalHost(scheme(r), r.Host) {
+		NormalHost(scheme, fields[0]) != NormalHost(scheme, r.Host) {
 		return badRequest("%w: there are two that say something else", ErrHost)
 	}
 	return nil

@@ -1,13 +1,10 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
-	"net"
 	"net/http"
-	"net/textproto"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -25,7 +22,7 @@ type attempt struct {
 	r      *http.Request
 	hooks  Hooks
 	state  *conn1
-	watch  watched
+	watch  Watch
 	sender *BodySender // nil without a request body, or before it is sent
 	waits  bool        // the body waits for a 100
 	first  bool        // a byte of the answer has come
@@ -60,7 +57,7 @@ func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks Hooks) (*htt
 // answer is attempt that may panic.
 func (x *attempt) answer() (*http.Response, *Error) {
 	t, c, r := x.t, x.c, x.r
-	if !t.watcher.add(&x.watch, r.Context(), c) {
+	if !t.watcher.Add(&x.watch, r.Context(), c) {
 		closeBody(r)
 		return nil, x.fail(&Error{Op: OpClient, Err: ErrClientGone})
 	}
@@ -76,8 +73,8 @@ func (x *attempt) answer() (*http.Response, *Error) {
 		if code >= 200 || code == http.StatusSwitchingProtocols {
 			break
 		}
-		if interim >= or(t.MaxInterim, DefaultMaxInterim) {
-			return nil, x.fail(&Error{Op: OpHeader, Err: malformed("more than %d interim answers", max(or(t.MaxInterim, DefaultMaxInterim), 0))})
+		if interim >= cmp.Or(t.MaxInterim, DefaultMaxInterim) {
+			return nil, x.fail(&Error{Op: OpHeader, Err: malformed("more than %d interim answers", max(cmp.Or(t.MaxInterim, DefaultMaxInterim), 0))})
 		}
 		if err := x.interim(); err != nil {
 			return nil, x.fail(err)
@@ -87,14 +84,6 @@ func (x *attempt) answer() (*http.Response, *Error) {
 		return nil, x.fail(err)
 	}
 	return &x.resp, nil
-}
-
-// or returns v, or def if v is zero.
-func or[T int | time.Duration](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
 }
 
 // send writes the request, or leaves its body to a goroutine.
@@ -129,7 +118,7 @@ func (x *attempt) send() *Error {
 		}
 		return &Error{Op: OpWrite, Resend: true, Err: StaleError(x.c, err)}
 	}
-	x.hooks.wroteHead(x.state.scratch)
+	wroteHead(x.hooks, x.state.scratch)
 	if x.waits {
 		x.hooks.Wait100Continue()
 		return x.await(f)
@@ -141,7 +130,7 @@ func (x *attempt) send() *Error {
 // write sends the head. If the answer is all that can come next, it waits for
 // that in the same step.
 func (x *attempt) write() (int, error) {
-	if x.waits || x.hooks.Traced() {
+	if x.waits || x.hooks.Trace() != nil {
 		return x.c.Write(x.state.scratch)
 	}
 	return x.c.Turn(x.state.scratch)
@@ -157,7 +146,7 @@ func (x *attempt) unsent(why error) {
 // await holds the body back until the backend has said something, or for as
 // long as it may stay silent.
 func (x *attempt) await(f framing) *Error {
-	wait := or(x.t.ExpectTimeout, DefaultExpectTimeout)
+	wait := cmp.Or(x.t.ExpectTimeout, DefaultExpectTimeout)
 	if limit := x.c.Timeout(); limit > 0 {
 		wait = min(wait, limit)
 	}
@@ -171,7 +160,7 @@ func (x *attempt) await(f framing) *Error {
 	switch {
 	case err == nil:
 		return nil
-	case !isTimeout(err):
+	case !IsTimeout(err):
 		return nil // reading the head will say what it is
 	case x.t.Ping > 0 && !x.first:
 		err = errors.New("backend did not answer the ping")
@@ -195,7 +184,7 @@ func (x *attempt) readHead() *Error {
 		if err == nil {
 			break
 		}
-		if isTimeout(err) && x.sender.WaitsForClient() {
+		if IsTimeout(err) && x.sender.WaitsForClient() {
 			x.c.Extend() // it is not the backend that is slow
 			continue
 		}
@@ -243,24 +232,13 @@ func (x *attempt) keepSpace(b []byte) {
 }
 
 func (t *Transport) limits() headLimits {
-	return headLimits{line: or(t.MaxLineBytes, DefaultMaxLineBytes), total: or(t.MaxHeadBytes, DefaultMaxHeadBytes)}
+	return headLimits{line: cmp.Or(t.MaxLineBytes, DefaultMaxLineBytes), total: cmp.Or(t.MaxHeadBytes, DefaultMaxHeadBytes)}
 }
 
 // repeatable reports whether the request may be repeated after err though it
 // was written: RFC 9110 section 9.2.2.
 func (x *attempt) repeatable(err error) bool {
-	return !isTimeout(err) && IsIdempotent(x.r)
-}
-
-// IsIdempotent reports whether sending a request twice does no more than
-// sending it once: by its method (RFC 9110 section 9.2.2), or by an
-// Idempotency-Key, which net/http trusts as well.
-func IsIdempotent(r *http.Request) bool {
-	switch r.Method {
-	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
-		return true
-	}
-	return r.Header["Idempotency-Key"] != nil || r.Header["X-Idempotency-Key"] != nil
+	return !IsTimeout(err) && IsIdempotent(x.r)
 }
 
 // interim passes an interim answer on.
@@ -326,35 +304,6 @@ func (x *attempt) accept() *Error {
 	return nil
 }
 
-// announcedTrailer returns the trailer fields that the header announces, with
-// nil values, as net/http does.
-func announcedTrailer(values []string) http.Header {
-	h := make(http.Header)
-	for _, v := range values {
-		for name := range strings.SplitSeq(v, ",") {
-			if name = trimBlank(name); isToken(name) && !forbiddenTrailer(name) {
-				h[textproto.CanonicalMIMEHeaderKey(name)] = nil
-			}
-		}
-	}
-	return h
-}
-
-// keepAliveTimeout reads "timeout=5" out of a Keep-Alive field and stays a
-// tenth below it, so that the backend does not close first.
-func keepAliveTimeout(v string) time.Duration {
-	for p := range strings.SplitSeq(v, ",") {
-		name, value, ok := strings.Cut(trimBlank(p), "=")
-		if !ok || !strings.EqualFold(name, "timeout") {
-			continue
-		}
-		if n, err := strconv.Atoi(value); err == nil && 0 < n && n < 1<<20 {
-			return time.Duration(n) * time.Second * 9 / 10
-		}
-	}
-	return 0
-}
-
 // release gives the connection back, and reports whether the exchange ended
 // before its context did.
 func (x *attempt) release(keep bool) bool {
@@ -362,7 +311,7 @@ func (x *attempt) release(keep bool) bool {
 		return false
 	}
 	x.freed = true
-	alive := x.t.watcher.remove(&x.watch)
+	alive := x.t.watcher.Remove(&x.watch)
 	if x.sender != nil {
 		if !x.sender.Finished() {
 			keep = false
@@ -391,18 +340,16 @@ func (x *attempt) fail(e *Error) *Error {
 	return EndError(x.r.Context(), e, alive, cause)
 }
 
-// clientBodyError words why a body could not be read from the client.
-func clientBodyError(backend string, err error) *Error {
-	e := &Error{Op: OpClient, Backend: backend, Status: http.StatusBadRequest, Err: err}
-	var tooLarge *http.MaxBytesError
-	var network *net.OpError
-	switch {
-	case errors.As(err, &tooLarge):
-		e.Status = http.StatusRequestEntityTooLarge
-	case isTimeout(err), errors.Is(err, ErrClientStalled):
-		e.Status = http.StatusRequestTimeout
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network): // the connection ended
-		e.Status, e.Err = StatusClientClosedRequest, errors.Join(ErrClientGone, err)
+// wroteHead tells of a head that is written, as it is on the wire.
+func wroteHead(h Hooks, head []byte) {
+	trace := h.Trace()
+	if trace == nil {
+		return
 	}
-	return e
+	var fields http.Header
+	if trace.WroteHeaderField != nil {
+		_, lines := cutLine(string(head))
+		fields, _ = ParseFields(lines, nil) // they are our own
+	}
+	h.WroteHeaders(fields)
 }

@@ -54,7 +54,7 @@ func (b *responseBody) awaitClient() {
 	for b.x.sender != nil && b.x.r.ContentLength > 0 && !b.here() && r.Buffered() < r.Size() {
 		_, err := r.Peek(r.Buffered() + 1)
 		switch {
-		case isTimeout(err) && b.x.sender.WaitsForClient():
+		case IsTimeout(err) && b.x.sender.WaitsForClient():
 			b.x.c.Extend()
 		case err != nil:
 			return // reading finds the same
@@ -181,7 +181,7 @@ func (b *responseBody) splice(rf io.ReaderFrom, tc *net.TCPConn) (int64, error) 
 		b.end(io.EOF)
 	case err == nil && moved < want:
 		b.end(io.ErrUnexpectedEOF)
-	case err != nil && isTimeout(err):
+	case err != nil && IsTimeout(err):
 		if limit := b.x.c.Timeout(); limit < 0 || time.Since(begun) < limit-limit/16 {
 			return n, err // the backend's limit has not passed: it is the client's
 		}

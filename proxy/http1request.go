@@ -40,53 +40,6 @@ func checkField(name string, values []string) error {
 	return nil
 }
 
-// isToken reports whether s is a token of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	if s == "" {
-		return false
-	}
-	for i := 0; i < len(s); i++ {
-		if !tokenBytes[s[i]] {
-			return false
-		}
-	}
-	return true
-}
-
-// tokenBytes marks the bytes of RFC 9110's tchar.
-var tokenBytes = alphanumericAnd("!#$%&'*+-.^_`|~")
-
-// alphanumericAnd marks letters, digits and some more bytes.
-func alphanumericAnd(more string) (t [256]bool) {
-	for c := '0'; c <= 'z'; c++ {
-		t[c] = c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c
-	}
-	for _, c := range more {
-		t[c] = true
-	}
-	return t
-}
-
-// validValue reports whether s may stand in a field line: no control byte but
-// the tab.
-func validValue[T string | []byte](s T) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-func hasBlankOrControl(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c <= ' ' || c == 0x7f {
-			return true
-		}
-	}
-	return false
-}
-
 // framing is how the body of a message is delimited.
 type framing uint8
 

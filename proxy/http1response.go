@@ -3,21 +3,16 @@ package proxy
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/textproto"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // headLimits bound what is read as the head of an answer, in bytes.
 type headLimits struct{ line, total int }
-
-// malformed is the error for an answer that is refused for its form.
-func malformed(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...)
-}
 
 // readHead appends a head to dst, up to and with its empty line; one empty
 // line before it is skipped. io.EOF means that not a byte came.
@@ -58,19 +53,6 @@ func readHead(r *bufio.Reader, dst []byte, lim headLimits) ([]byte, error) {
 	}
 }
 
-// cutLine splits off the first line of s, without its CRLF or bare LF.
-func cutLine(s string) (line, rest string) {
-	i := strings.IndexByte(s, '\n')
-	if i < 0 {
-		return s, ""
-	}
-	line, rest = s[:i], s[i+1:]
-	if i > 0 && line[i-1] == '\r' {
-		line = line[:i-1]
-	}
-	return line, rest
-}
-
 // parseResponse reads the head of an answer, as readHead returns it, into
 // resp: status, protocol and fields, whose values it puts into room as far as
 // that reaches.
@@ -79,7 +61,7 @@ func parseResponse(head string, resp *http.Response, room []string) error {
 	if err := parseStatusLine(line, resp); err != nil {
 		return err
 	}
-	h, err := parseFields(rest, room)
+	h, err := ParseFields(rest, room)
 	resp.Header = h
 	return err
 }
@@ -115,76 +97,6 @@ func parseStatusLine(line string, resp *http.Response) error {
 	return nil
 }
 
-// parseFields reads field lines up to the empty one. The map's values share
-// one array, room if it is large enough, and all text is part of s.
-func parseFields(s string, room []string) (http.Header, error) {
-	lines := max(strings.Count(s, "\n")-1, 0)
-	h := make(http.Header, lines)
-	values := room
-	if cap(room) < lines {
-		values = make([]string, 0, lines)
-	}
-	for s != "" {
-		var line string
-		line, s = cutLine(s)
-		if line == "" {
-			break
-		}
-		colon := strings.IndexByte(line, ':')
-		if colon <= 0 {
-			return nil, malformed("field line without a name")
-		}
-		name, value := line[:colon], trimBlank(line[colon+1:])
-		if !isToken(name) {
-			return nil, malformed("field name is no token")
-		}
-		if s != "" && (s[0] == ' ' || s[0] == '\t') {
-			value, s = unfold(value, s)
-		}
-		if !validValue(value) {
-			return nil, malformed("value of a field has control bytes")
-		}
-		name = textproto.CanonicalMIMEHeaderKey(name)
-		if have, ok := h[name]; ok {
-			h[name] = append(have, value)
-			continue
-		}
-		values = append(values, value)
-		n := len(values)
-		h[name] = values[n-1 : n : n]
-	}
-	return h, nil
-}
-
-// unfold adds the folded lines at the begin of s (RFC 9112 section 5.2) to a
-// value. There may be a great many of them.
-func unfold(value, s string) (unfolded, rest string) {
-	var b strings.Builder
-	b.WriteString(value)
-	for s != "" && (s[0] == ' ' || s[0] == '\t') {
-		var more string
-		more, s = cutLine(s)
-		if more = trimBlank(more); more == "" {
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(more)
-	}
-	return b.String(), s
-}
-
-func trimBlank(s string) string {
-	for s != "" && (s[0] == ' ' || s[0] == '\t') {
-		s = s[1:]
-	}
-	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
-		s = s[:len(s)-1]
-	}
-	return s
-}
-
 // responseFraming decides how the body of an answer is delimited (RFC 9112
 // section 6.3), and refuses what could be read in two ways. It takes the
 // fields that frame out of the header, but for the length of an answer to HEAD
@@ -195,7 +107,7 @@ func responseFraming(method string, resp *http.Response) (f framing, length int6
 	cl, hasCL := h["Content-Length"]
 	length = -1
 	if hasCL {
-		if length, err = contentLength(cl); err != nil {
+		if length, err = ParseContentLength(cl); err != nil {
 			return 0, 0, err
 		}
 		if len(cl) > 1 || strings.IndexByte(cl[0], ',') >= 0 {
@@ -236,23 +148,31 @@ func noContent(method string, status int) bool {
 	return method == http.MethodHead || status < 200 || status == http.StatusNoContent || status == http.StatusNotModified
 }
 
-// contentLength reads one length from one or more equal ones.
-func contentLength(values []string) (int64, error) {
-	length := int64(-1)
+// announcedTrailer returns the trailer fields that the header announces, with
+// nil values, as net/http does.
+func announcedTrailer(values []string) http.Header {
+	h := make(http.Header)
 	for _, v := range values {
-		for more := true; more; {
-			var one string
-			one, v, more = strings.Cut(v, ",")
-			one = trimBlank(one)
-			if one == "" || len(one) > 18 || strings.Trim(one, "0123456789") != "" {
-				return 0, malformed("Content-Length is no number")
+		for name := range strings.SplitSeq(v, ",") {
+			if name = trimBlank(name); isToken(name) && !forbiddenTrailer(name) {
+				h[textproto.CanonicalMIMEHeaderKey(name)] = nil
 			}
-			n, err := strconv.ParseInt(one, 10, 64)
-			if err != nil || length >= 0 && n != length {
-				return 0, malformed("conflicting values of Content-Length")
-			}
-			length = n
 		}
 	}
-	return length, nil
+	return h
+}
+
+// keepAliveTimeout reads "timeout=5" out of a Keep-Alive field and stays a
+// tenth below it, so that the backend does not close first.
+func keepAliveTimeout(v string) time.Duration {
+	for p := range strings.SplitSeq(v, ",") {
+		name, value, ok := strings.Cut(trimBlank(p), "=")
+		if !ok || !strings.EqualFold(name, "timeout") {
+			continue
+		}
+		if n, err := strconv.Atoi(value); err == nil && 0 < n && n < 1<<20 {
+			return time.Duration(n) * time.Second * 9 / 10
+		}
+	}
+	return 0
 }

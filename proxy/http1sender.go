@@ -10,20 +10,19 @@ import (
 )
 
 const (
-	copyBufferSize = 32 << 10
-	sizeLineRoom   = 16 // for a chunk's size line and the CRLF after its data
-	headDelay      = 20 * time.Millisecond
+	sizeLineRoom = 16 // for a chunk's size line and the CRLF after its data
+	headDelay    = 20 * time.Millisecond
 )
-
-// copyBuffers lends buffers of copyBufferSize bytes.
-var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
 
 // bodySender sends the body of a request over HTTP/1. The head waits for the
 // first bytes of the body, to leave in one segment with them, but not longer
 // than headDelay.
 type bodySender struct {
 	BodySender
-	f framing
+	c     *backend.Conn
+	r     *http.Request
+	hooks Hooks
+	f     framing
 
 	mu   sync.Mutex // guards head and its writing
 	head []byte     // not sent yet; nil once it is
@@ -33,7 +32,7 @@ type bodySender struct {
 // startSender starts sending the body of r, after head if it is not nil. The
 // sender owns the head's memory until it is done.
 func startSender(c *backend.Conn, r *http.Request, f framing, head []byte, hooks Hooks) *BodySender {
-	s := &bodySender{f: f, head: head}
+	s := &bodySender{c: c, r: r, hooks: hooks, f: f, head: head}
 	s.Init(c, r, hooks)
 	s.Expect()
 	if head != nil {
@@ -121,7 +120,7 @@ func (s *bodySender) writePiece(buf []byte, at, end int) error {
 		_, err = s.Write(buf[at:end])
 	}
 	if head != nil && (err == nil || alone) {
-		s.hooks.wroteHead(head)
+		wroteHead(s.hooks, head)
 	}
 	return err
 }
@@ -158,7 +157,7 @@ func (s *bodySender) sendHead() {
 		if err != nil {
 			s.c.Abort()
 		} else {
-			s.hooks.wroteHead(s.head)
+			wroteHead(s.hooks, s.head)
 		}
 		s.head = nil
 	}

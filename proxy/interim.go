@@ -3,25 +3,7 @@ package proxy
 import (
 	"maps"
 	"net/http"
-	"net/textproto"
 )
-
-// interim passes an interim answer of the backend to the client.
-func (p *passage) interim(code int, header textproto.MIMEHeader) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	passes := !p.final && p.inner.Load() == 0 && code != http.StatusContinue && p.in.ProtoAtLeast(1, 1)
-	if p.logs(LevelTrace2) {
-		p.h.Logger.Log(p.Context, LevelTrace2, "proxy: interim answer", "status", code, "passed", passes)
-	}
-	if passes { // net/http sends the 100 when the body is read
-		WriteInterim(&p.to, code, http.Header(header))
-		if p.to.stalls() {
-			return ErrClientStalled
-		}
-	}
-	return nil
-}
 
 // WriteInterim sends an interim answer (RFC 9110 section 15.2) with the fields
 // of h that concern more than one connection. What w.Header holds is for the

@@ -226,7 +226,7 @@ func logItemFor(letter byte, arg string) (logItem, error) {
 					return note
 				}
 			}
-			return e.record.note(arg)
+			return note(e.record, arg)
 		}), nil
 	case 'v', 'V':
 		return textItem(func(e *logEntry) string {
@@ -259,7 +259,7 @@ func textItem(text func(e *logEntry) string) logItem {
 }
 
 // note returns a fact by its name in a log format; "" if there is none.
-func (r *Record) note(name string) string {
+func note(r *Record, name string) string {
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
 	switch name {
 	case "backend":

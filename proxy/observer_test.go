@@ -106,14 +106,6 @@ func TestObserversNest(t *testing.T) {
 	require.Equal(t, b.String(), rec.Backend)
 }
 
-// TestLogOfTimes has all in microseconds.
-func TestLogOfTimes(t *testing.T) {
-	r := &Record{Acquire: 1500, Connect: 2500, Connected: 4000, FirstByte: 1e6, Reused: true, Member: "m", Err: errors.New("bad")}
-	for name, want := range map[string]string{"acquire": "1", "connect": "2", "connected": "4", "first-byte": "1000", "reused": "1", "member": "m", "error": "bad"} {
-		require.Equal(t, want, r.note(name), name)
-	}
-}
-
 // TestCacheBehindTheHandler: a cache that is a RoundTripper tells OnRecord.
 func TestCacheBehindTheHandler(t *testing.T) {
 	rec := &recorder{}

@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/stretchr/testify/require"
 )
 
 // origin is a scripted TCP backend: it does with each connection what it is

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -41,11 +40,6 @@ type passage struct {
 	sent  bool       // the head of the answer is sent
 }
 
-type (
-	recordKey  struct{}
-	passageKey struct{}
-)
-
 // Value answers for what the passage knows, and the client's context for the
 // rest.
 func (p *passage) Value(key any) any { return p.value(key, p.Context) }
@@ -75,6 +69,13 @@ func (p *passage) value(key any, rest context.Context) any {
 func passageOf(ctx context.Context) *passage {
 	p, _ := ctx.Value(passageKey{}).(*passage)
 	return p
+}
+
+// NoteCache tells of what a cache did, as [NoteCache] says.
+func (p *passage) NoteCache(status string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cache = status
 }
 
 // client is who the backend is told about by the PROXY protocol.
@@ -153,7 +154,7 @@ func (p *passage) prepare() (answered bool, err error) {
 			return false, &Error{Op: OpRequest, Status: http.StatusNotFound, Err: errors.New("path is not under the prefix")}
 		}
 	}
-	p.embedder = embedderTrace(p.Context)
+	p.embedder = HooksOf(p.in).Trace()
 	p.out = p.in.WithContext(p)
 	p.out.URL = &p.outURL
 	p.out.RequestURI = ""
@@ -177,12 +178,6 @@ func (p *passage) prepare() (answered bool, err error) {
 		h.Logger.Log(p.Context, LevelTrace1, "proxy: request mapped", "path", in.URL.Path, "to", p.out.URL.Redacted())
 	}
 	return false, nil
-}
-
-// localAddr returns the address at which the client's connection arrived.
-func localAddr(ctx context.Context) net.Addr {
-	a, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
-	return a
 }
 
 func (p *passage) transport() http.RoundTripper {

@@ -215,8 +215,8 @@ func (r *relay) endBy(cause error, closeClient func() error) {
 	if r.sockets != nil {
 		r.sockets.close()
 	}
-	if m, ok := r.tn.Backend.(interface{ moved(sent, received int64) }); ok {
-		m.moved(r.up.count.Load(), r.down.count.Load())
+	if m, ok := r.tn.Backend.(interface{ Moved(sent, received int64) }); ok {
+		m.Moved(r.up.count.Load(), r.down.count.Load())
 	}
 	_ = closeClient()
 	_ = r.tn.Backend.Close()

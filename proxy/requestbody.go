@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -152,7 +153,7 @@ func (v *bodyView) Close() error {
 
 // keep remembers data for another attempt, as long as it is within the limit.
 func (b *requestBody) keep(data []byte) {
-	limit := or(b.p.h.ReplayLimit, defaultReplayLimit)
+	limit := cmp.Or(b.p.h.ReplayLimit, defaultReplayLimit)
 	if b.spilled || len(data) == 0 {
 		return
 	}

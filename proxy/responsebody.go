@@ -223,7 +223,7 @@ func (t *bodyWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	if rf, ok := t.w.(io.ReaderFrom); ok {
 		return rf.ReadFrom(r)
 	}
-	return writerReaderFrom{t.w}.ReadFrom(r)
+	return writerReaderFrom{Writer: t.w}.ReadFrom(r)
 }
 
 // FlushError flushes if that can be done.

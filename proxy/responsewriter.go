@@ -43,20 +43,11 @@ func (w *countingWriter) ReadFrom(r io.Reader) (int64, error) {
 	w.began()
 	rf, ok := w.ResponseWriter.(io.ReaderFrom)
 	if !ok {
-		rf = writerReaderFrom{w.ResponseWriter}
+		rf = writerReaderFrom{Writer: w.ResponseWriter}
 	}
 	n, err := rf.ReadFrom(r)
 	w.sent += n
 	return n, err
-}
-
-// writerReaderFrom copies for a writer that cannot read by itself.
-type writerReaderFrom struct{ io.Writer }
-
-func (w writerReaderFrom) ReadFrom(r io.Reader) (int64, error) {
-	lent := copyBuffers.Get().(*[copyBufferSize]byte)
-	defer copyBuffers.Put(lent)
-	return io.CopyBuffer(struct{ io.Writer }{w.Writer}, struct{ io.Reader }{r}, lent[:])
 }
 
 // FlushError flushes, or says that it cannot.

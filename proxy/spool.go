@@ -71,7 +71,7 @@ func (s *Spool) Request(r *http.Request) (out *http.Request, done func(), err er
 	}
 	if r.ContentLength > 0 && sp.size != r.ContentLength {
 		sp.release()
-		return nil, nil, clientBodyError("", fmt.Errorf("request body has %d bytes of %d: %w", sp.size, r.ContentLength, io.ErrUnexpectedEOF))
+		return nil, nil, ClientBodyError("", fmt.Errorf("request body has %d bytes of %d: %w", sp.size, r.ContentLength, io.ErrUnexpectedEOF))
 	}
 	return sp.request(r), sp.release, nil
 }
@@ -110,7 +110,7 @@ func (sp *spooled) fill(s *Spool, body io.Reader, limit int64) error {
 			return nil
 		}
 		if err != nil {
-			return clientBodyError("", err)
+			return ClientBodyError("", err)
 		}
 	}
 }

@@ -1,9 +1,6 @@
 package proxy
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"sync"
@@ -77,7 +74,7 @@ type Transport struct {
 	Spool *Spool
 
 	backends Backends
-	watcher  watcher
+	watcher  Watcher
 
 	mu sync.Mutex // guards h2
 	h2 map[*backend.Backend]*h2Pool
@@ -111,21 +108,21 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Response, error) {
 	hooks := HooksOf(r)
 	get := b.Get
-	if requestFraming(r) == framingNone && !hooks.Traced() {
+	if requestFraming(r) == framingNone && hooks.Trace() == nil {
 		get = b.GetTurn
 	}
 	c, err := hooks.Acquire(b, get)
 	for {
 		if err != nil {
 			closeBody(r)
-			return nil, getError(r.Context(), b, err)
+			return nil, AcquireError(r.Context(), b, err)
 		}
 		resp, xerr := t.attempt(c, r, hooks)
 		if xerr == nil {
 			hooks.Answered()
 			return resp, nil
 		}
-		again := resend(r, xerr)
+		again := ResendRequest(r, xerr)
 		if again == nil {
 			return nil, xerr
 		}
@@ -135,29 +132,9 @@ func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Respo
 	}
 }
 
-// resend returns the request to send again after a stale connection, or nil.
-func resend(r *http.Request, err *Error) *http.Request {
-	if !err.Resend || !errors.Is(err, ErrStaleConn) {
-		return nil
-	}
-	if r.Body == nil || r.Body == http.NoBody {
-		return r
-	}
-	if r.GetBody == nil {
-		return nil
-	}
-	body, gerr := r.GetBody()
-	if gerr != nil {
-		return nil
-	}
-	again := *r
-	again.Body = body
-	return &again
-}
-
 // backendFor returns the backend that serves u.
 func (t *Transport) backendFor(u *url.URL) (*backend.Backend, error) {
-	b, gone, err := t.backends.find(u, t.Backend, t.NewBackend, []string{"http", "https", "h2", "h2c", "ws", "wss"})
+	b, gone, err := t.backends.For(u, t.Backend, t.NewBackend, "http", "https", "h2", "h2c", "ws", "wss")
 	if len(gone) > 0 {
 		t.mu.Lock()
 		for _, b := range gone {
@@ -181,34 +158,8 @@ func (t *Transport) CloseIdleConnections() {
 	t.backends.Retire()
 }
 
-// getError words the failure to get a connection.
-func getError(ctx context.Context, b *backend.Backend, err error) *Error {
-	e := &Error{Op: OpAcquire, Backend: b.String(), Resend: true, Err: err}
-	var dial *backend.DialError
-	switch own, _ := err.(*Error); {
-	case errors.Is(ctx.Err(), context.Canceled): // its cause may be anything
-		e.Op, e.Status, e.Resend = OpClient, StatusClientClosedRequest, false
-		e.Err = fmt.Errorf("%w: %w", ErrClientGone, err)
-	case own != nil: // of the one who tried for all who wait
-		shared := *own
-		return &shared
-	case errors.As(err, &dial):
-		e.Op = OpDial
-		if backend.Over(ctx) != nil { // the request's own time, not the backend's
-			e.Status = http.StatusGatewayTimeout
-		}
-	case errors.Is(err, context.DeadlineExceeded):
-		e.Status = http.StatusGatewayTimeout
-	}
-	var unusable *backend.UnusableError
-	if e.Status == 0 && errors.As(b.Ready(), &unusable) && unusable.State != backend.StateUsable {
-		e.RetryAfter = max(time.Until(unusable.Until), time.Second)
-	}
-	return e
-}
-
-func closeBody(r *http.Request) {
-	if r.Body != nil {
-		_ = r.Body.Close()
-	}
+// Stats returns the figures of the transport's backends, by their names: those
+// it has made that are not forgotten yet, or the one that it was given.
+func (t *Transport) Stats() []backend.Stats {
+	return t.backends.Stats(t.Backend)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -145,4 +146,39 @@ func (t *Tunnels) Shutdown(ctx context.Context) error {
 	asking.Wait()
 	<-idle
 	return ctx.Err()
+}
+
+// TunnelsStats are the figures of a registry of tunnels: in Counts, Elected are
+// the tunnels that were started, Busy those that run, Errors those that ended
+// with a cause of its own, Sent and Received the bytes of all of them, running
+// or over.
+type TunnelsStats struct {
+	Name string `json:"name"` // "tunnels"
+	backend.Counts
+	Running []TunnelStats `json:"running"` // as [Tunnels.List]
+}
+
+// Stats returns the figures.
+func (t *Tunnels) Stats() TunnelsStats {
+	t.mu.Lock()
+	s := TunnelsStats{Name: "tunnels", Counts: t.past, Running: make([]TunnelStats, 0, len(t.running))}
+	for r := range t.running {
+		one := r.stats()
+		s.Busy++
+		s.Sent += one.Sent
+		s.Received += one.Received
+		s.Running = append(s.Running, one)
+	}
+	t.mu.Unlock()
+	slices.SortFunc(s.Running, func(a, b TunnelStats) int { return a.Started.Compare(b.Started) })
+	return s
+}
+
+// passed adds a tunnel that is over to the figures. The caller holds the lock.
+func (t *Tunnels) passed(s TunnelStats) {
+	t.past.Sent += s.Sent
+	t.past.Received += s.Received
+	if s.Err != nil {
+		t.past.Errors++
+	}
 }

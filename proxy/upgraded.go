@@ -7,32 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/modproxy/modproxy/proxy/backend"
 )
-
-// upgrade makes the answer 101 one whose body is the connection.
-func (x *attempt) upgrade() *Error {
-	asked := x.r.Header["Upgrade"]
-	got := x.resp.Header["Upgrade"]
-	if len(asked) == 0 || len(got) == 0 || !httpguts.HeaderValuesContainsToken(asked, got[0]) {
-		return &Error{Op: OpUpgrade, Err: malformed("unexpected upgrade")}
-	}
-	if x.waits || x.sender != nil && !x.sender.Finished() {
-		return &Error{Op: OpUpgrade, Err: malformed("upgrade before the end of the request")}
-	}
-	if !x.t.watcher.remove(&x.watch) {
-		return &Error{Op: OpClient, Status: StatusClientClosedRequest, Err: ErrClientGone}
-	}
-	x.freed = true
-	c := x.c
-	c.Arm(-1)
-	_ = c.SetDeadline(time.Time{})
-	x.resp.Body = &upgradedConn{c: c, closed: c.Detach()}
-	x.resp.ContentLength = 0
-	return nil
-}
 
 // upgradedConn is the Body of a 101 answer: the connection, with what the
 // backend sent right behind the head.
@@ -50,8 +26,8 @@ type upgradedConn struct {
 // learns of its end. It must be called before the body is used.
 func (u *upgradedConn) OnClose(f func(sent, received int64)) { u.onEnd = f }
 
-// moved tells what a relay has moved past Read and Write, before Close.
-func (u *upgradedConn) moved(sent, received int64) { u.sent, u.got = sent, received }
+// Moved tells what a relay has moved past Read and Write, before Close.
+func (u *upgradedConn) Moved(sent, received int64) { u.sent, u.got = sent, received }
 
 var (
 	_ io.ReadWriteCloser = (*upgradedConn)(nil)

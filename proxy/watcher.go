@@ -11,32 +11,38 @@ import (
 // watchAfter is how old an exchange is when its context begins to be watched.
 const watchAfter = 10 * time.Millisecond
 
-// watcher breaks exchanges off when their context ends. Watching a context
-// costs more than all else in a short exchange, so it begins only with those
-// that last: a timer, which runs while there are young ones, looks for them.
+// Watcher breaks exchanges off when their contexts end. One serves all the
+// exchanges of a transport, at less than the cost of a context.AfterFunc for
+// each. The zero value is ready for use.
+//
+// Watching a context costs more than all else in a short exchange, so it begins
+// only with those that last: a timer, which runs while there are young ones,
+// looks for them.
 //
 //	young --watchAfter--> watched (context.AfterFunc) --context ends--> aborted
-//	young or watched --remove--> done
-type watcher struct {
-	mu    sync.Mutex // guards all below and the watched it holds
-	young *watched   // newest first
+//	young or watched --Remove--> done
+type Watcher struct {
+	mu    sync.Mutex // guards all below and each Watch it holds
+	young *Watch     // newest first
 	timer *time.Timer
 	armed bool
 }
 
-// watched is one exchange's place in a watcher.
-type watched struct {
+// Watch is one exchange's place in a [Watcher]. It must not be copied while it
+// is watched.
+type Watch struct {
 	ctx        context.Context
 	c          *backend.Conn
-	prev, next *watched
+	prev, next *Watch
 	young      bool
 	old        bool        // has seen a tick of the timer
 	stop       func() bool // of context.AfterFunc; nil while young
 }
 
-// add begins to watch over an exchange. It reports false if the context has
-// ended already.
-func (w *watcher) add(e *watched, ctx context.Context, c *backend.Conn) bool {
+// Add begins to watch over an exchange: when ctx ends, c is aborted, at the
+// latest some 20 ms after. It reports false, and watches nothing, if the
+// context has ended already.
+func (w *Watcher) Add(e *Watch, ctx context.Context, c *backend.Conn) bool {
 	e.ctx, e.c = ctx, c
 	if ctx.Err() != nil {
 		return false
@@ -64,7 +70,7 @@ func (w *watcher) add(e *watched, ctx context.Context, c *backend.Conn) bool {
 }
 
 // unlink takes a young exchange out of the list.
-func (w *watcher) unlink(e *watched) {
+func (w *Watcher) unlink(e *Watch) {
 	if e.prev == nil {
 		w.young = e.next
 	} else {
@@ -76,8 +82,9 @@ func (w *watcher) unlink(e *watched) {
 	e.prev, e.next, e.young = nil, nil, false
 }
 
-// remove ends the watch, and reports whether the context had not ended.
-func (w *watcher) remove(e *watched) bool {
+// Remove ends the watch, and reports whether the context had not ended. Only
+// then is the connection fit for reuse.
+func (w *Watcher) Remove(e *Watch) bool {
 	if e.ctx == nil {
 		return true
 	}
@@ -94,7 +101,7 @@ func (w *watcher) remove(e *watched) bool {
 }
 
 // tick watches the contexts of those that were there at the tick before.
-func (w *watcher) tick() {
+func (w *Watcher) tick() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for e := w.young; e != nil; {

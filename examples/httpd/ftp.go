@@ -90,7 +90,7 @@ func (t *ftpTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	b := t.b
 	if b == nil {
 		var err error
-		if b, err = t.backends.For(r.URL, nil, t.newBackend, "ftp"); err != nil {
+		if b, _, err = t.backends.For(r.URL, nil, t.newBackend, "ftp"); err != nil {
 			if r.Body != nil {
 				_ = r.Body.Close()
 			}

@@ -54,18 +54,18 @@ func main() {
 func site(log io.Writer, members []string) (http.Handler, error) {
 	b, badMembers := balancer.New(balancer.Config{Name: "app"}, balancer.URLs(members...)...)
 	known, badUsers := proxy.ReadHtpasswd(strings.NewReader(users))
-	access, badFormat := proxy.NewAccessLog(log, `%h %u "%r" %>s %b %{cache-status}n %{member}n %{attempts}n`)
+	logged, badFormat := proxy.NewAccessLog(log, `%h %u "%r" %>s %b %{cache-status}n %{member}n %{attempts}n`)
 	if err := errors.Join(badMembers, badUsers, badFormat); err != nil {
 		return nil, err
 	}
-	access.User = func(r *http.Request) string { name, _, _ := r.BasicAuth(); return name }
+	logged.User = func(r *http.Request) string { name, _, _ := r.BasicAuth(); return name }
 	auth := &proxy.BasicAuth{Realm: "site", Verify: known.Verify}
 	// The key says who asks, so that nobody gets what is another's.
 	c := &cache.Cache{Key: func(r *http.Request) string { return proxy.User(r.Context()) + ":" + r.Host + r.URL.RequestURI() }}
 	app := &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "app", Path: "/"}, Transport: b}
 	// The members are told last, when nothing of the client's can get in the way.
 	app.Rewrite = func(p *httputil.ProxyRequest) { p.Out.Header.Set("X-User", proxy.User(p.In.Context())) }
-	return access.Wrap(auth.Wrap(withoutPassword(c.Wrap(app)))), nil
+	return logged.Wrap(auth.Wrap(withoutPassword(c.Wrap(app)))), nil
 }
 
 // withoutPassword keeps the password from all that is behind: answers to a

@@ -1,0 +1,51 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// writeRefusal answers a request that a rule refuses.
+func writeRefusal(w http.ResponseWriter, r *http.Request, err error) {
+	if StatusOf(err) == StatusClientClosedRequest {
+		panic(http.ErrAbortHandler) // or net/http would take it for served
+	}
+	addErrorFields(w.Header(), err)
+	writeErrorPage(w, r, StatusOf(err))
+}
+
+// writeErrorPage answers with a status and a plain sentence. Nothing of the
+// request or of the cause is in it.
+func writeErrorPage(w http.ResponseWriter, r *http.Request, status int) {
+	text := http.StatusText(status)
+	if text == "" {
+		text = "Error"
+	}
+	body := fmt.Sprintf("%d %s\n", status, text)
+	h := w.Header()
+	h.Del("Content-Encoding")
+	h["Content-Type"] = []string{"text/plain; charset=utf-8"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["Content-Length"] = []string{fmt.Sprint(len(body))}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// addErrorFields adds what an error wants the client to know.
+func addErrorFields(h http.Header, err error) {
+	var e *Error
+	if !errors.As(err, &e) {
+		return
+	}
+	if e.RetryAfter > 0 {
+		h["Retry-After"] = []string{strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10)}
+	}
+	maps.Copy(h, e.Header)
+}

@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// finish completes the record, and answers or aborts if err says that the
+// request failed.
+func (p *passage) finish(err error) {
+	if err != nil {
+		p.record.Err = err
+		var e *Error
+		if p.record.Backend == "" && errors.As(err, &e) {
+			p.record.Backend = e.Backend
+		}
+		if StatusOf(err) == StatusClientClosedRequest {
+			p.record.Status = StatusClientClosedRequest
+		} else if !p.sent {
+			p.answerError(err)
+		}
+	}
+	if p.body != nil && !p.record.Upgraded {
+		p.body.finish(err == nil || !p.sent && p.record.Status != StatusClientClosedRequest)
+	}
+	p.to.end()
+	aborts := err != nil && (p.sent || p.record.Status == StatusClientClosedRequest)
+	p.record.Aborted = aborts
+	p.report()
+	if aborts {
+		p.abort(err)
+	}
+}
+
+// answerError tells the client of a failure.
+func (p *passage) answerError(err error) {
+	p.mu.Lock()
+	p.final = true // no interim answer may come in between any more
+	p.mu.Unlock()
+	p.closeIfUnread()
+	status := StatusOf(err)
+	p.record.Status = status
+	addErrorFields(p.w.Header(), err)
+	if p.h.ErrorHandler != nil {
+		p.h.ErrorHandler(p.w, p.in, err)
+		return
+	}
+	writeErrorPage(p.w, p.in, status)
+}
+
+// report gives the record to those who want it.
+func (p *passage) report() {
+	rec := &p.record
+	rec.Duration = time.Since(rec.Start)
+	if p.body != nil {
+		rec.RequestBytes = p.body.read.Load()
+	}
+	p.mu.Lock()
+	rec.Cache = p.cache
+	p.mu.Unlock()
+	if p.outer != nil {
+		p.outer.take(rec)
+	}
+	level := LevelTrace1
+	switch {
+	case rec.Err == nil:
+	case rec.Status == StatusClientClosedRequest:
+		level = slog.LevelDebug
+	case rec.Status >= 400 && rec.Status < 500 && rec.BackendStatus == 0:
+		level = slog.LevelInfo // of the client's making: it must not fill the log
+	default:
+		level = slog.LevelError
+	}
+	if p.logs(level) {
+		p.h.Logger.Log(p.Context, level, "proxy: request done", "method", p.in.Method, "host", p.in.Host, "path", p.in.URL.Path, "result", rec)
+	}
+	if p.h.OnRecord != nil {
+		p.h.OnRecord(p.in, rec)
+	}
+}
+
+// logs reports whether something is logged at a level, so that what is not
+// need not be put together.
+func (p *passage) logs(level slog.Level) bool {
+	return p.h.Logger != nil && p.h.Logger.Enabled(p.Context, level)
+}
+
+// logAnswer logs the head of the backend's answer: the status at trace3, and
+// at trace4 the names of its fields, whose values may be secrets.
+func (p *passage) logAnswer() {
+	p.h.Logger.Log(p.Context, LevelTrace3, "proxy: backend answered", "backend", p.record.Backend, "status", p.resp.StatusCode, "reused", p.record.Reused)
+	if p.logs(LevelTrace4) {
+		p.h.Logger.Log(p.Context, LevelTrace4, "proxy: fields of the answer", "names", slices.Sorted(maps.Keys(p.resp.Header)))
+	}
+}
+
+// abort cuts the client's connection, since its answer cannot be completed.
+func (p *passage) abort(err error) {
+	if p.h.Abort != nil {
+		p.h.Abort(p.w, p.in, err)
+		return
+	}
+	if p.sent && !p.in.ProtoAtLeast(1, 1) && p.w.Header()["Content-Length"] == nil {
+		resetClient(p.w)
+	}
+	if p.Context.Value(http.ServerContextKey) != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// resetClient closes the client's connection in a way that is no clean end:
+// where nothing else marks the end of an answer, as in HTTP/1.0, the client
+// could take a part for the whole.
+func resetClient(w http.ResponseWriter) {
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	if tc, ok := c.(*tls.Conn); ok {
+		c = tc.NetConn() // without a close_notify
+	}
+	if lc, ok := c.(interface{ SetLinger(int) error }); ok {
+		_ = lc.SetLinger(0)
+	}
+	_ = c.Close()
+}
