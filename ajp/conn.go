@@ -8,6 +8,7 @@ import (
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // connState is what is kept with a connection: the memory for packets.
@@ -18,9 +19,9 @@ type attempt struct {
 	t      *Transport
 	c      *backend.Conn
 	r      *http.Request
-	hooks  proxy.Hooks
+	hooks  exchange.Hooks
 	state  *connState
-	watch  proxy.Watch
+	watch  exchange.Watch
 	feeder *feeder // nil without a request body
 	size   int     // of packets
 	first  bool    // a byte of the answer has come
@@ -33,7 +34,7 @@ type attempt struct {
 // attempt sends r over c and reads the head of the answer. It owns c and the
 // body of r from now on, whatever happens; only a first try whose ping is not
 // answered leaves the body alone.
-func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks proxy.Hooks, first bool) (*http.Response, *proxy.Error) {
+func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks exchange.Hooks, first bool) (*http.Response, *exchange.Error) {
 	x := &attempt{t: t, c: c, r: r, hooks: hooks, size: packetSize(t.PacketSize)}
 	if x.state, _ = c.State.(*connState); x.state == nil {
 		x.state = new(connState)
@@ -52,15 +53,15 @@ func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks proxy.Hooks,
 }
 
 // answer is attempt that may panic.
-func (x *attempt) answer(first bool) (*http.Response, *proxy.Error) {
+func (x *attempt) answer(first bool) (*http.Response, *exchange.Error) {
 	t, c, r := x.t, x.c, x.r
 	if !t.watcher.Add(&x.watch, r.Context(), c) {
-		return nil, x.fail(&proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone})
+		return nil, x.fail(&exchange.Error{Op: exchange.OpClient, Err: exchange.ErrClientGone})
 	}
 	if t.Ping > 0 {
 		if err := ping(c, t.Ping); err != nil {
 			x.owned = first
-			return nil, x.fail(&proxy.Error{Op: proxy.OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: err})
+			return nil, x.fail(&exchange.Error{Op: exchange.OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: err})
 		}
 	}
 	c.Arm(0)
@@ -74,10 +75,10 @@ func (x *attempt) answer(first bool) (*http.Response, *proxy.Error) {
 }
 
 // send writes the request, and leaves its body to a goroutine.
-func (x *attempt) send() *proxy.Error {
+func (x *attempt) send() *exchange.Error {
 	kind := bodyKindOf(x.r)
 	f := x.t.facts(x.c, x.r)
-	var perr *proxy.Error
+	var perr *exchange.Error
 	x.state.out, perr = appendForwardRequest(x.state.out[:0], x.r, kind, &f, x.size)
 	if perr != nil {
 		x.hooks.WroteRequest(perr)
@@ -94,9 +95,9 @@ func (x *attempt) send() *proxy.Error {
 	if n, err := write(x.state.out); err != nil {
 		x.hooks.WroteRequest(err)
 		if n == len(x.state.out) {
-			return &proxy.Error{Op: proxy.OpHeader, Err: err}
+			return &exchange.Error{Op: exchange.OpHeader, Err: err}
 		}
-		return &proxy.Error{Op: proxy.OpWrite, Resend: true, Err: proxy.StaleError(x.c, err)}
+		return &exchange.Error{Op: exchange.OpWrite, Resend: true, Err: exchange.StaleError(x.c, err)}
 	}
 	x.hooks.WroteHeaders(x.r.Header)
 	if kind == bodyNone {
@@ -119,7 +120,7 @@ func (x *attempt) peek() (kind byte, length int, err error) {
 			}
 			return kind, length, nil
 		}
-		if !proxy.IsTimeout(err) || !x.feeder.sender().WaitsForClient() {
+		if !exchange.IsTimeout(err) || !x.feeder.sender().WaitsForClient() {
 			return 0, 0, err
 		}
 		x.c.Extend() // it is not the container that is slow
@@ -163,7 +164,7 @@ func (x *attempt) feed(want int) error {
 }
 
 // head reads heads of answers up to the final one.
-func (x *attempt) head() *proxy.Error {
+func (x *attempt) head() *exchange.Error {
 	limit := cmp.Or(x.t.MaxInterim, proxy.DefaultMaxInterim)
 	for interim := 0; ; interim++ {
 		h, err := x.readHead()
@@ -174,10 +175,10 @@ func (x *attempt) head() *proxy.Error {
 			return x.accept(h)
 		}
 		if h.status == http.StatusSwitchingProtocols {
-			return &proxy.Error{Op: proxy.OpHeader, Err: malformed("switch of protocols, which AJP has not")}
+			return &exchange.Error{Op: exchange.OpHeader, Err: malformed("switch of protocols, which AJP has not")}
 		}
 		if interim >= limit {
-			return &proxy.Error{Op: proxy.OpHeader, Err: malformed("more than %d interim answers", max(limit, 0))}
+			return &exchange.Error{Op: exchange.OpHeader, Err: malformed("more than %d interim answers", max(limit, 0))}
 		}
 		if err := x.interim(h); err != nil {
 			return err
@@ -186,46 +187,46 @@ func (x *attempt) head() *proxy.Error {
 }
 
 // readHead reads one SEND_HEADERS packet.
-func (x *attempt) readHead() (*answerHead, *proxy.Error) {
+func (x *attempt) readHead() (*answerHead, *exchange.Error) {
 	kind, length, err := x.next()
 	if err != nil {
 		if x.first {
-			return nil, &proxy.Error{Op: proxy.OpHeader, Err: unexpected(err)}
+			return nil, &exchange.Error{Op: exchange.OpHeader, Err: unexpected(err)}
 		}
 		if err == io.EOF {
 			err = errors.New("container closed the connection before any byte of the answer")
 		}
-		again := !proxy.IsTimeout(err) && !errors.Is(err, proxy.ErrMalformed) && proxy.IsIdempotent(x.r)
-		return nil, &proxy.Error{Op: proxy.OpHeader, Resend: again, Err: proxy.StaleError(x.c, err)}
+		again := !exchange.IsTimeout(err) && !errors.Is(err, exchange.ErrMalformed) && exchange.IsIdempotent(x.r)
+		return nil, &exchange.Error{Op: exchange.OpHeader, Resend: again, Err: exchange.StaleError(x.c, err)}
 	}
 	if kind != typeSendHeaders {
-		return nil, &proxy.Error{Op: proxy.OpHeader, Err: malformed("packet of type %d before the head of the answer", kind)}
+		return nil, &exchange.Error{Op: exchange.OpHeader, Err: malformed("packet of type %d before the head of the answer", kind)}
 	}
 	text, err := payload(x.c.R, length)
 	if err != nil {
-		return nil, &proxy.Error{Op: proxy.OpHeader, Err: err}
+		return nil, &exchange.Error{Op: exchange.OpHeader, Err: err}
 	}
 	h := new(answerHead)
 	if err := parseSendHeaders(text, h); err != nil {
-		return nil, &proxy.Error{Op: proxy.OpHeader, Err: err}
+		return nil, &exchange.Error{Op: exchange.OpHeader, Err: err}
 	}
 	return h, nil
 }
 
 // interim passes an interim answer on.
-func (x *attempt) interim(h *answerHead) *proxy.Error {
+func (x *attempt) interim(h *answerHead) *exchange.Error {
 	if err := x.hooks.Interim(h.status, h.header); err != nil {
-		return &proxy.Error{Op: proxy.OpClient, Err: err}
+		return &exchange.Error{Op: exchange.OpClient, Err: err}
 	}
 	x.c.Arm(0)
 	return nil
 }
 
 // accept makes the response of the final head.
-func (x *attempt) accept(h *answerHead) *proxy.Error {
+func (x *attempt) accept(h *answerHead) *exchange.Error {
 	length, err := h.contentLength()
 	if err != nil {
-		return &proxy.Error{Op: proxy.OpHeader, Err: err}
+		return &exchange.Error{Op: exchange.OpHeader, Err: err}
 	}
 	x.c.Succeeded()
 	// These speak of a connection of HTTP; AJP frames the body by packets.
@@ -253,7 +254,7 @@ func (x *attempt) accept(h *answerHead) *proxy.Error {
 	x.resp.Body = b
 	if (b.none || length == 0) && b.settle() {
 		x.resp.Body = http.NoBody
-		if e, failed := b.Ended().(*proxy.Error); failed {
+		if e, failed := b.Ended().(*exchange.Error); failed {
 			return e
 		}
 	}
@@ -284,7 +285,7 @@ func (x *attempt) release(keep bool) bool {
 }
 
 // fail ends the exchange and words its failure.
-func (x *attempt) fail(e *proxy.Error) *proxy.Error {
+func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	if x.freed { // it ended when the head was in, and e says why
 		return e
 	}
@@ -294,12 +295,12 @@ func (x *attempt) fail(e *proxy.Error) *proxy.Error {
 	}
 	cause := x.feeder.sender().ClientError()
 	ctx := x.r.Context()
-	if cause != nil || e.Op == proxy.OpClient || e.Op == proxy.OpRequest || ctx.Err() != nil {
+	if cause != nil || e.Op == exchange.OpClient || e.Op == exchange.OpRequest || ctx.Err() != nil {
 		x.c.Blameless()
 	}
-	alive := x.release(e.Op == proxy.OpRequest) // then nothing was written
+	alive := x.release(e.Op == exchange.OpRequest) // then nothing was written
 	if (!alive || ctx.Err() != nil) && x.owned && x.feeder == nil {
 		closeBody(x.r) // there will be no second try
 	}
-	return proxy.EndError(ctx, e, alive, cause)
+	return exchange.EndError(ctx, e, alive, cause)
 }

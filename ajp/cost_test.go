@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
@@ -189,5 +189,5 @@ func serveText(text string) {
 type refusing struct{}
 
 func (refusing) RoundTrip(r *http.Request) (*http.Response, error) {
-	return nil, &proxy.Error{Op: proxy.OpDial, Err: io.EOF}
+	return nil, &exchange.Error{Op: exchange.OpDial, Err: io.EOF}
 }

@@ -47,7 +47,7 @@
 //
 // # Failures
 //
-// They are [*proxy.Error]: a container that does not answer a ping 503, a head
+// They are [*exchange.Error]: a container that does not answer a ping 503, a head
 // that does not fit a packet 431, a timeout 504, garbage 502; an answer that
 // breaks off ends the client's connection.
 //

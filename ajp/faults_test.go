@@ -15,8 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // startContainer answers each connection by f, and returns the URL.
@@ -122,7 +122,7 @@ func TestEveryCut(t *testing.T) {
 				require.NoError(t, resp.Body.Close())
 			}
 			require.Error(t, err, "cut at %d", at)
-			require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err))
+			require.Equal(t, http.StatusBadGateway, exchange.StatusOf(err))
 		}
 	}
 }
@@ -188,7 +188,7 @@ func TestEveryLengthLiedAbout(t *testing.T) {
 					require.NoError(t, resp.Body.Close())
 				}
 				require.Error(t, err)
-				require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err))
+				require.Equal(t, http.StatusBadGateway, exchange.StatusOf(err))
 				require.Zero(t, tr.Backend.Stats().Open, "such a connection is not used again")
 			}
 		})
@@ -202,9 +202,9 @@ func TestHeadTooLargeForAPacket(t *testing.T) {
 		r := httptest.NewRequest("GET", url+"/", nil)
 		r.Header.Set("X-Long", strings.Repeat("l", n))
 		_, err := tr.RoundTrip(r)
-		require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, proxy.StatusOf(err), "%v", err)
+		require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, exchange.StatusOf(err), "%v", err)
 		require.ErrorContains(t, err, "8192")
-		require.False(t, proxy.MayResend(err))
+		require.False(t, exchange.MayResend(err))
 	}
 }
 
@@ -230,7 +230,7 @@ func TestRequestsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
 		if name == "another scheme" {
 			want = http.StatusInternalServerError
 		}
-		require.Equal(t, want, proxy.StatusOf(err), name)
+		require.Equal(t, want, exchange.StatusOf(err), name)
 	}
 }
 
@@ -267,9 +267,9 @@ func TestStaleConnectionIsNoPlaceForAPost(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
 	_, err = tr.RoundTrip(httptest.NewRequest("POST", url+"/", nil))
-	require.ErrorIs(t, err, proxy.ErrStaleConn)
-	require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err))
-	require.False(t, proxy.MayResend(err))
+	require.ErrorIs(t, err, exchange.ErrStaleConn)
+	require.Equal(t, http.StatusBadGateway, exchange.StatusOf(err))
+	require.False(t, exchange.MayResend(err))
 }
 
 func TestNoPong(t *testing.T) {
@@ -286,8 +286,8 @@ func TestNoPong(t *testing.T) {
 	r := httptest.NewRequest("POST", url+"/", body)
 	_, err := tr.RoundTrip(r)
 	require.ErrorIs(t, err, errNoPong)
-	require.Equal(t, http.StatusServiceUnavailable, proxy.StatusOf(err))
-	require.True(t, proxy.MayResend(err))
+	require.Equal(t, http.StatusServiceUnavailable, exchange.StatusOf(err))
+	require.True(t, exchange.MayResend(err))
 	require.Equal(t, 1, <-asked)
 	require.Equal(t, 2, <-asked)
 	require.Empty(t, asked)
@@ -342,20 +342,20 @@ func TestTimeout(t *testing.T) {
 	b.Timeout = 50 * time.Millisecond
 	tr := &Transport{Backend: b}
 	_, err := tr.RoundTrip(httptest.NewRequest("GET", url+"/", nil))
-	require.Equal(t, http.StatusGatewayTimeout, proxy.StatusOf(err))
-	require.False(t, proxy.MayResend(err))
+	require.Equal(t, http.StatusGatewayTimeout, exchange.StatusOf(err))
+	require.False(t, exchange.MayResend(err))
 
 	b.Timeout = time.Hour
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	_, err = (&Transport{Backend: b}).RoundTrip(httptest.NewRequest("GET", url+"/", nil).WithContext(ctx))
-	require.Equal(t, http.StatusGatewayTimeout, proxy.StatusOf(err))
+	require.Equal(t, http.StatusGatewayTimeout, exchange.StatusOf(err))
 
 	ctx, stop := context.WithCancel(context.Background())
 	time.AfterFunc(50*time.Millisecond, stop)
 	_, err = (&Transport{Backend: b}).RoundTrip(httptest.NewRequest("GET", url+"/", nil).WithContext(ctx))
-	require.Equal(t, proxy.StatusClientClosedRequest, proxy.StatusOf(err))
-	require.ErrorIs(t, err, proxy.ErrClientGone)
+	require.Equal(t, exchange.StatusClientClosedRequest, exchange.StatusOf(err))
+	require.ErrorIs(t, err, exchange.ErrClientGone)
 }
 
 // TestSlowClientIsNoTimeout has an upload that pauses for longer than the
@@ -387,7 +387,7 @@ func TestClientsBodyBreaks(t *testing.T) {
 	r := httptest.NewRequest("POST", url+"/", io.MultiReader(strings.NewReader("part"), broken{}))
 	r.ContentLength = 100
 	_, err := tr.RoundTrip(r)
-	require.Equal(t, http.StatusBadRequest, proxy.StatusOf(err))
+	require.Equal(t, http.StatusBadRequest, exchange.StatusOf(err))
 	require.ErrorIs(t, err, errBroken)
 	require.Error(t, <-handled, "the container must not take a part for the whole")
 
@@ -444,8 +444,8 @@ func TestEndOfAnswerWithoutBodyLiedAbout(t *testing.T) {
 		for _, head := range [][]byte{sendHeaders(204, nil), sendHeaders(200, http.Header{"Content-Length": {"0"}})} {
 			tr := newScripted(t, packets(head, end), 1000)
 			_, err := tr.RoundTrip(httptest.NewRequest("GET", "ajp://h/", nil))
-			require.ErrorIs(t, err, proxy.ErrMalformed, name)
-			require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err), name)
+			require.ErrorIs(t, err, exchange.ErrMalformed, name)
+			require.Equal(t, http.StatusBadGateway, exchange.StatusOf(err), name)
 			require.Zero(t, tr.Backend.Stats().Open)
 		}
 	}
@@ -461,7 +461,7 @@ func TestPongIsAllThatComes(t *testing.T) {
 	tr := &Transport{Backend: newBackend(t, url), Ping: patience}
 	_, err := tr.RoundTrip(httptest.NewRequest("GET", url+"/", nil))
 	require.ErrorIs(t, err, errNoPong)
-	require.Equal(t, http.StatusServiceUnavailable, proxy.StatusOf(err))
+	require.Equal(t, http.StatusServiceUnavailable, exchange.StatusOf(err))
 }
 
 // TestRefusedRequestKeepsItsConnection has one that is too large for a packet,
@@ -473,7 +473,7 @@ func TestRefusedRequestKeepsItsConnection(t *testing.T) {
 		r := httptest.NewRequest("GET", url+"/", nil)
 		r.Header.Set("X-Long", strings.Repeat("l", 9000))
 		_, err := (&Transport{Backend: b}).RoundTrip(r)
-		require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, proxy.StatusOf(err))
+		require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, exchange.StatusOf(err))
 	}
 	require.EqualValues(t, 1, b.Stats().Created)
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // facts reads what the page env.jsp tells.
@@ -294,14 +295,14 @@ func TestTomcatKilled(t *testing.T) {
 	tomcat.Kill()
 	_, err = io.ReadAll(resp.Body)
 	require.Error(t, err)
-	require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err))
+	require.Equal(t, http.StatusBadGateway, exchange.StatusOf(err))
 	require.NoError(t, resp.Body.Close())
 	err = <-waiting
-	require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err))
-	require.False(t, proxy.MayResend(err))
+	require.Equal(t, http.StatusBadGateway, exchange.StatusOf(err))
+	require.False(t, exchange.MayResend(err))
 	_, err = tr.RoundTrip(must(http.NewRequest("GET", url+"/index.html", nil))) // before the connection
-	require.Equal(t, http.StatusServiceUnavailable, proxy.StatusOf(err))
-	require.True(t, proxy.MayResend(err))
+	require.Equal(t, http.StatusServiceUnavailable, exchange.StatusOf(err))
+	require.True(t, exchange.MayResend(err))
 }
 
 // TestTomcatSeesWhatItSeesBehindHTTPD asks the same through httpd and through

@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // errNoPong is the cause when a container does not answer a CPING.
@@ -51,7 +51,7 @@ func ping(c *backend.Conn, wait time.Duration) error {
 func CPing(ctx context.Context, b *backend.Backend) error {
 	c, err := b.Get(backend.WithCheck(ctx))
 	if err != nil {
-		return proxy.AcquireError(ctx, b, err)
+		return exchange.AcquireError(ctx, b, err)
 	}
 	wait := c.Timeout()
 	if wait < 0 {
@@ -66,7 +66,7 @@ func CPing(ctx context.Context, b *backend.Backend) error {
 	name := c.Backend().String()
 	c.Release(false)
 	if err != nil {
-		return &proxy.Error{Op: proxy.OpHeader, Backend: name, Status: http.StatusServiceUnavailable, Resend: true, Err: err}
+		return &exchange.Error{Op: exchange.OpHeader, Backend: name, Status: http.StatusServiceUnavailable, Resend: true, Err: err}
 	}
 	return nil
 }

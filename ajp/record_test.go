@@ -15,24 +15,25 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // recorder keeps the records of a handler.
 type recorder struct {
 	mu      sync.Mutex
-	records []proxy.Record
+	records []exchange.Record
 }
 
-func (r *recorder) add(_ *http.Request, rec *proxy.Record) {
+func (r *recorder) add(_ *http.Request, rec *exchange.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.records = append(r.records, *rec)
 }
 
-func (r *recorder) all() []proxy.Record {
+func (r *recorder) all() []exchange.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]proxy.Record(nil), r.records...)
+	return append([]exchange.Record(nil), r.records...)
 }
 
 // recordingHandler is a proxy in front of a container.
@@ -75,7 +76,7 @@ func TestRecord(t *testing.T) {
 		require.GreaterOrEqual(t, got.FirstByte, got.Connected)
 		require.GreaterOrEqual(t, got.Duration, got.FirstByte)
 	}
-	require.ErrorIs(t, rec.all()[1].Failed[0].Err, proxy.ErrStaleConn)
+	require.ErrorIs(t, rec.all()[1].Failed[0].Err, exchange.ErrStaleConn)
 	s := tr.Stats()
 	require.Equal(t, s, h.Stats())
 	require.Equal(t, target, s[0].Name)
@@ -128,8 +129,8 @@ func TestRecordOfAClientThatLeaves(t *testing.T) {
 			}
 			require.Eventually(t, func() bool { return len(rec.all()) == 1 }, 20*time.Second, time.Millisecond)
 			got := rec.all()[0]
-			require.Equal(t, proxy.StatusClientClosedRequest, got.Status)
-			require.ErrorIs(t, got.Err, proxy.ErrClientGone)
+			require.Equal(t, exchange.StatusClientClosedRequest, got.Status)
+			require.ErrorIs(t, got.Err, exchange.ErrClientGone)
 			require.True(t, got.Aborted)
 			require.Equal(t, 1, got.Attempts)
 			require.Equal(t, say != nil, got.BackendStatus == 200)

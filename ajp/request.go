@@ -9,9 +9,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/modproxy/modproxy/proxy"
-	"github.com/modproxy/modproxy/proxy/backend"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // bodyKind is how the body of a request is sent.
@@ -47,19 +48,19 @@ type facts struct {
 }
 
 // badRequest is the refusal of a request that could be read in two ways.
-func badRequest(format string, args ...any) *proxy.Error {
-	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
+func badRequest(format string, args ...any) *exchange.Error {
+	return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
 }
 
 // tooLarge is the refusal of a request whose head does not fit a packet.
-func tooLarge(size int) *proxy.Error {
-	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusRequestHeaderFieldsTooLarge,
+func tooLarge(size int) *exchange.Error {
+	return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusRequestHeaderFieldsTooLarge,
 		Err: fmt.Errorf("head of the request does not fit an AJP packet of %d bytes", size)}
 }
 
 // appendForwardRequest appends the packet that forwards r, or refuses r. The
 // packet is at most size bytes long.
-func appendForwardRequest(b []byte, r *http.Request, kind bodyKind, f *facts, size int) ([]byte, *proxy.Error) {
+func appendForwardRequest(b []byte, r *http.Request, kind bodyKind, f *facts, size int) ([]byte, *exchange.Error) {
 	method := r.Method
 	if method != "" && !httpguts.ValidHeaderFieldName(method) {
 		return b, badRequest("method is no token")
@@ -129,7 +130,7 @@ func tooLong(strings ...string) bool {
 }
 
 // target returns the raw path and the raw query.
-func target(r *http.Request) (uri, query string, err *proxy.Error) {
+func target(r *http.Request) (uri, query string, err *exchange.Error) {
 	uri, query = r.URL.EscapedPath(), r.URL.RawQuery
 	if o := r.URL.Opaque; o != "" {
 		uri = o
@@ -170,10 +171,10 @@ func portOf(addr string) string {
 
 // serverOf returns the name and port in a Host field, as mod_proxy_ajp tells
 // them with UseCanonicalName Off.
-func serverOf(host string, secure bool) (name string, port int, err *proxy.Error) {
-	name, number, perr := proxy.ParseHost(host)
+func serverOf(host string, secure bool) (name string, port int, err *exchange.Error) {
+	name, number, perr := exchange.ParseHost(host)
 	if perr != nil {
-		return "", 0, badRequest("%w", proxy.ErrHost)
+		return "", 0, badRequest("%w", exchange.ErrHost)
 	}
 	if strings.HasPrefix(host, "[") {
 		name = host[:len(name)+len("[]")]
@@ -191,7 +192,7 @@ func serverOf(host string, secure bool) (name string, port int, err *proxy.Error
 
 // appendFields appends the number of fields and the fields, of which none may
 // begin at or beyond the limit.
-func appendFields(b []byte, r *http.Request, kind bodyKind, host string, limit int) ([]byte, *proxy.Error) {
+func appendFields(b []byte, r *http.Request, kind bodyKind, host string, limit int) ([]byte, *exchange.Error) {
 	at := len(b)
 	b = appendInt(b, 0)
 	n := 1
@@ -211,7 +212,7 @@ func appendFields(b []byte, r *http.Request, kind bodyKind, host string, limit i
 			if !httpguts.ValidHeaderFieldName(name) {
 				return b, badRequest("field name is no token")
 			}
-			if proxy.FramesInDisguise(name) {
+			if exchange.FramesInDisguise(name) {
 				return b, badRequest("field %s is not in canonical form", name)
 			}
 			if len(name) >= nameCode {
@@ -262,7 +263,7 @@ func appendLength(b []byte, n int64) []byte {
 
 // appendAttributes appends all attributes, without their end. The secret comes
 // first, so that a container can refuse at once.
-func appendAttributes(b []byte, f *facts, query, method string, code byte) ([]byte, *proxy.Error) {
+func appendAttributes(b []byte, f *facts, query, method string, code byte) ([]byte, *exchange.Error) {
 	if tooLong(f.secret, f.remoteUser, f.authType, f.route) {
 		return b, badAttribute(errTooLong)
 	}
@@ -296,8 +297,8 @@ func appendAttributes(b []byte, f *facts, query, method string, code byte) ([]by
 }
 
 // badAttribute is the error for attributes that the embedder's code has given.
-func badAttribute(err error) *proxy.Error {
-	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusInternalServerError, Err: err}
+func badAttribute(err error) *exchange.Error {
+	return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusInternalServerError, Err: err}
 }
 
 // appendAttribute appends an attribute unless it is empty.
@@ -325,7 +326,7 @@ var emptyPacket = []byte{0x12, 0x34, 0, 0}
 // A body of known length begins unasked; from then on each packet is sent when
 // the container has asked for it.
 type feeder struct {
-	proxy.BodySender
+	exchange.BodySender
 	c       *backend.Conn
 	kind    bodyKind
 	size    int      // of packets
@@ -333,7 +334,7 @@ type feeder struct {
 	stopped chan struct{}
 }
 
-func startFeeder(c *backend.Conn, r *http.Request, kind bodyKind, size int, hooks proxy.Hooks) *feeder {
+func startFeeder(c *backend.Conn, r *http.Request, kind bodyKind, size int, hooks exchange.Hooks) *feeder {
 	f := &feeder{c: c, kind: kind, size: size, asked: make(chan int, 1), stopped: make(chan struct{})}
 	f.Init(c, r, hooks)
 	if kind == bodyLength {
@@ -347,7 +348,7 @@ func startFeeder(c *backend.Conn, r *http.Request, kind bodyKind, size int, hook
 var errNotAsked = errors.New("the rest of the body was not asked for")
 
 // sender is the BodySender of a feeder, or nil.
-func (f *feeder) sender() *proxy.BodySender {
+func (f *feeder) sender() *exchange.BodySender {
 	if f == nil {
 		return nil
 	}
@@ -454,8 +455,8 @@ func (t *Transport) facts(c *backend.Conn, r *http.Request) facts {
 // hostField is the Host that the container sees. It is the client's unless one
 // was set, like mod_proxy_ajp's: a servlet makes its URLs from it.
 func hostField(r *http.Request) (string, error) {
-	if in := proxy.ClientRequest(r.Context()); r.Host == "" && in != nil && in.Host != "" {
+	if in := exchange.ClientRequest(r.Context()); r.Host == "" && in != nil && in.Host != "" {
 		r = in
 	}
-	return proxy.OutgoingHost(r)
+	return exchange.OutgoingHost(r)
 }

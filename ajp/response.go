@@ -7,8 +7,9 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/modproxy/modproxy/proxy"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // answerHead is what a SEND_HEADERS packet says.
@@ -106,7 +107,7 @@ func (b *responseBody) writeBulk(w io.Writer) (written int64, err error) {
 		have = copy(buf, buf[used:have])
 		flushed = flushed && data == 0
 		if !flushed && !c.Waiting() {
-			if err := proxy.FlushWriter(w); err != nil {
+			if err := exchange.FlushWriter(w); err != nil {
 				return written, err
 			}
 			flushed = true
@@ -116,7 +117,7 @@ func (b *responseBody) writeBulk(w io.Writer) (written int64, err error) {
 		}
 		n, err := c.Read(buf[have:])
 		have += n
-		if err != nil && !(proxy.IsTimeout(err) && b.x.feeder.sender().WaitsForClient()) {
+		if err != nil && !(exchange.IsTimeout(err) && b.x.feeder.sender().WaitsForClient()) {
 			b.fail(unexpected(err))
 			return written, nil
 		}
@@ -168,7 +169,7 @@ func (b *responseBody) strip(buf []byte) (data, used int) {
 // responseBody reads the body of an answer: the data of SEND_BODY_CHUNK
 // packets up to END_RESPONSE.
 type responseBody struct {
-	proxy.ResponseBody
+	exchange.ResponseBody
 	x     *attempt
 	left  int64 // of the announced length; negative if none was
 	chunk int   // bytes of the current packet's data that are to be read
@@ -177,7 +178,7 @@ type responseBody struct {
 	bulk  bool  // bytes were read past the connection's buffer
 }
 
-// ReadSome is part of [proxy.BodySource].
+// ReadSome is part of [exchange.BodySource].
 func (b *responseBody) ReadSome(p []byte) int {
 	if b.chunk == 0 && !b.advance() {
 		return 0
@@ -284,7 +285,7 @@ func (b *responseBody) end(reuse bool) error {
 
 // fail ends the exchange in the middle of the body.
 func (b *responseBody) fail(err error) {
-	b.End(b.x.fail(&proxy.Error{Op: proxy.OpBody, Err: err}))
+	b.End(b.x.fail(&exchange.Error{Op: exchange.OpBody, Err: err}))
 }
 
 // settle ends the body if nothing but its end is left and that is here, and
@@ -305,7 +306,7 @@ func (b *responseBody) settle() bool {
 	return b.Ended() != nil
 }
 
-// SomeReady is part of [proxy.BodySource].
+// SomeReady is part of [exchange.BodySource].
 func (b *responseBody) SomeReady() bool {
 	c := b.x.c
 	return c.R.Buffered() > b.pad || c.Waiting()
@@ -316,7 +317,7 @@ var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }
 
 const copyBufferSize = 64 << 10
 
-// WriteSome is part of [proxy.BodySource]. The container's flushes are passed
+// WriteSome is part of [exchange.BodySource]. The container's flushes are passed
 // on, since w is flushed before each packet that has not come yet.
 func (b *responseBody) WriteSome(w io.Writer, _ bool) (int64, error) {
 	c := b.x.c
@@ -348,7 +349,7 @@ func (b *responseBody) WriteSome(w io.Writer, _ bool) (int64, error) {
 	return int64(n), nil
 }
 
-// Drop is part of [proxy.BodySource].
+// Drop is part of [exchange.BodySource].
 func (b *responseBody) Drop(tidy bool) {
 	if !tidy || !b.discardRest() {
 		b.x.release(false)

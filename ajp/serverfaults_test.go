@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 func TestServerRefusesWhatItCannotRead(t *testing.T) {
@@ -189,7 +189,7 @@ func TestHandlersContextEndsWithTheClient(t *testing.T) {
 		cancel()
 	}()
 	_, err := tr.RoundTrip(httptest.NewRequest("POST", url+"/", strings.NewReader("x")).WithContext(ctx))
-	require.ErrorIs(t, err, proxy.ErrClientGone)
+	require.ErrorIs(t, err, exchange.ErrClientGone)
 	<-ended
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestServerRefusesHostsThatAreNone: of what a web server says, both the name of
@@ -104,6 +104,6 @@ func TestHostsThatContainersAreTold(t *testing.T) {
 		}{name, port, secure}, host)
 	}
 	_, _, err := serverOf("a:b:c", false)
-	require.ErrorIs(t, err, proxy.ErrHost)
-	require.Equal(t, http.StatusBadRequest, proxy.StatusOf(err))
+	require.ErrorIs(t, err, exchange.ErrHost)
+	require.Equal(t, http.StatusBadRequest, exchange.StatusOf(err))
 }

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // forwardRequest is what a FORWARD_REQUEST packet says.
@@ -215,13 +215,13 @@ func (fr *forwardRequest) host() (string, error) {
 	if strings.IndexByte(name, ':') >= 0 {
 		name = "[" + name + "]"
 	}
-	if _, port, err := proxy.ParseHost(name); err != nil || port != "" {
+	if _, port, err := exchange.ParseHost(name); err != nil || port != "" {
 		return "", malformed("name of the server is none")
 	}
 	switch fields := fr.header["Host"]; len(fields) {
 	case 0:
 	case 1:
-		_, _, err := proxy.ParseHost(fields[0])
+		_, _, err := exchange.ParseHost(fields[0])
 		return fields[0], err
 	default:
 		return "", malformed("more than one field Host")

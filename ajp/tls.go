@@ -6,7 +6,7 @@ import (
 	"encoding/pem"
 	"strings"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // appendTLS appends the facts of the client's TLS connection.
@@ -27,7 +27,7 @@ func appendTLS(b []byte, s *tls.ConnectionState) []byte {
 			b = appendInt(b, bits)
 		}
 	}
-	return appendNamed(b, nameSSLProtocol, proxy.TLSProtocol(s.Version))
+	return appendNamed(b, nameSSLProtocol, exchange.TLSProtocol(s.Version))
 }
 
 // cipherName is tls.CipherSuiteName, which makes a list of all ciphers, for
@@ -66,11 +66,11 @@ func keySize(cipher string) int {
 	return 0
 }
 
-// protocolVersion is the inverse of proxy.TLSProtocol; 0 for a name it does not
+// protocolVersion is the inverse of exchange.TLSProtocol; 0 for a name it does not
 // know.
 func protocolVersion(name string) uint16 {
 	for v := uint16(tls.VersionTLS10); v <= tls.VersionTLS13; v++ {
-		if proxy.TLSProtocol(v) == name {
+		if exchange.TLSProtocol(v) == name {
 			return v
 		}
 	}

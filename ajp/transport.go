@@ -6,8 +6,8 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Transport speaks AJP13 to a servlet container such as Tomcat. It is an
@@ -19,7 +19,7 @@ import (
 // [proxy.Handler] these are the client's own; a bare http.Client speaks for
 // itself.
 //
-// Each failure is a [*proxy.Error]. A request is sent again by itself once, on
+// Each failure is a [*exchange.Error]. A request is sent again by itself once, on
 // a fresh connection, when a reused connection turned out to be closed before
 // a byte of the answer came and the request is idempotent and has no body, or
 // one that GetBody returns anew. The zero value is ready for use.
@@ -65,8 +65,8 @@ type Transport struct {
 	// means 9; negative allows none.
 	MaxInterim int
 
-	backends proxy.Backends
-	watcher  proxy.Watcher
+	backends exchange.Backends
+	watcher  exchange.Watcher
 }
 
 // RoundTrip sends a request and returns the answer when its head is in.
@@ -79,7 +79,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, err
 	}
-	hooks := proxy.HooksOf(r)
+	hooks := exchange.HooksOf(r)
 	get := b.Get
 	if bodyKindOf(r) == bodyNone && hooks.Trace() == nil {
 		get = b.GetTurn
@@ -88,7 +88,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	for first := true; ; first = false {
 		if err != nil {
 			closeBody(r)
-			return nil, proxy.AcquireError(r.Context(), b, err)
+			return nil, exchange.AcquireError(r.Context(), b, err)
 		}
 		resp, xerr := t.attempt(c, r, hooks, first)
 		if xerr == nil {
@@ -97,7 +97,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		again := r
 		if !errors.Is(xerr.Err, errNoPong) || !first { // else nothing was sent, and the body is untouched
-			if again = proxy.ResendRequest(r, xerr); again == nil || !first {
+			if again = exchange.ResendRequest(r, xerr); again == nil || !first {
 				return nil, xerr
 			}
 		}

@@ -9,8 +9,9 @@ import (
 	"net/textproto"
 	"strings"
 
-	"github.com/modproxy/modproxy/proxy"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // nullString is the length of a string that is not there.
@@ -60,7 +61,7 @@ func packetSize(n int) int {
 
 // malformed is the error for a packet that is refused for its form.
 func malformed(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{proxy.ErrMalformed}, args...)...)
+	return fmt.Errorf("%w: "+format, append([]any{exchange.ErrMalformed}, args...)...)
 }
 
 // errShort is the cause when a packet ends inside one of its parts.

@@ -105,7 +105,7 @@ type Config struct {
 
 	// OnAnswer, if not nil, may change the answer of a member before it is
 	// passed on, 101 included. It must not read the body. What it adds for this
-	// client alone should be noted with [proxy.NoteOwnField], under the context
+	// client alone should be noted with [exchange.NoteOwnField], under the context
 	// of resp.Request.
 	OnAnswer func(resp *http.Response, f *Facts)
 

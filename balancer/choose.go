@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Why a member was chosen, besides the name of the method.
@@ -31,8 +31,8 @@ const (
 type decision struct {
 	member  *Member
 	why     string
-	trial   bool         // this request probes the member
-	skipped []proxy.Skip // those passed over
+	trial   bool            // this request probes the member
+	skipped []exchange.Skip // those passed over
 }
 
 // candidates lends slices for lists of members.
@@ -142,7 +142,7 @@ func (c *chooser) redirected(d decision) decision {
 				if d.trial {
 					d.member.endTrial()
 				}
-				e.skipped = append(slices.Clip(d.skipped), proxy.Skip{Member: d.member.name, Why: whyRedirect})
+				e.skipped = append(slices.Clip(d.skipped), exchange.Skip{Member: d.member.name, Why: whyRedirect})
 				return e
 			}
 		}
@@ -276,14 +276,14 @@ func (c *chooser) take(m *Member, why string) (decision, bool) {
 }
 
 // skips lists the members that cannot be chosen, with the reasons.
-func (c *chooser) skips(chosen *Member) []proxy.Skip {
+func (c *chooser) skips(chosen *Member) []exchange.Skip {
 	list := slices.Clip(c.view.skipped)
 	for _, m := range c.view.members {
 		if m == chosen || m.Flags()&(Disabled|Stopped|Draining) != 0 {
 			continue // among the view's
 		}
 		if why := c.skip(m, true); why != "" {
-			list = append(list, proxy.Skip{Member: m.name, Why: why})
+			list = append(list, exchange.Skip{Member: m.name, Why: why})
 		}
 	}
 	return list

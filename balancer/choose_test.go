@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // flagged makes members from words such as "a", "b/H", "c/R1": name, flags,
@@ -81,14 +81,14 @@ func TestForceRecovery(t *testing.T) {
 			require.Equal(t, "a", name)
 			continue
 		}
-		var pe *proxy.Error
+		var pe *exchange.Error
 		require.ErrorAs(t, err, &pe)
 		require.Equal(t, http.StatusServiceUnavailable, pe.Status)
 		require.Greater(t, pe.RetryAfter, 50*time.Second)
 		require.ErrorIs(t, err, ErrNoMember)
 		var be *Error
 		require.ErrorAs(t, err, &be)
-		require.Equal(t, []proxy.Skip{{Member: "c", Why: "disabled"}, {Member: "a", Why: "in error"}, {Member: "b", Why: "in error"}}, be.Skipped)
+		require.Equal(t, []exchange.Skip{{Member: "c", Why: "disabled"}, {Member: "a", Why: "in error"}, {Member: "b", Why: "in error"}}, be.Skipped)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestFullMembersArePassedOver(t *testing.T) {
 	b.Member("b").SetFlags(Disabled, 0)
 	_, err := sent(b, get(t, "balancer://x/"))
 	require.ErrorIs(t, err, ErrNoMember)
-	require.Equal(t, 503, proxy.StatusOf(err))
+	require.Equal(t, 503, exchange.StatusOf(err))
 	close(release)
 	require.Equal(t, "a", <-done)
 }
@@ -196,10 +196,10 @@ func TestQueue(t *testing.T) {
 				count["ok"]++
 			case errors.Is(err, ErrNoMember):
 				count["full"]++
-				require.Equal(t, 503, proxy.StatusOf(err))
+				require.Equal(t, 503, exchange.StatusOf(err))
 			case errors.Is(err, ErrQueueTimeout):
 				count["late"]++
-				require.Equal(t, 503, proxy.StatusOf(err))
+				require.Equal(t, 503, exchange.StatusOf(err))
 			default:
 				t.Error(err)
 			}

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Attempt is one failed try of a request.
@@ -22,12 +22,12 @@ type Attempt struct {
 }
 
 // Error is why a balancer could not get a request answered. It is wrapped in a
-// [proxy.Error], which has the status for the client.
+// [exchange.Error], which has the status for the client.
 type Error struct {
 	Balancer string
-	Attempts []Attempt    // in their order; none if no member could be chosen
-	Skipped  []proxy.Skip // members that could not be chosen
-	Err      error        // why no further member was tried; nil after the last attempt
+	Attempts []Attempt       // in their order; none if no member could be chosen
+	Skipped  []exchange.Skip // members that could not be chosen
+	Err      error           // why no further member was tried; nil after the last attempt
 }
 
 // Error names each attempt and each member that was passed over.
@@ -84,7 +84,7 @@ var errOverdue = errors.New("the call before has not returned")
 // clientGone reports whether the request ended because nobody wants it any
 // more.
 func clientGone(ctx context.Context, err error) bool {
-	return backend.Over(ctx) != nil || errors.Is(err, proxy.ErrClientGone) || errors.Is(err, proxy.ErrClientStalled) || errors.Is(err, context.Canceled)
+	return backend.Over(ctx) != nil || errors.Is(err, exchange.ErrClientGone) || errors.Is(err, exchange.ErrClientStalled) || errors.Is(err, context.Canceled)
 }
 
 // judge decides what err says about the member.
@@ -92,16 +92,16 @@ func judge(ctx context.Context, err error, failOnTimeout bool) blame {
 	if clientGone(ctx, err) || isBusy(err) {
 		return blameless
 	}
-	var e *proxy.Error
+	var e *exchange.Error
 	switch {
 	case errors.As(err, &e):
 		switch e.Op {
-		case proxy.OpRequest, proxy.OpClient, proxy.OpAcquire:
+		case exchange.OpRequest, exchange.OpClient, exchange.OpAcquire:
 			return blameless
-		case proxy.OpDial:
+		case exchange.OpDial:
 			return blameDown
 		}
-		if errors.Is(err, proxy.ErrStaleConn) {
+		if errors.Is(err, exchange.ErrStaleConn) {
 			return blameless
 		}
 	case notDialled(err):
@@ -116,7 +116,7 @@ func judge(ctx context.Context, err error, failOnTimeout bool) blame {
 // isBusy reports whether a limit on requests or connections was met.
 func isBusy(err error) bool {
 	return errors.Is(err, ErrQueueFull) || errors.Is(err, ErrQueueTimeout) ||
-		errors.Is(err, proxy.ErrBusy) || errors.Is(err, backend.ErrBusy) || errors.Is(err, backend.ErrUnusable)
+		errors.Is(err, exchange.ErrBusy) || errors.Is(err, backend.ErrBusy) || errors.Is(err, backend.ErrUnusable)
 }
 
 // notDialled reports whether err is of a foreign transport that could not
@@ -128,20 +128,20 @@ func notDialled(err error) bool {
 
 func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout() || proxy.StatusOf(err) == http.StatusGatewayTimeout
+	return errors.As(err, &t) && t.Timeout() || exchange.StatusOf(err) == http.StatusGatewayTimeout
 }
 
 // mayResend reports whether the request may go to another member after err.
 func (v *view) mayResend(r *http.Request, err error) bool {
-	if proxy.MayResend(err) || isBusy(err) || errors.Is(err, backend.ErrClosed) {
+	if exchange.MayResend(err) || isBusy(err) || errors.Is(err, backend.ErrClosed) {
 		return true
 	}
-	var e *proxy.Error
+	var e *exchange.Error
 	if !errors.As(err, &e) && notDialled(err) {
 		return true
 	}
-	if e != nil && (e.Op == proxy.OpRequest || e.Op == proxy.OpClient) {
+	if e != nil && (e.Op == exchange.OpRequest || e.Op == exchange.OpClient) {
 		return false
 	}
-	return v.config.RetryIdempotent && proxy.IsIdempotent(r)
+	return v.config.RetryIdempotent && exchange.IsIdempotent(r)
 }

@@ -3,20 +3,20 @@ package balancer
 import (
 	"context"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Facts are what a balancer decided for one request, as Apache tells it in
 // environment variables.
 type Facts struct {
-	Balancer     string       // the balancer's name
-	Worker       *Member      // the member chosen
-	Sticky       string       // the name under which the session was found
-	SessionRoute string       // the route that the client named: not to be trusted
-	Changed      bool         // the member has a route, and the session does not name it
-	Why          string       // the session's, a redirect, or the method's name
-	Skipped      []proxy.Skip // members that could not be chosen
-	Attempts     []Attempt    // those that failed before
+	Balancer     string          // the balancer's name
+	Worker       *Member         // the member chosen
+	Sticky       string          // the name under which the session was found
+	SessionRoute string          // the route that the client named: not to be trusted
+	Changed      bool            // the member has a route, and the session does not name it
+	Why          string          // the session's, a redirect, or the method's name
+	Skipped      []exchange.Skip // members that could not be chosen
+	Attempts     []Attempt       // those that failed before
 }
 
 // Env returns a fact by Apache's name of the variable, or "": BALANCER_NAME,

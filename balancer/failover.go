@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // ErrRetryBudget is returned, beside the failure, when RetryBudget allows no
@@ -19,7 +19,7 @@ var ErrRetryBudget = errors.New("the retry budget is spent")
 type trail struct {
 	tried    map[*Member]bool
 	attempts []Attempt
-	untold   []proxy.FailedAttempt // that the request's record has not been told of
+	untold   []exchange.FailedAttempt // that the request's record has not been told of
 }
 
 // RoundTrip sends the request to a member. Its URL may be of any scheme and
@@ -27,7 +27,7 @@ type trail struct {
 // path is put behind the member's.
 //
 // The Request of the answer is the one that the member got. A failure is a
-// [*proxy.Error] that wraps a [*Error].
+// [*exchange.Error] that wraps a [*Error].
 func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 	v := b.view.Load()
 	if v.config.RetryBudget > 0 {
@@ -113,12 +113,12 @@ func (tr *trail) add(x *roundTrip, resp *http.Response, err error) {
 	}
 	tr.tried[x.m] = true
 	tr.attempts = append(tr.attempts, a)
-	rec := proxy.RecordFrom(x.Context)
+	rec := exchange.RecordFrom(x.Context)
 	if rec == nil {
 		return
 	}
-	f := proxy.FailedAttempt{Backend: rec.Backend, Member: a.Member, Start: x.start.Sub(rec.Start), Duration: a.Duration, Status: a.Status, Err: err}
-	var e *proxy.Error
+	f := exchange.FailedAttempt{Backend: rec.Backend, Member: a.Member, Start: x.start.Sub(rec.Start), Duration: a.Duration, Status: a.Status, Err: err}
+	var e *exchange.Error
 	if errors.As(err, &e) {
 		f.Backend = e.Backend
 	}
@@ -130,7 +130,7 @@ func (tr *trail) tell(r *http.Request) {
 	if len(tr.untold) == 0 {
 		return
 	}
-	rec := proxy.RecordFrom(r.Context())
+	rec := exchange.RecordFrom(r.Context())
 	for _, f := range tr.untold {
 		rec.Fail(f)
 	}
@@ -148,7 +148,7 @@ func (b *Balancer) further(v *view, r *http.Request, tr *trail, resp *http.Respo
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case resp != nil && !proxy.IsIdempotent(r):
+	case resp != nil && !exchange.IsIdempotent(r):
 		return errEnough
 	case err != nil && (clientGone(ctx, err) || !v.mayResend(r, err)):
 		return errEnough
@@ -173,30 +173,30 @@ func (b *Balancer) further(v *view, r *http.Request, tr *trail, resp *http.Respo
 // failure words why a request was not answered. The status is that of the last
 // attempt, or 503 when no member could be chosen at all.
 func (b *Balancer) failure(v *view, r *http.Request, tr *trail, d decision, cause error) error {
-	e := &proxy.Error{
-		Op: proxy.OpAcquire, Backend: "balancer://" + v.config.Name, Status: http.StatusServiceUnavailable, Resend: true,
+	e := &exchange.Error{
+		Op: exchange.OpAcquire, Backend: "balancer://" + v.config.Name, Status: http.StatusServiceUnavailable, Resend: true,
 		Err: &Error{Balancer: v.config.Name, Attempts: tr.attempts, Skipped: d.skipped, Err: cause},
 	}
 	if ctx := r.Context(); ctx.Err() != nil {
-		e.Op, e.Status, e.Resend = proxy.OpClient, proxy.StatusClientClosedRequest, false
+		e.Op, e.Status, e.Resend = exchange.OpClient, exchange.StatusClientClosedRequest, false
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			e.Op, e.Status = proxy.OpAcquire, http.StatusGatewayTimeout
+			e.Op, e.Status = exchange.OpAcquire, http.StatusGatewayTimeout
 		}
 		return e
 	}
 	for _, a := range tr.attempts {
-		e.Resend = e.Resend && (proxy.MayResend(a.Err) || isBusy(a.Err) || notDialled(a.Err))
+		e.Resend = e.Resend && (exchange.MayResend(a.Err) || isBusy(a.Err) || notDialled(a.Err))
 	}
 	if n := len(tr.attempts); n > 0 {
 		last := tr.attempts[n-1].Err
-		var pe *proxy.Error
+		var pe *exchange.Error
 		switch {
 		case last == nil: // a status; the answer is gone
 			e.Status = http.StatusBadGateway
 		case errors.As(last, &pe):
-			e.Op, e.Status = pe.Op, proxy.StatusOf(last)
+			e.Op, e.Status = pe.Op, exchange.StatusOf(last)
 		case !isBusy(last) && !notDialled(last):
-			e.Op, e.Status = proxy.OpHeader, proxy.StatusOf(last)
+			e.Op, e.Status = exchange.OpHeader, exchange.StatusOf(last)
 		}
 	}
 	if e.Status == http.StatusServiceUnavailable {

@@ -18,16 +18,17 @@ import (
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 func TestFailover(t *testing.T) {
-	dial := &proxy.Error{Op: proxy.OpDial, Resend: true, Err: errors.New("refused")}
-	cut := &proxy.Error{Op: proxy.OpHeader, Resend: true, Err: errors.New("cut before any byte")}
-	garbage := &proxy.Error{Op: proxy.OpHeader, Err: proxy.ErrMalformed}
-	timeout := &proxy.Error{Op: proxy.OpHeader, Err: context.DeadlineExceeded}
-	busy := &proxy.Error{Op: proxy.OpAcquire, Resend: true, Err: backend.ErrBusy}
-	gone := &proxy.Error{Op: proxy.OpClient, Status: 499, Err: proxy.ErrClientGone}
-	bad := &proxy.Error{Op: proxy.OpRequest, Status: 400, Err: errors.New("bad")}
+	dial := &exchange.Error{Op: exchange.OpDial, Resend: true, Err: errors.New("refused")}
+	cut := &exchange.Error{Op: exchange.OpHeader, Resend: true, Err: errors.New("cut before any byte")}
+	garbage := &exchange.Error{Op: exchange.OpHeader, Err: exchange.ErrMalformed}
+	timeout := &exchange.Error{Op: exchange.OpHeader, Err: context.DeadlineExceeded}
+	busy := &exchange.Error{Op: exchange.OpAcquire, Resend: true, Err: backend.ErrBusy}
+	gone := &exchange.Error{Op: exchange.OpClient, Status: 499, Err: exchange.ErrClientGone}
+	bad := &exchange.Error{Op: exchange.OpRequest, Status: 400, Err: errors.New("bad")}
 	foreign := &net.OpError{Op: "dial", Err: errors.New("refused")}
 	for _, test := range []struct {
 		name   string
@@ -90,7 +91,7 @@ func TestFailover(t *testing.T) {
 				require.Equal(t, test.want, resp.StatusCode)
 				require.NoError(t, resp.Body.Close())
 			} else {
-				require.Equal(t, test.want, proxy.StatusOf(err), err)
+				require.Equal(t, test.want, exchange.StatusOf(err), err)
 				require.ErrorIs(t, err, test.err)
 				if test.want != 499 {
 					var be *Error
@@ -130,7 +131,7 @@ func TestErrorListsAttempts(t *testing.T) {
 	b := newTest(t, Config{Name: "x", MaxAttempts: 1}, list...)
 	_, err := sent(b, get(t, "balancer://x/"))
 	require.EqualError(t, err, "proxy: dial balancer://x: balancer://x: a: proxy: dial a.example: connection refused; b: proxy: dial b.example: connection refused")
-	require.True(t, proxy.MayResend(err), "so that a balancer of balancers can go on")
+	require.True(t, exchange.MayResend(err), "so that a balancer of balancers can go on")
 }
 
 func TestBodyIsSentAgain(t *testing.T) {
@@ -157,7 +158,7 @@ func TestBodyIsSentAgain(t *testing.T) {
 				} else {
 					_ = r.Body.Close()
 				}
-				return nil, &proxy.Error{Op: proxy.OpDial, Resend: true, Err: errors.New("refused")}
+				return nil, &exchange.Error{Op: exchange.OpDial, Resend: true, Err: errors.New("refused")}
 			})
 			fs[1].do(func(r *http.Request) (*http.Response, error) { return answer(r, 200, read(r)), nil })
 			b := newTest(t, Config{}, list...)
@@ -170,8 +171,8 @@ func TestBodyIsSentAgain(t *testing.T) {
 			got, err := sent(b, r)
 			require.Equal(t, 1, body.closed)
 			if test.want == "" {
-				require.ErrorIs(t, err, proxy.ErrBodySent)
-				require.Equal(t, 503, proxy.StatusOf(err))
+				require.ErrorIs(t, err, exchange.ErrBodySent)
+				require.Equal(t, 503, exchange.StatusOf(err))
 				return
 			}
 			require.NoError(t, err)
@@ -194,7 +195,7 @@ func TestClientGoneBlamesNobody(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	fs[0].do(func(r *http.Request) (*http.Response, error) {
 		cancel()
-		return nil, &proxy.Error{Op: proxy.OpDial, Resend: true, Err: errors.New("looks like a failure")}
+		return nil, &exchange.Error{Op: exchange.OpDial, Resend: true, Err: errors.New("looks like a failure")}
 	})
 	b := newTest(t, Config{}, list...)
 	_, err := b.RoundTrip(get(t, "balancer://x/").WithContext(ctx))
@@ -209,7 +210,7 @@ func TestRetryBudget(t *testing.T) {
 	fs, list := fakes(2)
 	for _, f := range fs {
 		f.do(func(*http.Request) (*http.Response, error) {
-			return nil, &proxy.Error{Op: proxy.OpHeader, Resend: true, Err: errors.New("cut")}
+			return nil, &exchange.Error{Op: exchange.OpHeader, Resend: true, Err: errors.New("cut")}
 		})
 	}
 	b := newTest(t, Config{RetryBudget: 0.1}, list...)
@@ -318,7 +319,7 @@ func TestBodyTakenAnew(t *testing.T) {
 		again, err := r.GetBody()
 		require.NoError(t, err)
 		require.NoError(t, again.Close())
-		return nil, &proxy.Error{Op: proxy.OpDial, Resend: true, Err: errors.New("refused")}
+		return nil, &exchange.Error{Op: exchange.OpDial, Resend: true, Err: errors.New("refused")}
 	})
 	fs[1].do(func(r *http.Request) (*http.Response, error) {
 		got, err := io.ReadAll(r.Body)

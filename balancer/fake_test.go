@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // fake is a member that answers in memory, and fails as a real one does.
@@ -40,7 +40,7 @@ func (f *fake) down() {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}
-		return nil, &proxy.Error{Op: proxy.OpDial, Backend: r.URL.Host, Resend: true, Err: errors.New("connection refused")}
+		return nil, &exchange.Error{Op: exchange.OpDial, Backend: r.URL.Host, Resend: true, Err: errors.New("connection refused")}
 	})
 }
 
@@ -49,9 +49,9 @@ func (f *fake) hangs(d time.Duration) {
 	f.do(func(r *http.Request) (*http.Response, error) {
 		select {
 		case <-time.After(d):
-			return nil, &proxy.Error{Op: proxy.OpHeader, Backend: r.URL.Host, Err: context.DeadlineExceeded}
+			return nil, &exchange.Error{Op: exchange.OpHeader, Backend: r.URL.Host, Err: context.DeadlineExceeded}
 		case <-r.Context().Done():
-			return nil, &proxy.Error{Op: proxy.OpClient, Status: proxy.StatusClientClosedRequest, Err: proxy.ErrClientGone}
+			return nil, &exchange.Error{Op: exchange.OpClient, Status: exchange.StatusClientClosedRequest, Err: exchange.ErrClientGone}
 		}
 	})
 }
@@ -59,7 +59,7 @@ func (f *fake) hangs(d time.Duration) {
 // garbage answers what is no HTTP.
 func (f *fake) garbage() {
 	f.do(func(r *http.Request) (*http.Response, error) {
-		return nil, &proxy.Error{Op: proxy.OpHeader, Backend: r.URL.Host, Err: proxy.ErrMalformed}
+		return nil, &exchange.Error{Op: exchange.OpHeader, Backend: r.URL.Host, Err: exchange.ErrMalformed}
 	})
 }
 

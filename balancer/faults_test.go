@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // server is a real member that can be killed and started again at its address.
@@ -144,8 +145,8 @@ func TestAllDownAndBack(t *testing.T) {
 	b := newTest(t, Config{Name: "x"}, s.config())
 	target, err := url.Parse("balancer://x/")
 	require.NoError(t, err)
-	var rec proxy.Record
-	front := httptest.NewServer(&proxy.Handler{Prefix: "/", Target: target, Transport: b, OnRecord: func(_ *http.Request, r *proxy.Record) { rec = *r }})
+	var rec exchange.Record
+	front := httptest.NewServer(&proxy.Handler{Prefix: "/", Target: target, Transport: b, OnRecord: func(_ *http.Request, r *exchange.Record) { rec = *r }})
 	defer front.Close()
 	client := front.Client()
 	ask := func() *http.Response {
@@ -212,7 +213,7 @@ func TestFullPoolIsNoErrorOfTheMember(t *testing.T) {
 	}()
 	<-entered
 	_, err := sent(b, get(t, "balancer://x/"))
-	require.Equal(t, 503, proxy.StatusOf(err))
+	require.Equal(t, 503, exchange.StatusOf(err))
 	st, _ := m.State()
 	require.Equal(t, StateUsable, st)
 	require.Zero(t, m.Stats().Errors)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestStateMachine walks each arrow of the drawing.
@@ -105,7 +106,7 @@ func TestUndecidedTrial(t *testing.T) {
 		b.Member("a").MarkError(errors.New("test"))
 		time.Sleep(time.Second)
 		fs["a"].do(func(*http.Request) (*http.Response, error) {
-			return nil, &proxy.Error{Op: proxy.OpClient, Status: 499, Err: proxy.ErrClientGone}
+			return nil, &exchange.Error{Op: exchange.OpClient, Status: 499, Err: exchange.ErrClientGone}
 		})
 		_, err = sent(b, get(t, "balancer://x/"))
 		require.Error(t, err)
@@ -320,7 +321,7 @@ func (lapsed) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millise
 func TestDeadlineWhileDialling(t *testing.T) {
 	fs, list := fakes(1)
 	fs[0].do(func(r *http.Request) (*http.Response, error) {
-		return nil, &proxy.Error{Op: proxy.OpDial, Resend: true, Err: context.DeadlineExceeded}
+		return nil, &exchange.Error{Op: exchange.OpDial, Resend: true, Err: context.DeadlineExceeded}
 	})
 	b := newTest(t, Config{}, list...)
 	_, err := sent(b, get(t, "balancer://x/").WithContext(lapsed{t.Context()}))

@@ -10,9 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy/backend"
-
 	"github.com/modproxy/modproxy/examples/programs"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // TestSequenceOfHTTPD: the same members with the same factors are chosen in the

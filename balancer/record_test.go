@@ -14,13 +14,14 @@ import (
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // recorded serves one request through a Handler before b, and returns its
 // record as OnRecord and as an Observer outside got it.
-func recorded(b *Balancer, r *http.Request) (inside, outside proxy.Record) {
-	h := &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "x"}, Transport: b, OnRecord: func(_ *http.Request, rec *proxy.Record) { inside = *rec }}
-	(&proxy.Observer{Done: func(_ *http.Request, rec *proxy.Record) { outside = *rec }}).Wrap(h).ServeHTTP(httptest.NewRecorder(), r)
+func recorded(b *Balancer, r *http.Request) (inside, outside exchange.Record) {
+	h := &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "x"}, Transport: b, OnRecord: func(_ *http.Request, rec *exchange.Record) { inside = *rec }}
+	(&proxy.Observer{Done: func(_ *http.Request, rec *exchange.Record) { outside = *rec }}).Wrap(h).ServeHTTP(httptest.NewRecorder(), r)
 	return inside, outside
 }
 
@@ -32,17 +33,17 @@ func TestRecordOfAFailover(t *testing.T) {
 		b := newTest(t, Config{Name: "x", Method: First{}, FailOnStatus: []int{503}}, list...)
 		fs[0].do(func(r *http.Request) (*http.Response, error) {
 			time.Sleep(time.Second)
-			return nil, &proxy.Error{Op: proxy.OpDial, Backend: "http://a.example", Resend: true, Err: errors.New("refused")}
+			return nil, &exchange.Error{Op: exchange.OpDial, Backend: "http://a.example", Resend: true, Err: errors.New("refused")}
 		})
 		fs[1].do(func(r *http.Request) (*http.Response, error) {
-			rec := proxy.RecordFrom(r.Context())
+			rec := exchange.RecordFrom(r.Context())
 			rec.Attempt("http://b.example", true)
 			time.Sleep(2 * time.Second)
 			rec.Answered()
 			return answer(r, 503, ""), nil
 		})
 		fs[3].do(func(r *http.Request) (*http.Response, error) {
-			rec := proxy.RecordFrom(r.Context())
+			rec := exchange.RecordFrom(r.Context())
 			time.Sleep(3 * time.Second)
 			rec.Attempt("http://d.example", false)
 			time.Sleep(4 * time.Second)
@@ -51,10 +52,10 @@ func TestRecordOfAFailover(t *testing.T) {
 		})
 		fs[2].do(func(r *http.Request) (*http.Response, error) {
 			time.Sleep(5 * time.Second)
-			return nil, &proxy.Error{Op: proxy.OpAcquire, Backend: "http://c.example", Resend: true, Err: backend.ErrBusy}
+			return nil, &exchange.Error{Op: exchange.OpAcquire, Backend: "http://c.example", Resend: true, Err: backend.ErrBusy}
 		})
 		inside, outside := recorded(b, httptest.NewRequest("GET", "http://front.test/", nil))
-		for _, rec := range []proxy.Record{inside, outside} {
+		for _, rec := range []exchange.Record{inside, outside} {
 			require.NoError(t, rec.Err)
 			require.Equal(t, 200, rec.Status)
 			require.Equal(t, "d", rec.Member)
@@ -66,9 +67,9 @@ func TestRecordOfAFailover(t *testing.T) {
 			require.ErrorContains(t, a.Err, "refused")
 			require.ErrorIs(t, c.Err, backend.ErrBusy)
 			a.Err, c.Err = nil, nil
-			require.Equal(t, proxy.FailedAttempt{Backend: "http://a.example", Member: "a", Duration: time.Second}, a)
-			require.Equal(t, proxy.FailedAttempt{Backend: "http://b.example", Member: "b", Start: time.Second, Duration: 2 * time.Second, Status: 503}, bb)
-			require.Equal(t, proxy.FailedAttempt{Backend: "http://c.example", Member: "c", Start: 3 * time.Second, Duration: 5 * time.Second}, c)
+			require.Equal(t, exchange.FailedAttempt{Backend: "http://a.example", Member: "a", Duration: time.Second}, a)
+			require.Equal(t, exchange.FailedAttempt{Backend: "http://b.example", Member: "b", Start: time.Second, Duration: 2 * time.Second, Status: 503}, bb)
+			require.Equal(t, exchange.FailedAttempt{Backend: "http://c.example", Member: "c", Start: 3 * time.Second, Duration: 5 * time.Second}, c)
 		}
 	})
 }
@@ -78,7 +79,7 @@ func TestRecordOfTheLastAttempt(t *testing.T) {
 	fs, list := fakes(2)
 	b := newTest(t, Config{Name: "x", Method: First{}, FailOnStatus: []int{503}}, list...)
 	fs[0].do(func(r *http.Request) (*http.Response, error) {
-		rec := proxy.RecordFrom(r.Context())
+		rec := exchange.RecordFrom(r.Context())
 		rec.Attempt("http://a.example", true)
 		rec.Answered()
 		return answer(r, 503, ""), nil
@@ -118,7 +119,7 @@ func TestRecordOfAClientThatLeaves(t *testing.T) {
 		ctx, leave := context.WithTimeoutCause(t.Context(), time.Hour, nil)
 		time.AfterFunc(time.Second, leave)
 		rec, _ := recorded(b, httptest.NewRequest("GET", "http://front.test/", nil).WithContext(ctx))
-		require.Equal(t, proxy.StatusClientClosedRequest, rec.Status)
+		require.Equal(t, exchange.StatusClientClosedRequest, rec.Status)
 		require.Equal(t, "a", rec.Member)
 		require.Empty(t, rec.Failed)
 		require.Equal(t, time.Second, rec.Duration)

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 var (
@@ -65,7 +65,7 @@ func (x *roundTrip) Value(key any) any {
 	return x.Context.Value(key)
 }
 
-// Within lets [proxy.HooksOf] look past x, which has no hooks.
+// Within lets [exchange.HooksOf] look past x, which has no hooks.
 func (x *roundTrip) Within() context.Context { return x.Context }
 
 // enter counts the request among those of the member, once there is room.
@@ -135,7 +135,7 @@ func (x *roundTrip) send() (*http.Response, error) {
 
 // note tells those who want to know who was chosen.
 func (x *roundTrip) note() {
-	if rec := proxy.RecordFrom(x.Context); rec != nil {
+	if rec := exchange.RecordFrom(x.Context); rec != nil {
 		rec.Balancer, rec.Member, rec.Why, rec.Skipped = x.facts.Balancer, x.m.name, x.facts.Why, x.facts.Skipped
 	}
 	if f, ok := x.Context.Value(factsHolderKey{}).(*Facts); ok {
@@ -229,7 +229,7 @@ func (x *roundTrip) answered(resp *http.Response) {
 	if c := v.config.Sticky.SetCookie; c != nil && x.facts.Changed {
 		cookie := v.config.Sticky.cookie(m.Route(), x.r.TLS != nil).String()
 		resp.Header.Add("Set-Cookie", cookie)
-		proxy.NoteOwnField(x.Context, "Set-Cookie", cookie)
+		exchange.NoteOwnField(x.Context, "Set-Cookie", cookie)
 	}
 	if v.config.OnAnswer != nil {
 		v.config.OnAnswer(resp, &x.facts)
@@ -334,11 +334,11 @@ func (b *writingBody) WriteTo(w io.Writer) (int64, error) {
 	}
 	n, err := b.wt.WriteTo(to)
 	ended := err
-	var e *proxy.Error
+	var e *exchange.Error
 	if err == nil {
 		ended = io.EOF
 	} else if !errors.As(err, &e) {
-		ended = proxy.ErrClientGone // w failed, not the member
+		ended = exchange.ErrClientGone // w failed, not the member
 	}
 	b.count(0, ended)
 	return n, err
@@ -356,7 +356,7 @@ func (p *passing) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (p *passing) FlushError() error { return proxy.FlushWriter(p.w) }
+func (p *passing) FlushError() error { return exchange.FlushWriter(p.w) }
 
 // passingReaderFrom is passing to a w that can splice.
 type passingReaderFrom struct {

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 var errBodyRevoked = errors.New("balancer: read on the request body of an earlier attempt")
@@ -39,7 +39,7 @@ func (s *sentBody) again(r *http.Request) (*sentBody, error) {
 	case s.use.CompareAndSwap(bodyFresh, bodyRevoked):
 		return &sentBody{r: s.r}, nil
 	case r.GetBody == nil:
-		return nil, proxy.ErrBodySent
+		return nil, exchange.ErrBodySent
 	}
 	body, err := r.GetBody()
 	if err != nil {

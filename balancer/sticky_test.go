@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 func TestSession(t *testing.T) {
@@ -95,7 +95,7 @@ func TestSessionOfAnUnusableMember(t *testing.T) {
 			name, err := sent(b, inSession(t, "ra"))
 			if test.want == "" {
 				require.ErrorIs(t, err, ErrSessionMember)
-				require.Equal(t, 503, proxy.StatusOf(err))
+				require.Equal(t, 503, exchange.StatusOf(err))
 				return
 			}
 			require.NoError(t, err)
@@ -156,7 +156,7 @@ func TestFacts(t *testing.T) {
 			require.Equal(t, want, f.Env(name), name)
 		}
 		require.Equal(t, "byrequests", f.Why)
-		require.Equal(t, []proxy.Skip{{Member: "d", Why: "disabled"}}, f.Skipped)
+		require.Equal(t, []exchange.Skip{{Member: "d", Why: "disabled"}}, f.Skipped)
 	}
 	_, err = sent(b, inSession(t, "rb"))
 	require.NoError(t, err)

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // view is what a request sees of a balancer from beginning to end: members and
@@ -14,13 +14,13 @@ type view struct {
 	members   []*Member
 	sets      []memberSet // by number
 	routes    map[string][]*Member
-	redirects bool         // a member has one
-	limited   bool         // a member has MaxInFlight
-	attempts  int          // members that may be tried for one request
-	skipped   []proxy.Skip // by their flags
-	method    string       // its name
-	feedback  Feedback     // the method, if it is one
-	failOn    [600]bool    // by status
+	redirects bool            // a member has one
+	limited   bool            // a member has MaxInFlight
+	attempts  int             // members that may be tried for one request
+	skipped   []exchange.Skip // by their flags
+	method    string          // its name
+	feedback  Feedback        // the method, if it is one
+	failOn    [600]bool       // by status
 	closed    bool
 }
 
@@ -63,7 +63,7 @@ func (b *Balancer) rebuild() {
 			numbers = append(numbers, c.LBSet)
 		}
 		if why := s.place(m, c.Flags); why != "" {
-			v.skipped = append(v.skipped, proxy.Skip{Member: m.name, Why: why})
+			v.skipped = append(v.skipped, exchange.Skip{Member: m.name, Why: why})
 		}
 		v.redirects = v.redirects || c.Redirect != ""
 		v.limited = v.limited || c.MaxInFlight > 0

@@ -191,7 +191,7 @@ type Cache struct {
 
 	// BackgroundContext makes the context of a validation in the background
 	// from that of the request which caused it, before that is answered. If
-	// nil, it is the request's without its end, as by [proxy.Detached], which
+	// nil, it is the request's without its end, as by [exchange.Detached], which
 	// has been applied already. It is for values that must not be used by two at
 	// once.
 	BackgroundContext func(context.Context) context.Context

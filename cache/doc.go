@@ -73,14 +73,14 @@
 // that goes by yet another field has to name it in Vary, or others get what one
 // client asked for. Names of fields are brought into canonical form. Behind a
 // proxy that ends TLS, set TrustedProxies. A request whose Host is none
-// ([proxy.ParseHost]) is answered with 400.
+// ([exchange.ParseHost]) is answered with 400.
 //
 // A GET or HEAD with a body has nothing to do with what is stored, and a user in
 // the URL counts as Authorization. Answers that set cookies are not stored
 // unless they say that they are for all; StorePrivate, StoreNoStore and
 // StoreSetCookie can show one user what was meant for another. What is added to
 // an answer on its way, such as a balancer's route cookie, is for the one who
-// asked: it is not stored, and does not count ([proxy.NoteOwnField]). A response
+// asked: it is not stored, and does not count ([exchange.NoteOwnField]). A response
 // whose fields could be read in two ways is not stored, nor one whose Vary names
 // more than 4 KiB of the request. Purging is the embedder's to protect, see
 // [Cache.PurgeHandler].

@@ -7,7 +7,7 @@ import (
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
 	"github.com/modproxy/modproxy/cache/store"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // board joins a flight for the same thing, or begins one, and reports whether
@@ -113,7 +113,7 @@ func (f *flight) rangesInSight(r *http.Request) bool {
 func (v *visit) newFlight(l *lookup, plain bool) *flight {
 	ctx := v.r.Context()
 	if v.leaves {
-		ctx = proxy.Detached(ctx)
+		ctx = exchange.Detached(ctx)
 	}
 	f := v.newFlightIn(ctx, l, plain, v.leaves)
 	f.interested = 1 // who leads it, before others come and go
@@ -128,7 +128,7 @@ func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain, outlives bool
 		c: v.c, key: v.result.Key, place: v.told, loner: v.loner(), asked: v.r, req: v.req, leader: v.r.Context(),
 		cancel: cancel, decided: make(chan struct{}), ended: make(chan struct{}),
 	}
-	ctx, f.own = proxy.CollectOwnFields(ctx)
+	ctx, f.own = exchange.CollectOwnFields(ctx)
 	f.out = v.r.WithContext(ctx)
 	f.out.Method = http.MethodGet
 	if outlives {

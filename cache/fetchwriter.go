@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 func (h *handler) fetch(v *visit, f *flight) {
@@ -67,7 +67,7 @@ func (w *fetchWriter) interim(status int) {
 	if client == nil || !w.v.r.ProtoAtLeast(1, 1) {
 		return
 	}
-	proxy.WriteInterim(client, status, w.header)
+	exchange.WriteInterim(client, status, w.header)
 }
 
 // decide gives the head to the flight and does what it says. first is the
@@ -271,7 +271,7 @@ func (w *fetchWriter) release() {
 func (w *fetchWriter) trailer() (t http.Header) {
 	for name, values := range w.trailers() {
 		name = http.CanonicalHeaderKey(strings.TrimPrefix(name, http.TrailerPrefix))
-		if len(values) == 0 || rfc9111.ForOneHop(proxy.HopByHop{}, name) {
+		if len(values) == 0 || rfc9111.ForOneHop(exchange.HopByHop{}, name) {
 			continue
 		}
 		if t == nil {

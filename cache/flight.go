@@ -10,7 +10,7 @@ import (
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
 	"github.com/modproxy/modproxy/cache/store"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // flight is one request to the origin and what becomes of its answer. It
@@ -30,7 +30,7 @@ type flight struct {
 	loner  loner
 	asked  *http.Request // the request that caused it, as it came
 	out    *http.Request // what the origin gets
-	own    *proxy.OwnFields
+	own    *exchange.OwnFields
 	req    rfc9111.RequestDirectives
 	cancel context.CancelFunc
 	unlock func()          // gives back a lock; may be nil

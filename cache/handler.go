@@ -9,7 +9,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // handler is a Cache in front of an http.Handler.
@@ -22,7 +22,7 @@ type handler struct {
 // ServeHTTP answers from the store or else lets next answer.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = rfc9111.NamedCanonically(r)
-	if err := proxy.CheckHost(r); err != nil {
+	if err := exchange.CheckHost(r); err != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/modproxy/modproxy/cache"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestRecordTellsOfTheCache: without a hook, around a Handler and inside it.
@@ -38,7 +39,7 @@ func TestRecordTellsOfTheCache(t *testing.T) {
 			defer tr.CloseIdleConnections()
 			defer c.Close()
 			var got []string
-			o := &proxy.Observer{Done: func(_ *http.Request, rec *proxy.Record) { got = append(got, rec.Cache) }}
+			o := &proxy.Observer{Done: func(_ *http.Request, rec *exchange.Record) { got = append(got, rec.Cache) }}
 			h := o.Wrap(make(c, tr))
 			for range 2 {
 				w := httptest.NewRecorder()
@@ -66,8 +67,8 @@ func TestClientLeavesHandlerWithCache(t *testing.T) {
 		c, tr := new(cache.Cache), new(proxy.Transport)
 		stored := make(chan struct{})
 		var once sync.Once
-		var got proxy.Record
-		h := &proxy.Handler{Target: target, Transport: c.Transport(tr), OnRecord: func(_ *http.Request, rec *proxy.Record) {
+		var got exchange.Record
+		h := &proxy.Handler{Target: target, Transport: c.Transport(tr), OnRecord: func(_ *http.Request, rec *exchange.Record) {
 			once.Do(func() { close(answer) })
 			got = *rec // while the answer comes in
 			<-stored
@@ -84,7 +85,7 @@ func TestClientLeavesHandlerWithCache(t *testing.T) {
 			close(stored)
 		}()
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://front.test/", nil).WithContext(ctx))
-		require.Equal(t, proxy.StatusClientClosedRequest, got.Status)
+		require.Equal(t, exchange.StatusClientClosedRequest, got.Status)
 		c.Close()
 		tr.CloseIdleConnections()
 		origin.Close()

@@ -7,7 +7,7 @@ import (
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
 	"github.com/modproxy/modproxy/cache/store"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // head answers a HEAD: as a GET would be answered, without the body, or by the
@@ -40,7 +40,7 @@ func (v *visit) head() {
 // the origin gets it.
 func (v *visit) standIn() (*flight, *http.Request) {
 	f := &flight{c: v.c, key: v.result.Key}
-	ctx, own := proxy.CollectOwnFields(v.r.Context())
+	ctx, own := exchange.CollectOwnFields(v.r.Context())
 	f.own = own
 	return v.c.flights.add(f), v.r.WithContext(ctx)
 }

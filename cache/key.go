@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // uriKey is the key of a path and query on a host: RFC 9111 section 2. Path and
@@ -37,7 +38,7 @@ func (c *Cache) uriKey(scheme, host string, u *url.URL) string {
 		query = strings.ReplaceAll(query, " ", "%20")
 	}
 	scheme = strings.ToLower(scheme)
-	return scheme + "://" + proxy.NormalHost(scheme, host) + path + mark + query
+	return scheme + "://" + exchange.NormalHost(scheme, host) + path + mark + query
 }
 
 // withoutPathParameter takes ";name=value" off the end of a path.

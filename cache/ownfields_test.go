@@ -14,6 +14,7 @@ import (
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // arrangements are ways to have a cache, or two, in front of a balancer.
@@ -37,7 +38,7 @@ var arrangements = map[string]func(b http.RoundTripper, outer, inner *Cache) htt
 		return reverse(outer.Transport(handled{inner.Wrap(reverseAs("back.example", b))}))
 	},
 	"Wrap before an Observer and a Handler in a Handler": func(b http.RoundTripper, outer, _ *Cache) http.Handler {
-		o := &proxy.Observer{Done: func(*http.Request, *proxy.Record) {}}
+		o := &proxy.Observer{Done: func(*http.Request, *exchange.Record) {}}
 		return outer.Wrap(o.Wrap(reverseAs("back.example", handled{reverseAs("deep.example", b)})))
 	},
 }

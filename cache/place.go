@@ -12,6 +12,8 @@ import (
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // place is where a request goes, and what an origin is told of it. No answer
@@ -42,7 +44,7 @@ func (v *visit) arrives(r *http.Request, forward bool) {
 		p.host = r.URL.Host
 	}
 	if p.settle(); len(p.told) > 0 && !p.trusted { // whose words count elsewhere may be another's than here
-		peer, _, _ := net.SplitHostPort(cmp.Or(proxy.PeerAddr(r.Context()), r.RemoteAddr))
+		peer, _, _ := net.SplitHostPort(cmp.Or(access.PeerAddr(r.Context()), r.RemoteAddr))
 		p.tell("by", peer)
 	}
 	switch u := p.r.URL; {
@@ -103,9 +105,9 @@ func (p *place) beside() string {
 // settle brings the hosts into one form, and collects what else is told.
 func (p *place) settle() {
 	p.scheme = strings.ToLower(p.scheme)
-	p.host = proxy.NormalHost(p.scheme, p.host)
-	own := proxy.NormalHost(p.scheme, p.r.Host)
-	at := proxy.NormalHost(p.scheme, p.r.URL.Host)
+	p.host = exchange.NormalHost(p.scheme, p.host)
+	own := exchange.NormalHost(p.scheme, p.r.Host)
+	at := exchange.NormalHost(p.scheme, p.r.URL.Host)
 	if own != p.r.Host || at != p.r.URL.Host {
 		p.r = p.r.WithContext(p.r.Context())
 		p.r.Host = own
@@ -136,13 +138,13 @@ func (p *place) tell(name, value string) {
 func (p *place) forwardedHost() {
 	const name = "X-Forwarded-Host"
 	values := p.r.Header[name]
-	if len(values) == 1 && proxy.NormalHost(p.scheme, values[0]) != values[0] {
+	if len(values) == 1 && exchange.NormalHost(p.scheme, values[0]) != values[0] {
 		out := p.r.WithContext(p.r.Context())
 		out.Header = make(http.Header, len(p.r.Header))
 		for name, values := range p.r.Header {
 			out.Header[name] = values
 		}
-		out.Header[name] = []string{proxy.NormalHost(p.scheme, values[0])}
+		out.Header[name] = []string{exchange.NormalHost(p.scheme, values[0])}
 		p.r = out
 	}
 	p.forwardedBy(name, p.host)
@@ -173,7 +175,7 @@ func (p *place) forwarded() {
 			switch name = strings.ToLower(name); {
 			case (name == "for" || name == "by") && isNode(value):
 			case p.trusted && name == "proto" && strings.EqualFold(value, p.scheme):
-			case p.trusted && name == "host" && proxy.NormalHost(p.scheme, strings.Trim(value, `"`)) == p.host:
+			case p.trusted && name == "host" && exchange.NormalHost(p.scheme, strings.Trim(value, `"`)) == p.host:
 			default:
 				said = append(said, pair)
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // arrival is one way to ask for a page.
@@ -168,7 +169,7 @@ func answerTo(t *testing.T, h http.Handler, a arrival) string {
 // openForward is a forward proxy for all, which goes nowhere but to origin.
 func openForward(origin http.RoundTripper) *proxy.Forward {
 	return &proxy.Forward{
-		Clients:    &proxy.Clients{Access: &proxy.Access{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}},
+		Clients:    &access.Clients{Access: &access.Access{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}},
 		Transports: map[string]http.RoundTripper{"http": origin, "https": origin},
 		Next: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "max-age=60")

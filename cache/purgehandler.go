@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // PurgeHandler returns a handler by which responses are purged. Who may do that
@@ -31,7 +31,7 @@ type purgeHandler struct {
 }
 
 func (p *purgeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := proxy.CheckHost(r); err != nil {
+	if err := exchange.CheckHost(r); err != nil {
 		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
 		return
 	}

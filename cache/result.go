@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Outcome is what a cache did with a request.
@@ -69,7 +69,7 @@ func (v *visit) mark(h http.Header, f *rfc9111.Facts) {
 		}
 		v.tell(h, "Cache-Status", string(s.Append(nil)), h["Cache-Status"]...)
 	}
-	proxy.NoteCache(v.r.Context(), res.Outcome.String())
+	exchange.NoteCache(v.r.Context(), res.Outcome.String())
 	if c.OnResult != nil {
 		c.OnResult(v.r, res)
 	}
@@ -78,7 +78,7 @@ func (v *visit) mark(h http.Header, f *rfc9111.Facts) {
 // tell adds a field to what was there before.
 func (v *visit) tell(h http.Header, name, value string, before ...string) {
 	h[name] = append(before[:len(before):len(before)], value)
-	proxy.NoteOwnField(v.r.Context(), name, value)
+	exchange.NoteOwnField(v.r.Context(), name, value)
 }
 
 func wants(always bool, decide func(*http.Request) bool, r *http.Request) bool {
@@ -106,6 +106,6 @@ func (v *visit) serverName() string {
 	if v.c.ServerName != "" {
 		return v.c.ServerName
 	}
-	name, _, _ := proxy.ParseHost(v.r.Host)
+	name, _, _ := exchange.ParseHost(v.r.Host)
 	return name
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
 	"github.com/modproxy/modproxy/cache/store"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // condition makes a flight's request one that validates what is stored for it,
@@ -137,7 +137,7 @@ func (v *visit) background(l *lookup) *flight {
 		return other.likelyFor(v)
 	}
 	f, leads := c.flights.board(v.result.Key, same, func() *flight {
-		ctx := proxy.Detached(v.r.Context())
+		ctx := exchange.Detached(v.r.Context())
 		if c.BackgroundContext != nil {
 			ctx = c.BackgroundContext(ctx)
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // transport is a Cache in front of an http.RoundTripper.
@@ -33,7 +33,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = &clone
 	}
 	r = rfc9111.NamedCanonically(r)
-	if _, err := proxy.OutgoingHost(r); err != nil {
+	if _, err := exchange.OutgoingHost(r); err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
@@ -47,9 +47,9 @@ func TestCost(t *testing.T) {
 		}
 	}
 	h := &Handler{
-		ServerName: "front.test", Clients: &proxy.Clients{Access: &proxy.Access{}},
+		ServerName: "front.test", Clients: &access.Clients{Access: &access.Access{}},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusForbidden) },
-		Destinations: &proxy.Destinations{Block: []string{"*"}},
+		Destinations: &access.Destinations{Block: []string{"*"}},
 	}
 	for name, set := range map[string]func(r *http.Request, n int){
 		"colons in the target": func(r *http.Request, n int) { r.RequestURI = strings.Repeat(":", n) + "443" },
@@ -63,8 +63,8 @@ func TestCost(t *testing.T) {
 		}
 	}
 	inputs["request, Via"] = func(n int) func() {
-		open := &Handler{ServerName: "front.test", Clients: &proxy.Clients{Access: &proxy.Access{}}, DialContext: refuseToDial, ErrorHandler: h.ErrorHandler,
-			Destinations: &proxy.Destinations{AllowPrivate: true}}
+		open := &Handler{ServerName: "front.test", Clients: &access.Clients{Access: &access.Access{}}, DialContext: refuseToDial, ErrorHandler: h.ErrorHandler,
+			Destinations: &access.Destinations{AllowPrivate: true}}
 		r := httptest.NewRequest("CONNECT", "http://back.test:443", nil)
 		r.RequestURI = "back.test:443"
 		r.Header["Via"] = strings.Split(strings.Repeat("1.1 a ( ,\n", n/10), "\n")

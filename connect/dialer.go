@@ -15,8 +15,9 @@ import (
 	netproxy "golang.org/x/net/proxy"
 
 	"github.com/modproxy/modproxy/internal/within"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Dialer opens connections through a parent proxy, by CONNECT. Its DialContext
@@ -59,13 +60,13 @@ const maxAnswer = 64 << 10
 type viaKey struct{}
 
 // DialContext connects to "host:port" through the parent, which resolves the
-// name. Errors are a [*proxy.Error] whose Backend is the parent; a
+// name. Errors are a [*exchange.Error] whose Backend is the parent; a
 // [*RefusedError] is in it when the parent has refused.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	c, err := d.dial(ctx, network, address)
 	if err != nil {
-		e := &proxy.Error{Op: proxy.OpDial, Err: err}
-		if errors.As(err, new(*proxy.Error)) { // of the address, or of the Dialer before this one
+		e := &exchange.Error{Op: exchange.OpDial, Err: err}
+		if errors.As(err, new(*exchange.Error)) { // of the address, or of the Dialer before this one
 			return nil, err
 		}
 		if d.Proxy != nil {
@@ -82,7 +83,7 @@ func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 }
 
 func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	host, port, err := proxy.ParseAuthority(address)
+	host, port, err := access.ParseAuthority(address)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,9 @@ import (
 	netproxy "golang.org/x/net/proxy"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 func mustURL(t testing.TB, s string) *url.URL {
@@ -98,11 +100,11 @@ func TestDialerEarlyBytes(t *testing.T) {
 func TestDialerChain(t *testing.T) {
 	leavesNoFiles(t)
 	destination := server(t, echo)
-	users := &proxy.Clients{Auth: &proxy.BasicAuth{Verify: func(_ context.Context, user, password string) (bool, error) { return user+password == "ab", nil }}}
+	users := &access.Clients{Auth: &access.BasicAuth{Verify: func(_ context.Context, user, password string) (bool, error) { return user+password == "ab", nil }}}
 	second := &Handler{Clients: users, Destinations: inside(destination)}
 	s2 := httptest.NewTLSServer(second)
 	t.Cleanup(s2.Close)
-	first := &Handler{Clients: everybody(), Ports: []proxy.PortRange{{First: 1, Last: 65535}}, Destinations: inside(destination)}
+	first := &Handler{Clients: everybody(), Ports: []access.PortRange{{First: 1, Last: 65535}}, Destinations: inside(destination)}
 	s1 := httptest.NewTLSServer(first)
 	t.Cleanup(s1.Close)
 	trust := s2.Client().Transport.(*http.Transport).TLSClientConfig
@@ -254,7 +256,7 @@ func TestRemote(t *testing.T) {
 		}
 		return toSecure(ctx, network, address)
 	}
-	outer := &proxy.Forward{ServerName: "outer.test", Clients: &proxy.Clients{Auth: &proxy.BasicAuth{Verify: verify}}, Destinations: places}
+	outer := &proxy.Forward{ServerName: "outer.test", Clients: &access.Clients{Auth: &access.BasicAuth{Verify: verify}}, Destinations: places}
 	tunnels := &Handler{DialContext: outer.DialContext}
 	outer.Connect = tunnels
 	so := httptest.NewServer(outer)
@@ -268,8 +270,8 @@ func TestRemote(t *testing.T) {
 		config.ServerName = "example.com" // what the test certificate is for
 		return &backend.Backend{URL: u, TLS: config}
 	}
-	inner := &proxy.Forward{ServerName: "inner.test", Clients: everybody(), Remotes: []proxy.Remote{remote}}
-	inner.Connect = &Handler{DialContext: inner.DialContext, Tunnels: &proxy.Tunnels{}}
+	inner := &proxy.Forward{ServerName: "inner.test", Clients: everybody(), Remotes: []access.Remote{remote}}
+	inner.Connect = &Handler{DialContext: inner.DialContext, Tunnels: &tunnel.Registry{}}
 	si := httptest.NewServer(inner)
 	t.Cleanup(si.Close)
 	t.Cleanup(inner.CloseIdleConnections)

@@ -13,7 +13,7 @@
 //
 // A forward proxy for the office, for plain requests and for tunnels:
 //
-//	f := &proxy.Forward{Clients: &proxy.Clients{Access: &proxy.Access{Allow: office}}}
+//	f := &proxy.Forward{Clients: &access.Clients{Access: &access.Access{Allow: office}}}
 //	f.Connect = &connect.Handler{DialContext: f.DialContext}
 //	if err := f.Validate(); err != nil {
 //		log.Fatal(err)
@@ -47,7 +47,7 @@
 // Handlers, Dialers and Transports may be used by any number of goroutines
 // once their fields are set. A tunnel between two bare sockets costs no goroutine
 // on Linux, where one waits for many; any other has two. None has a buffer while
-// nothing moves; see [proxy.Tunnels].
+// nothing moves; see [tunnel.Registry].
 //
 // # Timeouts
 //
@@ -58,7 +58,7 @@
 // # Security
 //
 // A Handler serves nobody by default, no port but 443 and 563, and no private
-// address: see [proxy.Clients] and [proxy.Destinations]. What is inside of a
+// address: see [access.Clients] and [access.Destinations]. What is inside of a
 // tunnel is not looked at.
 //
 // # Differences from Apache

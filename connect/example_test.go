@@ -17,14 +17,15 @@ import (
 
 	"github.com/modproxy/modproxy/connect"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // A forward proxy for plain requests and for tunnels: ProxyRequests On,
 // AllowCONNECT 443, <Proxy *> Require ip 127.0.0.0/8 </Proxy>.
 func Example() {
 	f := &proxy.Forward{
-		Clients:      &proxy.Clients{Access: &proxy.Access{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}},
-		Destinations: &proxy.Destinations{DenyHosts: []string{".ads.example"}},
+		Clients:      &access.Clients{Access: &access.Access{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}},
+		Destinations: &access.Destinations{DenyHosts: []string{".ads.example"}},
 	}
 	h := &connect.Handler{DialContext: f.DialContext}
 	f.Connect = h
@@ -77,9 +78,9 @@ func newEcho() net.Listener {
 // newParent is a proxy that lets everybody go everywhere.
 func newParent() *httptest.Server {
 	return httptest.NewServer(&connect.Handler{
-		Clients:      &proxy.Clients{Access: &proxy.Access{}},
-		Ports:        []proxy.PortRange{{First: 1, Last: 65535}},
-		Destinations: &proxy.Destinations{AllowPrivate: true},
+		Clients:      &access.Clients{Access: &access.Access{}},
+		Ports:        []access.PortRange{{First: 1, Last: 65535}},
+		Destinations: &access.Destinations{AllowPrivate: true},
 	})
 }
 
@@ -126,8 +127,8 @@ func ExampleNewRemote() {
 		return
 	}
 	f := &proxy.Forward{
-		Clients: &proxy.Clients{Access: &proxy.Access{}},
-		Remotes: []proxy.Remote{parent},
+		Clients: &access.Clients{Access: &access.Access{}},
+		Remotes: []access.Remote{parent},
 		NoProxy: []string{".intranet.example", "10.0.0.0/8"},
 	}
 	f.Connect = &connect.Handler{DialContext: f.DialContext}
@@ -149,9 +150,9 @@ func ExampleHandler_socks5() {
 		return
 	}
 	h := &connect.Handler{
-		Clients:      &proxy.Clients{Access: &proxy.Access{}},
-		Ports:        []proxy.PortRange{{First: 1, Last: 65535}},
-		Destinations: &proxy.Destinations{AllowPrivate: true},
+		Clients:      &access.Clients{Access: &access.Access{}},
+		Ports:        []access.PortRange{{First: 1, Last: 65535}},
+		Destinations: &access.Destinations{AllowPrivate: true},
 		DialContext:  dialer.(netproxy.ContextDialer).DialContext,
 	}
 	front := httptest.NewServer(http.Handler(h))

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // reset closes a connection with a RST.
@@ -121,7 +121,7 @@ func TestStalledSide(t *testing.T) {
 				}
 			}
 			a := ended.next(t)
-			require.ErrorIs(t, a.Err, proxy.ErrTunnelIdle)
+			require.ErrorIs(t, a.Err, tunnel.ErrIdle)
 			require.Equal(t, "a.test:443", a.Target)
 		})
 	}
@@ -138,7 +138,7 @@ func TestMaxLife(t *testing.T) {
 	c, r := tunnelTo(t, at)
 	_, _ = io.Copy(io.Discard, r)
 	_ = c.Close()
-	require.ErrorIs(t, ended.next(t).Err, proxy.ErrTunnelLife)
+	require.ErrorIs(t, ended.next(t).Err, tunnel.ErrLife)
 }
 
 // TestClientLeavesDuringDial: the destination is not kept.
@@ -194,7 +194,7 @@ func TestShutdownOfManyTunnels(t *testing.T) {
 	defer cancel()
 	require.ErrorIs(t, h.Shutdown(ctx), context.DeadlineExceeded)
 	for range many / 2 {
-		require.ErrorIs(t, ended.next(t).Err, proxy.ErrTunnelShutdown)
+		require.ErrorIs(t, ended.next(t).Err, tunnel.ErrShutdown)
 	}
 	for _, c := range clients[many/2:] {
 		_, err := c.Read(make([]byte, 1))
@@ -289,7 +289,7 @@ func TestHTTP2Faults(t *testing.T) {
 	}))}
 	open = http2Proxy(t, h)
 	open(t, "a.test:443")
-	require.ErrorIs(t, e.next(t).Err, proxy.ErrTunnelIdle)
+	require.ErrorIs(t, e.next(t).Err, tunnel.ErrIdle)
 	close(over)
 }
 

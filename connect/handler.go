@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // Defaults of the fields of a [Handler].
@@ -33,15 +36,15 @@ const (
 type Handler struct {
 	// Clients says who may use the proxy. If nil, nobody but those whom a
 	// proxy.Forward in front of the handler admits.
-	Clients *proxy.Clients
+	Clients *access.Clients
 
 	// Ports are those that may be reached. If nil, 443 and 563 (HTTPS, and
 	// NNTP over TLS). Apache: AllowCONNECT.
-	Ports []proxy.PortRange
+	Ports []access.PortRange
 
 	// Destinations says where clients may go. If nil, everywhere but to private
 	// addresses; behind a proxy.Forward, where that has let them go.
-	Destinations *proxy.Destinations
+	Destinations *access.Destinations
 
 	// DialContext opens the connection to "host:port". If nil, that of
 	// Destinations, which resolves a name once and dials what it has checked.
@@ -71,7 +74,7 @@ type Handler struct {
 
 	// Tunnels counts the tunnels and ends them at shutdown. If nil, one of the
 	// handler's own: see [Handler.Shutdown].
-	Tunnels *proxy.Tunnels
+	Tunnels *tunnel.Registry
 
 	// ServerName is the name of this proxy in Via, which a [Dialer] sends to
 	// the next proxy. A request that has passed here before is refused with
@@ -96,21 +99,21 @@ type Handler struct {
 
 	once   sync.Once
 	name   string
-	own    proxy.Tunnels
+	own    tunnel.Registry
 	limits limits
 }
 
 // Account is what a tunnel has done.
 type Account struct {
-	proxy.TunnelStats
-	User string // who has authenticated; see proxy.User
+	tunnel.Stats
+	User string // who has authenticated; see access.User
 }
 
 // StatusOf returns the status with which a failure is answered: 504 when the
-// destination did not answer in time, else as [proxy.StatusOf] says: 503 when
+// destination did not answer in time, else as [exchange.StatusOf] says: 503 when
 // it cannot be reached or resolved, 403 when it is not allowed.
 func StatusOf(err error) int {
-	status := proxy.StatusOf(err)
+	status := exchange.StatusOf(err)
 	if status != http.StatusServiceUnavailable {
 		return status
 	}
@@ -134,7 +137,7 @@ func (h *Handler) setup() {
 }
 
 // tunnels returns the registry.
-func (h *Handler) tunnels() *proxy.Tunnels {
+func (h *Handler) tunnels() *tunnel.Registry {
 	if h.Tunnels != nil {
 		return h.Tunnels
 	}
@@ -172,7 +175,7 @@ func (t *opening) serve() (err error) {
 		return err
 	}
 	if t.h.tunnels().Closing() { // or the client would be told of a tunnel that is none
-		return &proxy.Error{Op: proxy.OpUpgrade, Status: http.StatusServiceUnavailable, Err: http.ErrServerClosed}
+		return &exchange.Error{Op: exchange.OpUpgrade, Status: http.StatusServiceUnavailable, Err: http.ErrServerClosed}
 	}
 	if t.place, err = t.h.limits.take(t.r.RemoteAddr); err != nil {
 		return err
@@ -191,9 +194,9 @@ func (t *opening) serve() (err error) {
 func (t *opening) check() (err error) {
 	h := t.h
 	if t.r.Method != http.MethodConnect {
-		return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {"CONNECT"}}, Err: errors.New("not a CONNECT request")}
+		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {"CONNECT"}}, Err: errors.New("not a CONNECT request")}
 	}
-	behind := proxy.Admitted(t.r.Context())
+	behind := access.Admitted(t.r.Context())
 	if h.Clients != nil || !behind {
 		admitted, err := h.Clients.Admit(t.r)
 		if err != nil {
@@ -201,18 +204,18 @@ func (t *opening) check() (err error) {
 		}
 		t.r = admitted
 	}
-	if err := proxy.CheckHost(t.r); err != nil {
+	if err := exchange.CheckHost(t.r); err != nil {
 		return err
 	}
-	if t.host, t.port, err = proxy.ParseAuthority(t.r.RequestURI); err != nil {
+	if t.host, t.port, err = access.ParseAuthority(t.r.RequestURI); err != nil {
 		return err
 	}
 	ports := h.Ports
 	if ports == nil {
-		ports = []proxy.PortRange{{First: 443, Last: 443}, {First: 563, Last: 563}}
+		ports = []access.PortRange{{First: 443, Last: 443}, {First: 563, Last: 563}}
 	}
-	if !proxy.ContainsPort(ports, t.port) {
-		return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusForbidden, Err: fmt.Errorf("%w: port %d is not one for tunnels", proxy.ErrForbidden, t.port)}
+	if !access.ContainsPort(ports, t.port) {
+		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusForbidden, Err: fmt.Errorf("%w: port %d is not one for tunnels", exchange.ErrForbidden, t.port)}
 	}
 	if h.Destinations != nil || !behind {
 		if err := h.Destinations.Check(t.host, t.port); err != nil {
@@ -220,7 +223,7 @@ func (t *opening) check() (err error) {
 		}
 	}
 	if proxy.ViaNames(t.r.Header, h.name) {
-		return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusLoopDetected, Err: proxy.ErrLoop}
+		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusLoopDetected, Err: exchange.ErrLoop}
 	}
 	return nil
 }
@@ -244,13 +247,13 @@ func (t *opening) dial() (err error) {
 		return nil
 	}
 	if t.r.ProtoMajor != 1 && errors.Is(t.r.Context().Err(), context.Canceled) {
-		return &proxy.Error{Op: proxy.OpClient, Backend: t.address(), Status: proxy.StatusClientClosedRequest, Err: errors.Join(proxy.ErrClientGone, err)}
+		return &exchange.Error{Op: exchange.OpClient, Backend: t.address(), Status: exchange.StatusClientClosedRequest, Err: errors.Join(exchange.ErrClientGone, err)}
 	}
-	var e *proxy.Error
+	var e *exchange.Error
 	if errors.As(err, &e) {
 		return err
 	}
-	return &proxy.Error{Op: proxy.OpDial, Backend: t.address(), Err: err}
+	return &exchange.Error{Op: exchange.OpDial, Backend: t.address(), Err: err}
 }
 
 // patience is the context of the dial. Over HTTP/1 it does not end with the
@@ -286,11 +289,11 @@ func (t *opening) via() string {
 func (t *opening) fail(err error) {
 	status := StatusOf(err)
 	t.logRefusal(status, err)
-	if status == proxy.StatusClientClosedRequest {
+	if status == exchange.StatusClientClosedRequest {
 		panic(http.ErrAbortHandler) // or net/http would answer 200, which would be a tunnel
 	}
 	proxy.CloseRefusedConnect(t.w, t.r)
-	var e *proxy.Error
+	var e *exchange.Error
 	if errors.As(err, &e) {
 		for name, values := range e.Header {
 			t.w.Header()[name] = values
@@ -320,7 +323,7 @@ func (t *opening) logRefusal(status int, err error) {
 	}
 	level := slog.LevelError
 	switch {
-	case status == proxy.StatusClientClosedRequest:
+	case status == exchange.StatusClientClosedRequest:
 		level = slog.LevelDebug
 	case status < 500:
 		level = slog.LevelInfo // of the client's making: it must not fill the log

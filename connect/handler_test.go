@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 func TestTunnel(t *testing.T) {
@@ -142,12 +143,12 @@ func TestRefusals(t *testing.T) {
 		"absolute-form":    {"https://a.test:443/", nil, 400},
 		"bare IPv6":        {"::1:443", nil, 400},
 		"port 80":          {"a.test:80", nil, 403},
-		"port 8443":        {"a.test:8443", func(h *Handler) { h.Ports = []proxy.PortRange{{First: 8000, Last: 8442}} }, 403},
-		"443 is not named": {"a.test:443", func(h *Handler) { h.Ports = []proxy.PortRange{} }, 403},
+		"port 8443":        {"a.test:8443", func(h *Handler) { h.Ports = []access.PortRange{{First: 8000, Last: 8442}} }, 403},
+		"443 is not named": {"a.test:443", func(h *Handler) { h.Ports = []access.PortRange{} }, 403},
 		"denied host":      {"A.test.:443", func(h *Handler) { h.Destinations.DenyHosts = []string{"a.test"} }, 403},
 		"no clients":       {"a.test:443", func(h *Handler) { h.Clients = nil }, 403},
-		"empty clients":    {"a.test:443", func(h *Handler) { h.Clients = &proxy.Clients{} }, 403},
-		"credentials":      {"a.test:443", func(h *Handler) { h.Clients = &proxy.Clients{Auth: &proxy.BasicAuth{Verify: nobodyKnown}} }, 407},
+		"empty clients":    {"a.test:443", func(h *Handler) { h.Clients = &access.Clients{} }, 403},
+		"credentials":      {"a.test:443", func(h *Handler) { h.Clients = &access.Clients{Auth: &access.BasicAuth{Verify: nobodyKnown}} }, 407},
 		"refused":          {"a.test:443", func(h *Handler) { h.Destinations = inside(nobody) }, 503},
 		"unknown name":     {"a.invalid:443", nil, 503},
 		"silent":           {"a.test:443", func(h *Handler) { h.Destinations.Dial = silent }, 504},
@@ -211,7 +212,7 @@ func (l *lockedText) String() string {
 // TestNothingInsideByDefault: whichever way a private address is written.
 func TestNothingInsideByDefault(t *testing.T) {
 	_, at, _ := proxyTo(t, "", func(h *Handler) {
-		h.Destinations = &proxy.Destinations{Dial: func(_ context.Context, _, address string) (net.Conn, error) {
+		h.Destinations = &access.Destinations{Dial: func(_ context.Context, _, address string) (net.Conn, error) {
 			t.Errorf("%s was dialled", address)
 			return nil, errors.New("no")
 		}}
@@ -237,7 +238,7 @@ func TestNameThatMoves(t *testing.T) {
 	answers := []string{"8.8.8.8", "127.0.0.1"}
 	var dialled []string
 	_, at, _ := proxyTo(t, "", func(h *Handler) {
-		h.Destinations = &proxy.Destinations{
+		h.Destinations = &access.Destinations{
 			Lookup: func(context.Context, string, string) ([]netip.Addr, error) {
 				a := netip.MustParseAddr(answers[0])
 				answers = answers[1:]
@@ -312,7 +313,7 @@ func TestLimits(t *testing.T) {
 
 func TestUserInAccount(t *testing.T) {
 	_, at, ended := proxyTo(t, server(t, echo), func(h *Handler) {
-		h.Clients = &proxy.Clients{Auth: &proxy.BasicAuth{Verify: func(context.Context, string, string) (bool, error) { return true, nil }}}
+		h.Clients = &access.Clients{Auth: &access.BasicAuth{Verify: func(context.Context, string, string) (bool, error) { return true, nil }}}
 	})
 	c := dialTo(t, at)
 	_, resp := ask(t, c, strings.Replace(request, "\r\n\r\n", "\r\nProxy-Authorization: Basic YWxpY2U6eA==\r\n\r\n", 1))

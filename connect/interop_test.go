@@ -23,6 +23,7 @@ import (
 
 	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // site is an origin over http and https: /big is 3 MB, a POST is answered with
@@ -67,8 +68,8 @@ func writeCertificate(t *testing.T, s *httptest.Server) string {
 
 // places are the destinations of a site: its names are example.com, which its
 // certificate is for.
-func (s *site) places() *proxy.Destinations {
-	return &proxy.Destinations{AllowPrivate: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+func (s *site) places() *access.Destinations {
+	return &access.Destinations{AllowPrivate: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		if _, port, _ := net.SplitHostPort(address); port == "443" {
 			address = s.secure.Listener.Addr().String()
 		} else if port == "80" {
@@ -89,9 +90,9 @@ func tell(t *testing.T, code int, args ...string) string {
 }
 
 // startForward starts a forward proxy for a site.
-func startForward(t *testing.T, s *site, secure bool, clients *proxy.Clients, change func(f *proxy.Forward)) (*httptest.Server, *Handler) {
+func startForward(t *testing.T, s *site, secure bool, clients *access.Clients, change func(f *proxy.Forward)) (*httptest.Server, *Handler) {
 	f := &proxy.Forward{ServerName: "fwd.test", Clients: clients, Destinations: s.places()}
-	h := &Handler{Ports: []proxy.PortRange{{First: 1, Last: 65535}}, DialContext: f.DialContext, ServerName: "fwd.test"}
+	h := &Handler{Ports: []access.PortRange{{First: 1, Last: 65535}}, DialContext: f.DialContext, ServerName: "fwd.test"}
 	f.Connect = h
 	if change != nil {
 		change(f)
@@ -118,9 +119,9 @@ func startForward(t *testing.T, s *site, secure bool, clients *proxy.Clients, ch
 // without tunnels, credentials right and wrong.
 func TestCurl(t *testing.T) {
 	s := startSite(t)
-	users, err := proxy.ReadHtpasswd(strings.NewReader("alice:$2y$05$4/iI97VcNWO9rTLBAOmmX.APUi0dEDnTd1q51PVeHQFK9kGZ44j8q"))
+	users, err := access.ReadHtpasswd(strings.NewReader("alice:$2y$05$4/iI97VcNWO9rTLBAOmmX.APUi0dEDnTd1q51PVeHQFK9kGZ44j8q"))
 	require.NoError(t, err)
-	auth := &proxy.Clients{Auth: &proxy.BasicAuth{Verify: users.Verify}}
+	auth := &access.Clients{Auth: &access.BasicAuth{Verify: users.Verify}}
 	file := filepath.Join(t.TempDir(), "big")
 	require.NoError(t, os.WriteFile(file, s.big, 0o644))
 	site443 := s.secure.Listener.Addr().String()
@@ -169,7 +170,7 @@ func TestHTTPTransport(t *testing.T) {
 	leavesNoFiles(t)
 	s := startSite(t)
 	for _, secure := range []bool{false, true} {
-		front, h := startForward(t, s, secure, &proxy.Clients{Auth: &proxy.BasicAuth{Verify: func(_ context.Context, user, password string) (bool, error) {
+		front, h := startForward(t, s, secure, &access.Clients{Auth: &access.BasicAuth{Verify: func(_ context.Context, user, password string) (bool, error) {
 			return user == "a" && password == "b", nil
 		}}}, nil)
 		u := mustURL(t, front.URL)
@@ -259,7 +260,7 @@ func TestRealParents(t *testing.T) {
 			at := start(t)
 			remote, err := NewRemote("http://alice:open%20sesame@"+at, "*")
 			require.NoError(t, err)
-			front, _ := startForward(t, s, false, everybody(), func(f *proxy.Forward) { f.Remotes = []proxy.Remote{remote} })
+			front, _ := startForward(t, s, false, everybody(), func(f *proxy.Forward) { f.Remotes = []access.Remote{remote} })
 			plain := tell(t, 0, "-x", front.URL, s.plain.URL+"/x%2Fy?z")
 			require.Contains(t, plain, ` /x%2Fy?z, via "1.1 fwd.test, 1.1 parent.test`)
 			require.Contains(t, plain, `credentials ""`)
@@ -270,7 +271,7 @@ func TestRealParents(t *testing.T) {
 			const code = "%{http_code} %{http_connect}"
 			wrong, err := NewRemote("http://alice:wrong@"+at, "*")
 			require.NoError(t, err)
-			front, _ = startForward(t, s, false, everybody(), func(f *proxy.Forward) { f.Remotes = []proxy.Remote{wrong} })
+			front, _ = startForward(t, s, false, everybody(), func(f *proxy.Forward) { f.Remotes = []access.Remote{wrong} })
 			require.Contains(t, tell(t, 56, "-x", front.URL, "-o", "/dev/null", "-w", code, s.secure.URL), "000 407", "its refusal as it is")
 			require.Equal(t, "407 000", tell(t, 0, "-x", front.URL, "-o", "/dev/null", "-w", code, s.plain.URL))
 
@@ -298,7 +299,7 @@ func TestRealParents(t *testing.T) {
 // credentials for plain requests alone.
 func TestRealChildren(t *testing.T) {
 	s := startSite(t)
-	users := &proxy.Clients{Auth: &proxy.BasicAuth{Verify: func(_ context.Context, user, password string) (bool, error) { return user+password == "ab", nil }}}
+	users := &access.Clients{Auth: &access.BasicAuth{Verify: func(_ context.Context, user, password string) (bool, error) { return user+password == "ab", nil }}}
 	front, _ := startForward(t, s, false, users, nil)
 	open, h := startForward(t, s, false, everybody(), nil)
 	at := programs.HTTPD(t, "proxy proxy_http proxy_connect", fmt.Sprintf(`

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // limits counts the tunnels, in all and of each client.
@@ -39,10 +39,10 @@ func (l *limits) take(remoteAddr string) (*place, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.all > 0 && l.open >= l.all {
-		return nil, &proxy.Error{Op: proxy.OpAcquire, Status: http.StatusServiceUnavailable, Err: errManyTunnels}
+		return nil, &exchange.Error{Op: exchange.OpAcquire, Status: http.StatusServiceUnavailable, Err: errManyTunnels}
 	}
 	if l.each > 0 && l.clients[client] >= l.each {
-		return nil, &proxy.Error{Op: proxy.OpAcquire, Status: http.StatusTooManyRequests, Err: errManyOfOne}
+		return nil, &exchange.Error{Op: exchange.OpAcquire, Status: http.StatusTooManyRequests, Err: errManyOfOne}
 	}
 	if l.clients == nil {
 		l.clients = make(map[string]int)

@@ -8,7 +8,7 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // RefusedError is the answer of a parent proxy that opens no tunnel. It holds
@@ -43,16 +43,16 @@ func readAnswer(r *bufio.Reader, limit int) error {
 		resp, err := http.ReadResponse(bufio.NewReader(io.LimitReader(whole, int64(len(head)))), request)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%w: of the parent proxy: %w", proxy.ErrMalformed, err)
+			return fmt.Errorf("%w: of the parent proxy: %w", exchange.ErrMalformed, err)
 		case resp.StatusCode/100 == 2:
 			return nil // its length, if it names one, means nothing: RFC 9110 section 9.3.6
 		case resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode < 100:
-			return fmt.Errorf("%w: the parent proxy answered %d", proxy.ErrMalformed, resp.StatusCode)
+			return fmt.Errorf("%w: the parent proxy answered %d", exchange.ErrMalformed, resp.StatusCode)
 		case resp.StatusCode >= 300:
 			return refusal(head, r)
 		}
 	}
-	return fmt.Errorf("%w: the parent proxy sent too many interim answers", proxy.ErrMalformed)
+	return fmt.Errorf("%w: the parent proxy sent too many interim answers", exchange.ErrMalformed)
 }
 
 // readHead reads up to the empty line, and no byte more.
@@ -61,7 +61,7 @@ func readHead(r *bufio.Reader, limit int) ([]byte, error) {
 	for {
 		line, err := r.ReadSlice('\n')
 		if len(head)+len(line) > limit {
-			return nil, fmt.Errorf("%w: head of the parent proxy is above %d bytes", proxy.ErrMalformed, limit)
+			return nil, fmt.Errorf("%w: head of the parent proxy is above %d bytes", exchange.ErrMalformed, limit)
 		}
 		head = append(head, line...)
 		switch {
@@ -84,7 +84,7 @@ func refusal(head []byte, r *bufio.Reader) error {
 	request := &http.Request{Method: http.MethodConnect}
 	resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(head), r)), request)
 	if err != nil {
-		return fmt.Errorf("%w: of the parent proxy: %w", proxy.ErrMalformed, err)
+		return fmt.Errorf("%w: of the parent proxy: %w", exchange.ErrMalformed, err)
 	}
 	// The body is not closed: that would read it to its end.
 	e := &RefusedError{StatusCode: resp.StatusCode, Header: resp.Header}
@@ -98,7 +98,7 @@ func refusal(head []byte, r *bufio.Reader) error {
 // Answer passes the refusal on as it is. It panics with http.ErrAbortHandler
 // when there is no whole body to pass on.
 func (e *RefusedError) Answer(w http.ResponseWriter) {
-	h, hop := w.Header(), proxy.HopByHopOf(e.Header)
+	h, hop := w.Header(), exchange.HopByHopOf(e.Header)
 	for name, values := range e.Header {
 		// Who is asked for credentials is the client.
 		if name != "Content-Length" && (!hop.Has(name) || name == "Proxy-Authenticate") {

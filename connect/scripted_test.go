@@ -18,14 +18,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // patience is how long anything may take on a busy machine.
 const patience = 30 * time.Second
 
 // everybody admits all clients.
-func everybody() *proxy.Clients { return &proxy.Clients{Access: &proxy.Access{}} }
+func everybody() *access.Clients { return &access.Clients{Access: &access.Access{}} }
 
 // server accepts connections and gives each to serve. It ends with the test.
 func server(t testing.TB, serve func(c *net.TCPConn)) string {
@@ -69,8 +69,8 @@ func echo(c *net.TCPConn) {
 
 // inside are destinations on this machine: names below "test" are 127.0.0.1,
 // and port 443 of it is at address.
-func inside(address string) *proxy.Destinations {
-	return &proxy.Destinations{
+func inside(address string) *access.Destinations {
+	return &access.Destinations{
 		AllowPrivate: true,
 		Lookup: func(_ context.Context, _, host string) ([]netip.Addr, error) {
 			if !strings.HasSuffix(host, ".test") {

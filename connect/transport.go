@@ -8,20 +8,22 @@ import (
 	"sync"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // NewRemote makes the entry of [proxy.Forward].Remotes for a parent proxy, an
 // http or https URL whose userinfo are credentials for it. Requests that match
-// (see [proxy.Remote].Match) go to the parent in absolute-form, those for https
+// (see [access.Remote].Match) go to the parent in absolute-form, those for https
 // and CONNECT through tunnels. Apache: ProxyRemote.
-func NewRemote(parent, match string) (proxy.Remote, error) {
+func NewRemote(parent, match string) (access.Remote, error) {
 	u, err := url.Parse(parent)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return proxy.Remote{}, fmt.Errorf("connect: the parent proxy for %s is no http or https URL", match)
+		return access.Remote{}, fmt.Errorf("connect: the parent proxy for %s is no http or https URL", match)
 	}
 	d := &Dialer{Proxy: u}
-	return proxy.Remote{Match: match, Transport: &Transport{Dialer: d}, DialContext: d.DialContext}, nil
+	return access.Remote{Match: match, Transport: &Transport{Dialer: d}, DialContext: d.DialContext}, nil
 }
 
 // Transport is an http.RoundTripper that sends requests by a parent proxy: those
@@ -56,11 +58,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch {
 	case t.setupErr != nil:
 		closeBody(r)
-		return nil, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusInternalServerError, Err: t.setupErr}
+		return nil, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusInternalServerError, Err: t.setupErr}
 	case r.URL == nil || tunnels(r): // without a URL it is refused there
 		return t.tunnelled.RoundTrip(r)
 	}
-	if _, _, err := proxy.ParseHost(r.URL.Host); err != nil { // it stands in the request line
+	if _, _, err := exchange.ParseHost(r.URL.Host); err != nil { // it stands in the request line
 		closeBody(r)
 		return nil, err
 	}
@@ -69,7 +71,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	credentials, err := t.Dialer.credentials(r.Context(), r.URL.Host)
 	if err != nil {
 		closeBody(r)
-		return nil, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadGateway, Err: err}
+		return nil, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusBadGateway, Err: err}
 	}
 	if credentials != "" {
 		out.Header = r.Header.Clone()

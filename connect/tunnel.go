@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // headTime is how long a client may take to accept the head of the answer,
@@ -20,7 +22,7 @@ func (t *opening) joinConn() error {
 	client, buffered, err := http.NewResponseController(t.w).Hijack()
 	if err != nil {
 		t.giveUp()
-		return &proxy.Error{Op: proxy.OpUpgrade, Status: http.StatusInternalServerError, Err: fmt.Errorf("client's connection cannot be taken over: %w", err)}
+		return &exchange.Error{Op: exchange.OpUpgrade, Status: http.StatusInternalServerError, Err: fmt.Errorf("client's connection cannot be taken over: %w", err)}
 	}
 	_ = client.SetDeadline(time.Now().Add(headTime)) // the tunnel clears it
 	head := []byte("HTTP/1.1 200 Connection Established\r\n")
@@ -32,7 +34,7 @@ func (t *opening) joinConn() error {
 	if _, err := client.Write(append(head, "\r\n"...)); err != nil {
 		_ = client.Close()
 		t.giveUp()
-		t.h.logEnd(Account{TunnelStats: proxy.TunnelStats{ClientAddr: t.r.RemoteAddr, Target: t.address(), Err: err}})
+		t.h.logEnd(Account{Stats: tunnel.Stats{ClientAddr: t.r.RemoteAddr, Target: t.address(), Err: err}})
 		return nil // nobody is left to be told
 	}
 	early := make([]byte, buffered.Reader.Buffered())
@@ -69,14 +71,14 @@ func (t *opening) giveUp() {
 // start hands both ends to the registry. ended, if not nil, is told why the
 // tunnel has ended.
 func (t *opening) start(client io.ReadWriteCloser, early []byte, ended chan<- error) {
-	h, place, user := t.h, t.place, proxy.User(t.r.Context()) // the request must not live as long as the tunnel
-	err := h.tunnels().Start(proxy.Tunnel{
+	h, place, user := t.h, t.place, access.User(t.r.Context()) // the request must not live as long as the tunnel
+	err := h.tunnels().Start(tunnel.Tunnel{
 		Client: client, Backend: t.back, ClientData: early,
 		IdleTimeout: max(cmp.Or(h.IdleTimeout, DefaultIdleTimeout), 0), MaxLife: h.MaxLife,
 		Protocol: "CONNECT", Target: t.address(), ClientAddr: t.r.RemoteAddr,
-		OnEnd: func(s proxy.TunnelStats) {
+		OnEnd: func(s tunnel.Stats) {
 			place.free()
-			a := Account{TunnelStats: s, User: user}
+			a := Account{Stats: s, User: user}
 			h.logEnd(a)
 			if h.OnEnd != nil {
 				h.OnEnd(a)

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // variablePrefix marks the fields of an authorizer's answer that are variables
@@ -32,7 +32,7 @@ type Authorizer struct {
 
 	// ErrorHandler answers a request for which the application could not be
 	// asked: it is never served. If nil, the answer is the status of
-	// [proxy.StatusOf].
+	// [exchange.StatusOf].
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
 	// Logger gets those failures at level Error. If nil, nothing is logged.
@@ -67,7 +67,7 @@ func (a *Authorizer) Wrap(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.URL == nil {
-			a.fail(w, r, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusInternalServerError, Err: errNoAuthorizer})
+			a.fail(w, r, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusInternalServerError, Err: errNoAuthorizer})
 			return
 		}
 		resp, err := t.roundTrip(a.question(r), roleAuthorizer)
@@ -156,15 +156,15 @@ func (a *Authorizer) fail(w http.ResponseWriter, r *http.Request, err error) {
 		a.ErrorHandler(w, r, err)
 		return
 	}
-	status := proxy.StatusOf(err)
-	if status == proxy.StatusClientClosedRequest {
+	status := exchange.StatusOf(err)
+	if status == exchange.StatusClientClosedRequest {
 		return
 	}
 	http.Error(w, http.StatusText(status), status)
 }
 
 func (a *Authorizer) log(r *http.Request, err error) {
-	if a.Logger != nil && proxy.StatusOf(err) != proxy.StatusClientClosedRequest {
+	if a.Logger != nil && exchange.StatusOf(err) != exchange.StatusClientClosedRequest {
 		a.Logger.ErrorContext(r.Context(), "fcgi: authorizer", "path", r.URL.Path, "error", err)
 	}
 }

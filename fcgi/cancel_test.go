@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // A client that leaves ends what is done for it, at each stage.
@@ -30,10 +31,10 @@ func TestClientLeaves(t *testing.T) {
 					close(ended)
 				}
 			})
-			var got proxy.Record
+			var got exchange.Record
 			h := behindHandler(tr).(*proxy.Handler)
 			done := make(chan struct{})
-			h.OnRecord = func(_ *http.Request, rec *proxy.Record) { got = *rec; close(done) }
+			h.OnRecord = func(_ *http.Request, rec *exchange.Record) { got = *rec; close(done) }
 			s := serverOf(t, h)
 			ctx, leave := context.WithCancel(t.Context())
 			go func() {
@@ -50,7 +51,7 @@ func TestClientLeaves(t *testing.T) {
 			require.Error(t, err)
 			<-ended
 			<-done
-			require.Equal(t, proxy.StatusClientClosedRequest, proxy.StatusOf(got.Err))
+			require.Equal(t, exchange.StatusClientClosedRequest, exchange.StatusOf(got.Err))
 			require.Eventually(t, func() bool { return tr.Backend.Stats().Open == 0 }, 10*time.Second, time.Millisecond)
 		})
 	}
@@ -64,7 +65,7 @@ func TestDeadlineOfARequest(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tr.RoundTrip(r)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.Equal(t, http.StatusGatewayTimeout, proxy.StatusOf(err))
+	require.Equal(t, http.StatusGatewayTimeout, exchange.StatusOf(err))
 }
 
 // A body that is being streamed when the client breaks off cuts the

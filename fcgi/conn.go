@@ -9,8 +9,8 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // connState is what is kept with a connection.
@@ -25,7 +25,7 @@ type attempt struct {
 	o       *origin
 	c       *backend.Conn
 	r       *http.Request
-	hooks   proxy.Hooks
+	hooks   exchange.Hooks
 	client  *http.Request // nil without one
 	role    role
 	script  script
@@ -33,9 +33,9 @@ type attempt struct {
 	length  int64  // of the body
 
 	state   *connState
-	watch   proxy.Watch
-	hunger  *hunger           // nil on a reused connection
-	sender  *proxy.BodySender // nil unless a body is streamed
+	watch   exchange.Watch
+	hunger  *hunger              // nil on a reused connection
+	sender  *exchange.BodySender // nil unless a body is streamed
 	records records
 	stderr  *stderrLog // nil until something came
 	first   bool       // a record of the answer has come
@@ -46,7 +46,7 @@ type attempt struct {
 
 // run sends the request and reads the header of the answer. It owns the
 // connection and the request's body from now on, whatever happens.
-func (x *attempt) run() (*http.Response, *proxy.Error) {
+func (x *attempt) run() (*http.Response, *exchange.Error) {
 	returned := false
 	defer func() {
 		if !returned { // Env has panicked, or a hook
@@ -59,14 +59,14 @@ func (x *attempt) run() (*http.Response, *proxy.Error) {
 }
 
 // answer is run that may panic.
-func (x *attempt) answer() (*http.Response, *proxy.Error) {
+func (x *attempt) answer() (*http.Response, *exchange.Error) {
 	if x.state, _ = x.c.State.(*connState); x.state == nil {
 		x.state = new(connState)
 		x.c.State = x.state
 	}
 	x.records = records{r: x.c.R, stderr: x.logStderr}
 	if !x.t.watcher.Add(&x.watch, x.r.Context(), x.c) {
-		return nil, x.fail(&proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone})
+		return nil, x.fail(&exchange.Error{Op: exchange.OpClient, Err: exchange.ErrClientGone})
 	}
 	if !x.c.Reused() && !x.c.Backend().DisableReuse {
 		x.hunger = x.o.hungry()
@@ -80,13 +80,13 @@ func (x *attempt) answer() (*http.Response, *proxy.Error) {
 		return nil, x.fail(x.headError(err))
 	}
 	if err := x.accept(head); err != nil {
-		return nil, x.fail(&proxy.Error{Op: proxy.OpHeader, Err: err})
+		return nil, x.fail(&exchange.Error{Op: exchange.OpHeader, Err: err})
 	}
 	return &x.resp, nil
 }
 
 // send writes the request, and leaves a long body to a goroutine.
-func (x *attempt) send() *proxy.Error {
+func (x *attempt) send() *exchange.Error {
 	b := x.appendRequest(x.state.scratch[:0])
 	x.keepSpace(b)
 	streams := x.content == nil && x.length > 0
@@ -100,9 +100,9 @@ func (x *attempt) send() *proxy.Error {
 	if err != nil {
 		x.hooks.WroteRequest(err)
 		if n == len(b) {
-			return &proxy.Error{Op: proxy.OpHeader, Err: err}
+			return &exchange.Error{Op: exchange.OpHeader, Err: err}
 		}
-		return &proxy.Error{Op: proxy.OpWrite, Resend: true, Err: proxy.StaleError(x.c, err)}
+		return &exchange.Error{Op: exchange.OpWrite, Resend: true, Err: exchange.StaleError(x.c, err)}
 	}
 	x.hooks.WroteHeaders(x.r.Header)
 	if streams {
@@ -150,7 +150,7 @@ func (x *attempt) readHead() ([]byte, error) {
 func (x *attempt) buffered() ([]byte, error) {
 	for {
 		b, err := x.records.buffered()
-		if err != nil && proxy.IsTimeout(err) && x.sender.WaitsForClient() && x.r.Context().Err() == nil {
+		if err != nil && exchange.IsTimeout(err) && x.sender.WaitsForClient() && x.r.Context().Err() == nil {
 			x.c.Extend()
 			continue
 		}
@@ -166,8 +166,8 @@ func (x *attempt) buffered() ([]byte, error) {
 }
 
 // headError words why no header was read.
-func (x *attempt) headError(err error) *proxy.Error {
-	e := &proxy.Error{Op: proxy.OpHeader, Err: err}
+func (x *attempt) headError(err error) *exchange.Error {
+	e := &exchange.Error{Op: exchange.OpHeader, Err: err}
 	switch {
 	case x.records.ended:
 		return x.refused()
@@ -176,15 +176,15 @@ func (x *attempt) headError(err error) *proxy.Error {
 		e.Err = errors.New("backend closed the connection before any byte of the answer")
 		fallthrough
 	default:
-		e.Resend = !proxy.IsTimeout(err) && proxy.IsIdempotent(x.r) && !errors.Is(err, proxy.ErrMalformed)
-		e.Err = proxy.StaleError(x.c, e.Err)
+		e.Resend = !exchange.IsTimeout(err) && exchange.IsIdempotent(x.r) && !errors.Is(err, exchange.ErrMalformed)
+		e.Err = exchange.StaleError(x.c, e.Err)
 	}
 	return e
 }
 
 // refused words an END_REQUEST that came before a header.
-func (x *attempt) refused() *proxy.Error {
-	e := &proxy.Error{Op: proxy.OpHeader}
+func (x *attempt) refused() *exchange.Error {
+	e := &exchange.Error{Op: exchange.OpHeader}
 	switch end := x.records.end; end.protocol {
 	case requestComplete:
 		e.Err = malformed("the request ended before the header did, with application status %d", end.app)
@@ -212,7 +212,7 @@ func (x *attempt) accept(head []byte) error {
 	length := int64(-1)
 	if v := resp.Header["Content-Length"]; v != nil {
 		var err error
-		if length, err = proxy.ParseContentLength(v); err != nil {
+		if length, err = exchange.ParseContentLength(v); err != nil {
 			return err
 		}
 		if len(v) > 1 {
@@ -267,7 +267,7 @@ func (x *attempt) takeRest(content int) error {
 		return malformed("protocol status %d after the header", x.records.end.protocol)
 	}
 	if !x.release(true) {
-		return proxy.ErrClientGone
+		return exchange.ErrClientGone
 	}
 	if !x.body.bodyless {
 		x.resp.ContentLength = int64(content)
@@ -320,13 +320,13 @@ func (x *attempt) release(keep bool) bool {
 }
 
 // fail ends the exchange and words its failure.
-func (x *attempt) fail(e *proxy.Error) *proxy.Error {
+func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	e.Backend = x.c.Backend().String()
 	cause := x.sender.ClientError()
 	ctx := x.r.Context()
-	if cause != nil || e.Op == proxy.OpClient || ctx.Err() != nil {
+	if cause != nil || e.Op == exchange.OpClient || ctx.Err() != nil {
 		x.c.Blameless()
 	}
 	alive := x.release(false)
-	return proxy.EndError(ctx, e, alive, cause)
+	return exchange.EndError(ctx, e, alive, cause)
 }

@@ -53,7 +53,7 @@
 // nor an encoded slash before their end. The field Proxy and fields whose name
 // has more than letters, digits and hyphens never become variables. Headers of
 // answers are bound in length and read by the rules for HTTP answers. An answer
-// that breaks off is a [*proxy.Error] and never a clean end. A php-fpm that gets
+// that breaks off is a [*exchange.Error] and never a clean end. A php-fpm that gets
 // a part of a body, since its client left, may run the script on that: Spool.All,
 // which NewHandler sets and the zero Transport does not, keeps that from it.
 //

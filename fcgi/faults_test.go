@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/examples/programs"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // roundTrip asks once, and returns what came.
@@ -39,31 +39,31 @@ func TestRefusedAnswers(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer []byte
 		status int
-		op     proxy.Op
+		op     exchange.Op
 		resend bool
 	}{
-		"closed before any byte":  {nil, 502, proxy.OpHeader, true},
-		"closed within a record":  {[]byte{1, 6, 0}, 502, proxy.OpHeader, false},
-		"closed in the header":    {stdout("Content-Ty"), 502, proxy.OpHeader, false},
-		"another request's":       {otherID, 502, proxy.OpHeader, false},
-		"unknown version":         {badVersion, 502, proxy.OpHeader, false},
-		"unexpected type":         {appendRecord(nil, typeBeginRequest, 1, make([]byte, 8)), 502, proxy.OpHeader, false},
-		"no name in a field":      {join(stdout(": x\r\n\r\n"), end(0, 0)), 502, proxy.OpHeader, false},
-		"line without a colon":    {join(stdout("hello\r\n\r\n"), end(0, 0)), 502, proxy.OpHeader, false},
-		"control byte in a value": {join(stdout("A: x\x00y\r\n\r\n"), end(0, 0)), 502, proxy.OpHeader, false},
-		"status without digits":   {join(stdout("Status: ok\r\n\r\n"), end(0, 0)), 502, proxy.OpHeader, false},
-		"interim status":          {join(stdout("Status: 101 Switching\r\n\r\n"), end(0, 0)), 502, proxy.OpHeader, false},
-		"two of status":           {join(stdout("Status: 200\r\nStatus: 404\r\n\r\n"), end(0, 0)), 502, proxy.OpHeader, false},
-		"lengths that differ":     {join(stdout("Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), end(0, 0)), 502, proxy.OpHeader, false},
-		"long line":               {join(stdout("A: "+strings.Repeat("x", 9000)+"\r\n\r\n"), end(0, 0)), 502, proxy.OpHeader, false},
-		"long header":             {join(stdout(strings.Repeat("A: x\r\n", 9000)+"\r\n"), end(0, 0)), 502, proxy.OpHeader, false},
-		"end before the header":   {end(3, 0), 502, proxy.OpHeader, false},
-		"overloaded":              {end(0, overloaded), 503, proxy.OpHeader, true},
-		"cannot multiplex":        {end(0, cantMultiplex), 502, proxy.OpHeader, true},
-		"unknown role":            {end(0, unknownRole), 502, proxy.OpHeader, false},
-		"short end":               {appendRecord(nil, typeEndRequest, 1, []byte{0}), 502, proxy.OpHeader, false},
-		"cut body":                {stdout(head + "some"), 502, proxy.OpBody, false},
-		"shorter than its length": {join(stdout("Content-Length: 9\r\n\r\nsome"), end(0, 0)), 502, proxy.OpBody, false},
+		"closed before any byte":  {nil, 502, exchange.OpHeader, true},
+		"closed within a record":  {[]byte{1, 6, 0}, 502, exchange.OpHeader, false},
+		"closed in the header":    {stdout("Content-Ty"), 502, exchange.OpHeader, false},
+		"another request's":       {otherID, 502, exchange.OpHeader, false},
+		"unknown version":         {badVersion, 502, exchange.OpHeader, false},
+		"unexpected type":         {appendRecord(nil, typeBeginRequest, 1, make([]byte, 8)), 502, exchange.OpHeader, false},
+		"no name in a field":      {join(stdout(": x\r\n\r\n"), end(0, 0)), 502, exchange.OpHeader, false},
+		"line without a colon":    {join(stdout("hello\r\n\r\n"), end(0, 0)), 502, exchange.OpHeader, false},
+		"control byte in a value": {join(stdout("A: x\x00y\r\n\r\n"), end(0, 0)), 502, exchange.OpHeader, false},
+		"status without digits":   {join(stdout("Status: ok\r\n\r\n"), end(0, 0)), 502, exchange.OpHeader, false},
+		"interim status":          {join(stdout("Status: 101 Switching\r\n\r\n"), end(0, 0)), 502, exchange.OpHeader, false},
+		"two of status":           {join(stdout("Status: 200\r\nStatus: 404\r\n\r\n"), end(0, 0)), 502, exchange.OpHeader, false},
+		"lengths that differ":     {join(stdout("Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), end(0, 0)), 502, exchange.OpHeader, false},
+		"long line":               {join(stdout("A: "+strings.Repeat("x", 9000)+"\r\n\r\n"), end(0, 0)), 502, exchange.OpHeader, false},
+		"long header":             {join(stdout(strings.Repeat("A: x\r\n", 9000)+"\r\n"), end(0, 0)), 502, exchange.OpHeader, false},
+		"end before the header":   {end(3, 0), 502, exchange.OpHeader, false},
+		"overloaded":              {end(0, overloaded), 503, exchange.OpHeader, true},
+		"cannot multiplex":        {end(0, cantMultiplex), 502, exchange.OpHeader, true},
+		"unknown role":            {end(0, unknownRole), 502, exchange.OpHeader, false},
+		"short end":               {appendRecord(nil, typeEndRequest, 1, []byte{0}), 502, exchange.OpHeader, false},
+		"cut body":                {stdout(head + "some"), 502, exchange.OpBody, false},
+		"shorter than its length": {join(stdout("Content-Length: 9\r\n\r\nsome"), end(0, 0)), 502, exchange.OpBody, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, tr := newPeer(t, func(c *peerConn, _ int) {
@@ -73,11 +73,11 @@ func TestRefusedAnswers(t *testing.T) {
 			})
 			tr.MaxLineBytes, tr.MaxHeadBytes = 8192, 32<<10
 			_, _, err := roundTrip(t, tr, "GET", nil)
-			var e *proxy.Error
+			var e *exchange.Error
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, test.op, e.Op, err)
-			require.Equal(t, test.status, proxy.StatusOf(err), err)
-			require.Equal(t, test.resend, proxy.MayResend(err), err)
+			require.Equal(t, test.status, exchange.StatusOf(err), err)
+			require.Equal(t, test.resend, exchange.MayResend(err), err)
 			require.Equal(t, tr.Backend.String(), e.Backend)
 			require.Equal(t, int64(0), tr.Backend.Stats().Open)
 		})
@@ -202,8 +202,8 @@ func TestStaleConnections(t *testing.T) {
 	_, _, err := roundTrip(t, tr, "POST", strings.NewReader("x"))
 	require.NoError(t, err)
 	_, _, err = roundTrip(t, tr, "POST", strings.NewReader("x"))
-	require.ErrorIs(t, err, proxy.ErrStaleConn)
-	require.False(t, proxy.MayResend(err))
+	require.ErrorIs(t, err, exchange.ErrStaleConn)
+	require.False(t, exchange.MayResend(err))
 }
 
 // The answer counts though the body was not read to its end.
@@ -236,10 +236,10 @@ func TestClientBodyBreaksOff(t *testing.T) {
 			r, _ := http.NewRequest("POST", "fcgi://app/a.php", io.MultiReader(strings.NewReader("short")))
 			r.ContentLength = length
 			_, err := tr.RoundTrip(r)
-			var e *proxy.Error
+			var e *exchange.Error
 			require.ErrorAs(t, err, &e)
-			require.Equal(t, proxy.OpClient, e.Op)
-			require.Equal(t, proxy.StatusClientClosedRequest, proxy.StatusOf(err))
+			require.Equal(t, exchange.OpClient, e.Op)
+			require.Equal(t, exchange.StatusClientClosedRequest, exchange.StatusOf(err))
 		})
 	}
 }
@@ -273,7 +273,7 @@ func TestBodiesOfUnknownLengthAreSpooled(t *testing.T) {
 	require.Equal(t, "50000", got.resp.Header.Get("Length"))
 
 	_, _, err := roundTrip(t, tr, "POST", io.MultiReader(bytes.NewReader(make([]byte, 100_001))))
-	require.Equal(t, http.StatusRequestEntityTooLarge, proxy.StatusOf(err))
+	require.Equal(t, http.StatusRequestEntityTooLarge, exchange.StatusOf(err))
 	require.Equal(t, 1, p.connections())
 }
 
@@ -298,31 +298,31 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			r, _ := http.NewRequest("GET", "fcgi://app/a.php", nil)
 			change(r)
 			_, err := tr.RoundTrip(r)
-			var e *proxy.Error
+			var e *exchange.Error
 			require.ErrorAs(t, err, &e)
-			require.Equal(t, proxy.OpRequest, e.Op)
-			require.Contains(t, []int{400, 404}, proxy.StatusOf(err))
+			require.Equal(t, exchange.OpRequest, e.Op)
+			require.Contains(t, []int{400, 404}, exchange.StatusOf(err))
 		})
 	}
 	require.Equal(t, 0, p.connections())
 	r, _ := http.NewRequest("GET", "http://app/a.php", nil)
 	_, err := tr.RoundTrip(r)
-	require.Equal(t, 500, proxy.StatusOf(err))
+	require.Equal(t, 500, exchange.StatusOf(err))
 }
 
 func TestNobodyListens(t *testing.T) {
 	tr := transportTo(t, programs.FreeAddr(t))
 	_, _, err := roundTrip(t, tr, "GET", nil)
-	require.Equal(t, 503, proxy.StatusOf(err))
-	require.True(t, proxy.MayResend(err))
+	require.Equal(t, 503, exchange.StatusOf(err))
+	require.True(t, exchange.MayResend(err))
 }
 
 func TestSilentApplicationTimesOut(t *testing.T) {
 	_, tr := newPeer(t, func(c *peerConn, _ int) { c.untilClosed() })
 	tr.Backend.Timeout = 50 * time.Millisecond
 	_, _, err := roundTrip(t, tr, "GET", nil)
-	require.Equal(t, 504, proxy.StatusOf(err))
-	require.False(t, proxy.MayResend(err))
+	require.Equal(t, 504, exchange.StatusOf(err))
+	require.False(t, exchange.MayResend(err))
 }
 
 // What comes after the length that the header names is not passed on.

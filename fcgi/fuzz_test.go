@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // FuzzRecords reads any bytes as the records of an answer, in one piece and
@@ -49,7 +49,7 @@ func FuzzRecords(f *testing.F) {
 		require.Equal(t, err.Error(), err2.Error())
 		require.LessOrEqual(t, len(content)+len(errout), len(data))
 		if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			require.ErrorIs(t, err, proxy.ErrMalformed)
+			require.ErrorIs(t, err, exchange.ErrMalformed)
 		}
 	})
 }
@@ -79,7 +79,7 @@ func FuzzHead(f *testing.F) {
 			require.Equal(t, err == nil, err2 == nil)
 		}
 		if err != nil {
-			require.ErrorIs(t, err, proxy.ErrMalformed)
+			require.ErrorIs(t, err, exchange.ErrMalformed)
 			return
 		}
 		if !done {
@@ -87,7 +87,7 @@ func FuzzHead(f *testing.F) {
 		}
 		var resp http.Response
 		if err := parseHead(string(data[:n]), &resp); err != nil {
-			require.ErrorIs(t, err, proxy.ErrMalformed)
+			require.ErrorIs(t, err, exchange.ErrMalformed)
 			return
 		}
 		require.GreaterOrEqual(t, resp.StatusCode, 200)
@@ -146,7 +146,7 @@ func FuzzValues(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		values, err := parseValues(data)
 		if err != nil {
-			require.ErrorIs(t, err, proxy.ErrMalformed)
+			require.ErrorIs(t, err, exchange.ErrMalformed)
 			return
 		}
 		var b []byte

@@ -11,6 +11,7 @@ import (
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Handler serves a site of scripts and of files beside them: a request for a
@@ -75,13 +76,13 @@ func NewHandler(target, root string) (*Handler, error) {
 	b.IdleTTL, b.ReadBufferSize = DefaultIdleTTL, readBufferSize
 	return &Handler{Root: root, Proxy: &proxy.Handler{
 		Prefix: "/", Target: &url.URL{Scheme: "fcgi", Host: b.URL.Host, Path: "/"},
-		Transport: &Transport{Backend: b, Spool: proxy.Spool{All: true}},
+		Transport: &Transport{Backend: b, Spool: exchange.Spool{All: true}},
 	}}, nil
 }
 
 // ServeHTTP serves a script, a file, or a redirection to a directory.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := proxy.CheckHost(r); err != nil {
+	if err := exchange.CheckHost(r); err != nil {
 		h.refuse(w, r, err)
 		return
 	}

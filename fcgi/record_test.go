@@ -14,15 +14,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // recorder keeps the records of a handler.
 type recorder struct {
 	mu  sync.Mutex
-	all []proxy.Record
+	all []exchange.Record
 }
 
-func (r *recorder) add(_ *http.Request, rec *proxy.Record) {
+func (r *recorder) add(_ *http.Request, rec *exchange.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, *rec)
@@ -67,7 +68,7 @@ func TestRecord(t *testing.T) {
 		require.GreaterOrEqual(t, got.FirstByte, got.Connected)
 		require.GreaterOrEqual(t, got.Duration, got.FirstByte)
 	}
-	require.ErrorIs(t, rec.all[1].Failed[0].Err, proxy.ErrStaleConn)
+	require.ErrorIs(t, rec.all[1].Failed[0].Err, exchange.ErrStaleConn)
 	require.Equal(t, tr.Backend.String(), rec.all[1].Failed[0].Backend)
 	require.Equal(t, tr.Backend.String(), h.Stats()[0].Name)
 }

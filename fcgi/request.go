@@ -6,9 +6,10 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/modproxy/modproxy/proxy"
-	"github.com/modproxy/modproxy/proxy/backend"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 const copyBufferSize = 64 << 10
@@ -17,8 +18,8 @@ const copyBufferSize = 64 << 10
 var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
 
 // startSender sends the body of r, whose length is known, as the stream STDIN.
-func startSender(c *backend.Conn, r *http.Request, hooks proxy.Hooks) *proxy.BodySender {
-	s := new(proxy.BodySender)
+func startSender(c *backend.Conn, r *http.Request, hooks exchange.Hooks) *exchange.BodySender {
+	s := new(exchange.BodySender)
 	s.Init(c, r, hooks)
 	s.Expect()
 	go func() { s.Finish(sendStdin(s)) }()
@@ -27,7 +28,7 @@ func startSender(c *backend.Conn, r *http.Request, hooks proxy.Hooks) *proxy.Bod
 
 // sendStdin sends one record for each piece that the client sends, and the end
 // of the stream with the last.
-func sendStdin(s *proxy.BodySender) error {
+func sendStdin(s *exchange.BodySender) error {
 	lent := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(lent)
 	buf := lent[:]
@@ -101,7 +102,7 @@ func (t *Transport) body(r *http.Request) (sent *http.Request, content []byte, d
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, nil, nil, proxy.ClientBodyError("", err)
+		return nil, nil, nil, exchange.ClientBodyError("", err)
 	}
 	closeBody(r)
 	out := *r
@@ -122,7 +123,7 @@ func checkRequest(r, client *http.Request) error {
 		return err
 	}
 	if client != nil { // whose Host is the name of the server, too
-		if _, _, err := proxy.ParseHost(client.Host); err != nil {
+		if _, _, err := exchange.ParseHost(client.Host); err != nil {
 			return err
 		}
 	}
@@ -146,5 +147,5 @@ func checkRequest(r, client *http.Request) error {
 }
 
 func badRequest(text string) error {
-	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadRequest, Err: errors.New(text)}
+	return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusBadRequest, Err: errors.New(text)}
 }

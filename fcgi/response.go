@@ -7,19 +7,19 @@ import (
 	"strconv"
 	"sync/atomic"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // responseBody reads the body of an answer up to END_REQUEST.
 type responseBody struct {
-	proxy.ResponseBody
+	exchange.ResponseBody
 	x        *attempt
 	want     int64 // by Content-Length; -1 if that is not known
 	got      int64
 	bodyless bool // what comes is not part of the answer
 }
 
-// ReadSome is part of [proxy.BodySource].
+// ReadSome is part of [exchange.BodySource].
 func (b *responseBody) ReadSome(p []byte) int {
 	n, err := b.read(p)
 	if err != nil {
@@ -64,10 +64,10 @@ func (b *responseBody) end(err error) {
 			return
 		}
 	}
-	b.End(b.x.fail(&proxy.Error{Op: proxy.OpBody, Err: err}))
+	b.End(b.x.fail(&exchange.Error{Op: exchange.OpBody, Err: err}))
 }
 
-// SomeReady is part of [proxy.BodySource].
+// SomeReady is part of [exchange.BodySource].
 func (b *responseBody) SomeReady() bool {
 	const looks = 16 // error output may never end
 	r := b.x.c.R
@@ -89,7 +89,7 @@ func (b *responseBody) SomeReady() bool {
 // here reports whether a read finds something in the buffer.
 func (b *responseBody) here() bool { return b.x.records.ready() }
 
-// WriteSome is part of [proxy.BodySource].
+// WriteSome is part of [exchange.BodySource].
 func (b *responseBody) WriteSome(w io.Writer, _ bool) (int64, error) {
 	lent := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(lent)
@@ -120,7 +120,7 @@ func (b *responseBody) fill(buf []byte) int {
 	}
 }
 
-// Drop is part of [proxy.BodySource].
+// Drop is part of [exchange.BodySource].
 func (b *responseBody) Drop(bool) { b.x.release(false) }
 
 // wholeBody is the body of an answer that came at once.
@@ -204,7 +204,7 @@ func (s *headScanner) scan(b []byte) (n int, done bool, err error) {
 // parseHead reads a CGI header into resp, RFC 3875 section 6. Without Status
 // a Location is a redirection; a local one, too, is left to the client.
 func parseHead(head string, resp *http.Response) error {
-	h, err := proxy.ParseFields(head, nil)
+	h, err := exchange.ParseFields(head, nil)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // script is what is run for a request, and what in the request names it.
@@ -108,7 +108,7 @@ func checkPath(u *url.URL, filename string) error {
 		}
 	}
 	if u.RawPath != "" && escapesSlash(u.RawPath, len(filename)) {
-		return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusNotFound, Err: errors.New("path of the script has an encoded slash")}
+		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusNotFound, Err: errors.New("path of the script has an encoded slash")}
 	}
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Defaults of the fields of a [Transport], and of the backends it makes.
@@ -37,7 +37,7 @@ const (
 // listens at 127.0.0.1:9000. Behind a [proxy.Handler] the application is told
 // of the client's request; elsewhere of the one that is sent.
 //
-// Each failure is a [*proxy.Error], and requests are sent again by the rules of
+// Each failure is a [*exchange.Error], and requests are sent again by the rules of
 // [proxy.Transport]. The zero value is ready for use.
 type Transport struct {
 	// Backend is where all requests go, whatever host their URL names: for a
@@ -84,7 +84,7 @@ type Transport struct {
 	// Spool says how a request body of unknown length, which FastCGI
 	// applications cannot read, is read first; with All set, how every body
 	// is. Until then no connection is taken.
-	Spool proxy.Spool
+	Spool exchange.Spool
 
 	// MaxLineBytes limits one line of an answer's header. Zero means 16384.
 	MaxLineBytes int
@@ -100,8 +100,8 @@ type Transport struct {
 	// that PHP names in it, or else at level Warn. If nil, it is dropped.
 	Logger *slog.Logger
 
-	backends proxy.Backends
-	watcher  proxy.Watcher
+	backends exchange.Backends
+	watcher  exchange.Watcher
 }
 
 // RoundTrip sends a request and returns the answer when its header is in.
@@ -110,7 +110,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error) {
-	client := proxy.ClientRequest(r.Context())
+	client := exchange.ClientRequest(r.Context())
 	o, s, err := t.target(r, client)
 	if err != nil {
 		closeBody(r)
@@ -130,7 +130,7 @@ func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error
 	case sent.Body == nil || sent.Body == http.NoBody: // whatever ContentLength says
 		length = 0
 	}
-	hooks := proxy.HooksOf(r)
+	hooks := exchange.HooksOf(r)
 	streams := content == nil && length > 0 // the body, by a goroutine
 	get := o.b.Get
 	if !streams && hooks.Trace() == nil {
@@ -140,7 +140,7 @@ func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error
 	for {
 		if err != nil {
 			closeBody(sent)
-			return nil, proxy.AcquireError(r.Context(), o.b, err)
+			return nil, exchange.AcquireError(r.Context(), o.b, err)
 		}
 		x := &attempt{t: t, o: o, c: c, r: sent, hooks: hooks, client: client, role: role, script: s, content: content, length: length}
 		resp, xerr := x.run()
@@ -149,7 +149,7 @@ func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error
 			resp.Request = r
 			return resp, nil
 		}
-		again := proxy.ResendRequest(sent, xerr)
+		again := exchange.ResendRequest(sent, xerr)
 		if again == nil {
 			return nil, xerr
 		}

@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // The variables that an application may tell of itself, FastCGI 1.0 section
@@ -35,7 +35,7 @@ const (
 //
 // The connection is one of its own, beyond those of the pool (see
 // [backend.WithCheck]). An idle one is closed for it only if there is no answer
-// for a while: it may have the child that is to answer. Errors are *proxy.Error.
+// for a while: it may have the child that is to answer. Errors are *exchange.Error.
 func Values(ctx context.Context, b *backend.Backend, names ...string) (map[string]string, error) {
 	if len(names) == 0 {
 		names = []string{MaxConns, MaxReqs, MpxsConns}
@@ -45,12 +45,12 @@ func Values(ctx context.Context, b *backend.Backend, names ...string) (map[strin
 		pairs = appendPair(pairs, name, "")
 	}
 	if len(pairs) > maxAligned {
-		return nil, &proxy.Error{Op: proxy.OpRequest, Backend: b.String(), Status: http.StatusBadRequest, Err: errors.New("names of variables fill more than one record")}
+		return nil, &exchange.Error{Op: exchange.OpRequest, Backend: b.String(), Status: http.StatusBadRequest, Err: errors.New("names of variables fill more than one record")}
 	}
 	query := appendRecord(nil, typeGetValues, 0, pairs)
 	c, err := b.Get(backend.WithCheck(ctx))
 	if err != nil {
-		return nil, proxy.AcquireError(ctx, b, err)
+		return nil, exchange.AcquireError(ctx, b, err)
 	}
 	hunger := originOf(b).hungry()
 	defer hunger.feed()
@@ -73,7 +73,7 @@ func valuesOver(ctx context.Context, c *backend.Conn, query []byte) (map[string]
 	name := c.Backend().String()
 	c.Release(false)
 	if err != nil {
-		return nil, &proxy.Error{Op: proxy.OpHeader, Backend: name, Status: http.StatusServiceUnavailable, Resend: true, Err: err}
+		return nil, &exchange.Error{Op: exchange.OpHeader, Backend: name, Status: http.StatusServiceUnavailable, Resend: true, Err: err}
 	}
 	return values, nil
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/examples/programs"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 func TestValues(t *testing.T) {
@@ -42,7 +42,7 @@ func TestValues(t *testing.T) {
 			b := <-asked
 			require.Equal(t, []byte{1, byte(typeGetValues), 0, 0}, b[:4])
 			if test.want == nil {
-				var e *proxy.Error
+				var e *exchange.Error
 				require.ErrorAs(t, err, &e)
 				require.Equal(t, http.StatusServiceUnavailable, e.Status)
 				return
@@ -65,7 +65,7 @@ func TestValuesEndsWithItsContext(t *testing.T) {
 func TestValuesOfTooManyNames(t *testing.T) {
 	_, tr := newPeer(t, func(*peerConn, int) {})
 	_, err := Values(context.Background(), tr.Backend, string(make([]byte, 1<<16)))
-	var e *proxy.Error
+	var e *exchange.Error
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, http.StatusBadRequest, e.Status)
 }

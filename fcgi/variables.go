@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 type variablesKey struct{}
@@ -121,10 +121,10 @@ func (t *Transport) addScript(p *Params, r *http.Request, role role, s *script) 
 // the application is, is for requests without a client.
 func hostField(r, client *http.Request) (string, error) {
 	if r.Host == "" && client != nil {
-		_, _, err := proxy.ParseHost(client.Host)
+		_, _, err := exchange.ParseHost(client.Host)
 		return client.Host, err
 	}
-	return proxy.OutgoingHost(r)
+	return exchange.OutgoingHost(r)
 }
 
 // addServer adds where the client came to.
@@ -137,8 +137,8 @@ func (t *Transport) addServer(p *Params, r, front *http.Request) {
 	if at.Host == "" {
 		at = r
 	}
-	host, _ := proxy.OutgoingHost(at)
-	name, named, _ := proxy.ParseHost(host)
+	host, _ := exchange.OutgoingHost(at)
+	name, named, _ := exchange.ParseHost(host)
 	if named != "" {
 		port = named
 	}
@@ -162,7 +162,7 @@ func (t *Transport) addServer(p *Params, r, front *http.Request) {
 // addTLS adds the facts that applications ask for, under mod_ssl's names.
 func addTLS(p *Params, state *tls.ConnectionState) {
 	p.add("HTTPS", "on")
-	p.add("SSL_PROTOCOL", proxy.TLSProtocol(state.Version))
+	p.add("SSL_PROTOCOL", exchange.TLSProtocol(state.Version))
 	p.add("SSL_CIPHER", tls.CipherSuiteName(state.CipherSuite))
 	p.addSome("SSL_TLS_SNI", state.ServerName)
 	if state.DidResume {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // FastCGI 1.0, section 8. There is one version of the protocol.
@@ -185,5 +185,5 @@ func parseLength(b []byte) (n uint32, rest []byte, ok bool) {
 
 // malformed is the error for an answer that is refused for its form.
 func malformed(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{proxy.ErrMalformed}, args...)...)
+	return fmt.Errorf("%w: "+format, append([]any{exchange.ErrMalformed}, args...)...)
 }

@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // attempt is one request and its answer over a connection.
@@ -17,7 +17,7 @@ type attempt struct {
 	c     *backend.Conn
 	s     *session
 	r     *http.Request
-	hooks proxy.Hooks
+	hooks exchange.Hooks
 	ctx   context.Context
 	who   credentials
 	at    target
@@ -29,7 +29,7 @@ type attempt struct {
 
 // run logs in if need be, and serves the request. The connection is given back
 // when that has failed, or when the body of the answer has ended.
-func (x *attempt) run() (*http.Response, *proxy.Error) {
+func (x *attempt) run() (*http.Response, *exchange.Error) {
 	returned := false
 	defer func() {
 		if !returned && x.s != nil { // a hook has panicked
@@ -43,14 +43,14 @@ func (x *attempt) run() (*http.Response, *proxy.Error) {
 }
 
 // answer is run that may panic.
-func (x *attempt) answer() (*http.Response, *proxy.Error) {
+func (x *attempt) answer() (*http.Response, *exchange.Error) {
 	resp, err := x.serve()
 	if err == nil {
 		x.told(nil)
 		x.c.Succeeded()
 		if resp.Body == http.NoBody || resp.Body == nil || isWhole(resp.Body) {
 			if !x.release(true) && x.ctx.Err() != nil {
-				return nil, x.fail(&proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone})
+				return nil, x.fail(&exchange.Error{Op: exchange.OpClient, Err: exchange.ErrClientGone})
 			}
 		}
 		return resp, nil
@@ -68,7 +68,7 @@ func (x *attempt) answer() (*http.Response, *proxy.Error) {
 // told tells of what FTP has for the steps of an exchange: the head and the body
 // of the request are commands and what is stored, and there is an answer when all
 // of that has succeeded.
-func (x *attempt) told(failed *proxy.Error) {
+func (x *attempt) told(failed *exchange.Error) {
 	if failed != nil {
 		x.hooks.WroteRequest(failed)
 		return
@@ -78,7 +78,7 @@ func (x *attempt) told(failed *proxy.Error) {
 	x.hooks.FirstByte()
 }
 
-func (x *attempt) serve() (*http.Response, *proxy.Error) {
+func (x *attempt) serve() (*http.Response, *exchange.Error) {
 	if err := x.session(); err != nil {
 		return nil, err
 	}
@@ -96,29 +96,29 @@ func (x *attempt) serve() (*http.Response, *proxy.Error) {
 
 // failed words a failure in the way of err, an error of the library or of a
 // connection.
-func (x *attempt) failed(at phase, err error) *proxy.Error {
+func (x *attempt) failed(at phase, err error) *exchange.Error {
 	s := x.s
 	if s.dialErr != nil {
-		return &proxy.Error{Op: proxy.OpHeader, Err: s.dialErr}
+		return &exchange.Error{Op: exchange.OpHeader, Err: s.dialErr}
 	}
 	cause := s.ctl.refusal(err)
 	if cause == nil {
 		return x.refused(at)
 	}
-	e := &proxy.Error{Op: proxy.OpHeader, Err: cause}
-	if x.c.Reused() && !s.ctl.heard && isConnError(cause) && !proxy.IsTimeout(cause) {
+	e := &exchange.Error{Op: exchange.OpHeader, Err: cause}
+	if x.c.Reused() && !s.ctl.heard && isConnError(cause) && !exchange.IsTimeout(cause) {
 		x.stale, e.Resend = true, true
-		e.Err = errors.Join(proxy.ErrStaleConn, cause)
-	} else if !proxy.IsTimeout(cause) && !errors.Is(cause, proxy.ErrMalformed) && (at < phaseTransfer || cause != io.ErrUnexpectedEOF) {
-		e.Resend = proxy.IsIdempotent(x.r) // no byte of the answer has come
+		e.Err = errors.Join(exchange.ErrStaleConn, cause)
+	} else if !exchange.IsTimeout(cause) && !errors.Is(cause, exchange.ErrMalformed) && (at < phaseTransfer || cause != io.ErrUnexpectedEOF) {
+		e.Resend = exchange.IsIdempotent(x.r) // no byte of the answer has come
 	}
 	return e
 }
 
 // refused words the failure that the last reply tells of.
-func (x *attempt) refused(at phase) *proxy.Error {
+func (x *attempt) refused(at phase) *exchange.Error {
 	ctl := x.s.ctl
-	e := &proxy.Error{Op: proxy.OpHeader, Status: statusOf(ctl.code, at), Err: &ReplyError{ctl.verb, ctl.code}}
+	e := &exchange.Error{Op: exchange.OpHeader, Status: statusOf(ctl.code, at), Err: &ReplyError{ctl.verb, ctl.code}}
 	if ctl.code == 421 && at < phaseTransfer {
 		e.Resend = true
 		x.stale = x.c.Reused()
@@ -169,9 +169,9 @@ func (x *attempt) abort() {
 }
 
 // fail ends the exchange and words its failure.
-func (x *attempt) fail(e *proxy.Error) *proxy.Error {
+func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	e.Backend = x.c.Backend().String()
-	if e.Op == proxy.OpClient || e.Op == proxy.OpRequest || e.Status != 0 && e.Status < 500 || x.ctx.Err() != nil {
+	if e.Op == exchange.OpClient || e.Op == exchange.OpRequest || e.Status != 0 && e.Status < 500 || x.ctx.Err() != nil {
 		x.c.Blameless()
 	}
 	alive := x.release(false)
@@ -180,7 +180,7 @@ func (x *attempt) fail(e *proxy.Error) *proxy.Error {
 		if errors.Is(x.ctx.Err(), context.DeadlineExceeded) {
 			e.Status, e.Err = http.StatusGatewayTimeout, context.Cause(x.ctx)
 		} else {
-			e.Op, e.Status, e.Err = proxy.OpClient, proxy.StatusClientClosedRequest, errors.Join(proxy.ErrClientGone, context.Cause(x.ctx))
+			e.Op, e.Status, e.Err = exchange.OpClient, exchange.StatusClientClosedRequest, errors.Join(exchange.ErrClientGone, context.Cause(x.ctx))
 		}
 	}
 	return e

@@ -3,7 +3,7 @@ package ftpproxy
 import (
 	"net/http"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // DefaultAnonymousPassword is sent with the name "anonymous" unless the
@@ -31,7 +31,7 @@ const maxCredential = 1024
 
 // credentials says who logs in for r: the URL names the user, or else the
 // transport, or else the client's Authorization.
-func (t *Transport) credentials(r *http.Request) (credentials, *proxy.Error) {
+func (t *Transport) credentials(r *http.Request) (credentials, *exchange.Error) {
 	c := credentials{name: "anonymous", password: t.AnonymousPassword}
 	if c.password == "" {
 		c.password = DefaultAnonymousPassword

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/internal/within"
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // dataConn is a data connection: of the library's, until a transfer has begun,
@@ -51,7 +51,7 @@ func (d *dataConn) Write(p []byte) (int, error) {
 	d.arm(d.control.Timeout())
 	n, err := d.Conn.Write(p)
 	d.control.Count(int64(n), 0)
-	if proxy.IsTimeout(err) {
+	if exchange.IsTimeout(err) {
 		d.reset()
 		d.replies.wait = atMost(d.control, lastWord)
 	}

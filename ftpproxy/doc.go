@@ -62,7 +62,7 @@
 // and the answers to them are marked private. The client's Authorization logs
 // in unless IgnoreAuthorization is set: set it where Authorization is meant for
 // a middleware. Length, reply and end of a transfer must agree, or the answer
-// breaks off with a [*proxy.Error], which ends the client's connection. With
+// breaks off with a [*exchange.Error], which ends the client's connection. With
 // TLS, certificates are verified on both connections, and the data connection
 // resumes the session of its control connection.
 //

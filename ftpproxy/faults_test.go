@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestSizeLies: an answer whose length is not what was announced never ends
@@ -105,9 +106,9 @@ func TestTransferEndsBadly(t *testing.T) {
 				return
 			}
 			require.NotNil(t, resp, "%v", err)
-			var e *proxy.Error
+			var e *exchange.Error
 			require.ErrorAs(t, err, &e)
-			require.Equal(t, proxy.OpBody, e.Op)
+			require.Equal(t, exchange.OpBody, e.Op)
 		})
 	}
 }
@@ -153,7 +154,7 @@ func TestSilentDataConnection(t *testing.T) {
 		}
 		rt := s.transport(300 * time.Millisecond)
 		_, _, err := ask(t.Context(), rt, "GET", "/f", nil)
-		require.True(t, proxy.IsTimeout(err), "%v", err)
+		require.True(t, exchange.IsTimeout(err), "%v", err)
 
 		front := httptest.NewServer(&proxy.Handler{Target: mustURL(t, "ftp://server.test/"), Transport: rt})
 		defer front.Close()
@@ -241,6 +242,6 @@ func TestServerDown(t *testing.T) {
 	rt := s.transport(patience)
 	require.NoError(t, s.listener.Close())
 	_, _, err := ask(t.Context(), rt, "GET", "/f", nil)
-	require.Equal(t, 503, proxy.StatusOf(err), "%v", err)
-	require.True(t, proxy.MayResend(err))
+	require.Equal(t, 503, exchange.StatusOf(err), "%v", err)
+	require.True(t, exchange.MayResend(err))
 }

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // info is what the server tells of a file.
@@ -33,7 +33,7 @@ func (i info) etag() string {
 const wholeBelow = 32 << 10
 
 // file answers GET and HEAD for a path that does not end in a slash.
-func (x *attempt) file() (*http.Response, *proxy.Error) {
+func (x *attempt) file() (*http.Response, *exchange.Error) {
 	if err := x.prepare(); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (x *attempt) file() (*http.Response, *proxy.Error) {
 }
 
 // prepare brings the session to where names of files are understood.
-func (x *attempt) prepare() *proxy.Error {
+func (x *attempt) prepare() *exchange.Error {
 	err := x.s.setType(false) // in which sizes are told
 	if err == nil && (x.at.dir == "" || x.at.dir[0] != '/') {
 		err = x.s.toHome()
@@ -68,7 +68,7 @@ func (x *attempt) prepare() *proxy.Error {
 
 // stat asks for size and time. A server that cannot tell the size is believed
 // to have the file.
-func (x *attempt) stat(name string) (i info, found bool, perr *proxy.Error) {
+func (x *attempt) stat(name string) (i info, found bool, perr *exchange.Error) {
 	s := x.s
 	i.size = -1
 	size, err := s.ftp.FileSize(guard(name))
@@ -96,7 +96,7 @@ func (x *attempt) stat(name string) (i info, found bool, perr *proxy.Error) {
 
 // noFile answers for a name that is no file: a directory, a pattern, or
 // nothing.
-func (x *attempt) noFile() (*http.Response, *proxy.Error) {
+func (x *attempt) noFile() (*http.Response, *exchange.Error) {
 	err := x.s.changeDir(x.at.path())
 	switch {
 	case err == nil && (x.at.slash || pathEndsInSlash(x.escapedClientPath())):
@@ -112,7 +112,7 @@ func (x *attempt) noFile() (*http.Response, *proxy.Error) {
 }
 
 // send answers for a file that is there.
-func (x *attempt) send(name string, i info) (*http.Response, *proxy.Error) {
+func (x *attempt) send(name string, i info) (*http.Response, *exchange.Error) {
 	ascii := x.at.kind == 'a'
 	if ascii {
 		i.size = -1 // of other bytes than those that come
@@ -148,13 +148,13 @@ func (x *attempt) send(name string, i info) (*http.Response, *proxy.Error) {
 		return x.refusedPath(phaseTransfer, err)
 	}
 	if err := x.s.handshakeData(x.ctx); err != nil {
-		return nil, &proxy.Error{Op: proxy.OpHeader, Err: err}
+		return nil, &exchange.Error{Op: exchange.OpHeader, Err: err}
 	}
 	return x.stream(name, h, want, i.size)
 }
 
 // stream makes the answer whose body is the data connection.
-func (x *attempt) stream(name string, h http.Header, want span, size int64) (*http.Response, *proxy.Error) {
+func (x *attempt) stream(name string, h http.Header, want span, size int64) (*http.Response, *exchange.Error) {
 	status, length := http.StatusOK, size
 	if want.part {
 		status, length = http.StatusPartialContent, want.length
@@ -167,9 +167,9 @@ func (x *attempt) stream(name string, h http.Header, want span, size int64) (*ht
 	content := make([]byte, length)
 	x.s.data.hold() // no byte is passed on before the last one is here
 	if _, err := io.ReadFull(x.s.data, content); err != nil {
-		return nil, b.broken(proxy.OpHeader, err)
+		return nil, b.broken(exchange.OpHeader, err)
 	}
-	if err := b.finish(proxy.OpHeader); err != nil {
+	if err := b.finish(exchange.OpHeader); err != nil {
 		return nil, err
 	}
 	return respond(x.r, status, h, wholeBody(content), length), nil

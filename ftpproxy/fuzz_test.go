@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/html"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // FuzzTarget reads any path: what is not refused has neither control bytes nor
@@ -181,9 +181,9 @@ func FuzzConversation(f *testing.F) {
 			require.NoError(t, resp.Body.Close())
 		}
 		if err != nil {
-			var e *proxy.Error
+			var e *exchange.Error
 			require.True(t, errors.As(err, &e), "%v", err)
-			require.GreaterOrEqual(t, proxy.StatusOf(err), 400)
+			require.GreaterOrEqual(t, exchange.StatusOf(err), 400)
 		}
 		require.EqualValues(t, 0, b.Stats().Busy)
 	})

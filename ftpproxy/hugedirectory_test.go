@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestHugeDirectoryIsStreamed: the first rows are with the client while the
@@ -78,6 +79,6 @@ func TestLongLine(t *testing.T) {
 	s := startScripted(t)
 	s.list = strings.Repeat("x", 1<<20)
 	_, _, err := ask(t.Context(), s.transport(patience), "GET", "/d/", nil)
-	require.ErrorIs(t, err, proxy.ErrMalformed)
-	require.Equal(t, 502, proxy.StatusOf(err))
+	require.ErrorIs(t, err, exchange.ErrMalformed)
+	require.Equal(t, 502, exchange.StatusOf(err))
 }

@@ -6,12 +6,12 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // directory answers GET and HEAD for a directory, or for what a pattern selects
 // of it.
-func (x *attempt) directory(dir string, only *pattern) (*http.Response, *proxy.Error) {
+func (x *attempt) directory(dir string, only *pattern) (*http.Response, *exchange.Error) {
 	if err := x.s.changeDir(dir); err != nil {
 		return x.refusedPath(phasePath, err)
 	}
@@ -19,7 +19,7 @@ func (x *attempt) directory(dir string, only *pattern) (*http.Response, *proxy.E
 }
 
 // list answers with the current directory.
-func (x *attempt) list(dir string, only *pattern) (*http.Response, *proxy.Error) {
+func (x *attempt) list(dir string, only *pattern) (*http.Response, *exchange.Error) {
 	p := x.newPage(dir, only)
 	if x.r.Method == http.MethodHead {
 		return respond(x.r, http.StatusOK, p.header(), http.NoBody, -1), nil
@@ -48,7 +48,7 @@ type listBody struct {
 
 // begin reads a listing up to the length at which it is no more sorted, but not
 // for longer than a part of the time limit if there is something to show.
-func (b *listBody) begin() (*http.Response, *proxy.Error) {
+func (b *listBody) begin() (*http.Response, *exchange.Error) {
 	var list []entry
 	var err error
 	begun, patience := time.Now(), b.x.c.Timeout()/2
@@ -61,11 +61,11 @@ func (b *listBody) begin() (*http.Response, *proxy.Error) {
 		list = append(list, some...)
 	}
 	if err != nil && err != io.EOF {
-		return nil, b.broken(proxy.OpHeader, err)
+		return nil, b.broken(exchange.OpHeader, err)
 	}
 	whole := err == io.EOF || b.l == nil
 	if whole && b.l != nil {
-		if perr := b.x.complete(proxy.OpHeader); perr != nil {
+		if perr := b.x.complete(exchange.OpHeader); perr != nil {
 			return nil, perr
 		}
 	}
@@ -82,11 +82,11 @@ func (b *listBody) begin() (*http.Response, *proxy.Error) {
 }
 
 // broken words why the listing ended early.
-func (b *listBody) broken(op proxy.Op, err error) *proxy.Error {
+func (b *listBody) broken(op exchange.Op, err error) *exchange.Error {
 	return (&fileBody{x: b.x}).broken(op, err)
 }
 
-// Read returns io.EOF at the end of a complete listing, and a [*proxy.Error]
+// Read returns io.EOF at the end of a complete listing, and a [*exchange.Error]
 // when it is cut short.
 func (b *listBody) Read(p []byte) (int, error) {
 	if err := b.turn.enter(); err != nil {
@@ -110,10 +110,10 @@ func (b *listBody) more() {
 		b.p.rows(&b.text, list)
 		return
 	case err != io.EOF:
-		b.ended = b.x.fail(b.broken(proxy.OpBody, err))
+		b.ended = b.x.fail(b.broken(exchange.OpBody, err))
 		return
 	}
-	if perr := b.x.complete(proxy.OpBody); perr != nil {
+	if perr := b.x.complete(exchange.OpBody); perr != nil {
 		b.ended = b.x.fail(perr)
 		return
 	}
@@ -122,7 +122,7 @@ func (b *listBody) more() {
 	b.ended = io.EOF
 	if !b.x.release(true) {
 		b.text.Reset()
-		b.ended = b.x.fail(&proxy.Error{Op: proxy.OpBody, Err: io.ErrUnexpectedEOF})
+		b.ended = b.x.fail(&exchange.Error{Op: exchange.OpBody, Err: io.ErrUnexpectedEOF})
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/jlaffaye/ftp"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // errLoginRefused marks a login that the server refused.
@@ -19,7 +19,7 @@ var errLoginRefused = errors.New("ftpproxy: login refused")
 
 // session returns the session of a connection, after the login if it is new.
 // It is bound to the context of the exchange whatever happens.
-func (x *attempt) session() *proxy.Error {
+func (x *attempt) session() *exchange.Error {
 	if s, ok := x.c.State.(*session); ok {
 		x.s = s
 		s.begin(x.ctx)
@@ -45,15 +45,15 @@ func (x *attempt) session() *proxy.Error {
 }
 
 // gone is the failure of a client that has left before anything was sent.
-func (x *attempt) gone() *proxy.Error {
+func (x *attempt) gone() *exchange.Error {
 	if x.ctx.Err() == nil {
 		return nil
 	}
-	return &proxy.Error{Op: proxy.OpClient, Err: proxy.ErrClientGone}
+	return &exchange.Error{Op: exchange.OpClient, Err: exchange.ErrClientGone}
 }
 
 // secure begins TLS where the scheme asks for it.
-func (x *attempt) secure() *proxy.Error {
+func (x *attempt) secure() *exchange.Error {
 	ctl := x.s.ctl
 	switch strings.ToLower(x.c.Backend().URL.Scheme) {
 	case "ftps":
@@ -73,7 +73,7 @@ func (x *attempt) secure() *proxy.Error {
 	}
 	x.s.tls = x.tlsConfig()
 	if err := ctl.handshake(x.ctx, x.s.tls); err != nil {
-		return &proxy.Error{Op: proxy.OpDial, Resend: true, Err: err}
+		return &exchange.Error{Op: exchange.OpDial, Resend: true, Err: err}
 	}
 	if ctl.code != 0 { // the library wants to see the greeting, too
 		ctl.pending = []byte("220 \r\n")
@@ -97,7 +97,7 @@ func (x *attempt) tlsConfig() *tls.Config {
 }
 
 // greet lets the library take the connection over.
-func (x *attempt) greet() *proxy.Error {
+func (x *attempt) greet() *exchange.Error {
 	s := x.s
 	taken := false
 	options := []ftp.DialOption{
@@ -127,16 +127,16 @@ func (x *attempt) greet() *proxy.Error {
 }
 
 // greetingFailed words why the server did not say "220".
-func (x *attempt) greetingFailed(err error) *proxy.Error {
+func (x *attempt) greetingFailed(err error) *exchange.Error {
 	ctl := x.s.ctl
 	if cause := ctl.refusal(err); err != nil && cause != nil && (ctl.code == 0 || ctl.code == 220) {
-		return &proxy.Error{Op: proxy.OpHeader, Resend: !proxy.IsTimeout(cause), Err: cause}
+		return &exchange.Error{Op: exchange.OpHeader, Resend: !exchange.IsTimeout(cause), Err: cause}
 	}
-	return &proxy.Error{Op: proxy.OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: &ReplyError{Code: ctl.code}}
+	return &exchange.Error{Op: exchange.OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: &ReplyError{Code: ctl.code}}
 }
 
 // login logs in, and learns what the server can do.
-func (x *attempt) login() *proxy.Error {
+func (x *attempt) login() *exchange.Error {
 	s := x.s
 	if err := s.ftp.Login(x.who.name, x.who.password); err != nil {
 		cause := s.ctl.refusal(err)
@@ -145,7 +145,7 @@ func (x *attempt) login() *proxy.Error {
 		case s.ctl.failure != nil || !atLogin && cause != nil:
 			return x.failed(phaseLogin, err)
 		case atLogin && (code == 530 || code == 430 || code == 532 || code == 332 || code == 331):
-			return &proxy.Error{Op: proxy.OpHeader, Status: http.StatusForbidden, Err: fmt.Errorf("%w: %w", errLoginRefused, &ReplyError{s.ctl.verb, code})}
+			return &exchange.Error{Op: exchange.OpHeader, Status: http.StatusForbidden, Err: fmt.Errorf("%w: %w", errLoginRefused, &ReplyError{s.ctl.verb, code})}
 		}
 		return x.refused(phaseLogin)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestForeignPassiveAddress: data connections go to the server's own address.
@@ -32,14 +32,14 @@ func TestBadPorts(t *testing.T) {
 		s := startScripted(t)
 		s.on["EPSV"] = func(c *scriptedConn, _ string) { c.say(reply) }
 		_, _, err := ask(t.Context(), s.transport(patience), "GET", "/f", nil)
-		require.Equal(t, 502, proxy.StatusOf(err), "%s: %v", reply, err)
+		require.Equal(t, 502, exchange.StatusOf(err), "%s: %v", reply, err)
 	}
 	for _, reply := range []string{"227 (127,0,0,1,0,0)", "227 (127,0,0,1,300,1)", "227 (127,0,0,1,1)", "227 nothing", "227 )(", "227 (a,b,c,d,e,f)", "227 (127,0,0,1,-1,255)"} {
 		s := startScripted(t)
 		s.on["EPSV"] = func(c *scriptedConn, _ string) { c.say("500 no") }
 		s.on["PASV"] = func(c *scriptedConn, _ string) { c.say(reply) }
 		_, _, err := ask(t.Context(), s.transport(patience), "GET", "/f", nil)
-		require.Equal(t, 502, proxy.StatusOf(err), "%s: %v", reply, err)
+		require.Equal(t, 502, exchange.StatusOf(err), "%s: %v", reply, err)
 	}
 }
 
@@ -52,6 +52,6 @@ func TestDataPortClosed(t *testing.T) {
 		c.say(fmt.Sprintf("229 (|||%d|)", port))
 	}
 	_, _, err := ask(t.Context(), s.transport(patience), "GET", "/f", nil)
-	require.Equal(t, 502, proxy.StatusOf(err), "%v", err)
+	require.Equal(t, 502, exchange.StatusOf(err), "%v", err)
 	require.ErrorContains(t, err, "data connection")
 }

@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // maxPathBytes limits a decoded path: servers read commands of 4096 bytes, some
@@ -25,7 +25,7 @@ type target struct {
 // parseTarget reads the path of a URL: each segment is decoded on its own, and
 // an encoded slash in front means the server's root. An error has status 400 or
 // 414, and means that nothing may be sent.
-func parseTarget(u *url.URL) (target, *proxy.Error) {
+func parseTarget(u *url.URL) (target, *exchange.Error) {
 	path, kind, perr := cutType(strings.TrimPrefix(escapedPath(u), "/"))
 	if perr != nil {
 		return target{}, perr
@@ -63,14 +63,14 @@ func parseTarget(u *url.URL) (target, *proxy.Error) {
 		t.dir = "/" + t.dir
 	}
 	if len(t.dir)+len(t.name) > maxPathBytes {
-		return target{}, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusRequestURITooLong, Err: errPathTooLong}
+		return target{}, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusRequestURITooLong, Err: errPathTooLong}
 	}
 	return t, nil
 }
 
 // checkName refuses what would be a command of its own, or lead elsewhere than
 // the rules in front of us have seen.
-func checkName(name string) *proxy.Error {
+func checkName(name string) *exchange.Error {
 	switch {
 	case hasControl(name):
 		return badRequest("path has a control byte")
@@ -86,7 +86,7 @@ func checkName(name string) *proxy.Error {
 }
 
 // cutType takes ";type=" off the end of an escaped path.
-func cutType(path string) (string, byte, *proxy.Error) {
+func cutType(path string) (string, byte, *exchange.Error) {
 	i := strings.LastIndexByte(path, ';')
 	if i < 0 || strings.Contains(path[i:], "/") {
 		return path, 0, nil
@@ -158,7 +158,7 @@ func (t *Transport) allows(method string, at target) bool {
 // are relative to it.
 func (x *attempt) escapedClientPath() string {
 	u := x.r.URL
-	if in := proxy.ClientRequest(x.ctx); in != nil {
+	if in := exchange.ClientRequest(x.ctx); in != nil {
 		u = in.URL
 	}
 	path := escapedPath(u)
@@ -178,6 +178,6 @@ var (
 )
 
 // badRequest is the error for a request of which nothing may be sent.
-func badRequest(format string, args ...any) *proxy.Error {
-	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
+func badRequest(format string, args ...any) *exchange.Error {
+	return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
 }

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 var errBodyClosed = errors.New("ftpproxy: read on a closed response body")
@@ -107,7 +107,7 @@ const leaveLimit = time.Second
 // lastWord is how long a server may take to say why a transfer has failed.
 const lastWord = time.Second
 
-// Read returns io.EOF at the end of a complete body, and a [*proxy.Error] with
+// Read returns io.EOF at the end of a complete body, and a [*exchange.Error] with
 // OpBody, or OpClient if the request was cancelled, when it is cut short. The
 // last bytes are handed out when the server has said that all is well.
 func (b *fileBody) Read(p []byte) (int, error) {
@@ -137,13 +137,13 @@ func (b *fileBody) read(p []byte) int {
 	}
 	switch {
 	case b.left == 0, b.left < 0 && err == io.EOF:
-		if perr := b.finish(proxy.OpBody); perr != nil {
+		if perr := b.finish(exchange.OpBody); perr != nil {
 			b.fail(perr)
 			return 0
 		}
 		b.end()
 	case err != nil:
-		b.fail(b.broken(proxy.OpBody, err))
+		b.fail(b.broken(exchange.OpBody, err))
 	}
 	return n
 }
@@ -152,15 +152,15 @@ func (b *fileBody) read(p []byte) int {
 func (b *fileBody) end() {
 	b.ended = io.EOF
 	if !b.x.release(true) {
-		b.fail(&proxy.Error{Op: proxy.OpBody, Err: io.ErrUnexpectedEOF})
+		b.fail(&exchange.Error{Op: exchange.OpBody, Err: io.ErrUnexpectedEOF})
 	}
 }
 
-func (b *fileBody) fail(e *proxy.Error) { b.ended = b.x.fail(e) }
+func (b *fileBody) fail(e *exchange.Error) { b.ended = b.x.fail(e) }
 
 // finish ends the transfer: what was to be sent is here, and now the server
 // must say so. It returns an error if it says otherwise.
-func (b *fileBody) finish(op proxy.Op) *proxy.Error {
+func (b *fileBody) finish(op exchange.Op) *exchange.Error {
 	s := b.x.s
 	if b.left < 0 {
 		return b.x.complete(op)
@@ -183,7 +183,7 @@ func (b *fileBody) finish(op proxy.Op) *proxy.Error {
 	if err := s.ctl.reply(); err != nil {
 		s.lost = true // all bytes are here: only the connection is of no more use
 		if longer {
-			return &proxy.Error{Op: op, Err: err}
+			return &exchange.Error{Op: op, Err: err}
 		}
 		return nil
 	}
@@ -193,51 +193,51 @@ func (b *fileBody) finish(op proxy.Op) *proxy.Error {
 	case longer:
 		return b.grown(op)
 	case s.ctl.code < 200 || s.ctl.code > 299:
-		return &proxy.Error{Op: op, Status: statusOf(s.ctl.code, phaseTransfer), Err: &ReplyError{s.ctl.verb, s.ctl.code}}
+		return &exchange.Error{Op: op, Status: statusOf(s.ctl.code, phaseTransfer), Err: &ReplyError{s.ctl.verb, s.ctl.code}}
 	}
 	return nil
 }
 
 // grown is called when there was more than the server had said. Unless it says
 // something else by now, it was no file that grows, but a lie.
-func (b *fileBody) grown(op proxy.Op) *proxy.Error {
+func (b *fileBody) grown(op exchange.Op) *exchange.Error {
 	size, err := b.x.s.ftp.FileSize(guard(b.name))
 	if err == nil && size > b.size {
 		return nil
 	}
-	return &proxy.Error{Op: op, Err: malformed("file is longer than its SIZE")}
+	return &exchange.Error{Op: op, Err: malformed("file is longer than its SIZE")}
 }
 
 // complete reads the reply that ends a transfer of unknown length.
-func (x *attempt) complete(op proxy.Op) *proxy.Error {
+func (x *attempt) complete(op exchange.Op) *exchange.Error {
 	ctl := x.s.ctl
 	x.s.closeData()
 	if err := ctl.reply(); err != nil {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return &proxy.Error{Op: op, Err: err}
+		return &exchange.Error{Op: op, Err: err}
 	}
 	if ctl.code < 200 || ctl.code > 299 {
-		return &proxy.Error{Op: op, Status: statusOf(ctl.code, phaseTransfer), Err: &ReplyError{ctl.verb, ctl.code}}
+		return &exchange.Error{Op: op, Status: statusOf(ctl.code, phaseTransfer), Err: &ReplyError{ctl.verb, ctl.code}}
 	}
 	return nil
 }
 
 // broken words why the data connection ended early.
-func (b *fileBody) broken(op proxy.Op, err error) *proxy.Error {
+func (b *fileBody) broken(op exchange.Op, err error) *exchange.Error {
 	s := b.x.s
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if !proxy.IsTimeout(err) {
+	if !exchange.IsTimeout(err) {
 		s.ctl.wait = atMost(s.c, lastWord)
 		s.closeData()
 		if s.ctl.reply() == nil && s.ctl.code >= 400 {
 			err = errors.Join(err, &ReplyError{s.ctl.verb, s.ctl.code})
 		}
 	}
-	return &proxy.Error{Op: op, Err: err}
+	return &exchange.Error{Op: op, Err: err}
 }
 
 // Bodies that are longer are moved from socket to socket, in pieces between
@@ -287,7 +287,7 @@ func (b *fileBody) writeSome(w io.Writer) (int64, error) {
 	return b.turn.write(func() (int64, error) {
 		m, err := w.Write(lent[:n])
 		if err == nil && b.ended == nil && (b.left < 0 || n < 4096) {
-			err = proxy.FlushWriter(w) // more may be long in coming
+			err = exchange.FlushWriter(w) // more may be long in coming
 		}
 		return int64(m), err
 	})
@@ -303,19 +303,19 @@ func (b *fileBody) splice(rf io.ReaderFrom, d *dataConn) (int64, error) {
 	b.left -= moved
 	d.control.Count(0, moved)
 	switch {
-	case errors.Is(err, proxy.ErrClientStalled), err == errBodyClosed:
+	case errors.Is(err, exchange.ErrClientStalled), err == errBodyClosed:
 		return n, err
 	case err == nil && moved < want:
-		b.fail(b.broken(proxy.OpBody, io.ErrUnexpectedEOF))
+		b.fail(b.broken(exchange.OpBody, io.ErrUnexpectedEOF))
 		return n, nil
 	case err == nil:
 		return n, nil
-	case proxy.IsTimeout(err) && limit > 0 && time.Since(begun) >= limit-limit/16:
+	case exchange.IsTimeout(err) && limit > 0 && time.Since(begun) >= limit-limit/16:
 		b.slow = true // whoever was slow: the next read finds out
 		d.deadline = time.Time{}
 		return n, nil
 	case !errors.Is(err, syscall.EPIPE) && d.broke():
-		b.fail(b.broken(proxy.OpBody, err))
+		b.fail(b.broken(exchange.OpBody, err))
 		return n, nil
 	}
 	return n, err
@@ -413,7 +413,7 @@ func (x *attempt) toSlash() *http.Response {
 
 // refusedPath answers a refusal of a path by the server, or words it as a
 // failure.
-func (x *attempt) refusedPath(at phase, err error) (*http.Response, *proxy.Error) {
+func (x *attempt) refusedPath(at phase, err error) (*http.Response, *exchange.Error) {
 	e := x.failed(at, err)
 	if e.Status >= 400 && e.Status < 500 && x.s.ctl.failure == nil {
 		return say(x.r, e.Status, http.Header{}), nil

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestNoSecretsInErrors: a server that repeats passwords does not get them into
@@ -21,7 +22,7 @@ func TestNoSecretsInErrors(t *testing.T) {
 			s := startScripted(t)
 			s.on[step] = func(c *scriptedConn, _ string) { c.say(reply) }
 			var log bytes.Buffer
-			h := &proxy.Handler{Target: mustURL(t, "ftp://server.test/"), Transport: s.transport(patience), Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: proxy.LevelTrace4}))}
+			h := &proxy.Handler{Target: mustURL(t, "ftp://server.test/"), Transport: s.transport(patience), Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: exchange.LevelTrace4}))}
 			w := httptest.NewRecorder()
 			r := httptest.NewRequest("GET", "/f", nil)
 			r.SetBasicAuth("ann", secret)
@@ -52,12 +53,12 @@ func TestNothingIsSent(t *testing.T) {
 		r, err := http.NewRequest("GET", u, nil)
 		require.NoError(t, err)
 		_, err = rt.RoundTrip(r)
-		require.Equal(t, 400, proxy.StatusOf(err), "%s: %v", u, err)
+		require.Equal(t, 400, exchange.StatusOf(err), "%s: %v", u, err)
 	}
 	r, err := http.NewRequest("GET", "http://server.test/f", nil)
 	require.NoError(t, err)
 	_, err = rt.RoundTrip(r)
-	require.Equal(t, 500, proxy.StatusOf(err))
+	require.Equal(t, 500, exchange.StatusOf(err))
 	require.Empty(t, s.heard())
 	require.EqualValues(t, 0, rt.Backend.Stats().Created)
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // steps are the commands of a request, by what is asked for.
@@ -48,7 +48,7 @@ func TestServerHangsAtEachStep(t *testing.T) {
 		rt.AllowPut, rt.AllowDelete = true, true
 		_, _, err := ask(t.Context(), rt, method, path, bodyFor(method))
 		require.Error(t, err)
-		require.Equal(t, http.StatusGatewayTimeout, proxy.StatusOf(err), "%v", err)
+		require.Equal(t, http.StatusGatewayTimeout, exchange.StatusOf(err), "%v", err)
 		require.EqualValues(t, 0, rt.Backend.Stats().Open)
 	})
 }
@@ -66,8 +66,8 @@ func TestClientLeavesAtEachStep(t *testing.T) {
 		rt.AllowPut, rt.AllowDelete = true, true
 		begun := time.Now()
 		_, _, err := ask(ctx, rt, method, path, bodyFor(method))
-		require.ErrorIs(t, err, proxy.ErrClientGone)
-		require.Equal(t, proxy.StatusClientClosedRequest, proxy.StatusOf(err))
+		require.ErrorIs(t, err, exchange.ErrClientGone)
+		require.Equal(t, exchange.StatusClientClosedRequest, exchange.StatusOf(err))
 		require.Less(t, time.Since(begun), patience)
 		require.EqualValues(t, 0, rt.Backend.Stats().Open)
 	})
@@ -80,8 +80,8 @@ func TestServerLeavesAtEachStep(t *testing.T) {
 		rt := s.transport(patience)
 		rt.AllowPut, rt.AllowDelete = true, true
 		_, _, err := ask(t.Context(), rt, method, path, bodyFor(method))
-		require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err), "%v", err)
-		var e *proxy.Error
+		require.Equal(t, http.StatusBadGateway, exchange.StatusOf(err), "%v", err)
+		var e *exchange.Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, "ftp://"+s.listener.Addr().String(), e.Backend)
 		require.EqualValues(t, 0, rt.Backend.Stats().Open)
@@ -113,7 +113,7 @@ func TestClientLeavesInTheMiddle(t *testing.T) {
 		require.NoError(t, err)
 		time.AfterFunc(time.Millisecond, leave)
 		_, err = io.Copy(io.Discard, resp.Body)
-		require.ErrorIs(t, err, proxy.ErrClientGone)
+		require.ErrorIs(t, err, exchange.ErrClientGone)
 		require.NoError(t, resp.Body.Close())
 		require.EqualValues(t, 0, rt.Backend.Stats().Open)
 

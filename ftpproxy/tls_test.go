@@ -19,11 +19,10 @@ import (
 	"testing"
 	"time"
 
+	ftpserver "github.com/fclairamb/ftpserverlib"
 	"github.com/stretchr/testify/require"
 
-	ftpserver "github.com/fclairamb/ftpserverlib"
-
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // identity is a certificate for localhost, and who trusts it.
@@ -130,14 +129,14 @@ func TestBytesBeforeTLS(t *testing.T) {
 	rt := s.transport(patience)
 	rt.Backend.URL.Scheme = "ftpes"
 	_, _, err := ask(t.Context(), rt, "GET", "/f", nil)
-	require.ErrorIs(t, err, proxy.ErrMalformed)
+	require.ErrorIs(t, err, exchange.ErrMalformed)
 
 	s = startScripted(t)
 	s.on["AUTH"] = func(c *scriptedConn, _ string) { c.say("502 no") }
 	rt = s.transport(patience)
 	rt.Backend.URL.Scheme = "ftpes"
 	_, _, err = ask(t.Context(), rt, "GET", "/f", nil)
-	require.Equal(t, 502, proxy.StatusOf(err), "%v", err)
+	require.Equal(t, 502, exchange.StatusOf(err), "%v", err)
 	require.NotContains(t, strings.Join(s.heard(), "\n"), "USER", "nobody logs in in the clear")
 }
 
@@ -161,7 +160,7 @@ func TestDataConnectionWithoutTLS(t *testing.T) {
 	rt.Backend.URL.Scheme = "ftpes"
 	rt.Backend.TLS = &tls.Config{RootCAs: id.pool, ServerName: "localhost"}
 	_, _, err := ask(t.Context(), rt, "GET", "/f", nil)
-	require.Equal(t, 502, proxy.StatusOf(err), "%v", err)
+	require.Equal(t, 502, exchange.StatusOf(err), "%v", err)
 	require.ErrorContains(t, err, "522")
 	require.ErrorContains(t, err, "tls.VersionTLS12")
 	require.Equal(t, "ftpes://"+s.listener.Addr().String(), fmt.Sprint(rt.Backend))

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Defaults of the backends that a [Transport] makes.
@@ -30,7 +30,7 @@ const (
 // GET and HEAD read: a file with ranges and conditions, a directory as a page
 // of HTML, or as JSON for those who accept application/json. PUT and DELETE
 // work where they are allowed. Answers with a status below 500 are answers;
-// what failed is a [*proxy.Error], which wraps a [*ReplyError] if the server
+// what failed is a [*exchange.Error], which wraps a [*ReplyError] if the server
 // said so. The zero value is ready for use.
 type Transport struct {
 	// Backend is where all requests go, whatever host their URL names. If nil,
@@ -98,7 +98,7 @@ type Transport struct {
 	// application/octet-stream; text/plain for ";type=a".
 	ContentType func(name string) string
 
-	backends proxy.Backends
+	backends exchange.Backends
 }
 
 // RoundTrip makes of a request what FTP has for it. The answer to GET is
@@ -133,7 +133,7 @@ func (b *onceClosed) Close() error {
 	return b.ReadCloser.Close()
 }
 
-func (t *Transport) roundTrip(r *http.Request) (*http.Response, *proxy.Error) {
+func (t *Transport) roundTrip(r *http.Request) (*http.Response, *exchange.Error) {
 	b, err := t.backendFor(r.URL)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, *proxy.Error) {
 	if !t.allows(r.Method, at) {
 		return t.notAllowed(r, at), nil
 	}
-	hooks := proxy.HooksOf(r)
+	hooks := exchange.HooksOf(r)
 	for first := true; ; first = false {
 		x, err := t.acquire(r, b, who, hooks, first)
 		if err != nil {
@@ -169,30 +169,30 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, *proxy.Error) {
 
 // acquire takes a connection: the first time one that was used, if there is
 // one.
-func (t *Transport) acquire(r *http.Request, b *backend.Backend, who credentials, hooks proxy.Hooks, first bool) (*attempt, *proxy.Error) {
+func (t *Transport) acquire(r *http.Request, b *backend.Backend, who credentials, hooks exchange.Hooks, first bool) (*attempt, *exchange.Error) {
 	get := b.GetFor
 	if !first {
 		get = b.GetFreshFor
 	}
 	c, err := hooks.Acquire(b, func(ctx context.Context) (*backend.Conn, error) { return get(ctx, who.owner()) })
 	if err != nil {
-		return nil, proxy.AcquireError(r.Context(), b, err)
+		return nil, exchange.AcquireError(r.Context(), b, err)
 	}
 	return &attempt{t: t, c: c, r: r, hooks: hooks, ctx: r.Context(), who: who}, nil
 }
 
 // backendFor returns the backend that serves u.
-func (t *Transport) backendFor(u *url.URL) (*backend.Backend, *proxy.Error) {
+func (t *Transport) backendFor(u *url.URL) (*backend.Backend, *exchange.Error) {
 	b, _, err := t.backends.For(u, t.Backend, t.newBackend, "ftp", "ftps", "ftpes")
 	if err != nil {
-		var e *proxy.Error
+		var e *exchange.Error
 		if !errors.As(err, &e) {
-			e = &proxy.Error{Op: proxy.OpRequest, Status: http.StatusInternalServerError, Err: err}
+			e = &exchange.Error{Op: exchange.OpRequest, Status: http.StatusInternalServerError, Err: err}
 		}
 		return nil, e
 	}
 	if b.Socket != "" {
-		return nil, &proxy.Error{Op: proxy.OpRequest, Backend: b.String(), Status: http.StatusInternalServerError, Err: errSocket}
+		return nil, &exchange.Error{Op: exchange.OpRequest, Backend: b.String(), Status: http.StatusInternalServerError, Err: errSocket}
 	}
 	return b, nil
 }

@@ -4,12 +4,12 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // put stores the body of the request: 201 for a new file, 204 for one that was
 // there.
-func (x *attempt) put() (*http.Response, *proxy.Error) {
+func (x *attempt) put() (*http.Response, *exchange.Error) {
 	if x.r.Header.Get("Content-Range") != "" {
 		return say(x.r, http.StatusBadRequest, http.Header{}), nil // RFC 9110 section 14.5: a part for the whole
 	}
@@ -51,7 +51,7 @@ func (x *attempt) put() (*http.Response, *proxy.Error) {
 
 // notStored tells the client's fault from the server's. What it began to store
 // is taken away again: half a file must not pass for one.
-func (x *attempt) notStored(body *upload, err error) (*http.Response, *proxy.Error) {
+func (x *attempt) notStored(body *upload, err error) (*http.Response, *exchange.Error) {
 	ctl := x.s.ctl
 	if body.begun && ctl.failure == nil && ctl.clean() {
 		code, verb := ctl.code, ctl.verb
@@ -59,7 +59,7 @@ func (x *attempt) notStored(body *upload, err error) (*http.Response, *proxy.Err
 		ctl.code, ctl.verb = code, verb
 	}
 	if body.err != nil {
-		return nil, proxy.ClientBodyError(x.c.Backend().String(), body.err)
+		return nil, exchange.ClientBodyError(x.c.Backend().String(), body.err)
 	}
 	if body.begun && ctl.failure == nil && ctl.code >= 400 {
 		// The library joins this to errors of writing to a server that refuses.
@@ -91,7 +91,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.r.Read(p)
 	if u.left > 0 {
 		if u.left -= int64(n); err == io.EOF && u.left > 0 {
-			err = proxy.ShortBody(u.left)
+			err = exchange.ShortBody(u.left)
 		}
 	}
 	if err != nil && err != io.EOF {
@@ -104,7 +104,7 @@ func (u *upload) Read(p []byte) (int, error) {
 }
 
 // delete removes a file.
-func (x *attempt) delete() (*http.Response, *proxy.Error) {
+func (x *attempt) delete() (*http.Response, *exchange.Error) {
 	if err := x.prepare(); err != nil {
 		return nil, err
 	}

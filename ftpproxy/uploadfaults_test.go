@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestUploadBrokenOff: the server must not take a part for the whole.
@@ -21,9 +21,9 @@ func TestUploadBrokenOff(t *testing.T) {
 	broken := errors.New("broken off")
 	_, _, err := ask(t.Context(), rt, "PUT", "/g", io.MultiReader(strings.NewReader(strings.Repeat("x", 100_000)), &failing{broken}))
 	require.ErrorIs(t, err, broken)
-	var e *proxy.Error
+	var e *exchange.Error
 	require.ErrorAs(t, err, &e)
-	require.Equal(t, proxy.OpClient, e.Op)
+	require.Equal(t, exchange.OpClient, e.Op)
 	require.Contains(t, s.heard(), "DELE g")
 }
 
@@ -45,7 +45,7 @@ func TestClientLeavesUpload(t *testing.T) {
 		leave()
 	}()
 	_, _, err := ask(ctx, rt, "PUT", "/g", pr)
-	require.ErrorIs(t, err, proxy.ErrClientGone)
+	require.ErrorIs(t, err, exchange.ErrClientGone)
 	require.Contains(t, s.heard(), "DELE g")
 	require.EqualValues(t, 0, rt.Backend.Stats().Open)
 }

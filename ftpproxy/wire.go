@@ -9,7 +9,7 @@ import (
 	"net/textproto"
 	"strings"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // ReplyError is a refusal by the FTP server. It holds no text of the server,
@@ -81,7 +81,7 @@ func (c *control) refusal(err error) error {
 	if errors.As(err, &reply) {
 		return nil
 	}
-	if isConnError(err) || errors.Is(err, proxy.ErrMalformed) {
+	if isConnError(err) || errors.Is(err, exchange.ErrMalformed) {
 		return err
 	}
 	// The library's own words may repeat those of the server.
@@ -120,7 +120,7 @@ func parseFeatures(lines []string) map[string]string {
 }
 
 func malformed(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", proxy.ErrMalformed, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s", exchange.ErrMalformed, fmt.Sprintf(format, args...))
 }
 
 // isConnError reports whether err is one of a connection, as opposed to a

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestRepliesOfNonsense: what is no reply, or too much of one, is an error, and
@@ -37,7 +37,7 @@ func TestRepliesOfNonsense(t *testing.T) {
 				}
 				_, _, err := ask(t.Context(), s.transport(patience), "GET", path, nil)
 				require.Error(t, err)
-				require.Contains(t, []int{502, 503}, proxy.StatusOf(err), "%v", err)
+				require.Contains(t, []int{502, 503}, exchange.StatusOf(err), "%v", err)
 				require.NotContains(t, err.Error(), "hello")
 			})
 		}
@@ -90,7 +90,7 @@ func TestCodes(t *testing.T) {
 			if err != nil {
 				var reply *ReplyError
 				require.ErrorAs(t, err, &reply)
-				require.Equal(t, tc.status, proxy.StatusOf(err), "%v", err)
+				require.Equal(t, tc.status, exchange.StatusOf(err), "%v", err)
 				return
 			}
 			require.Equal(t, tc.status, resp.StatusCode)
@@ -126,7 +126,7 @@ func TestCodesOfUploads(t *testing.T) {
 				path := map[string]string{"PUT": "/g", "DELETE": "/f"}[tc.method]
 				resp, _, err := ask(t.Context(), rt, tc.method, path, bytes.NewReader(make([]byte, 1<<20)))
 				if err != nil {
-					require.Equal(t, tc.status, proxy.StatusOf(err), "%v", err)
+					require.Equal(t, tc.status, exchange.StatusOf(err), "%v", err)
 				} else {
 					require.Equal(t, tc.status, resp.StatusCode)
 				}
@@ -143,7 +143,7 @@ func TestUnaskedReply(t *testing.T) {
 	s := startScripted(t)
 	s.on["TYPE"] = func(c *scriptedConn, _ string) { c.say("200 fine\r\n213 3") }
 	_, _, err := ask(t.Context(), s.transport(patience), "GET", "/f", nil)
-	require.ErrorIs(t, err, proxy.ErrMalformed)
+	require.ErrorIs(t, err, exchange.ErrMalformed)
 	require.ErrorContains(t, err, "nobody had asked")
 
 	s = startScripted(t)

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/internal/copybuf"
 )
 
 // endsReads reports whether w can end a read of its request's body.
@@ -27,7 +29,7 @@ func endsReads(w http.ResponseWriter) bool {
 // that whoever waits for it can go on. One goroutine reads, another may give up.
 type apartReader struct {
 	r     io.Reader
-	buf   [copyBufferSize]byte
+	buf   [copybuf.Size]byte
 	asked bool // for what will be got
 	got   chan apartRead
 	over  chan struct{}

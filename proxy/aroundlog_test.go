@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
+	"github.com/modproxy/modproxy/proxy/accesslog"
 )
 
 // TestAccessLogAroundTheHandler: splicing, tunnels and clients that left.
@@ -34,7 +36,7 @@ func TestAccessLogAroundTheHandler(t *testing.T) {
 	t.Cleanup(func() { close(release) })
 	h, _, _ := handlerFor(t, o.url())
 	var out programs.Output
-	l, err := NewAccessLog(&out, "%U %>s %B %X")
+	l, err := accesslog.New(&out, "%U %>s %B %X")
 	require.NoError(t, err)
 	front := frontOf(t, l.Wrap(h))
 	resp, err := client(t).Get(front.URL + "/long")

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // pipeBackend returns a backend whose one connection is a pipe, on which a
@@ -87,9 +88,9 @@ func TestUnwantedBodyIsClosed(t *testing.T) {
 			if err == nil {
 				require.Equal(t, "no", body(t, resp))
 			} else {
-				var e *Error
+				var e *exchange.Error
 				require.ErrorAs(t, err, &e)
-				require.Equal(t, OpHeader, e.Op, "closing the body must not hide what happened")
+				require.Equal(t, exchange.OpHeader, e.Op, "closing the body must not hide what happened")
 			}
 			written := make(chan error, 1)
 			go func() {
@@ -130,9 +131,9 @@ func TestCancelledWhileWriting(t *testing.T) {
 	go func() { <-arrived; cancel(cause) }()
 	req, _ := http.NewRequestWithContext(ctx, "POST", o.url().String(), endless{})
 	_, err := (&Transport{Backend: b}).RoundTrip(req)
-	require.ErrorIs(t, err, ErrClientGone)
+	require.ErrorIs(t, err, exchange.ErrClientGone)
 	require.ErrorIs(t, err, cause)
-	require.False(t, MayResend(err))
+	require.False(t, exchange.MayResend(err))
 	require.Zero(t, b.Stats().Open)
 }
 
@@ -167,10 +168,10 @@ func TestCancelledWithACause(t *testing.T) {
 				time.AfterFunc(5*time.Millisecond, func() { cancel(cause) })
 				req, _ := http.NewRequestWithContext(ctx, "GET", scheme+"://b.test/", nil)
 				_, err := (&Transport{Backend: b}).RoundTrip(req)
-				require.ErrorIs(t, err, ErrClientGone)
+				require.ErrorIs(t, err, exchange.ErrClientGone)
 				require.ErrorIs(t, err, cause)
-				require.Equal(t, StatusClientClosedRequest, StatusOf(err))
-				require.False(t, MayResend(err))
+				require.Equal(t, exchange.StatusClientClosedRequest, exchange.StatusOf(err))
+				require.False(t, exchange.MayResend(err))
 				require.Equal(t, backend.StateUsable, b.State())
 			}
 		})
@@ -190,8 +191,8 @@ func TestPoolExhausted(t *testing.T) {
 	require.NoError(t, err)
 	_ = resp.Body.Close()
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
-	require.ErrorIs(t, rec.last(t).Err, ErrBusy)
-	require.True(t, MayResend(rec.last(t).Err))
+	require.ErrorIs(t, rec.last(t).Err, exchange.ErrBusy)
+	require.True(t, exchange.MayResend(rec.last(t).Err))
 	require.Equal(t, o.url().String(), rec.last(t).Backend)
 	require.Equal(t, backend.StateUsable, b.State())
 }
@@ -211,7 +212,7 @@ func TestTrialOfAClientThatLeaves(t *testing.T) {
 	go func() { <-arrived; cancel() }()
 	req, _ := http.NewRequestWithContext(ctx, "GET", o.url().String(), nil)
 	_, err := (&Transport{Backend: b}).RoundTrip(req)
-	require.ErrorIs(t, err, ErrClientGone)
+	require.ErrorIs(t, err, exchange.ErrClientGone)
 	s := b.Stats()
 	require.EqualValues(t, 1, s.Errors, "only the one that was marked")
 	require.Equal(t, backend.StateError, s.State)

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
 // Mapping is how the path of a request is read before it is compared with the
@@ -47,7 +50,7 @@ type canonical struct {
 // is canonical already.
 func canonicalPath(u *url.URL, m Mapping) (canonical, error) {
 	if u.Opaque != "" {
-		return canonical{}, badRequest("request target has no path")
+		return canonical{}, exchange.BadRequest("request target has no path")
 	}
 	p := u.Path
 	switch {
@@ -56,7 +59,7 @@ func canonicalPath(u *url.URL, m Mapping) (canonical, error) {
 	case u.RawPath != "":
 		same, err := decodesTo(u.RawPath, u.Path)
 		if err != nil {
-			return canonical{}, badRequest("path: %w", err)
+			return canonical{}, exchange.BadRequest("path: %w", err)
 		}
 		if same {
 			// Not through EscapedPath: one byte that net/url would escape makes
@@ -72,7 +75,7 @@ func canonicalPath(u *url.URL, m Mapping) (canonical, error) {
 	}
 	c, err := canonicalise(p, m)
 	if err != nil {
-		return canonical{}, badRequest("path: %w", err)
+		return canonical{}, exchange.BadRequest("path: %w", err)
 	}
 	return c, nil
 }
@@ -125,7 +128,7 @@ func survey(p string, servlet bool) (traits, error) {
 				t.dots = t.dots || dotSegment(segmentAt(p, i+1), servlet) != 0
 			}
 		case c == '%':
-			d, ok := tripleAt(p, i)
+			d, ok := syntax.TripleAt(p, i)
 			if !ok {
 				return t, errors.New("malformed escape")
 			}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 const refused = "400" // in tables of mapped paths
@@ -23,10 +25,10 @@ func mapTarget(t testing.TB, ru *rule, target string) string {
 	var out url.URL
 	ok, err := ru.apply(in, &out)
 	if err != nil {
-		var pe *Error
+		var pe *exchange.Error
 		require.ErrorAs(t, err, &pe)
 		require.Equal(t, http.StatusBadRequest, pe.Status)
-		require.Equal(t, OpRequest, pe.Op)
+		require.Equal(t, exchange.OpRequest, pe.Op)
 		require.False(t, ok)
 		return refused
 	}
@@ -181,7 +183,7 @@ func TestCanonicalPathOfEditedURL(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := canonicalPath(&tt.in, MappingRaw)
 			if tt.want == refused {
-				var pe *Error
+				var pe *exchange.Error
 				require.ErrorAs(t, err, &pe)
 				require.Equal(t, http.StatusBadRequest, pe.Status)
 				return

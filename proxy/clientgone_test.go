@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // logSpy keeps what is logged.
@@ -104,11 +106,11 @@ func TestClientGoneIsNoFailure(t *testing.T) {
 			}
 			level, facts := spy.done(t)
 			require.Equal(t, slog.LevelDebug, level)
-			require.EqualValues(t, StatusClientClosedRequest, facts["status"].Int64())
+			require.EqualValues(t, exchange.StatusClientClosedRequest, facts["status"].Int64())
 			r := rec.last(t)
-			require.Equal(t, StatusClientClosedRequest, r.Status)
-			require.ErrorIs(t, r.Err, ErrClientGone)
-			require.False(t, MayResend(r.Err))
+			require.Equal(t, exchange.StatusClientClosedRequest, r.Status)
+			require.ErrorIs(t, r.Err, exchange.ErrClientGone)
+			require.False(t, exchange.MayResend(r.Err))
 			s := b.Stats()
 			require.Zero(t, s.Errors)
 			require.Zero(t, s.Open, "its connection is not kept")
@@ -201,14 +203,14 @@ func TestClientBodyError(t *testing.T) {
 	}{
 		"too large": {&http.MaxBytesError{Limit: 3}, http.StatusRequestEntityTooLarge},
 		"too slow":  {os.ErrDeadlineExceeded, http.StatusRequestTimeout},
-		"cut":       {fmt.Errorf("body: %w", io.ErrUnexpectedEOF), StatusClientClosedRequest},
-		"reset":     {&net.OpError{Op: "read", Err: errors.New("connection reset")}, StatusClientClosedRequest},
+		"cut":       {fmt.Errorf("body: %w", io.ErrUnexpectedEOF), exchange.StatusClientClosedRequest},
+		"reset":     {&net.OpError{Op: "read", Err: errors.New("connection reset")}, exchange.StatusClientClosedRequest},
 		"malformed": {errors.New("invalid chunk"), http.StatusBadRequest},
 	} {
-		e := ClientBodyError("http://b", tc.err)
-		require.Equal(t, OpClient, e.Op, name)
-		require.Equal(t, tc.status, StatusOf(e), name)
+		e := exchange.ClientBodyError("http://b", tc.err)
+		require.Equal(t, exchange.OpClient, e.Op, name)
+		require.Equal(t, tc.status, exchange.StatusOf(e), name)
 		require.ErrorIs(t, e, tc.err, name)
-		require.Equal(t, tc.status == StatusClientClosedRequest, errors.Is(e, ErrClientGone), name)
+		require.Equal(t, tc.status == exchange.StatusClientClosedRequest, errors.Is(e, exchange.ErrClientGone), name)
 	}
 }

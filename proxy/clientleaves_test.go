@@ -16,6 +16,7 @@ import (
 
 	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // loggedLines collects what is logged, as JSON.
@@ -71,12 +72,12 @@ func TestClientThatLeavesIsNoFailure(t *testing.T) {
 
 			line := log.done(t)
 			require.Equal(t, "DEBUG", line.Level)
-			require.Equal(t, StatusClientClosedRequest, line.Result.Status)
-			var e *Error
+			require.Equal(t, exchange.StatusClientClosedRequest, line.Result.Status)
+			var e *exchange.Error
 			require.ErrorAs(t, rec.last(t).Err, &e)
-			require.Equal(t, OpClient, e.Op)
-			require.ErrorIs(t, e, ErrClientGone)
-			require.False(t, MayResend(e))
+			require.Equal(t, exchange.OpClient, e.Op)
+			require.ErrorIs(t, e, exchange.ErrClientGone)
+			require.False(t, exchange.MayResend(e))
 			require.Zero(t, handled.Load())
 			require.Zero(t, b.Stats().Errors)
 			require.Equal(t, backend.StateUsable, b.State())
@@ -113,10 +114,10 @@ func TestCutBodyIsLogged(t *testing.T) {
 			line := log.done(t)
 			require.Equal(t, "ERROR", line.Level)
 			require.Contains(t, line.Result.Error, "proxy: body "+o.url().String()+": ")
-			var e *Error
+			var e *exchange.Error
 			require.ErrorAs(t, rec.last(t).Err, &e)
-			require.Equal(t, OpBody, e.Op)
-			require.False(t, MayResend(e))
+			require.Equal(t, exchange.OpBody, e.Op)
+			require.False(t, exchange.MayResend(e))
 			require.Equal(t, 200, rec.last(t).Status)
 		})
 	}

@@ -29,7 +29,7 @@ const DefaultClientTimeout = 60 * time.Second
 // When the time is over, the connection to the backend is given up at once, and
 // nothing is held against it. The client gets 408 if its answer has not begun;
 // else its connection, or its stream of HTTP/2, is cut. The error is
-// [ErrClientStalled].
+// [exchange.ErrClientStalled].
 //
 // The deadlines of the http.Server, such as its ReadTimeout, stay in force: none
 // is ever moved ahead, and none is left behind for the next request. Reads and

@@ -18,6 +18,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
+
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestStalledClients: two clients that neither send nor read have both
@@ -43,7 +46,7 @@ func TestStalledClients(t *testing.T) {
 	setups := map[string]func(s *stallBench){
 		"plain": func(*stallBench) {},
 		"observed": func(s *stallBench) {
-			s.server.Handler = (&Observer{Done: func(*http.Request, *Record) {}}).Wrap(s.server.Handler)
+			s.server.Handler = (&Observer{Done: func(*http.Request, *exchange.Record) {}}).Wrap(s.server.Handler)
 		},
 		"flushing": func(s *stallBench) { s.handler.FlushInterval = time.Second },
 		"replaced": func(s *stallBench) {
@@ -144,7 +147,7 @@ func (s *stallBench) stallsAfterFirst(text string) {
 	if s.wrap == nil { // else the handler is waiting still
 		all := s.rec.all()
 		require.Len(s.t, all, 2)
-		require.ErrorIs(s.t, all[1].Err, ErrClientStalled)
+		require.ErrorIs(s.t, all[1].Err, exchange.ErrClientStalled)
 	}
 }
 
@@ -338,7 +341,7 @@ func TestBackendsTimeIsNotTheClients(t *testing.T) {
 func TestStalledClientOfSpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStallBench(t, "http")
-		s.handler.Transport.(*Transport).Spool = &Spool{}
+		s.handler.Transport.(*Transport).Spool = &exchange.Spool{}
 		c := s.http1("PUT / HTTP/1.1\r\nHost: f\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
 		begun := time.Now()
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -358,7 +361,7 @@ func TestStalledClientOfForward(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStallBench(t, "http")
 				f := &Forward{
-					Clients: &Clients{Access: &Access{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, AllowUnix: true}}, Destinations: &Destinations{AllowPrivate: true},
+					Clients: &access.Clients{Access: &access.Access{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, AllowUnix: true}}, Destinations: &access.Destinations{AllowPrivate: true},
 					Transports: map[string]http.RoundTripper{"http": s.handler.Transport}, Client: limits, OnRecord: s.rec.add,
 				}
 				require.NoError(t, f.Validate())
@@ -380,7 +383,7 @@ func TestStalledClientOfForward(t *testing.T) {
 func TestWritersThatCannotFlush(t *testing.T) {
 	o := answering(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n")
 	h, _, rec := handlerFor(t, o.url())
-	observed := (&Observer{Done: func(*http.Request, *Record) {}}).Wrap(h)
+	observed := (&Observer{Done: func(*http.Request, *exchange.Record) {}}).Wrap(h)
 	for name, h := range map[string]http.Handler{"alone": h, "observed": observed, "limited": new(ClientLimits).Wrap(h)} {
 		t.Run(name, func(t *testing.T) {
 			front := frontOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(onlyWriter{w}, r) }))
@@ -463,7 +466,7 @@ func TestServersDeadlinesStay(t *testing.T) {
 				time.Sleep(11 * time.Second)
 				synctest.Wait()
 				require.Len(t, s.rec.all(), 1)
-				require.NotErrorIs(t, s.rec.all()[0].Err, ErrClientStalled)
+				require.NotErrorIs(t, s.rec.all()[0].Err, exchange.ErrClientStalled)
 				require.Zero(t, s.backend.Stats().Busy)
 			})
 		})
@@ -551,8 +554,8 @@ func TestStalledClientOfSockets(t *testing.T) {
 			}
 			require.Eventually(t, func() bool { return len(rec.all()) == 2 }, 20*time.Second, time.Millisecond)
 			for _, r := range rec.all() {
-				require.ErrorIs(t, r.Err, ErrClientStalled)
-				require.Equal(t, StatusClientClosedRequest, r.Status)
+				require.ErrorIs(t, r.Err, exchange.ErrClientStalled)
+				require.Equal(t, exchange.StatusClientClosedRequest, r.Status)
 			}
 			becomesIdle(t, b)
 			resp, err := front.Client().Get(front.URL)

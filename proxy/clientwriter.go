@@ -9,6 +9,9 @@ import (
 	"net/http"
 	"syscall"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/copybuf"
 )
 
 // clientPiece bounds what is handed on at a time, so that a client that reads
@@ -49,7 +52,7 @@ func (w *clientWriter) begin() error {
 		w.wait = w.limits.lend(w)
 	}
 	if !w.wait.begin(limit) {
-		return ErrClientStalled
+		return exchange.ErrClientStalled
 	}
 	return nil
 }
@@ -60,7 +63,7 @@ func (w *clientWriter) done(err *error) {
 		return
 	}
 	if !w.wait.end() {
-		*err = ErrClientStalled
+		*err = exchange.ErrClientStalled
 	} else if w.renews != nil {
 		w.renews.renew(w.limits.timeout())
 	}
@@ -135,7 +138,7 @@ func (w *clientWriter) ReadFrom(r io.Reader) (total int64, err error) {
 	rf, ok := w.ResponseWriter.(io.ReaderFrom)
 	ready := readySource(src)
 	if !ok || ready == nil {
-		return writerReaderFrom{Writer: w}.ReadFrom(r)
+		return copybuf.Writer{Writer: w}.ReadFrom(r)
 	}
 	piece := &io.LimitedReader{R: src}
 	for left > 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/internal/http1"
 )
 
 // TestConnectionField: what a request has in Connection, and what is the
@@ -22,29 +23,29 @@ func TestConnectionField(t *testing.T) {
 	upgrade := http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
 	for name, tc := range map[string]struct {
 		h    http.Header
-		opt  headOptions
+		opt  http1.HeadOptions
 		want string // empty: none
 	}{
-		"nothing to say":       {nil, headOptions{}, ""},
-		"keep":                 {nil, headOptions{keep: true}, "keep-alive"},
-		"close":                {nil, headOptions{close: true, keep: true}, "close"},
-		"trailers":             {http.Header{"Te": {"trailers"}}, headOptions{}, "TE"},
-		"trailers, keep":       {http.Header{"Te": {"trailers"}}, headOptions{keep: true}, "TE, keep-alive"},
-		"trailers, close":      {http.Header{"Te": {"trailers"}}, headOptions{close: true}, "TE, close"},
-		"upgrade":              {upgrade, headOptions{keep: true}, "Upgrade"},
-		"upgrade, close":       {upgrade, headOptions{close: true}, "Upgrade"},
-		"upgrade, trailers":    {http.Header{"Connection": {"upgrade"}, "Upgrade": {"x"}, "Te": {"trailers"}}, headOptions{close: true}, "upgrade, TE"},
-		"upgrade to nothing":   {http.Header{"Connection": {"Upgrade"}}, headOptions{close: true}, "Upgrade, close"},
-		"upgrade that is none": {http.Header{"Upgrade": {"x"}}, headOptions{close: true}, "close"},
-		"named, close":         {http.Header{"Connection": {"X-Hop"}, "X-Hop": {"1"}}, headOptions{close: true}, "X-Hop, close"},
-		"named, keep":          {http.Header{"Connection": {"X-Hop"}, "X-Hop": {"1"}}, headOptions{keep: true}, "X-Hop"},
-		"several":              {http.Header{"Connection": {"X-A", "", "X-B"}, "Te": {"trailers"}}, headOptions{close: true}, "X-A, X-B, TE, close"},
-		"all said":             {http.Header{"Connection": {"Close, te"}, "Te": {"trailers"}}, headOptions{close: true}, "Close, te"},
-		"empty":                {http.Header{"Connection": {}}, headOptions{}, ""},
-		"empty value, close":   {http.Header{"Connection": {""}}, headOptions{close: true}, "close"},
+		"nothing to say":       {nil, http1.HeadOptions{}, ""},
+		"keep":                 {nil, http1.HeadOptions{Keep: true}, "keep-alive"},
+		"close":                {nil, http1.HeadOptions{Close: true, Keep: true}, "close"},
+		"trailers":             {http.Header{"Te": {"trailers"}}, http1.HeadOptions{}, "TE"},
+		"trailers, keep":       {http.Header{"Te": {"trailers"}}, http1.HeadOptions{Keep: true}, "TE, keep-alive"},
+		"trailers, close":      {http.Header{"Te": {"trailers"}}, http1.HeadOptions{Close: true}, "TE, close"},
+		"upgrade":              {upgrade, http1.HeadOptions{Keep: true}, "Upgrade"},
+		"upgrade, close":       {upgrade, http1.HeadOptions{Close: true}, "Upgrade"},
+		"upgrade, trailers":    {http.Header{"Connection": {"upgrade"}, "Upgrade": {"x"}, "Te": {"trailers"}}, http1.HeadOptions{Close: true}, "upgrade, TE"},
+		"upgrade to nothing":   {http.Header{"Connection": {"Upgrade"}}, http1.HeadOptions{Close: true}, "Upgrade, close"},
+		"upgrade that is none": {http.Header{"Upgrade": {"x"}}, http1.HeadOptions{Close: true}, "close"},
+		"named, close":         {http.Header{"Connection": {"X-Hop"}, "X-Hop": {"1"}}, http1.HeadOptions{Close: true}, "X-Hop, close"},
+		"named, keep":          {http.Header{"Connection": {"X-Hop"}, "X-Hop": {"1"}}, http1.HeadOptions{Keep: true}, "X-Hop"},
+		"several":              {http.Header{"Connection": {"X-A", "", "X-B"}, "Te": {"trailers"}}, http1.HeadOptions{Close: true}, "X-A, X-B, TE, close"},
+		"all said":             {http.Header{"Connection": {"Close, te"}, "Te": {"trailers"}}, http1.HeadOptions{Close: true}, "Close, te"},
+		"empty":                {http.Header{"Connection": {}}, http1.HeadOptions{}, ""},
+		"empty value, close":   {http.Header{"Connection": {""}}, http1.HeadOptions{Close: true}, "close"},
 	} {
 		r := &http.Request{URL: mustParse(t, "http://b.test/"), Header: tc.h}
-		b, err := appendRequestHead(nil, r, framingNone, tc.opt)
+		b, err := http1.AppendRequestHead(nil, r, http1.FramingNone, tc.opt)
 		require.NoError(t, err, name)
 		read, err := http.ReadRequest(bufio.NewReader(strings.NewReader(string(b))))
 		require.NoError(t, err, name)
@@ -54,7 +55,7 @@ func TestConnectionField(t *testing.T) {
 		}
 		require.Equal(t, want, read.Header["Connection"], name)
 	}
-	_, err := appendRequestHead(nil, &http.Request{URL: mustParse(t, "http://b.test/"), Header: http.Header{"Connection": {"a\r\nb: c"}}}, framingNone, headOptions{})
+	_, err := http1.AppendRequestHead(nil, &http.Request{URL: mustParse(t, "http://b.test/"), Header: http.Header{"Connection": {"a\r\nb: c"}}}, http1.FramingNone, http1.HeadOptions{})
 	require.Error(t, err)
 }
 

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/parsertest"
 )
@@ -96,25 +96,6 @@ func costsOfRequests() map[string]costOfRequest {
 	list := map[string]costOfRequest{
 		"rules of a Mux": {path("//a%2f;b/..;c/."), hostileMux(MappingRaw)},
 		"servlet rules":  {path("//a;b/..;c"), hostileMux(MappingServlet)},
-		"RemoteIP, addresses": {values("X-Forwarded-For", "10.0.0.1,"),
-			(&RemoteIP{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}).Wrap(hostileMux(MappingRaw))},
-		"RemoteIP, commas": {field("X-Forwarded-For", ","),
-			(&RemoteIP{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}).Wrap(hostileMux(MappingRaw))},
-		"RemoteIP, quotes": {field("Forwarded", `"\\\"`),
-			(&RemoteIP{Header: "Forwarded", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}).Wrap(hostileMux(MappingRaw))},
-		"RemoteIP, pairs": {field("Forwarded", "a=b;"),
-			(&RemoteIP{Header: "Forwarded", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}).Wrap(hostileMux(MappingRaw))},
-		"access log": {func(r *http.Request, n int) {
-			names(r.Header, "Cookie", `a="\`+"\x01"+`;`, n/4)
-			names(r.Header, "X-A", `"\`+"\x01", n/4)
-			r.URL.RawQuery = strings.Repeat("\"%", n/4)
-			r.RequestURI = "http://" + strings.Repeat("@:", n/4)
-		}, hostileLog()},
-		"credentials": {func(r *http.Request, n int) {
-			// Shorter than what is refused unread.
-			r.Header["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("a:", n/128)))}
-		}, hostileAuth()},
-		"address of the client": {func(r *http.Request, n int) { r.RemoteAddr = strings.Repeat("[1:", n/3) }, (&Access{}).Wrap(hostileMux(MappingRaw))},
 	}
 	for name, text := range map[string]string{"slashes": "/", "dots": "/a/..", "bytes to escape": `/"`, "schemes": "://", "escapes": "/%41"} {
 		list["forwarded, "+name] = costOfRequest{func(r *http.Request, n int) {
@@ -305,8 +286,8 @@ func hostileMux(mapping Mapping) http.Handler {
 
 func hostileForward() http.Handler {
 	f := &Forward{
-		Clients: &Clients{Access: &Access{}}, Destinations: &Destinations{AllowPrivate: true, DenyHosts: []string{".a.a"}, Block: []string{"aab"}},
-		Remotes: []Remote{{Pattern: regexp.MustCompile("(a|/)*c$|q{60}"), Transport: roundTripFunc(nil)}, {Match: "http://front.test/", Transport: roundTripFunc(nil)}},
+		Clients: &access.Clients{Access: &access.Access{}}, Destinations: &access.Destinations{AllowPrivate: true, DenyHosts: []string{".a.a"}, Block: []string{"aab"}},
+		Remotes: []access.Remote{{Pattern: regexp.MustCompile("(a|/)*c$|q{60}"), Transport: roundTripFunc(nil)}, {Match: "http://front.test/", Transport: roundTripFunc(nil)}},
 		NoProxy: []string{"a.test", ".b.test"},
 	}
 	answer := roundTripFunc(func(r *http.Request) (*http.Response, error) {
@@ -314,26 +295,6 @@ func hostileForward() http.Handler {
 	})
 	f.Transports = map[string]http.RoundTripper{"http": answer}
 	return f
-}
-
-func hostileLog() http.Handler {
-	l, err := NewAccessLog(io.Discard, `%h %u %r %q %U %v %{Cookie}i %{X-A}i %{a}C %{X-A}o %p`)
-	if err != nil {
-		panic(err)
-	}
-	return l.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header()["X-A"] = r.Header["X-A"] }))
-}
-
-func hostileAuth() http.Handler {
-	var lines strings.Builder
-	for i := range 1000 {
-		fmt.Fprintf(&lines, "user%d:$apr1$salt$%s\n", i, strings.Repeat("a", 22))
-	}
-	users, err := ReadHtpasswd(strings.NewReader(lines.String()))
-	if err != nil {
-		panic(err)
-	}
-	return (&BasicAuth{Verify: users.Verify}).Wrap(http.NotFoundHandler())
 }
 
 // nowhere is a ResponseWriter that keeps nothing but the status.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // limit is the Timeout of the backends that misbehave.
@@ -185,8 +186,8 @@ func (m misbehaviour) run(t *testing.T, p spoken) {
 	if p.transport != nil {
 		tr = p.transport(b)
 	}
-	var record *proxy.Record
-	h := &proxy.Handler{Target: u, Transport: tr, Upgrades: []string{"websocket"}, OnRecord: func(_ *http.Request, r *proxy.Record) { record = r }}
+	var record *exchange.Record
+	h := &proxy.Handler{Target: u, Transport: tr, Upgrades: []string{"websocket"}, OnRecord: func(_ *http.Request, r *exchange.Record) { record = r }}
 	if m.path == "" {
 		m.path = "/dir/file"
 	}

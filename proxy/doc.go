@@ -3,7 +3,7 @@
 // rules by path, access by address and by password, access logs, tunnels; and a
 // forward proxy. It does what Apache's mod_proxy and mod_proxy_http do.
 //
-//	client ─► [AccessLog] ─► [RemoteIP] ─► [Access] ─► [Mux] ─► Handler ─► Transport ─► backend
+//	client ─► [accesslog.Handler] ─► [access.RemoteIP] ─► [access.Access] ─► [Mux] ─► Handler ─► Transport ─► backend
 //	                                                               │           │
 //	              URL mapped, hop-by-hop fields dropped, ◄─────────┘           │
 //	              forwarding fields added                                      │
@@ -56,12 +56,12 @@
 //
 // # Failures
 //
-// Each failure is a [*Error] with its phase, the backend, and whether the
-// request may be sent again; [StatusOf] is the one table of what the client is
+// Each failure is a [*exchange.Error] with its phase, the backend, and whether the
+// request may be sent again; [exchange.StatusOf] is the one table of what the client is
 // told. When an answer breaks off after its head was sent, the client's
 // connection is cut, so that it cannot take a part for the whole: under a
 // net/http server by panic(http.ErrAbortHandler), see Handler.Abort. A client
-// that leaves is no failure of the backend. A [Record] of each request tells
+// that leaves is no failure of the backend. A [exchange.Record] of each request tells
 // what happened to it.
 //
 // # Security
@@ -72,25 +72,15 @@
 // wire; it is never decoded twice, and captures are never decoded at all.
 // Forwarding fields of clients are replaced unless the peer is trusted.
 // Upgrades pass only by an allow-list, and only after an answer that fits.
-// Requests to a Handler have no access control of their own: [Access],
-// [BasicAuth] or the embedder's middleware goes in front. A Forward serves nobody
-// until [Clients] says whom, and reaches no private address until [Destinations]
+// Requests to a Handler have no access control of their own: [access.Access],
+// [access.BasicAuth] or the embedder's middleware goes in front. A Forward serves nobody
+// until [access.Clients] says whom, and reaches no private address until [access.Destinations]
 // says which.
 //
 // # Transports for other protocols
 //
 // Any http.RoundTripper will do. What those of this library have in common is
-// exported, so that another protocol need not write it anew; who only puts
-// proxies together needs none of it.
-//
-//	Backends                      the backend of a URL, made on first use
-//	Watcher                       breaks an exchange off when its context ends
-//	Spool, BodySender             the body of a request: read first, or sent beside the answer
-//	ResponseBody, BodySource      the body of an answer, and the connection's way back
-//	ParseFields                   field lines, by the rules for HTTP/1
-//	AcquireError, StaleError, EndError, ClientBodyError
-//	IsIdempotent, ResendRequest   whether to try again
-//	Hooks                         what to tell the Record, and an httptrace.ClientTrace
+// package exchange.
 //
 // # Differences from Apache
 //

@@ -29,7 +29,9 @@ import (
 	"github.com/modproxy/modproxy/connect"
 	"github.com/modproxy/modproxy/fcgi"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/wstunnel"
 )
 
@@ -65,7 +67,7 @@ func doors(t *testing.T, reached func()) map[string]http.Handler {
 	rules, exceptions := &proxy.Mux{}, &proxy.Mux{Next: next}
 	rules.Handle("/", next)
 	exceptions.Except("/")
-	everybody := &proxy.Clients{Access: &proxy.Access{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}
+	everybody := &access.Clients{Access: &access.Access{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}
 	b, err := balancer.New(balancer.Config{Name: "b"})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.Close() })
@@ -81,8 +83,8 @@ func doors(t *testing.T, reached func()) map[string]http.Handler {
 		"fcgi.Handler":      site,
 		"wstunnel.Handler":  &wstunnel.Handler{Proxy: handler()},
 		"manager.Handler":   manager.New(b),
-		"connect.Handler":   &connect.Handler{Clients: everybody, Ports: []proxy.PortRange{{First: 1, Last: 65535}}, DialContext: func(context.Context, string, string) (net.Conn, error) { reached(); return nil, errors.New("no") }},
-		"Forward.Connect":   &proxy.Forward{Clients: everybody, Destinations: &proxy.Destinations{AllowPrivate: true}, Connect: next},
+		"connect.Handler":   &connect.Handler{Clients: everybody, Ports: []access.PortRange{{First: 1, Last: 65535}}, DialContext: func(context.Context, string, string) (net.Conn, error) { reached(); return nil, errors.New("no") }},
+		"Forward.Connect":   &proxy.Forward{Clients: everybody, Destinations: &access.Destinations{AllowPrivate: true}, Connect: next},
 		"Handler in a Mux":  func() http.Handler { m := &proxy.Mux{}; m.Handle("", handler()); return m }(),
 		"Cache over Mux":    new(cache.Cache).Wrap(rules),
 		"Rewrite, not told": &proxy.Handler{Transport: back, Rewrite: func(pr *httputil.ProxyRequest) { pr.SetURL(&url.URL{Scheme: "http", Host: "back.test"}) }},
@@ -109,7 +111,7 @@ var arrivals = map[string]func(r *http.Request, host string){
 		if host == "" {
 			delete(r.Header, "Host")
 		}
-		if _, _, err := proxy.ParseHost(host); err == nil {
+		if _, _, err := exchange.ParseHost(host); err == nil {
 			r.Host = host
 		}
 	},
@@ -164,10 +166,10 @@ func TestErrorOfTheDoor(t *testing.T) {
 	require.NoError(t, err)
 	h.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
 		got = err
-		w.WriteHeader(proxy.StatusOf(err))
+		w.WriteHeader(exchange.StatusOf(err))
 	}
 	for name, door := range map[string]http.Handler{"Handler": h, "fcgi": &fcgi.Handler{Proxy: h}, "wstunnel": &wstunnel.Handler{Proxy: h}, "Forward": &proxy.Forward{
-		Clients: &proxy.Clients{Access: &proxy.Access{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}, ErrorHandler: h.ErrorHandler,
+		Clients: &access.Clients{Access: &access.Access{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}, ErrorHandler: h.ErrorHandler,
 	}} {
 		got = nil
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -181,11 +183,11 @@ func TestErrorOfTheDoor(t *testing.T) {
 
 func requireHostError(t *testing.T, err error, about ...any) {
 	t.Helper()
-	var e *proxy.Error
+	var e *exchange.Error
 	require.ErrorAs(t, err, &e, about...)
-	require.ErrorIs(t, err, proxy.ErrHost, about...)
+	require.ErrorIs(t, err, exchange.ErrHost, about...)
 	require.Equal(t, http.StatusBadRequest, e.Status, about...)
-	require.Equal(t, proxy.OpRequest, e.Op, about...)
+	require.Equal(t, exchange.OpRequest, e.Op, about...)
 }
 
 // TestHostsThatAreSent: no transport writes a Host that is none, be it set by
@@ -249,7 +251,7 @@ func (c *closing) Close() error {
 // without the zone.
 func TestZoneIsNotSent(t *testing.T) {
 	for host, want := range map[string]string{"[fe80::1%eth0]:8080": "[fe80::1]:8080", "[fe80::1%a]": "[fe80::1]", "[fe80::1]": "[fe80::1]", "a.test": "a.test"} {
-		got, err := proxy.OutgoingHost(&http.Request{URL: &url.URL{Host: host}})
+		got, err := exchange.OutgoingHost(&http.Request{URL: &url.URL{Host: host}})
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
@@ -333,7 +335,7 @@ func askHTTP2Host(t *testing.T, addr, host string) (int, string) {
 }
 
 func askHTTP2Both(t *testing.T, addr, host string) (int, string) {
-	if _, _, err := proxy.ParseHost(host); err != nil {
+	if _, _, err := exchange.ParseHost(host); err != nil {
 		return askFields(t, addr, ":authority", "good.example", "host", host)
 	}
 	return askFields(t, addr, ":authority", host, "host", host)

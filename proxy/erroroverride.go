@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // ErrorOverride answers with a page of its own in place of the backend's for
@@ -16,7 +18,7 @@ type ErrorOverride struct {
 	Codes []int
 
 	// Page writes the answer. The first status that it writes is replaced by
-	// the backend's, which [RecordFrom] its request's context tells as
+	// the backend's, which [exchange.RecordFrom] its request's context tells as
 	// BackendStatus. If nil, the answer is one plain sentence.
 	Page http.Handler
 }
@@ -45,7 +47,7 @@ func (p *passage) override() error {
 		page.ServeHTTP(&statusWriter{ResponseWriter: p.w, code: resp.StatusCode}, p.in.WithContext(p))
 		return nil
 	}
-	writeErrorPage(p.w, p.in, resp.StatusCode)
+	exchange.WriteErrorPage(p.w, p.in, resp.StatusCode)
 	return nil
 }
 

@@ -3,6 +3,8 @@ package proxy
 import (
 	"fmt"
 	"strings"
+
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
 // The bytes that may stand unescaped in a forwarded path: letters, digits,
@@ -46,7 +48,7 @@ func appendEscaped(b []byte, p string, renew bool) []byte {
 	const upperHex = "0123456789ABCDEF"
 	for i := 0; i < len(p); i++ {
 		c := p[i]
-		if d, ok := tripleAt(p, i); ok {
+		if d, ok := syntax.TripleAt(p, i); ok {
 			if !renew {
 				b = append(b, p[i:i+3]...)
 				i += 2
@@ -85,7 +87,7 @@ func decode(p string) string {
 func decodesTo(raw, path string) (bool, error) {
 	j, same := 0, true
 	for i := 0; i < len(raw); j++ {
-		if _, ok := tripleAt(raw, i); raw[i] == '%' && !ok {
+		if _, ok := syntax.TripleAt(raw, i); raw[i] == '%' && !ok {
 			return false, fmt.Errorf("malformed escape")
 		}
 		d, n := decodeAt(raw, i)
@@ -97,7 +99,7 @@ func decodesTo(raw, path string) (bool, error) {
 
 // decodeAt returns the byte that stands at i, escaped or not, and its length.
 func decodeAt(p string, i int) (d byte, n int) {
-	if d, ok := tripleAt(p, i); ok {
+	if d, ok := syntax.TripleAt(p, i); ok {
 		return d, 3
 	}
 	return p[i], 1

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // clientFronts serve a handler over each protocol and return its URL and a
@@ -118,7 +119,7 @@ func TestEventsArriveOneByOne(t *testing.T) {
 				case <-time.After(10 * time.Second):
 					t.Fatal("the stream goes on behind the proxy")
 				}
-				require.Equal(t, StatusClientClosedRequest, rec.last(t).Status)
+				require.Equal(t, exchange.StatusClientClosedRequest, rec.last(t).Status)
 				require.Zero(t, b.Stats().Errors)
 			})
 		}

@@ -1,14 +1,11 @@
 package proxy_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -16,7 +13,9 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // newApp is a backend that tells what it was sent.
@@ -114,29 +113,13 @@ func ExampleTransport() {
 	// Output: /x for
 }
 
-// What failed, and what the client is told.
-func ExampleError() {
-	h, _ := proxy.NewHandler("http://127.0.0.1:1/", "/") // nobody listens there
-	h.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
-		var e *proxy.Error
-		if errors.As(err, &e) {
-			fmt.Println(e.Op, e.Backend, e.Resend)
-		}
-		http.Error(w, "try again later", proxy.StatusOf(err))
-	}
-	fmt.Println(serve(h, "/").Code)
-	// Output:
-	// dial http://127.0.0.1:1 true
-	// 503
-}
-
 // One record for each request, for metrics or a log of one's own.
 func ExampleHandler_OnRecord() {
 	app := newApp()
 	defer app.Close()
 
 	h, _ := proxy.NewHandler(app.URL, "/")
-	h.OnRecord = func(r *http.Request, rec *proxy.Record) {
+	h.OnRecord = func(r *http.Request, rec *exchange.Record) {
 		fmt.Println(r.URL.Path, rec.Status, rec.Attempts, rec.Reused, rec.Err)
 	}
 	serve(h, "/a")
@@ -144,45 +127,6 @@ func ExampleHandler_OnRecord() {
 	// Output:
 	// /a 200 1 false <nil>
 	// /b 200 1 true <nil>
-}
-
-// Require ip 192.0.2.0/24
-func ExampleRequireIP() {
-	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
-	inside := proxy.RequireIP(netip.MustParsePrefix("192.0.2.0/24"))(hello)
-	outside := proxy.RequireIP(netip.MustParsePrefix("10.0.0.0/8"))(hello)
-	fmt.Println(serve(inside, "/").Code, serve(outside, "/").Code)
-	// Output: 200 403
-}
-
-// LogFormat and CustomLog.
-func ExampleNewAccessLog() {
-	log, err := proxy.NewAccessLog(os.Stdout, `%h "%r" %>s %b`)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
-	serve(log.Wrap(hello), "/a?b")
-	// Output: 192.0.2.7 "GET /a?b HTTP/1.1" 200 5
-}
-
-// Graceful shutdown: the server waits for requests, Tunnels for upgraded
-// connections.
-func ExampleTunnels() {
-	app := newApp()
-	defer app.Close()
-
-	tunnels := &proxy.Tunnels{}
-	h, _ := proxy.NewHandler(app.URL, "/")
-	h.Upgrades, h.Tunnels = []string{"websocket"}, tunnels
-	front := httptest.NewServer(h)
-
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = front.Config.Shutdown(ctx)
-	fmt.Println(tunnels.Shutdown(ctx), tunnels.Count())
-	// Output: <nil> 0
 }
 
 // An expression that is used for its own handler.
@@ -198,13 +142,13 @@ func ExampleMux_HandleMatch() {
 // A forward proxy whose users have accounts: ProxyRequests On, <Proxy *>
 // AuthType Basic, AuthUserFile, Require valid-user </Proxy>.
 func ExampleForward() {
-	users, err := proxy.ReadHtpasswd(strings.NewReader("alice:$2y$05$4/iI97VcNWO9rTLBAOmmX.APUi0dEDnTd1q51PVeHQFK9kGZ44j8q\n"))
+	users, err := access.ReadHtpasswd(strings.NewReader("alice:$2y$05$4/iI97VcNWO9rTLBAOmmX.APUi0dEDnTd1q51PVeHQFK9kGZ44j8q\n"))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	fmt.Println((&proxy.Forward{}).Validate())
-	f := &proxy.Forward{Clients: &proxy.Clients{Auth: &proxy.BasicAuth{Realm: "office", Verify: users.Verify}}}
+	f := &proxy.Forward{Clients: &access.Clients{Auth: &access.BasicAuth{Realm: "office", Verify: users.Verify}}}
 	fmt.Println(f.Validate())
 
 	ask := func(credentials string) {

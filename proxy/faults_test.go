@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestBadAnswersAreRefused: each of these answers could be read in two ways,
@@ -57,8 +59,8 @@ func TestBadAnswersAreRefused(t *testing.T) {
 			require.Equal(t, http.StatusBadGateway, resp.StatusCode)
 			require.Equal(t, "502 Bad Gateway\n", body(t, resp))
 			r := rec.last(t)
-			require.ErrorIs(t, r.Err, ErrMalformed)
-			require.False(t, MayResend(r.Err))
+			require.ErrorIs(t, r.Err, exchange.ErrMalformed)
+			require.False(t, exchange.MayResend(r.Err))
 			s := b.Stats()
 			require.Zero(t, s.Idle+s.Busy, "the connection must not be kept")
 		})
@@ -126,7 +128,7 @@ func TestAnswerCutAtEveryByte(t *testing.T) {
 					require.NoErrorf(t, err, "cut at %d", cut)
 					require.Equalf(t, http.StatusBadGateway, resp.StatusCode, "cut at %d", cut)
 					_ = resp.Body.Close()
-					require.Equal(t, cut == 0, MayResend(rec.last(t).Err), "cut at %d: %v", cut, rec.last(t).Err)
+					require.Equal(t, cut == 0, exchange.MayResend(rec.last(t).Err), "cut at %d: %v", cut, rec.last(t).Err)
 					continue
 				}
 				var got []byte
@@ -201,7 +203,7 @@ func TestStall(t *testing.T) {
 				_ = resp.Body.Close()
 			}
 			e := rec.last(t).Err
-			var pe *Error
+			var pe *exchange.Error
 			require.ErrorAs(t, e, &pe)
 			require.True(t, pe.Timeout(), "%v", e)
 			require.Eventually(t, func() bool { return b.Stats().Open == 0 }, 20*time.Second, time.Millisecond)
@@ -273,10 +275,10 @@ func TestCannotConnect(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 	_ = resp.Body.Close()
 	e := rec.last(t).Err
-	require.True(t, MayResend(e))
-	var pe *Error
+	require.True(t, exchange.MayResend(e))
+	var pe *exchange.Error
 	require.ErrorAs(t, e, &pe)
-	require.Equal(t, OpDial, pe.Op)
+	require.Equal(t, exchange.OpDial, pe.Op)
 	require.Equal(t, o.url().String(), pe.Backend)
 }
 
@@ -284,7 +286,7 @@ func TestCannotConnect(t *testing.T) {
 func TestManyFoldedLines(t *testing.T) {
 	block := "A: b\r\n" + strings.Repeat(" c\n", 20000) + "D: e\r\n\r\n"
 	copies := testing.AllocsPerRun(1, func() {
-		h, err := ParseFields(block, nil)
+		h, err := exchange.ParseFields(block, nil)
 		require.NoError(t, err)
 		require.Equal(t, "b"+strings.Repeat(" c", 20000), h.Get("A"))
 		require.Equal(t, "e", h.Get("D"))

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // finish completes the record, and answers or aborts if err says that the
@@ -15,21 +17,21 @@ import (
 func (p *passage) finish(err error) {
 	if err != nil {
 		p.record.Err = err
-		var e *Error
+		var e *exchange.Error
 		if p.record.Backend == "" && errors.As(err, &e) {
 			p.record.Backend = e.Backend
 		}
-		if StatusOf(err) == StatusClientClosedRequest {
-			p.record.Status = StatusClientClosedRequest
+		if exchange.StatusOf(err) == exchange.StatusClientClosedRequest {
+			p.record.Status = exchange.StatusClientClosedRequest
 		} else if !p.sent {
 			p.answerError(err)
 		}
 	}
 	if p.body != nil && !p.record.Upgraded {
-		p.body.finish(err == nil || !p.sent && p.record.Status != StatusClientClosedRequest)
+		p.body.finish(err == nil || !p.sent && p.record.Status != exchange.StatusClientClosedRequest)
 	}
 	p.to.end()
-	aborts := err != nil && (p.sent || p.record.Status == StatusClientClosedRequest)
+	aborts := err != nil && (p.sent || p.record.Status == exchange.StatusClientClosedRequest)
 	p.record.Aborted = aborts
 	p.report()
 	if aborts {
@@ -43,14 +45,14 @@ func (p *passage) answerError(err error) {
 	p.final = true // no interim answer may come in between any more
 	p.mu.Unlock()
 	p.closeIfUnread()
-	status := StatusOf(err)
+	status := exchange.StatusOf(err)
 	p.record.Status = status
-	addErrorFields(p.w.Header(), err)
+	exchange.AddErrorFields(p.w.Header(), err)
 	if p.h.ErrorHandler != nil {
 		p.h.ErrorHandler(p.w, p.in, err)
 		return
 	}
-	writeErrorPage(p.w, p.in, status)
+	exchange.WriteErrorPage(p.w, p.in, status)
 }
 
 // report gives the record to those who want it.
@@ -64,12 +66,12 @@ func (p *passage) report() {
 	rec.Cache = p.cache
 	p.mu.Unlock()
 	if p.outer != nil {
-		p.outer.take(rec)
+		p.outer.Take(rec)
 	}
-	level := LevelTrace1
+	level := exchange.LevelTrace1
 	switch {
 	case rec.Err == nil:
-	case rec.Status == StatusClientClosedRequest:
+	case rec.Status == exchange.StatusClientClosedRequest:
 		level = slog.LevelDebug
 	case rec.Status >= 400 && rec.Status < 500 && rec.BackendStatus == 0:
 		level = slog.LevelInfo // of the client's making: it must not fill the log
@@ -93,9 +95,9 @@ func (p *passage) logs(level slog.Level) bool {
 // logAnswer logs the head of the backend's answer: the status at trace3, and
 // at trace4 the names of its fields, whose values may be secrets.
 func (p *passage) logAnswer() {
-	p.h.Logger.Log(p.Context, LevelTrace3, "proxy: backend answered", "backend", p.record.Backend, "status", p.resp.StatusCode, "reused", p.record.Reused)
-	if p.logs(LevelTrace4) {
-		p.h.Logger.Log(p.Context, LevelTrace4, "proxy: fields of the answer", "names", slices.Sorted(maps.Keys(p.resp.Header)))
+	p.h.Logger.Log(p.Context, exchange.LevelTrace3, "proxy: backend answered", "backend", p.record.Backend, "status", p.resp.StatusCode, "reused", p.record.Reused)
+	if p.logs(exchange.LevelTrace4) {
+		p.h.Logger.Log(p.Context, exchange.LevelTrace4, "proxy: fields of the answer", "names", slices.Sorted(maps.Keys(p.resp.Header)))
 	}
 }
 

@@ -14,14 +14,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // Forward is a forward proxy: an http.Handler for the requests of clients that
 // were told to use a proxy. It takes absolute-form requests (RFC 9112 section
 // 3.2.2) by their scheme, and hands CONNECT to a handler for tunnels:
 //
-//	f := &proxy.Forward{Clients: &proxy.Clients{Access: &proxy.Access{Allow: office}}}
+//	f := &proxy.Forward{Clients: &access.Clients{Access: &access.Access{Allow: office}}}
 //	f.Connect = &connect.Handler{DialContext: f.DialContext}
 //	if err := f.Validate(); err != nil {
 //		log.Fatal(err)
@@ -40,11 +43,11 @@ import (
 type Forward struct {
 	// Clients says who may use the proxy. If nil, nobody. Apache: Require in
 	// <Proxy *>.
-	Clients *Clients
+	Clients *access.Clients
 
 	// Destinations says where they may go. If nil, everywhere but to private
 	// addresses. Apache: ProxyBlock, <Proxy http://…>.
-	Destinations *Destinations
+	Destinations *access.Destinations
 
 	// Transports speak the schemes of URLs, in lower case. If nil, http and
 	// https are spoken by a [Transport] that dials by Destinations, so that
@@ -65,7 +68,7 @@ type Forward struct {
 
 	// Remotes are proxies that requests are sent on to; the first that matches
 	// counts. Apache: ProxyRemote, ProxyRemoteMatch.
-	Remotes []Remote
+	Remotes []access.Remote
 
 	// IdleLimit limits the unused connections to all origins together, through
 	// Remotes that have no Transport of their own as well. If nil, one of 512.
@@ -102,7 +105,7 @@ type Forward struct {
 	// requests that upgrade.
 	Upgrades      []string
 	TunnelTimeout time.Duration
-	Tunnels       *Tunnels
+	Tunnels       *tunnel.Registry
 
 	// Client says how long clients may keep a request waiting. If nil, what the
 	// zero [ClientLimits] say: 60 s for each wait.
@@ -117,12 +120,12 @@ type Forward struct {
 
 	// ErrorHandler answers requests that are refused or have failed. The fields
 	// of a challenge are set already. If nil, the answer is the status of
-	// [StatusOf] with a plain sentence.
+	// [exchange.StatusOf] with a plain sentence.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
 	// OnRecord, if not nil, is called when a request other than CONNECT is
 	// done, with what happened to it. The Record must not be kept.
-	OnRecord func(r *http.Request, rec *Record)
+	OnRecord func(r *http.Request, rec *exchange.Record)
 
 	// Logger gets what a [Handler] logs. If nil, nothing is logged.
 	Logger *slog.Logger
@@ -131,12 +134,12 @@ type Forward struct {
 	setupErr error
 	handler  Handler
 	direct   *Transport
-	choice   Remotes
+	choice   access.Remotes
 	remotes  []remote // of choice.List
 }
 
 // Validate returns an error if the proxy could serve nobody, since Clients has
-// no rule (see [ErrNoClients]), or if a field cannot be understood. Call it
+// no rule (see [access.ErrNoClients]), or if a field cannot be understood. Call it
 // before serving: a Forward that is not valid refuses all requests.
 func (f *Forward) Validate() error {
 	f.once.Do(func() { f.setupErr = f.setup() })
@@ -209,10 +212,10 @@ func (f *Forward) rewrite(pr *httputil.ProxyRequest) {
 // ServeHTTP serves a request that is for somewhere else, if it is allowed.
 func (f *Forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := f.Validate(); err != nil {
-		f.refuse(w, r, denied("%w", err))
+		f.refuse(w, r, exchange.Forbidden("%w", err))
 		return
 	}
-	err := CheckHost(r)
+	err := exchange.CheckHost(r)
 	switch {
 	case err != nil && r.Method == http.MethodConnect:
 		CloseRefusedConnect(w, r)
@@ -229,12 +232,12 @@ func (f *Forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (f *Forward) serveConnect(w http.ResponseWriter, r *http.Request) {
 	r, err := f.admit(r)
 	if err == nil && f.Connect == nil {
-		err = &Error{Op: OpRequest, Status: http.StatusMethodNotAllowed, Err: errors.New("no handler for CONNECT")}
+		err = &exchange.Error{Op: exchange.OpRequest, Status: http.StatusMethodNotAllowed, Err: errors.New("no handler for CONNECT")}
 	}
 	if err == nil {
 		var host string
 		var port uint16
-		if host, port, err = ParseAuthority(r.RequestURI); err == nil {
+		if host, port, err = access.ParseAuthority(r.RequestURI); err == nil {
 			err = f.Destinations.Check(host, port)
 		}
 	}
@@ -262,7 +265,7 @@ func (f *Forward) servePlain(w http.ResponseWriter, r *http.Request) {
 			f.Next.ServeHTTP(w, r)
 			return
 		}
-		err = badRequest("request is for this server, and not for an origin")
+		err = exchange.BadRequest("request is for this server, and not for an origin")
 	}
 	// Who may not use the proxy learns nothing of its rules.
 	if admitted, aerr := f.Clients.Admit(r); aerr != nil {
@@ -274,7 +277,7 @@ func (f *Forward) servePlain(w http.ResponseWriter, r *http.Request) {
 		f.refuse(w, r, err)
 		return
 	}
-	host, port, _ := URLAuthority(out.URL)
+	host, port, _ := access.URLAuthority(out.URL)
 	if err := f.Destinations.Check(host, port); err != nil {
 		f.refuse(w, out, err)
 		return
@@ -287,22 +290,22 @@ func (f *Forward) servePlain(w http.ResponseWriter, r *http.Request) {
 
 // refuse answers a request that is not forwarded.
 func (f *Forward) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	status := StatusOf(err)
+	status := exchange.StatusOf(err)
 	if f.Logger != nil {
 		f.Logger.Info("proxy: request refused", "client", r.RemoteAddr, "method", r.Method, "host", r.Host, "status", status, "error", err)
 	}
 	if f.OnRecord != nil && r.Method != http.MethodConnect {
-		f.OnRecord(r, &Record{Start: time.Now(), Status: status, Err: err})
+		f.OnRecord(r, &exchange.Record{Start: time.Now(), Status: status, Err: err})
 	}
-	if status == StatusClientClosedRequest {
+	if status == exchange.StatusClientClosedRequest {
 		panic(http.ErrAbortHandler) // or net/http would take it for served
 	}
 	if f.ErrorHandler != nil {
-		addErrorFields(w.Header(), err)
+		exchange.AddErrorFields(w.Header(), err)
 		f.ErrorHandler(w, r, err)
 		return
 	}
-	writeRefusal(w, r, err)
+	exchange.WriteRefusal(w, r, err)
 }
 
 // CloseRefusedConnect has the client's connection closed behind the answer to

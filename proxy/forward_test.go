@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,14 +18,18 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/http1"
 )
 
 // everybody admits all clients.
-func everybody() *Clients { return &Clients{Access: &Access{}} }
+func everybody() *access.Clients { return &access.Clients{Access: &access.Access{}} }
 
 // toLoopback sends all names below "test" to a server, and lets them.
-func toLoopback(t *testing.T, server *httptest.Server) *Destinations {
-	return &Destinations{
+func toLoopback(t *testing.T, server *httptest.Server) *access.Destinations {
+	return &access.Destinations{
 		AllowPrivate: true,
 		Lookup: func(_ context.Context, _, host string) ([]netip.Addr, error) {
 			if !strings.HasSuffix(host, ".test") {
@@ -64,22 +69,22 @@ func forwardTo(t *testing.T, h http.Handler, change func(f *Forward)) (*Forward,
 func once(request string) string { return request + "Connection: close\r\n\r\n" }
 
 func TestForwardNeedsARule(t *testing.T) {
-	for name, clients := range map[string]*Clients{"nil": nil, "empty": {}} {
+	for name, clients := range map[string]*access.Clients{"nil": nil, "empty": {}} {
 		t.Run(name, func(t *testing.T) {
 			f, at := forwardTo(t, mirror, func(f *Forward) {
 				f.Clients = clients
 				f.Connect = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("CONNECT was served") })
 			})
-			require.ErrorIs(t, f.Validate(), ErrNoClients)
+			require.ErrorIs(t, f.Validate(), access.ErrNoClients)
 			for _, request := range []string{"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n", "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n", "GET / HTTP/1.1\r\nHost: a.test\r\n"} {
 				require.Contains(t, exchangeRaw(t, at, once(request)), "403 Forbidden")
 			}
 			_, err := f.DialContext(context.Background(), "tcp", "a.test:443")
-			require.ErrorIs(t, err, ErrNoClients)
+			require.ErrorIs(t, err, access.ErrNoClients)
 		})
 	}
-	require.Error(t, (&Forward{Clients: &Clients{Auth: &BasicAuth{}}}).Validate())
-	require.Error(t, (&Forward{Clients: everybody(), Remotes: []Remote{{Match: "*"}}}).Validate())
+	require.Error(t, (&Forward{Clients: &access.Clients{Auth: &access.BasicAuth{}}}).Validate())
+	require.Error(t, (&Forward{Clients: everybody(), Remotes: []access.Remote{{Match: "*"}}}).Validate())
 }
 
 // TestForwardRequest: what the origin gets of a request.
@@ -185,11 +190,11 @@ func TestForwardAsksForCredentials(t *testing.T) {
 	var asked atomic.Int32
 	served := 0
 	_, at := forwardTo(t, mirror, func(f *Forward) {
-		f.Clients = &Clients{Auth: &BasicAuth{Realm: "fwd", Verify: countedVerify(&asked)}}
+		f.Clients = &access.Clients{Auth: &access.BasicAuth{Realm: "fwd", Verify: countedVerify(&asked)}}
 		f.Connect = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			served++
-			require.True(t, Admitted(r.Context()))
-			require.Equal(t, "alice", User(r.Context()))
+			require.True(t, access.Admitted(r.Context()))
+			require.Equal(t, "alice", access.User(r.Context()))
 			w.WriteHeader(http.StatusTeapot)
 		})
 	})
@@ -214,14 +219,14 @@ func TestForwardAsksForCredentials(t *testing.T) {
 
 func TestForwardRulesOfClients(t *testing.T) {
 	_, at := forwardTo(t, mirror, func(f *Forward) {
-		f.Clients = &Clients{
-			Access: &Access{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		f.Clients = &access.Clients{
+			Access: &access.Access{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 			Allow: func(r *http.Request) error {
 				switch r.URL.Hostname() {
 				case "plain.test":
 					return fmt.Errorf("no reason")
 				case "teapot.test":
-					return &Error{Op: OpRequest, Status: 418, Err: fmt.Errorf("tea"), Header: http.Header{"X-Tea": {"green"}}}
+					return &exchange.Error{Op: exchange.OpRequest, Status: 418, Err: fmt.Errorf("tea"), Header: http.Header{"X-Tea": {"green"}}}
 				}
 				return nil
 			},
@@ -233,14 +238,14 @@ func TestForwardRulesOfClients(t *testing.T) {
 	require.Contains(t, got, "418 ")
 	require.Contains(t, got, "X-Tea: green\r\n")
 	_, at = forwardTo(t, mirror, func(f *Forward) {
-		f.Clients = &Clients{Access: &Access{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+		f.Clients = &access.Clients{Access: &access.Access{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
 	})
 	require.Contains(t, exchangeRaw(t, at, once("GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n")), "403 Forbidden")
 }
 
 func TestForwardAndNext(t *testing.T) {
 	_, at := forwardTo(t, mirror, func(f *Forward) {
-		f.Clients = &Clients{Access: &Access{Deny: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}
+		f.Clients = &access.Clients{Access: &access.Access{Deny: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}
 		f.Next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "own ", r.URL.Path) })
 	})
 	require.Contains(t, exchangeRaw(t, at, once("GET /x HTTP/1.1\r\nHost: a.test\r\n")), "own /x", "rules of the proxy are not those of the site")
@@ -251,7 +256,7 @@ func TestForwardAndNext(t *testing.T) {
 // made up by the proxy itself.
 func TestForwardLoops(t *testing.T) {
 	var self atomic.Value
-	f := &Forward{Clients: everybody(), Destinations: &Destinations{AllowPrivate: true, Lookup: func(context.Context, string, string) ([]netip.Addr, error) {
+	f := &Forward{Clients: everybody(), Destinations: &access.Destinations{AllowPrivate: true, Lookup: func(context.Context, string, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 	}, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, self.Load().(string))
@@ -300,7 +305,7 @@ func TestForwardRemotes(t *testing.T) {
 			return loopback(ctx, network, host)
 		}
 		f.Transports = map[string]http.RoundTripper{"http": nil, "ftp": byName("ftp-itself")}
-		f.Remotes = []Remote{
+		f.Remotes = []access.Remote{
 			{Match: "FTP", Transport: byName("by-scheme")},
 			{Match: "http://Far.prefix.test/x", Transport: byName("by-prefix")},
 			{Pattern: regexp.MustCompile(`^https?://[^/]*regex`), Transport: byName("by-regex")},
@@ -339,7 +344,7 @@ func TestForwardDialsByRemotes(t *testing.T) {
 			return nil, io.EOF
 		}
 	}
-	f := &Forward{Clients: everybody(), Destinations: &Destinations{DenyHosts: []string{"bad.test"}}, Remotes: []Remote{
+	f := &Forward{Clients: everybody(), Destinations: &access.Destinations{DenyHosts: []string{"bad.test"}}, Remotes: []access.Remote{
 		{Match: "https://a.test/", DialContext: remember("443")},
 		{Match: "https://a.test:8443/", DialContext: remember("8443")},
 		{Match: "http", Transport: byName("x")},
@@ -352,19 +357,19 @@ func TestForwardDialsByRemotes(t *testing.T) {
 	}
 	require.Equal(t, []string{"443 a.test:443", "8443 a.test:8443", "rest b.test:443", "rest [2606:4700::1]:443"}, dialled)
 	_, err := f.DialContext(context.Background(), "tcp", "plain.test:443")
-	require.Equal(t, 503, StatusOf(err))
+	require.Equal(t, 503, exchange.StatusOf(err))
 	for _, address := range []string{"bad.test:443", "127.0.0.1:443"} {
 		_, err = f.DialContext(context.Background(), "tcp", address)
-		require.Equal(t, 403, StatusOf(err), "another proxy gets no forbidden requests either")
+		require.Equal(t, 403, exchange.StatusOf(err), "another proxy gets no forbidden requests either")
 	}
 	_, err = f.DialContext(context.Background(), "tcp", "bad")
-	require.Equal(t, 400, StatusOf(err))
+	require.Equal(t, 400, exchange.StatusOf(err))
 }
 
 // TestRemoteOfAnotherScheme: what is for no Remote by its scheme goes by none.
 func TestRemoteOfAnotherScheme(t *testing.T) {
 	_, at := forwardTo(t, mirror, func(f *Forward) {
-		f.Remotes = []Remote{{Match: "https", DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
+		f.Remotes = []access.Remote{{Match: "https", DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
 			return nil, fmt.Errorf("the other proxy was asked for %s", address)
 		}}}
 	})
@@ -383,7 +388,7 @@ func TestForwardByHTTPTransport(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked atomic.Int32
-			f := &Forward{Clients: &Clients{Auth: &BasicAuth{Verify: countedVerify(&asked)}}, Destinations: toLoopback(t, frontOf(t, mirror))}
+			f := &Forward{Clients: &access.Clients{Auth: &access.BasicAuth{Verify: countedVerify(&asked)}}, Destinations: toLoopback(t, frontOf(t, mirror))}
 			s := front(t, f)
 			t.Cleanup(f.CloseIdleConnections)
 			u := mustParse(t, s.URL)
@@ -428,17 +433,17 @@ func TestForwardOverHTTP2(t *testing.T) {
 
 func TestForwardHooks(t *testing.T) {
 	var log strings.Builder
-	var records []Record
+	var records []exchange.Record
 	_, at := forwardTo(t, mirror, func(f *Forward) {
 		f.Via = ViaOff
 		f.Forwarded = ForwardedApache
 		f.Rewrite = func(pr *httputil.ProxyRequest) { pr.Out.Header.Set("X-Added", "1") }
 		f.ModifyResponse = func(r *http.Response) error { r.Header.Set("X-Modified", "1"); return nil }
 		f.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
-			w.WriteHeader(StatusOf(err))
+			w.WriteHeader(exchange.StatusOf(err))
 			fmt.Fprint(w, "mine")
 		}
-		f.OnRecord = func(_ *http.Request, rec *Record) { records = append(records, *rec) }
+		f.OnRecord = func(_ *http.Request, rec *exchange.Record) { records = append(records, *rec) }
 		f.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	})
 	got := exchangeRaw(t, at, once("GET http://a.test/x HTTP/1.1\r\nHost: a.test\r\n"))
@@ -473,9 +478,9 @@ func FuzzForwardTarget(f *testing.F) {
 	fw.Transports["http"] = roundTripFunc(func(r *http.Request) (*http.Response, error) {
 		got = r.URL
 		var err error
-		sent, err = appendRequestHead(nil, asWritten(r), framingNone, headOptions{})
+		sent, err = http1.AppendRequestHead(nil, asWritten(r), http1.FramingNone, http1.HeadOptions{})
 		if err != nil {
-			return nil, badRequest("%w", err)
+			return nil, exchange.BadRequest("%w", err)
 		}
 		return byName("x").RoundTrip(r)
 	})
@@ -497,4 +502,16 @@ func FuzzForwardTarget(f *testing.F) {
 		require.True(t, strings.HasPrefix(lines[0], "GET /") || strings.HasPrefix(lines[0], "GET *"), "%q", sent)
 		require.Equal(t, "Host: "+got.Host, lines[1])
 	})
+}
+
+func basic(user, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+}
+
+// countedVerify knows one password, and counts how often it was asked.
+func countedVerify(asked *atomic.Int32) func(context.Context, string, string) (bool, error) {
+	return func(_ context.Context, user, password string) (bool, error) {
+		asked.Add(1)
+		return user == "alice" && password == "pass:word", nil
+	}
 }

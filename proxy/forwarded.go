@@ -4,6 +4,11 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/clientaddr"
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
 // ForwardedMode says what becomes of X-Forwarded-For, -Host and -Proto (and of
@@ -46,7 +51,7 @@ func (p *passage) addForwarded() {
 		return
 	}
 	keep := mode == ForwardedAppend || mode == ForwardedApache || Trusts(h.TrustedProxies, in)
-	client, known := clientHost(in.RemoteAddr)
+	client, known := clientaddr.Host(in.RemoteAddr)
 	switch prior := out["X-Forwarded-For"]; {
 	case !known && !keep:
 		delete(out, "X-Forwarded-For")
@@ -93,7 +98,7 @@ func (p *passage) addForwardedField(keep bool, client string, known bool) {
 	scheme, host := Front(p.in, p.h.TrustedProxies)
 	element := "for=" + node + ";proto=" + scheme
 	if host != "" {
-		if !isToken(host) {
+		if !syntax.IsToken(host) {
 			host = `"` + host + `"`
 		}
 		element += ";host=" + host
@@ -130,8 +135,8 @@ func Trusts(trusted []netip.Prefix, r *http.Request) bool {
 	if len(trusted) == 0 {
 		return false
 	}
-	addr, ok := clientAddr(r.RemoteAddr)
-	return ok && containsAddr(trusted, addr)
+	addr, ok := clientaddr.Addr(r.RemoteAddr)
+	return ok && access.ContainsAddr(trusted, addr)
 }
 
 // Front returns scheme and Host as the client of a request has used them: those
@@ -150,7 +155,7 @@ func Front(r *http.Request, trusted []netip.Prefix) (scheme, host string) {
 		}
 	}
 	if v := r.Header["X-Forwarded-Host"]; len(v) == 1 && v[0] != "" && strings.IndexByte(v[0], ',') < 0 {
-		if _, _, err := ParseHost(v[0]); err == nil {
+		if _, _, err := exchange.ParseHost(v[0]); err == nil {
 			host = v[0]
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 func TestForwardedFields(t *testing.T) {
@@ -91,7 +93,7 @@ func TestLoopIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusLoopDetected, resp.StatusCode)
 	_ = resp.Body.Close()
-	require.ErrorIs(t, rec.last(t).Err, ErrLoop)
+	require.ErrorIs(t, rec.last(t).Err, exchange.ErrLoop)
 	require.Zero(t, o.connections())
 }
 

@@ -7,16 +7,20 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/contextkey"
 )
 
 // remote is a Remote at work.
 type remote struct {
-	*Remote
+	*access.Remote
 	transport http.RoundTripper
 	own       *Transport // over DialContext
 }
 
-func (f *Forward) newRemote(r *Remote) (remote, error) {
+func (f *Forward) newRemote(r *access.Remote) (remote, error) {
 	if r.Match == "" && r.Pattern == nil || r.Transport == nil && r.DialContext == nil {
 		return remote{}, fmt.Errorf("proxy: forward: a Remote needs Match or Pattern, and Transport or DialContext")
 	}
@@ -42,22 +46,22 @@ func (f *Forward) DialContext(ctx context.Context, network, address string) (net
 	if err := f.Validate(); err != nil {
 		return nil, err
 	}
-	host, port, err := ParseAuthority(address)
+	host, port, err := access.ParseAuthority(address)
 	if err != nil {
 		return nil, err
 	}
 	if err := f.Destinations.Check(host, port); err != nil {
 		return nil, err
 	}
-	u := &url.URL{Scheme: "https", Host: JoinAuthority(host, port), Path: "/"}
+	u := &url.URL{Scheme: "https", Host: access.JoinAuthority(host, port), Path: "/"}
 	r := f.remoteFor(ctx, u)
 	if r == nil {
 		return f.Destinations.DialContext(ctx, network, address)
 	}
 	if r.DialContext == nil {
-		return nil, &Error{Op: OpDial, Err: fmt.Errorf("the proxy for %s opens no connections", address)}
+		return nil, &exchange.Error{Op: exchange.OpDial, Err: fmt.Errorf("the proxy for %s opens no connections", address)}
 	}
-	return r.DialContext(ctx, network, JoinAuthority(host, port))
+	return r.DialContext(ctx, network, access.JoinAuthority(host, port))
 }
 
 // forwardTransport chooses who speaks to the origin.
@@ -65,12 +69,12 @@ type forwardTransport struct{ f *Forward }
 
 func (t forwardTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	f := t.f
-	host, port, err := URLAuthority(r.URL) // Rewrite may have changed it
+	host, port, err := access.URLAuthority(r.URL) // Rewrite may have changed it
 	if err == nil {
 		err = f.Destinations.Check(host, port)
 	}
 	if err != nil {
-		closeBody(r)
+		exchange.CloseBody(r)
 		return nil, err
 	}
 	if via := f.remoteFor(r.Context(), r.URL); via != nil {
@@ -85,7 +89,7 @@ func (t forwardTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // asWritten has the path sent byte for byte as the client wrote it, where
 // net/url would escape it in another way.
 func asWritten(r *http.Request) *http.Request {
-	in, _ := r.Context().Value(clientRequestKey{}).(*http.Request)
+	in, _ := r.Context().Value(contextkey.ClientRequest{}).(*http.Request)
 	if in == nil || in.URL.Path != r.URL.Path || in.URL.RawPath != r.URL.RawPath {
 		return r
 	}

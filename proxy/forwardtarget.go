@@ -6,6 +6,9 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // forwarded returns the request if it is for an origin: with an absolute URL
@@ -22,19 +25,19 @@ func (f *Forward) forwarded(r *http.Request) (*http.Request, error) {
 	}
 	switch {
 	case u.Opaque != "":
-		return nil, badRequest("target has no authority")
+		return nil, exchange.BadRequest("target has no authority")
 	case u.User != nil && (u.Scheme == "http" || u.Scheme == "https"): // RFC 9110 section 4.2.4
-		return nil, badRequest("target has userinfo")
+		return nil, exchange.BadRequest("target has userinfo")
 	case u.Fragment != "" || strings.IndexByte(r.RequestURI, '#') >= 0:
-		return nil, badRequest("target has a fragment")
+		return nil, exchange.BadRequest("target has a fragment")
 	}
 	if u.User != nil && strings.Contains(u.User.Username(), ":") { // Basic cannot say so
-		return nil, badRequest("user in the target has a colon")
+		return nil, exchange.BadRequest("user in the target has a colon")
 	}
 	if !f.speaks(u.Scheme) {
-		return nil, badRequest("scheme is not spoken here")
+		return nil, exchange.BadRequest("scheme is not spoken here")
 	}
-	if _, _, err := URLAuthority(u); err != nil {
+	if _, _, err := access.URLAuthority(u); err != nil {
 		return nil, err
 	}
 	out := *r
@@ -86,6 +89,6 @@ func (f *Forward) redirectsToDomain(w http.ResponseWriter, r *http.Request, host
 		to.Host += ":" + port
 	}
 	w.Header().Set("Location", to.String())
-	writeErrorPage(w, r, http.StatusMovedPermanently)
+	exchange.WriteErrorPage(w, r, http.StatusMovedPermanently)
 	return true
 }

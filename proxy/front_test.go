@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // h2Front serves h over clear-text HTTP/2, and returns its URL and a client.
@@ -85,9 +87,9 @@ func TestHTTP2Front(t *testing.T) {
 			_ = resp.Body.Close()
 		}
 		require.Error(t, err)
-		var e *Error
+		var e *exchange.Error
 		require.ErrorAs(t, rec.last(t).Err, &e)
-		require.Equal(t, OpBody, e.Op)
+		require.Equal(t, exchange.OpBody, e.Op)
 	})
 	t.Run("205", func(t *testing.T) {
 		resp, err := cl.Get(at + "/reset-content")
@@ -169,10 +171,10 @@ func TestAnswerLongerThanItsHead(t *testing.T) {
 	}
 	r := rec.last(t)
 	require.ErrorIs(t, r.Err, http.ErrContentLength)
-	require.NotErrorIs(t, r.Err, ErrClientGone)
-	var e *Error
+	require.NotErrorIs(t, r.Err, exchange.ErrClientGone)
+	var e *exchange.Error
 	require.ErrorAs(t, r.Err, &e)
-	require.Equal(t, OpBody, e.Op)
+	require.Equal(t, exchange.OpBody, e.Op)
 }
 
 // TestFront: what a trusted proxy says of its client is told on, and stands in

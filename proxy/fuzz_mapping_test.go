@@ -6,6 +6,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
 // FuzzMapping maps what any client may send, by rules as people write them. The
@@ -66,8 +69,8 @@ func checkMapping(t *testing.T, ru *rule, path string, in url.URL) {
 		t.Fatalf("the request changed: %#v", in)
 	}
 	if err != nil {
-		if ok || StatusOf(err) != http.StatusBadRequest {
-			t.Fatalf("%v, %v, status %d", ok, err, StatusOf(err))
+		if ok || exchange.StatusOf(err) != http.StatusBadRequest {
+			t.Fatalf("%v, %v, status %d", ok, err, exchange.StatusOf(err))
 		}
 		return
 	}
@@ -84,7 +87,7 @@ func checkMapping(t *testing.T, ru *rule, path string, in url.URL) {
 		t.Fatalf("%#v became %#v", in, out)
 	case !strings.HasPrefix(escaped, path):
 		t.Fatalf("%#v became %q, not under %q", in, sent, path)
-	case hasBlankOrControl(sent) || strings.Contains(sent, "#"):
+	case syntax.HasBlankOrControl(sent) || strings.Contains(sent, "#"):
 		t.Fatalf("%#v became %q", in, sent)
 	case out.RawPath != "" && out.RawPath != out.EscapedPath():
 		t.Fatalf("%#v: net/url does not accept RawPath %q for %q", in, out.RawPath, out.Path)

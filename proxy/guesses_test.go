@@ -12,23 +12,25 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // authFronts are those who ask for passwords, and the field in which they come.
 var authFronts = map[string]struct {
 	field string
-	front func(a *BasicAuth) http.Handler
+	front func(a *access.BasicAuth) http.Handler
 }{
-	"site": {"Authorization", func(a *BasicAuth) http.Handler {
+	"site": {"Authorization", func(a *access.BasicAuth) http.Handler {
 		return a.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	}},
-	"forward proxy": {"Proxy-Authorization", func(a *BasicAuth) http.Handler {
-		return &Forward{Clients: &Clients{Auth: a}, Transports: map[string]http.RoundTripper{"http": roundTripFunc(func(r *http.Request) (*http.Response, error) {
+	"forward proxy": {"Proxy-Authorization", func(a *access.BasicAuth) http.Handler {
+		return &Forward{Clients: &access.Clients{Auth: a}, Transports: map[string]http.RoundTripper{"http": roundTripFunc(func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
-		})}, Destinations: &Destinations{AllowPrivate: true}}
+		})}, Destinations: &access.Destinations{AllowPrivate: true}}
 	}},
-	"CONNECT": {"Proxy-Authorization", func(a *BasicAuth) http.Handler {
-		return &Forward{Clients: &Clients{Auth: a}, Connect: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Destinations: &Destinations{AllowPrivate: true}}
+	"CONNECT": {"Proxy-Authorization", func(a *access.BasicAuth) http.Handler {
+		return &Forward{Clients: &access.Clients{Auth: a}, Connect: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Destinations: &access.Destinations{AllowPrivate: true}}
 	}},
 }
 
@@ -41,7 +43,7 @@ func TestGuessesStarveNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var v slowVerify
-				a := &BasicAuth{Verify: v.verify, MaxWaiting: 8, CacheTTL: time.Minute}
+				a := &access.BasicAuth{Verify: v.verify, MaxWaiting: 8, CacheTTL: time.Minute}
 				front := kind.front(a)
 				ask := func(ctx context.Context, user, password string) *httptest.ResponseRecorder {
 					method, target := "GET", "http://10.0.0.1/"
@@ -96,4 +98,32 @@ func TestGuessesStarveNobody(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slowVerify takes a second for each password: "right" is that of everybody.
+type slowVerify struct {
+	mu    sync.Mutex
+	begun []string
+	ended int // by their contexts
+}
+
+func (v *slowVerify) verify(ctx context.Context, user, password string) (bool, error) {
+	v.mu.Lock()
+	v.begun = append(v.begun, user+":"+password)
+	v.mu.Unlock()
+	select {
+	case <-time.After(time.Second):
+		return password == "right", nil
+	case <-ctx.Done():
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.ended++
+		return false, ctx.Err()
+	}
+}
+
+func (v *slowVerify) asked() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return append([]string(nil), v.begun...)
 }

@@ -21,6 +21,8 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/http1"
 )
 
 // speaksH2 reports whether HTTP/2 is to be spoken to the backend, or offered
@@ -42,16 +44,16 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 	if check := b.For(r.Context()); check != b {
 		b, p = check, &h2Pool{b: check, t2: p.t2}
 	}
-	hooks := HooksOf(r)
+	hooks := exchange.HooksOf(r)
 	for again := false; ; again = true {
 		hooks.GetConn(b)
 		use, c, err := p.reserve(r.Context(), strings.ToLower(r.URL.Scheme), again)
 		if err != nil {
-			closeBody(r)
-			return nil, AcquireError(r.Context(), b, err)
+			exchange.CloseBody(r)
+			return nil, exchange.AcquireError(r.Context(), b, err)
 		}
 		var resp *http.Response
-		var xerr *Error
+		var xerr *exchange.Error
 		if c != nil {
 			hooks.GotConn(c)
 			resp, xerr = t.attempt(c, r, hooks)
@@ -64,7 +66,7 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 			hooks.Answered()
 			return resp, nil
 		}
-		next := ResendRequest(r, xerr)
+		next := exchange.ResendRequest(r, xerr)
 		if next == nil || again {
 			return nil, xerr
 		}
@@ -75,7 +77,7 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 
 // exchangeH2 is one request and the head of its answer over a stream, which it
 // gives back.
-func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (*http.Response, *Error) {
+func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (*http.Response, *exchange.Error) {
 	w := watchH2(b, use, r)
 	w.interim.most = cmp.Or(t.MaxInterim, DefaultMaxInterim)
 	w.expect = cmp.Or(t.ExpectTimeout, DefaultExpectTimeout)
@@ -93,12 +95,12 @@ func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (
 	if err := h2Length(resp); err != nil {
 		w.end()
 		_ = resp.Body.Close()
-		return nil, &Error{Op: OpHeader, Backend: b.String(), Err: err}
+		return nil, &exchange.Error{Op: exchange.OpHeader, Backend: b.String(), Err: err}
 	}
 	w.answered.Store(true)
 	w.heard()
 	resp.Request = r
-	if noContent(r.Method, resp.StatusCode) {
+	if http1.NoContent(r.Method, resp.StatusCode) {
 		w.end()
 		dropContent(r.Method, resp)
 		return resp, nil
@@ -128,7 +130,7 @@ func h2Length(resp *http.Response) error {
 	if len(values) == 0 {
 		return nil
 	}
-	length, err := ParseContentLength(values)
+	length, err := exchange.ParseContentLength(values)
 	if err == nil {
 		resp.Header["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
@@ -239,7 +241,7 @@ func (w *h2Watch) end() {
 // of HTTP/1's connection.
 func (w *h2Watch) request(r *http.Request) *http.Request {
 	out := r.WithContext(w.interim.context(w.ctx))
-	out.Host, _ = OutgoingHost(r)
+	out.Host, _ = exchange.OutgoingHost(r)
 	if s := strings.ToLower(r.URL.Scheme); s == "h2" || s == "h2c" {
 		u := new(url.URL)
 		*u = *r.URL
@@ -318,7 +320,7 @@ func (b *h2RequestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p[:min(len(p), h2Backlog/2)])
 	if b.left > 0 {
 		if b.left -= int64(n); err == io.EOF && b.left > 0 {
-			err = ShortBody(b.left)
+			err = exchange.ShortBody(b.left)
 		}
 	}
 	if err == io.EOF {
@@ -349,11 +351,11 @@ func (b *h2RequestBody) Close() error {
 }
 
 // fail words the failure of an exchange that has no answer.
-func (w *h2Watch) fail(err error) *Error {
+func (w *h2Watch) fail(err error) *exchange.Error {
 	defer w.end()
-	e := &Error{Op: OpHeader, Backend: w.b.String(), Err: err}
+	e := &exchange.Error{Op: exchange.OpHeader, Backend: w.b.String(), Err: err}
 	var stream http2.StreamError
-	var own *Error
+	var own *exchange.Error
 	w.mu.Lock()
 	client := w.cause
 	w.mu.Unlock()
@@ -365,18 +367,18 @@ func (w *h2Watch) fail(err error) *Error {
 	case errors.Is(w.parent.Err(), context.DeadlineExceeded):
 		e.Err = context.Cause(w.parent)
 	case w.parent.Err() != nil:
-		e.Op, e.Status, e.Err = OpClient, StatusClientClosedRequest, errors.Join(ErrClientGone, err)
+		e.Op, e.Status, e.Err = exchange.OpClient, exchange.StatusClientClosedRequest, errors.Join(exchange.ErrClientGone, err)
 	case client != nil:
-		return ClientBodyError(e.Backend, client)
-	case IsTimeout(err):
+		return exchange.ClientBodyError(e.Backend, client)
+	case exchange.IsTimeout(err):
 	case unreadable(err):
-		e.Err = fmt.Errorf("%w: %w", ErrMalformed, err)
+		e.Err = fmt.Errorf("%w: %w", exchange.ErrMalformed, err)
 	case errors.As(err, &stream) && stream.Code != http2.ErrCodeRefusedStream:
-		e.Resend = IsIdempotent(w.method)
-	case errors.As(err, &stream) || unprocessed(err) || w.reused && IsIdempotent(w.method):
-		e.Resend, e.Err = true, errors.Join(ErrStaleConn, err)
+		e.Resend = exchange.IsIdempotent(w.method)
+	case errors.As(err, &stream) || unprocessed(err) || w.reused && exchange.IsIdempotent(w.method):
+		e.Resend, e.Err = true, errors.Join(exchange.ErrStaleConn, err)
 	default:
-		e.Resend = IsIdempotent(w.method)
+		e.Resend = exchange.IsIdempotent(w.method)
 	}
 	return e
 }
@@ -420,8 +422,8 @@ func (b *h2ResponseBody) Read(p []byte) (int, error) {
 	}
 	if err != nil && err != io.EOF {
 		e := b.w.fail(err)
-		if e.Op == OpHeader {
-			e.Op = OpBody
+		if e.Op == exchange.OpHeader {
+			e.Op = exchange.OpBody
 		}
 		e.Resend = false
 		return n, e

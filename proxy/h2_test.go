@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestHTTP2Record: requests over HTTP/2 are told as those over HTTP/1.
@@ -62,7 +63,7 @@ func TestHTTP2DefaultTLS(t *testing.T) {
 			req, _ := http.NewRequest("GET", u.String(), nil)
 			resp, err := tr.RoundTrip(req)
 			if status != 200 {
-				require.ErrorIs(t, err, ErrMalformed)
+				require.ErrorIs(t, err, exchange.ErrMalformed)
 				require.Zero(t, b.Stats().Open)
 				return
 			}
@@ -225,7 +226,7 @@ func TestHTTP2OutOfUse(t *testing.T) {
 	b.SetFlags(backend.Disabled, 0)
 	err := get()
 	require.ErrorIs(t, err, backend.ErrUnusable)
-	require.Equal(t, http.StatusServiceUnavailable, StatusOf(err))
+	require.Equal(t, http.StatusServiceUnavailable, exchange.StatusOf(err))
 	b.SetFlags(0, backend.Disabled)
 	require.NoError(t, get())
 }
@@ -334,9 +335,9 @@ func TestHTTP2Resend(t *testing.T) {
 				require.NoError(t, err)
 			} else {
 				require.Error(t, err)
-				require.Equal(t, tc.may, MayResend(err), "%v", err)
-				var e *Error
-				require.True(t, errors.As(err, &e) && StatusOf(e) == http.StatusBadGateway, "%v", err)
+				require.Equal(t, tc.may, exchange.MayResend(err), "%v", err)
+				var e *exchange.Error
+				require.True(t, errors.As(err, &e) && exchange.StatusOf(e) == http.StatusBadGateway, "%v", err)
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 const (
@@ -181,7 +182,7 @@ func (h *h2Conn) transmit(p []byte) error {
 			_ = h.SetWriteDeadline(h.until)
 		}
 		n, err := h.upgradedConn.Write(p[:min(len(p), h2Piece)])
-		if IsTimeout(err) {
+		if exchange.IsTimeout(err) {
 			return errH2Unread
 		}
 		if err != nil {

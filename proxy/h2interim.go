@@ -7,6 +7,8 @@ import (
 	"net/textproto"
 	"sync"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // h2Interim passes interim answers on. The HTTP/2 client tells of them where it
@@ -75,7 +77,7 @@ func (i *h2Interim) got(code int, h textproto.MIMEHeader) error {
 		return nil
 	}
 	if i.count++; i.count > i.most {
-		err := &Error{Op: OpHeader, Err: malformed("more than %d interim answers", max(i.most, 0))}
+		err := &exchange.Error{Op: exchange.OpHeader, Err: exchange.Malformed("more than %d interim answers", max(i.most, 0))}
 		i.w.cancel(err)
 		return err
 	}
@@ -111,7 +113,7 @@ func (i *h2Interim) pass() {
 			continue
 		}
 		if err := i.trace.Got1xxResponse(a.code, textproto.MIMEHeader(a.header)); err != nil {
-			i.refused = &Error{Op: OpClient, Err: err}
+			i.refused = &exchange.Error{Op: exchange.OpClient, Err: err}
 			i.w.cancel(i.refused)
 			return
 		}

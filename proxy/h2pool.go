@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // h2Pool holds the HTTP/2 connections to one backend. Each is opened through
@@ -55,7 +56,7 @@ func (t *Transport) h2PoolOf(b *backend.Backend) *h2Pool {
 		p = &h2Pool{b: b, t2: &http2.Transport{
 			AllowHTTP:          true,
 			DisableCompression: true,
-			MaxHeaderListSize:  uint32(t.limits().total),
+			MaxHeaderListSize:  uint32(t.limits().Total),
 			IdleConnTimeout:    max(cmp.Or(b.IdleTTL, backend.DefaultIdleTTL), 0),
 			ReadIdleTimeout:    30 * time.Second,
 			PingTimeout:        15 * time.Second,
@@ -160,7 +161,7 @@ func (p *h2Pool) silence(h *h2Conn, known bool) error {
 	if known || h.limit < 0 || time.Since(h.opened) < h.limit {
 		return nil
 	}
-	return &Error{Op: OpHeader, Backend: p.b.String(), Status: http.StatusGatewayTimeout, Resend: true, Err: errH2Silent}
+	return &exchange.Error{Op: exchange.OpHeader, Backend: p.b.String(), Status: http.StatusGatewayTimeout, Resend: true, Err: errH2Silent}
 }
 
 // take takes a stream of an open connection that has a free one. Where no
@@ -230,7 +231,7 @@ func (p *h2Pool) open(ctx context.Context, scheme string, client netip.AddrPort,
 		return h2Use{reused: c.Reused()}, c, nil
 	case scheme == "h2" && chosen != http2.NextProtoTLS:
 		c.Release(false)
-		return h2Use{}, nil, fmt.Errorf("%w: backend chose %q in place of HTTP/2", ErrMalformed, chosen)
+		return h2Use{}, nil, fmt.Errorf("%w: backend chose %q in place of HTTP/2", exchange.ErrMalformed, chosen)
 	}
 	use := h2Use{acquire: c.AcquireTime(), connect: c.ConnectTime()}
 	_ = c.SetDeadline(time.Time{})

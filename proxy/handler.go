@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/observation"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // Handler is a reverse proxy: an http.Handler that sends each request to a
@@ -33,14 +36,14 @@ import (
 //   - Interim answers and trailers pass the same filter as final heads, and
 //     leave alone what an outer handler has put into the header. A trailer of
 //     more than 1000 fields is refused.
-//   - The answer to a failure follows [StatusOf] (503, 504, 502 …), and each
-//     failure is a [*Error]. A client that left is not reported as a failure of
+//   - The answer to a failure follows [exchange.StatusOf] (503, 504, 502 …), and each
+//     failure is a [*exchange.Error]. A client that left is not reported as a failure of
 //     the backend.
 //   - Upgrades pass only if Upgrades allows the protocol; "h2c" never does.
 //   - A client that neither sends nor reads is not waited for for ever; see
 //     Client.
 //   - Without Rewrite, X-Forwarded-For, -Host and -Proto are set.
-//   - A request whose Host is none, by [ParseHost], is refused with 400, and so
+//   - A request whose Host is none, by [exchange.ParseHost], is refused with 400, and so
 //     is one for which Rewrite has set such a Host.
 type Handler struct {
 	// Target is the URL that requests are sent to: its path takes the place of
@@ -126,12 +129,12 @@ type Handler struct {
 
 	// Tunnels counts the upgraded connections and ends them at shutdown. If
 	// nil, they are not registered.
-	Tunnels *Tunnels
+	Tunnels *tunnel.Registry
 
 	// OnTunnel, if not nil, is called with a 101 that fits, before it is passed
 	// on, and may change its header and the tunnel, whose Client is not known
-	// yet. Its error refuses the switch: a [*Error] as it is, any other with 502.
-	OnTunnel func(resp *http.Response, tn *Tunnel) error
+	// yet. Its error refuses the switch: a [*exchange.Error] as it is, any other with 502.
+	OnTunnel func(resp *http.Response, tn *tunnel.Tunnel) error
 
 	// Client says how long clients may keep a request waiting. If nil, what the
 	// zero [ClientLimits] say: 60 s for each wait.
@@ -152,9 +155,9 @@ type Handler struct {
 	ModifyResponse func(*http.Response) error
 
 	// ErrorHandler answers a request that failed before a head was sent to the
-	// client. err is a [*Error], or wraps one, unless it came from
+	// client. err is a [*exchange.Error], or wraps one, unless it came from
 	// ModifyResponse or a foreign Transport. If nil, the answer is the
-	// status of [StatusOf] with a plain sentence.
+	// status of [exchange.StatusOf] with a plain sentence.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
 	// Abort cuts the client's connection when an answer broke off after its
@@ -181,12 +184,12 @@ type Handler struct {
 
 	// OnRecord, if not nil, is called when a request is done, with what
 	// happened to it. The Record must not be kept.
-	OnRecord func(r *http.Request, rec *Record)
+	OnRecord func(r *http.Request, rec *exchange.Record)
 
 	// Logger gets failures at level Error, requests that are refused (4xx) at
-	// Info, clients that left at Debug, each request at [LevelTrace1], interim
-	// answers at [LevelTrace2], and what the backend answered at [LevelTrace3]
-	// and [LevelTrace4]. If nil, nothing is logged.
+	// Info, clients that left at Debug, each request at [exchange.LevelTrace1], interim
+	// answers at [exchange.LevelTrace2], and what the backend answered at [exchange.LevelTrace3]
+	// and [exchange.LevelTrace4]. If nil, nothing is logged.
 	Logger *slog.Logger
 
 	once     sync.Once
@@ -195,8 +198,8 @@ type Handler struct {
 	setupErr error
 	own      Transport // used when Transport is nil
 
-	ownTunnels Tunnels      // used when Tunnels is nil
-	ownClient  ClientLimits // used when Client is nil
+	ownTunnels tunnel.Registry // used when Tunnels is nil
+	ownClient  ClientLimits    // used when Client is nil
 }
 
 // NewHandler returns a Handler that maps paths under prefix to target, as
@@ -286,7 +289,7 @@ func (h *Handler) setup() error {
 		}
 	})
 	if h.setupErr != nil {
-		return &Error{Op: OpRequest, Status: http.StatusInternalServerError, Err: h.setupErr}
+		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusInternalServerError, Err: h.setupErr}
 	}
 	return nil
 }
@@ -323,7 +326,7 @@ func (h *Handler) Takes(u *url.URL) bool {
 }
 
 // MapURL returns where a request for u is sent, before Rewrite has seen it,
-// and whether it is sent at all. An error is a [*Error] for a URL that must not
+// and whether it is sent at all. An error is a [*exchange.Error] for a URL that must not
 // be forwarded. It is for rules that go by the backend's URL, as Apache's
 // <Proxy> sections do.
 func (h *Handler) MapURL(u *url.URL) (*url.URL, bool, error) {
@@ -331,7 +334,7 @@ func (h *Handler) MapURL(u *url.URL) (*url.URL, bool, error) {
 		return nil, false, err
 	}
 	if u == nil {
-		return nil, false, badRequest("request has no URL")
+		return nil, false, exchange.BadRequest("request has no URL")
 	}
 	out := *u
 	if h.rule == nil {
@@ -349,8 +352,8 @@ func (h *Handler) MapURL(u *url.URL) (*url.URL, bool, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := &passage{Context: r.Context(), h: h, w: w, in: r}
 	p.to = clientWriter{ResponseWriter: w, limits: h.limits()}
-	if p.outer = observationOf(p.Context); p.outer != nil {
-		p.record.Start = p.outer.record.Start
+	if p.outer = observation.Of(p.Context); p.outer != nil {
+		p.record.Start = p.outer.Record.Start
 	} else {
 		p.record.Start = time.Now()
 	}

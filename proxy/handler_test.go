@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // echoOrigin answers each request with its own head and body as text.
@@ -204,7 +206,7 @@ func TestErrorHandlerSeesTypedErrors(t *testing.T) {
 	o := answering(t, "nonsense\r\n\r\n")
 	h, _, _ := handlerFor(t, o.url())
 	h.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
-		var e *Error
+		var e *exchange.Error
 		if errors.As(err, &e) {
 			http.Error(w, string(e.Op)+" "+e.Backend, http.StatusTeapot)
 		}
@@ -310,8 +312,8 @@ func TestClientThatLeaves(t *testing.T) {
 		t.Fatal("the backend's connection was not closed")
 	}
 	r := rec.last(t)
-	require.Equal(t, StatusClientClosedRequest, r.Status)
-	require.ErrorIs(t, r.Err, ErrClientGone)
+	require.Equal(t, exchange.StatusClientClosedRequest, r.Status)
+	require.ErrorIs(t, r.Err, exchange.ErrClientGone)
 	require.Zero(t, b.Stats().Errors, "the backend is not blamed")
 }
 
@@ -336,9 +338,9 @@ func TestAbortHook(t *testing.T) {
 	_, err = io.ReadAll(resp.Body)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	_ = resp.Body.Close()
-	var e *Error
+	var e *exchange.Error
 	require.ErrorAs(t, <-aborted, &e)
-	require.Equal(t, OpBody, e.Op)
+	require.Equal(t, exchange.OpBody, e.Op)
 	require.Equal(t, e, rec.last(t).Err)
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/modproxy/modproxy/connect"
 	"github.com/modproxy/modproxy/fcgi"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
@@ -51,7 +52,7 @@ func TestHangingFunctions(t *testing.T) {
 		h.ServeHTTP(w, r)
 		return fmt.Errorf("%d", w.Code)
 	}
-	everybody := &proxy.Clients{Access: &proxy.Access{}}
+	everybody := &access.Clients{Access: &access.Access{}}
 	for name, call := range map[string]func(t *testing.T) error{
 		"backend": func(t *testing.T) error {
 			b := &backend.Backend{URL: &url.URL{Scheme: "http", Host: "b.test"}, ConnectTimeout: limit, DialContext: never}
@@ -80,11 +81,11 @@ func TestHangingFunctions(t *testing.T) {
 			return b.Close()
 		},
 		"lookup of destinations": func(t *testing.T) error {
-			_, err := (&proxy.Destinations{Lookup: noAddress, ConnectTimeout: limit}).DialContext(t.Context(), "tcp", "a.test:443")
+			_, err := (&access.Destinations{Lookup: noAddress, ConnectTimeout: limit}).DialContext(t.Context(), "tcp", "a.test:443")
 			return err
 		},
 		"dial of destinations": func(t *testing.T) error {
-			_, err := (&proxy.Destinations{Dial: never, AllowPrivate: true, Lookup: twoAddresses, ConnectTimeout: limit}).DialContext(t.Context(), "tcp", "a.test:443")
+			_, err := (&access.Destinations{Dial: never, AllowPrivate: true, Lookup: twoAddresses, ConnectTimeout: limit}).DialContext(t.Context(), "tcp", "a.test:443")
 			return err
 		},
 		"tunnel": func(t *testing.T) error {

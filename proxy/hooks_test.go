@@ -26,6 +26,7 @@ import (
 	"github.com/modproxy/modproxy/cache"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // told counts what hooks are told.
@@ -165,7 +166,7 @@ var places = map[string]func(d *told, h *proxy.Handler) http.Handler{
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			others[0], others[1] = new(told), new(told)
-			(&proxy.Observer{Done: func(_ *http.Request, rec *proxy.Record) {
+			(&proxy.Observer{Done: func(_ *http.Request, rec *exchange.Record) {
 				all := []map[string]int{others[0].take(), others[1].take(), d.take()}
 				if !maps.Equal(all[0], all[2]) || !maps.Equal(all[1], all[2]) {
 					d.add("different %v", all)
@@ -344,7 +345,7 @@ func TestHookRefusesInterim(t *testing.T) {
 				default:
 					h := &proxy.Handler{Target: u, Transport: rt, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 						failed = err
-						w.WriteHeader(proxy.StatusOf(err))
+						w.WriteHeader(exchange.StatusOf(err))
 					}}
 					ctx := context.Background()
 					switch place {
@@ -364,7 +365,7 @@ func TestHookRefusesInterim(t *testing.T) {
 					require.Equal(t, http.StatusBadGateway, rec.Code)
 				}
 				require.ErrorIs(t, failed, refused)
-				require.False(t, proxy.MayResend(failed))
+				require.False(t, exchange.MayResend(failed))
 				require.Equal(t, 1, asked)
 				require.True(t, b.Usable(time.Now()))
 				require.Zero(t, b.Stats().Busy-boolToInt(w.streams), "but for HTTP/2's connection")
@@ -548,8 +549,8 @@ func TestHooksCostNothingUnset(t *testing.T) {
 		asked := 0
 		h := &proxy.Handler{Target: u, Transport: between[what](t, u, roundTrip(func(r *http.Request) (*http.Response, error) {
 			asked++
-			require.Nil(t, proxy.HooksOf(r).Trace(), what)
-			require.Zero(t, testing.AllocsPerRun(10, func() { proxy.HooksOf(r) }), what)
+			require.Nil(t, exchange.HooksOf(r).Trace(), what)
+			require.Zero(t, testing.AllocsPerRun(10, func() { exchange.HooksOf(r) }), what)
 			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
 		}))}
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))

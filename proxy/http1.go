@@ -10,6 +10,9 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/http1"
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
 // conn1 is what HTTP/1 keeps with a connection.
@@ -20,14 +23,14 @@ type attempt struct {
 	t      *Transport
 	c      *backend.Conn
 	r      *http.Request
-	hooks  Hooks
+	hooks  exchange.Hooks
 	state  *conn1
-	watch  Watch
-	sender *BodySender // nil without a request body, or before it is sent
-	waits  bool        // the body waits for a 100
-	first  bool        // a byte of the answer has come
-	shown  bool        // an interim answer was passed on
-	freed  bool        // the connection was given back
+	watch  exchange.Watch
+	sender *exchange.BodySender // nil without a request body, or before it is sent
+	waits  bool                 // the body waits for a 100
+	first  bool                 // a byte of the answer has come
+	shown  bool                 // an interim answer was passed on
+	freed  bool                 // the connection was given back
 	resp   http.Response
 	body   responseBody
 	fields [12]string // behind the values of a short head
@@ -35,7 +38,7 @@ type attempt struct {
 
 // attempt sends r over c and reads the head of the answer. It owns c and the
 // body of r from now on, whatever happens.
-func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks Hooks) (*http.Response, *Error) {
+func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks exchange.Hooks) (*http.Response, *exchange.Error) {
 	x := &attempt{t: t, c: c, r: r, hooks: hooks}
 	if x.state, _ = c.State.(*conn1); x.state == nil {
 		x.state = new(conn1)
@@ -46,7 +49,7 @@ func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks Hooks) (*htt
 		if !returned { // a hook has panicked
 			x.c.Blameless()
 			x.release(false)
-			closeBody(r)
+			exchange.CloseBody(r)
 		}
 	}()
 	resp, err := x.answer()
@@ -55,11 +58,11 @@ func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks Hooks) (*htt
 }
 
 // answer is attempt that may panic.
-func (x *attempt) answer() (*http.Response, *Error) {
+func (x *attempt) answer() (*http.Response, *exchange.Error) {
 	t, c, r := x.t, x.c, x.r
 	if !t.watcher.Add(&x.watch, r.Context(), c) {
-		closeBody(r)
-		return nil, x.fail(&Error{Op: OpClient, Err: ErrClientGone})
+		exchange.CloseBody(r)
+		return nil, x.fail(&exchange.Error{Op: exchange.OpClient, Err: exchange.ErrClientGone})
 	}
 	c.Arm(0)
 	if err := x.send(); err != nil {
@@ -74,7 +77,7 @@ func (x *attempt) answer() (*http.Response, *Error) {
 			break
 		}
 		if interim >= cmp.Or(t.MaxInterim, DefaultMaxInterim) {
-			return nil, x.fail(&Error{Op: OpHeader, Err: malformed("more than %d interim answers", max(cmp.Or(t.MaxInterim, DefaultMaxInterim), 0))})
+			return nil, x.fail(&exchange.Error{Op: exchange.OpHeader, Err: exchange.Malformed("more than %d interim answers", max(cmp.Or(t.MaxInterim, DefaultMaxInterim), 0))})
 		}
 		if err := x.interim(); err != nil {
 			return nil, x.fail(err)
@@ -87,26 +90,26 @@ func (x *attempt) answer() (*http.Response, *Error) {
 }
 
 // send writes the request, or leaves its body to a goroutine.
-func (x *attempt) send() *Error {
+func (x *attempt) send() *exchange.Error {
 	r := x.r
-	f := requestFraming(r)
+	f := http1.RequestFraming(r)
 	// Apache tells its KeepAliveTimeout only to those who say keep-alive. Once
 	// for each connection is enough.
-	opt := headOptions{close: r.Close || x.c.Backend().DisableReuse, keep: !x.c.Reused()}
-	if f == framingNone {
-		closeBody(r)
+	opt := http1.HeadOptions{Close: r.Close || x.c.Backend().DisableReuse, Keep: !x.c.Reused()}
+	if f == http1.FramingNone {
+		exchange.CloseBody(r)
 	} else {
 		expects := httpguts.HeaderValuesContainsToken(r.Header["Expect"], "100-continue")
-		opt.expect = x.t.Ping > 0 && !expects
-		x.waits = expects || opt.expect
+		opt.Expect = x.t.Ping > 0 && !expects
+		x.waits = expects || opt.Expect
 	}
 	var err error
-	x.state.scratch, err = appendRequestHead(x.state.scratch[:0], r, f, opt)
+	x.state.scratch, err = http1.AppendRequestHead(x.state.scratch[:0], r, f, opt)
 	if err != nil {
 		x.unsent(err)
-		return &Error{Op: OpRequest, Status: http.StatusBadRequest, Err: err}
+		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusBadRequest, Err: err}
 	}
-	if f != framingNone && !x.waits {
+	if f != http1.FramingNone && !x.waits {
 		x.sender = startSender(x.c, r, f, x.state.scratch, x.hooks)
 		return nil
 	}
@@ -114,9 +117,9 @@ func (x *attempt) send() *Error {
 	if err != nil {
 		x.unsent(err)
 		if n == len(x.state.scratch) {
-			return &Error{Op: OpHeader, Err: err}
+			return &exchange.Error{Op: exchange.OpHeader, Err: err}
 		}
-		return &Error{Op: OpWrite, Resend: true, Err: StaleError(x.c, err)}
+		return &exchange.Error{Op: exchange.OpWrite, Resend: true, Err: exchange.StaleError(x.c, err)}
 	}
 	wroteHead(x.hooks, x.state.scratch)
 	if x.waits {
@@ -139,13 +142,13 @@ func (x *attempt) write() (int, error) {
 // unsent ends a request whose body, if there is one, will not be sent.
 func (x *attempt) unsent(why error) {
 	x.waits = false
-	closeBody(x.r)
+	exchange.CloseBody(x.r)
 	x.hooks.WroteRequest(why)
 }
 
 // await holds the body back until the backend has said something, or for as
 // long as it may stay silent.
-func (x *attempt) await(f framing) *Error {
+func (x *attempt) await(f http1.Framing) *exchange.Error {
 	wait := cmp.Or(x.t.ExpectTimeout, DefaultExpectTimeout)
 	if limit := x.c.Timeout(); limit > 0 {
 		wait = min(wait, limit)
@@ -160,49 +163,49 @@ func (x *attempt) await(f framing) *Error {
 	switch {
 	case err == nil:
 		return nil
-	case !IsTimeout(err):
+	case !exchange.IsTimeout(err):
 		return nil // reading the head will say what it is
 	case x.t.Ping > 0 && !x.first:
 		err = errors.New("backend did not answer the ping")
 		x.unsent(err)
-		return &Error{Op: OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: err}
+		return &exchange.Error{Op: exchange.OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: err}
 	}
 	x.startBody(f)
 	return nil
 }
 
 // startBody sends the body that was held back.
-func (x *attempt) startBody(f framing) {
+func (x *attempt) startBody(f http1.Framing) {
 	x.waits = false
 	x.sender = startSender(x.c, x.r, f, nil, x.hooks)
 }
 
 // readHead reads one head into x.resp.
-func (x *attempt) readHead() *Error {
+func (x *attempt) readHead() *exchange.Error {
 	for {
 		_, err := x.c.R.Peek(1)
 		if err == nil {
 			break
 		}
-		if IsTimeout(err) && x.sender.WaitsForClient() {
+		if exchange.IsTimeout(err) && x.sender.WaitsForClient() {
 			x.c.Extend() // it is not the backend that is slow
 			continue
 		}
 		if x.first { // an interim answer has come
-			return &Error{Op: OpHeader, Err: unexpected(err)}
+			return &exchange.Error{Op: exchange.OpHeader, Err: http1.Unexpected(err)}
 		}
 		if err == io.EOF {
 			err = errors.New("backend closed the connection before any byte of the answer")
 		}
-		return &Error{Op: OpHeader, Resend: x.repeatable(err), Err: StaleError(x.c, err)}
+		return &exchange.Error{Op: exchange.OpHeader, Resend: x.repeatable(err), Err: exchange.StaleError(x.c, err)}
 	}
 	if !x.first {
 		x.first = true
 		x.hooks.FirstByte()
 	}
-	block, err := readHead(x.c.R, x.headSpace(), x.t.limits())
+	block, err := http1.ReadHead(x.c.R, x.headSpace(), x.t.limits())
 	if err != nil {
-		return &Error{Op: OpHeader, Err: unexpected(err)}
+		return &exchange.Error{Op: exchange.OpHeader, Err: http1.Unexpected(err)}
 	}
 	x.keepSpace(block)
 	x.resp = http.Response{}
@@ -210,8 +213,8 @@ func (x *attempt) readHead() *Error {
 	if x.shown {
 		room = nil // it holds those of an interim answer, which hooks may have kept
 	}
-	if err := parseResponse(string(block), &x.resp, room); err != nil {
-		return &Error{Op: OpHeader, Err: err}
+	if err := http1.ParseResponse(string(block), &x.resp, room); err != nil {
+		return &exchange.Error{Op: exchange.OpHeader, Err: err}
 	}
 	return nil
 }
@@ -231,72 +234,72 @@ func (x *attempt) keepSpace(b []byte) {
 	}
 }
 
-func (t *Transport) limits() headLimits {
-	return headLimits{line: cmp.Or(t.MaxLineBytes, DefaultMaxLineBytes), total: cmp.Or(t.MaxHeadBytes, DefaultMaxHeadBytes)}
+func (t *Transport) limits() http1.HeadLimits {
+	return http1.HeadLimits{Line: cmp.Or(t.MaxLineBytes, DefaultMaxLineBytes), Total: cmp.Or(t.MaxHeadBytes, DefaultMaxHeadBytes)}
 }
 
 // repeatable reports whether the request may be repeated after err though it
 // was written: RFC 9110 section 9.2.2.
 func (x *attempt) repeatable(err error) bool {
-	return !IsTimeout(err) && IsIdempotent(x.r)
+	return !exchange.IsTimeout(err) && exchange.IsIdempotent(x.r)
 }
 
 // interim passes an interim answer on.
-func (x *attempt) interim() *Error {
+func (x *attempt) interim() *exchange.Error {
 	x.shown = true
 	code := x.resp.StatusCode
 	if code == http.StatusContinue && x.waits {
-		x.startBody(requestFraming(x.r))
+		x.startBody(http1.RequestFraming(x.r))
 	}
 	if err := x.hooks.Interim(code, x.resp.Header); err != nil {
-		return &Error{Op: OpClient, Err: err}
+		return &exchange.Error{Op: exchange.OpClient, Err: err}
 	}
 	x.c.Arm(0)
 	if x.waits { // that was not what the body waits for
-		return x.await(requestFraming(x.r))
+		return x.await(http1.RequestFraming(x.r))
 	}
 	return nil
 }
 
 // accept decides from the final head how the body is read and what becomes of
 // the connection.
-func (x *attempt) accept() *Error {
+func (x *attempt) accept() *exchange.Error {
 	resp := &x.resp
 	resp.Request = x.r
 	x.c.Succeeded()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return x.upgrade()
 	}
-	f, length, err := responseFraming(x.r.Method, resp)
+	f, length, err := http1.ResponseFraming(x.r.Method, resp)
 	if err != nil {
-		return &Error{Op: OpHeader, Err: err}
+		return &exchange.Error{Op: exchange.OpHeader, Err: err}
 	}
-	keep := f != framingClose && !x.waits && !x.r.Close && resp.ProtoMinor == 1
+	keep := f != http1.FramingClose && !x.waits && !x.r.Close && resp.ProtoMinor == 1
 	if v := resp.Header["Connection"]; v != nil && httpguts.HeaderValuesContainsToken(v, "close") {
 		keep = false
 	}
 	resp.Close = !keep
 	if v := resp.Header["Keep-Alive"]; v != nil && keep {
-		x.c.LimitIdle(keepAliveTimeout(v[0]))
+		x.c.LimitIdle(http1.KeepAliveTimeout(v[0]))
 	}
 	if x.waits {
 		x.unsent(nil)
 	}
 	resp.ContentLength = length
-	if f == framingNone || f == framingLength && length == 0 {
-		if f == framingNone && length < 0 && x.r.Method != http.MethodHead {
+	if f == http1.FramingNone || f == http1.FramingLength && length == 0 {
+		if f == http1.FramingNone && length < 0 && x.r.Method != http.MethodHead {
 			resp.ContentLength = 0
 		}
 		resp.Body = http.NoBody
 		if !x.release(keep) {
-			return &Error{Op: OpClient, Err: ErrClientGone}
+			return &exchange.Error{Op: exchange.OpClient, Err: exchange.ErrClientGone}
 		}
 		return nil
 	}
-	if f == framingChunked {
+	if f == http1.FramingChunked {
 		resp.TransferEncoding = []string{"chunked"}
 		if v := resp.Header["Trailer"]; v != nil {
-			resp.Trailer = announcedTrailer(v)
+			resp.Trailer = http1.AnnouncedTrailer(v)
 		}
 	}
 	x.body.init(x, f, length, keep)
@@ -327,29 +330,29 @@ func (x *attempt) release(keep bool) bool {
 }
 
 // fail ends the exchange and words its failure.
-func (x *attempt) fail(e *Error) *Error {
+func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	e.Backend = x.c.Backend().String()
 	if x.waits {
 		x.unsent(e)
 	}
 	cause := x.sender.ClientError()
-	if cause != nil || e.Op == OpClient || e.Op == OpRequest || x.r.Context().Err() != nil {
+	if cause != nil || e.Op == exchange.OpClient || e.Op == exchange.OpRequest || x.r.Context().Err() != nil {
 		x.c.Blameless()
 	}
 	alive := x.release(false)
-	return EndError(x.r.Context(), e, alive, cause)
+	return exchange.EndError(x.r.Context(), e, alive, cause)
 }
 
 // wroteHead tells of a head that is written, as it is on the wire.
-func wroteHead(h Hooks, head []byte) {
+func wroteHead(h exchange.Hooks, head []byte) {
 	trace := h.Trace()
 	if trace == nil {
 		return
 	}
 	var fields http.Header
 	if trace.WroteHeaderField != nil {
-		_, lines := cutLine(string(head))
-		fields, _ = ParseFields(lines, nil) // they are our own
+		_, lines := syntax.CutLine(string(head))
+		fields, _ = exchange.ParseFields(lines, nil) // they are our own
 	}
 	h.WroteHeaders(fields)
 }

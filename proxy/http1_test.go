@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestExpectSurvivesHints: an interim answer that is no 100 leaves the body
@@ -98,7 +99,7 @@ func TestFieldsInDisguise(t *testing.T) {
 		req, _ := http.NewRequest("POST", o.url().String(), strings.NewReader("body"))
 		req.Header[name] = []string{"1"}
 		_, err := (&Transport{Backend: b}).RoundTrip(req)
-		require.Equal(t, http.StatusBadRequest, StatusOf(err), name)
+		require.Equal(t, http.StatusBadRequest, exchange.StatusOf(err), name)
 		require.Zero(t, b.Stats().Sent, name)
 	}
 }
@@ -120,7 +121,7 @@ func TestAnswerFieldsCannotSplit(t *testing.T) {
 			h, b, rec := handlerFor(t, o.url())
 			got := exchangeRaw(t, frontOf(t, h).Listener.Addr().String(), "GET / HTTP/1.1\r\nHost: f\r\nTE: trailers\r\nConnection: close\r\n\r\n")
 			require.NotContains(t, got, "X-Evil")
-			require.ErrorIs(t, rec.last(t).Err, ErrMalformed)
+			require.ErrorIs(t, rec.last(t).Err, exchange.ErrMalformed)
 			require.Zero(t, b.Stats().Idle)
 		})
 	}
@@ -147,9 +148,9 @@ func TestCutWhileSpliced(t *testing.T) {
 			_, err = io.ReadAll(resp.Body)
 			require.Error(t, err)
 			_ = resp.Body.Close()
-			var e *Error
+			var e *exchange.Error
 			require.ErrorAs(t, rec.last(t).Err, &e)
-			require.Equal(t, OpBody, e.Op, "%v", e)
+			require.Equal(t, exchange.OpBody, e.Op, "%v", e)
 		})
 	}
 }
@@ -181,7 +182,7 @@ func TestClientTooSlowWhileSpliced(t *testing.T) {
 	defer c.Close()
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: f\r\n\r\n")
 	require.Eventually(t, func() bool { return len(rec.all()) == 1 }, 20*time.Second, time.Millisecond)
-	require.ErrorIs(t, rec.last(t).Err, ErrClientGone)
+	require.ErrorIs(t, rec.last(t).Err, exchange.ErrClientGone)
 	require.LessOrEqual(t, failed.Load(), int32(1), "each further try throws bytes of the backend away")
 	require.Zero(t, b.Stats().Open)
 }

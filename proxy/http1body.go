@@ -7,6 +7,10 @@ import (
 	"net/http"
 	"syscall"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/copybuf"
+	"github.com/modproxy/modproxy/proxy/internal/http1"
 )
 
 // spliceFrom is the number of bytes from which on moving them inside the
@@ -20,23 +24,23 @@ const splicePiece = 4 << 20
 // written without a copy, and long bodies of known length from a TCP connection
 // go through the io.ReaderFrom of their writer.
 type responseBody struct {
-	ResponseBody
+	exchange.ResponseBody
 	x      *attempt
 	left   int64 // framingLength
-	f      framing
+	f      http1.Framing
 	keep   bool // the connection is fit for reuse after the end
-	chunks chunkedReader
+	chunks http1.ChunkedReader
 }
 
-func (b *responseBody) init(x *attempt, f framing, length int64, keep bool) {
+func (b *responseBody) init(x *attempt, f http1.Framing, length int64, keep bool) {
 	b.Init(b, x.c)
 	b.x, b.f, b.left, b.keep = x, f, length, keep
-	if f == framingChunked {
-		b.chunks = chunkedReader{r: x.c.R, lim: x.t.limits()}
+	if f == http1.FramingChunked {
+		b.chunks = http1.ChunkedReader{R: x.c.R, Lim: x.t.limits()}
 	}
 }
 
-// ReadSome is part of [BodySource].
+// ReadSome is part of [exchange.BodySource].
 func (b *responseBody) ReadSome(p []byte) int {
 	b.awaitClient()
 	n, err := b.read(p)
@@ -54,7 +58,7 @@ func (b *responseBody) awaitClient() {
 	for b.x.sender != nil && b.x.r.ContentLength > 0 && !b.here() && r.Buffered() < r.Size() {
 		_, err := r.Peek(r.Buffered() + 1)
 		switch {
-		case IsTimeout(err) && b.x.sender.WaitsForClient():
+		case exchange.IsTimeout(err) && b.x.sender.WaitsForClient():
 			b.x.c.Extend()
 		case err != nil:
 			return // reading finds the same
@@ -64,8 +68,8 @@ func (b *responseBody) awaitClient() {
 
 // here reports whether a read finds something in the buffer.
 func (b *responseBody) here() bool {
-	if b.f == framingChunked {
-		return b.chunks.ready()
+	if b.f == http1.FramingChunked {
+		return b.chunks.Ready()
 	}
 	return b.x.c.R.Buffered() > 0
 }
@@ -73,9 +77,9 @@ func (b *responseBody) here() bool {
 func (b *responseBody) read(p []byte) (int, error) {
 	r := b.x.c.R
 	switch b.f {
-	case framingChunked:
+	case http1.FramingChunked:
 		return b.chunks.Read(p)
-	case framingClose:
+	case http1.FramingClose:
 		return r.Read(p)
 	}
 	if int64(len(p)) > b.left {
@@ -95,44 +99,44 @@ func (b *responseBody) read(p []byte) (int, error) {
 // end gives the connection back after the end of the body, or its failure.
 func (b *responseBody) end(err error) {
 	if err == io.EOF {
-		if b.f == framingChunked {
+		if b.f == http1.FramingChunked {
 			b.mergeTrailer()
 		}
-		if b.x.release(b.Free() && b.keep) || b.f != framingClose {
+		if b.x.release(b.Free() && b.keep) || b.f != http1.FramingClose {
 			b.End(io.EOF)
 			return
 		}
 	}
-	b.End(b.x.fail(&Error{Op: OpBody, Err: unexpected(err)}))
+	b.End(b.x.fail(&exchange.Error{Op: exchange.OpBody, Err: http1.Unexpected(err)}))
 }
 
 func (b *responseBody) mergeTrailer() {
-	if len(b.chunks.trailer) == 0 {
+	if len(b.chunks.Trailer) == 0 {
 		return
 	}
 	resp := &b.x.resp
 	if resp.Trailer == nil {
-		resp.Trailer = make(http.Header, len(b.chunks.trailer))
+		resp.Trailer = make(http.Header, len(b.chunks.Trailer))
 	}
-	for name, values := range b.chunks.trailer {
+	for name, values := range b.chunks.Trailer {
 		resp.Trailer[name] = values
 	}
 }
 
-// SomeReady is part of [BodySource].
+// SomeReady is part of [exchange.BodySource].
 func (b *responseBody) SomeReady() bool {
 	return b.here() || b.x.c.Waiting()
 }
 
-// WriteSome is part of [BodySource].
+// WriteSome is part of [exchange.BodySource].
 func (b *responseBody) WriteSome(w io.Writer, ready bool) (int64, error) {
 	c := b.x.c
-	if b.f == framingLength {
+	if b.f == http1.FramingLength {
 		if have := min(int64(c.R.Buffered()), b.left); have > 0 {
 			return b.writeBuffered(w, int(have))
 		}
 	}
-	if ready && b.f == framingLength && b.left >= spliceFrom {
+	if ready && b.f == http1.FramingLength && b.left >= spliceFrom {
 		if rf, ok := w.(io.ReaderFrom); ok {
 			if tc := c.TCP(); tc != nil {
 				return b.splice(rf, tc)
@@ -140,8 +144,8 @@ func (b *responseBody) WriteSome(w io.Writer, ready bool) (int64, error) {
 		}
 	}
 	b.awaitClient()
-	lent := copyBuffers.Get().(*[copyBufferSize]byte)
-	defer copyBuffers.Put(lent)
+	lent := copybuf.Pool.Get().(*[copybuf.Size]byte)
+	defer copybuf.Pool.Put(lent)
 	n, err := b.read(lent[:])
 	if err != nil {
 		b.end(err) // the connection is free before the client has the data
@@ -175,13 +179,13 @@ func (b *responseBody) splice(rf io.ReaderFrom, tc *net.TCPConn) (int64, error) 
 	b.left -= moved
 	b.x.c.Count(0, moved)
 	switch {
-	case errors.Is(err, ErrClientStalled):
+	case errors.Is(err, exchange.ErrClientStalled):
 		return n, err
 	case b.left == 0 && err == nil:
 		b.end(io.EOF)
 	case err == nil && moved < want:
 		b.end(io.ErrUnexpectedEOF)
-	case err != nil && IsTimeout(err):
+	case err != nil && exchange.IsTimeout(err):
 		if limit := b.x.c.Timeout(); limit < 0 || time.Since(begun) < limit-limit/16 {
 			return n, err // the backend's limit has not passed: it is the client's
 		}
@@ -194,14 +198,14 @@ func (b *responseBody) splice(rf io.ReaderFrom, tc *net.TCPConn) (int64, error) 
 	return n, err
 }
 
-// Drop is part of [BodySource].
+// Drop is part of [exchange.BodySource].
 func (b *responseBody) Drop(tidy bool) { b.x.release(tidy && b.keep && b.discardRest()) }
 
 // discardRest takes the rest of the body out of the buffer if all of it is
 // there.
 func (b *responseBody) discardRest() bool {
 	r := b.x.c.R
-	if b.f != framingLength || int64(r.Buffered()) != b.left {
+	if b.f != http1.FramingLength || int64(r.Buffered()) != b.left {
 		return false
 	}
 	_, _ = r.Discard(int(b.left))

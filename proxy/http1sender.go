@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/copybuf"
+	"github.com/modproxy/modproxy/proxy/internal/http1"
 )
 
 const (
@@ -18,11 +21,11 @@ const (
 // first bytes of the body, to leave in one segment with them, but not longer
 // than headDelay.
 type bodySender struct {
-	BodySender
+	exchange.BodySender
 	c     *backend.Conn
 	r     *http.Request
-	hooks Hooks
-	f     framing
+	hooks exchange.Hooks
+	f     http1.Framing
 
 	mu   sync.Mutex // guards head and its writing
 	head []byte     // not sent yet; nil once it is
@@ -31,7 +34,7 @@ type bodySender struct {
 
 // startSender starts sending the body of r, after head if it is not nil. The
 // sender owns the head's memory until it is done.
-func startSender(c *backend.Conn, r *http.Request, f framing, head []byte, hooks Hooks) *BodySender {
+func startSender(c *backend.Conn, r *http.Request, f http1.Framing, head []byte, hooks exchange.Hooks) *exchange.BodySender {
 	s := &bodySender{c: c, r: r, hooks: hooks, f: f, head: head}
 	s.Init(c, r, hooks)
 	s.Expect()
@@ -52,8 +55,8 @@ func (s *bodySender) run() {
 
 // copy reads and writes piece by piece.
 func (s *bodySender) copy() error {
-	lent := copyBuffers.Get().(*[copyBufferSize]byte)
-	defer copyBuffers.Put(lent)
+	lent := copybuf.Pool.Get().(*[copybuf.Size]byte)
+	defer copybuf.Pool.Put(lent)
 	buf := lent[:]
 	for {
 		room := s.room(buf)
@@ -71,7 +74,7 @@ func (s *bodySender) copy() error {
 // it as long as the head is unsent, other bytes of the message find place.
 func (s *bodySender) room(buf []byte) []byte {
 	before := 0
-	if s.f == framingChunked {
+	if s.f == http1.FramingChunked {
 		before = sizeLineRoom
 	}
 	s.mu.Lock()
@@ -87,7 +90,7 @@ func (s *bodySender) room(buf []byte) []byte {
 func (s *bodySender) write(buf, room []byte, n int, last bool) error {
 	at := cap(buf) - cap(room)
 	end := at + n
-	if s.f == framingChunked {
+	if s.f == http1.FramingChunked {
 		if n > 0 {
 			at = putSizeLine(buf, at, n)
 			end += copy(buf[end:], "\r\n")
@@ -134,7 +137,7 @@ func (s *bodySender) writeLast(buf []byte, at, end int) error {
 	if err := s.writePiece(buf, at, end); err != nil {
 		return err
 	}
-	b := append(appendTrailer([]byte("0\r\n"), s.r.Trailer), "\r\n"...)
+	b := append(http1.AppendTrailer([]byte("0\r\n"), s.r.Trailer), "\r\n"...)
 	_, err := s.c.Write(b)
 	return err
 }

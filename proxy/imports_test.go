@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,13 +13,16 @@ import (
 
 const module = "github.com/modproxy/modproxy/"
 
-// floors are the packages of the library from the ground up. An import only
-// ever points down, and packages of one floor do not know each other, so that
-// each can be used, and understood, without its neighbours.
+// floors are the rooms of the library from the ground up. An import only ever
+// points down, and rooms of one floor do not know each other, so that each can be
+// used, and understood, without its neighbours. What is internal to a room, or a
+// kit for its tests, belongs to it.
 var floors = [][]string{
 	{"internal"},
-	{"proxy/backend", "cache/store"},
-	{"proxy"},
+	{"proxy/backend", "cache/store", "proxy/internal/syntax", "proxy/internal/contextkey", "proxy/internal/copybuf", "proxy/internal/clientaddr"},
+	{"proxy/exchange"},
+	{"proxy/tunnel", "proxy/access", "proxy/internal/http1", "proxy/internal/observation"},
+	{"proxy", "proxy/accesslog"},
 	{"cache/internal/rfc9111", "cache/memory", "cache/disk", "cache/tiered"},
 	{"balancer", "fcgi", "ajp", "wstunnel", "connect", "ftpproxy", "cache"},
 	{"examples"},
@@ -67,25 +71,24 @@ func forbidden(from, to string) string {
 	return ""
 }
 
-// room is the package of the layout to which a package belongs.
-func room(path string) (in string) {
-	in, _, _ = strings.Cut(path, "/")
-	for _, rooms := range floors {
-		for _, r := range rooms {
-			if len(r) > len(in) && (path == r || strings.HasPrefix(path, r+"/")) {
-				in = r
+// room is the one to which a package belongs: itself, or the nearest above it.
+func room(path string) string {
+	for at := path; ; at = at[:strings.LastIndexByte(at, '/')] {
+		for _, rooms := range floors {
+			if slices.Contains(rooms, at) {
+				return at
 			}
 		}
+		if !strings.Contains(at, "/") {
+			return path
+		}
 	}
-	return in
 }
 
 func floorOf(path string) int {
 	for i, rooms := range floors {
-		for _, r := range rooms {
-			if r == room(path) {
-				return i
-			}
+		if slices.Contains(rooms, room(path)) {
+			return i
 		}
 	}
 	return -1 // unknown: may import nothing of ours
@@ -99,11 +102,17 @@ func TestForbiddenImports(t *testing.T) {
 	}{
 		{"proxy", module + "proxy/backend", false},
 		{"fcgi", module + "proxy", false},
+		{"fcgi", module + "proxy/exchange", false},
+		{"proxy/exchange/exchangetest", module + "proxy/exchange", false},
+		{"proxy/exchange", module + "proxy/exchange/exchangetest", false},
 		{"balancer/balancertest", module + "balancer", false},
 		{"examples/httpd", module + "fcgi", false},
 		{"proxy", "net/http", false},
 		{"proxy/backend", module + "proxy", true},
 		{"proxy", module + "balancer", true},
+		{"proxy/exchange", module + "proxy", true},
+		{"proxy/tunnel", module + "proxy/access", true},
+		{"proxy/accesslog", module + "proxy", true},
 		{"fcgi", module + "ajp", true},
 		{"cache", module + "cache/memory", false},
 		{"cache/disk", module + "cache/store", false},

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/examples/programs"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // chainOrigin is behind both proxies. Its events go on when one was seen.
@@ -111,7 +112,7 @@ func TestChainWithApache(t *testing.T) {
 			at, rec := tc.start(t, frontOf(t, chainOrigin(seen)).URL)
 			checkChain(t, at, tc.via, seen)
 			require.Eventually(t, func() bool {
-				return slices.ContainsFunc(rec.all(), func(r Record) bool { return r.Upgraded })
+				return slices.ContainsFunc(rec.all(), func(r exchange.Record) bool { return r.Upgraded })
 			}, 10*time.Second, time.Millisecond)
 		})
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/modproxy/modproxy/fcgi"
 	"github.com/modproxy/modproxy/ftpproxy"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
@@ -158,14 +159,14 @@ var manyOrigins = map[string]struct {
 		return &ftpproxy.Transport{NewBackend: m}
 	}},
 	"Forward": {"http", serveHTTP, func(_ maker, dial dialer) http.RoundTripper {
-		return forwarding{&proxy.Forward{Clients: &proxy.Clients{Access: &proxy.Access{}}, Destinations: &proxy.Destinations{AllowPrivate: true, Dial: dial}}}
+		return forwarding{&proxy.Forward{Clients: &access.Clients{Access: &access.Access{}}, Destinations: &access.Destinations{AllowPrivate: true, Dial: dial}}}
 	}},
 	"Forward with a Remote": {"http", serveHTTP, func(_ maker, dial dialer) http.RoundTripper {
-		return forwarding{&proxy.Forward{Clients: &proxy.Clients{Access: &proxy.Access{}}, Destinations: &proxy.Destinations{AllowPrivate: true}, Remotes: []proxy.Remote{{Match: "*", DialContext: dial}}}}
+		return forwarding{&proxy.Forward{Clients: &access.Clients{Access: &access.Access{}}, Destinations: &access.Destinations{AllowPrivate: true}, Remotes: []access.Remote{{Match: "*", DialContext: dial}}}}
 	}},
 	"Forward with a parent": {"http", serveHTTP, func(_ maker, dial dialer) http.RoundTripper {
 		d := &connect.Dialer{Proxy: &url.URL{Scheme: "http", Host: "parent:80"}, DialParent: dial}
-		return forwarding{&proxy.Forward{Clients: &proxy.Clients{Access: &proxy.Access{}}, Destinations: &proxy.Destinations{AllowPrivate: true}, Remotes: []proxy.Remote{{Match: "*", Transport: &connect.Transport{Dialer: d}}}}}
+		return forwarding{&proxy.Forward{Clients: &access.Clients{Access: &access.Access{}}, Destinations: &access.Destinations{AllowPrivate: true}, Remotes: []access.Remote{{Match: "*", Transport: &connect.Transport{Dialer: d}}}}}
 	}},
 }
 

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
 // rule maps request URLs to URLs of a backend: those under a prefix (Apache
@@ -105,8 +108,8 @@ func (ru *rule) apply(in, out *url.URL) (bool, error) {
 	if !ok || err != nil {
 		return false, err
 	}
-	if hasBlankOrControl(in.RawQuery) || strings.IndexByte(in.RawQuery, '#') >= 0 {
-		return false, badRequest("query holds a blank, a control byte or a number sign")
+	if syntax.HasBlankOrControl(in.RawQuery) || strings.IndexByte(in.RawQuery, '#') >= 0 {
+		return false, exchange.BadRequest("query holds a blank, a control byte or a number sign")
 	}
 
 	out.Scheme, out.Host = ru.scheme, ru.host

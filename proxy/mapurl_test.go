@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 func TestMapURL(t *testing.T) {
@@ -37,10 +39,10 @@ func TestMapURL(t *testing.T) {
 		require.Equal(t, tc.in, u.String(), "the request's URL is left alone")
 	}
 	_, _, err = prefix.MapURL(&url.URL{Path: "/../app/x"})
-	require.Equal(t, 400, StatusOf(err))
+	require.Equal(t, 400, exchange.StatusOf(err))
 	require.False(t, prefix.Takes(&url.URL{Path: "/../app/x"}))
 	broken := &Handler{}
 	require.False(t, broken.Takes(&url.URL{Path: "/"}))
 	_, _, err = broken.MapURL(&url.URL{Path: "/"})
-	require.Equal(t, 500, StatusOf(err))
+	require.Equal(t, 500, exchange.StatusOf(err))
 }

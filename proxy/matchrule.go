@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // matcher is the expression and the substitution of a ProxyPassMatch.
@@ -158,10 +160,10 @@ func (m *matcher) rewrite(c canonical) (string, bool, error) {
 	}
 	path := string(wire)
 	if t, err := survey(path, c.servlet); err != nil {
-		return "", false, badRequest("path after substitution: %w", err)
+		return "", false, exchange.BadRequest("path after substitution: %w", err)
 	} else if t.dots {
 		// "^/img/.(.*)" makes "../x" of "/img/a../x".
-		return "", false, badRequest("path after substitution: holds a dot segment")
+		return "", false, exchange.BadRequest("path after substitution: holds a dot segment")
 	}
 	return path, true, nil
 }

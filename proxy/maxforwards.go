@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/http1"
 )
 
 // limitForwards obeys Max-Forwards (RFC 9110 section 7.6.2): TRACE and OPTIONS
@@ -15,7 +18,7 @@ func (p *passage) limitForwards() (answered bool, err error) {
 	}
 	n, err := strconv.ParseUint(values[0], 10, 31)
 	if err != nil || len(values) > 1 {
-		return false, badRequest("Max-Forwards is no number")
+		return false, exchange.BadRequest("Max-Forwards is no number")
 	}
 	if n > 0 {
 		return false, nil
@@ -57,7 +60,7 @@ func (p *passage) echo() {
 			continue
 		}
 		for _, v := range values {
-			b = appendField(b, name, v)
+			b = http1.AppendField(b, name, v)
 		}
 	}
 	p.w.Header().Set("Content-Type", "message/http")

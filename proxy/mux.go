@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Mux hands requests to handlers by an ordered list of rules. The first rule
@@ -23,7 +25,7 @@ import (
 // exception does not protect it. The request is handed on as it came.
 //
 // A request whose path is malformed or climbs above the root, or whose Host is
-// none ([ParseHost]), is answered with 400. "OPTIONS *", and CONNECT, have no path and go to Next.
+// none ([exchange.ParseHost]), is answered with 400. "OPTIONS *", and CONNECT, have no path and go to Next.
 //
 // The zero value is ready for use. Add all rules before serving; from then on
 // a Mux may be used by any number of goroutines.
@@ -36,8 +38,8 @@ type Mux struct {
 	// another go into a Mux of their own, joined by Next.
 	Mapping Mapping
 
-	// Logger gets each rule that is tried at [LevelTrace2], and the one that
-	// fits at [LevelTrace1]. If nil, nothing is logged.
+	// Logger gets each rule that is tried at [exchange.LevelTrace2], and the one that
+	// fits at [exchange.LevelTrace1]. If nil, nothing is logged.
 	Logger *slog.Logger
 
 	rules []muxRule
@@ -123,7 +125,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // pick returns the handler of the first rule that fits; nil is Next.
 func (m *Mux) pick(r *http.Request) (http.Handler, error) {
-	if err := CheckHost(r); err != nil {
+	if err := exchange.CheckHost(r); err != nil {
 		return nil, err
 	}
 	if isAsterisk(r.URL) || r.Method == http.MethodConnect && hasNoPath(r.URL) {
@@ -133,7 +135,7 @@ func (m *Mux) pick(r *http.Request) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	traced := m.Logger != nil && m.Logger.Enabled(r.Context(), LevelTrace1)
+	traced := m.Logger != nil && m.Logger.Enabled(r.Context(), exchange.LevelTrace1)
 	var text string // of c; the same for all expressions
 	for i := range m.rules {
 		ru := &m.rules[i]
@@ -162,9 +164,9 @@ func (m *Mux) trace(r *http.Request, ru *muxRule, fits bool) {
 	if ru.re != nil {
 		text = ru.re.String()
 	}
-	m.Logger.Log(r.Context(), LevelTrace2, "proxy: rule tried", "rule", text, "path", r.URL.Path, "fits", fits)
+	m.Logger.Log(r.Context(), exchange.LevelTrace2, "proxy: rule tried", "rule", text, "path", r.URL.Path, "fits", fits)
 	if fits {
-		m.Logger.Log(r.Context(), LevelTrace1, "proxy: rule fits", "rule", text, "path", r.URL.Path, "exception", ru.handler == nil)
+		m.Logger.Log(r.Context(), exchange.LevelTrace1, "proxy: rule fits", "rule", text, "path", r.URL.Path, "exception", ru.handler == nil)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestNoContentKeepsTheConnection: an answer without content may tell a length
@@ -138,12 +140,15 @@ func TestStatusOfAFinalAnswer(t *testing.T) {
 		h, _, _ := handlerFor(t, o.url())
 		h.ModifyResponse = func(resp *http.Response) error { resp.StatusCode = status; return nil }
 		var failed error
-		h.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) { failed = err; w.WriteHeader(StatusOf(err)) }
+		h.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
+			failed = err
+			w.WriteHeader(exchange.StatusOf(err))
+		}
 		resp, err := client(t).Get(frontOf(t, h).URL)
 		require.NoError(t, err)
 		require.Empty(t, body(t, resp))
 		require.Equal(t, http.StatusBadGateway, resp.StatusCode, "%d", status)
-		var e *Error
+		var e *exchange.Error
 		require.True(t, errors.As(failed, &e))
 	}
 }

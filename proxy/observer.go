@@ -2,22 +2,25 @@ package proxy
 
 import (
 	"net/http"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/observation"
 )
 
 // Observer is middleware that tells what happened to each request, whoever
 // answered it: a [Handler] further in, a cache on the way to it, or access
 // control that refused it. It is what metrics, traces and logs of one's own are
 // made from; where the requests of one Handler are enough, its OnRecord costs
-// less. See [Record] for what is known.
+// less. See [exchange.Record] for what is known.
 //
 // Each request costs one allocation. The Record's times count from the
-// outermost Observer or [AccessLog].
+// outermost Observer or [accesslog.Handler].
 type Observer struct {
 	// Done is called when a request is done or its connection was taken over,
 	// on the goroutine that has handled it, even if that panics. r is the
 	// request as it was passed on: with its Pattern, if next is a ServeMux. The
 	// Record must not be kept. If nil, Wrap returns next as it is.
-	Done func(r *http.Request, rec *Record)
+	Done func(r *http.Request, rec *exchange.Record)
 }
 
 // Wrap puts the Observer around next.
@@ -26,12 +29,12 @@ func (o *Observer) Wrap(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ob := observe(w, r)
+		ob := observation.Begin(w, r)
 		defer func() {
-			ob.end()
-			o.Done(&ob.request, &ob.record)
+			ob.End()
+			o.Done(&ob.Request, &ob.Record)
 		}()
-		next.ServeHTTP(&ob.writer, &ob.request)
-		ob.whole = true
+		next.ServeHTTP(&ob.Writer, &ob.Request)
+		ob.Whole = true
 	})
 }

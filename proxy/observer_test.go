@@ -14,14 +14,17 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/accesslog"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // observed serves one request through an Observer around h, and returns its
 // record and the answer.
-func observed(h http.Handler, r *http.Request) (rec Record, w *httptest.ResponseRecorder) {
+func observed(h http.Handler, r *http.Request) (rec exchange.Record, w *httptest.ResponseRecorder) {
 	w = httptest.NewRecorder()
 	defer func() { _ = recover() }()
-	(&Observer{Done: func(_ *http.Request, got *Record) { rec = *got }}).Wrap(h).ServeHTTP(w, r)
+	(&Observer{Done: func(_ *http.Request, got *exchange.Record) { rec = *got }}).Wrap(h).ServeHTTP(w, r)
 	return rec, w
 }
 
@@ -36,27 +39,27 @@ func TestObserverSeesAllAnswers(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		h    http.Handler
-		want Record
+		want exchange.Record
 	}{
-		"a Handler":             {h, Record{Backend: b.String(), Attempts: 1, Status: 203, BackendStatus: 203, RequestBytes: 4, ResponseBytes: 5}},
-		"httputil.ReverseProxy": {foreign, Record{Backend: b.String(), Attempts: 1, Status: 203, RequestBytes: 4, ResponseBytes: 5}},
+		"a Handler":             {h, exchange.Record{Backend: b.String(), Attempts: 1, Status: 203, BackendStatus: 203, RequestBytes: 4, ResponseBytes: 5}},
+		"httputil.ReverseProxy": {foreign, exchange.Record{Backend: b.String(), Attempts: 1, Status: 203, RequestBytes: 4, ResponseBytes: 5}},
 		"access control": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }),
-			Record{Status: 403, ResponseBytes: 3}},
+			exchange.Record{Status: 403, ResponseBytes: 3}},
 		"a cache": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			NoteCache(r.Context(), "hit")
+			exchange.NoteCache(r.Context(), "hit")
 			_, _ = io.WriteString(w, "stored")
-		}), Record{Status: 200, ResponseBytes: 6, Cache: "hit"}},
-		"nobody": {http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Record{Status: 200}},
+		}), exchange.Record{Status: 200, ResponseBytes: 6, Cache: "hit"}},
+		"nobody": {http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), exchange.Record{Status: 200}},
 		"a panic": {http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oh") }),
-			Record{Aborted: true}},
+			exchange.Record{Aborted: true}},
 		"a panic in the body": {http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "be")
 			panic(http.ErrAbortHandler)
-		}), Record{Status: 200, ResponseBytes: 2, Aborted: true}},
+		}), exchange.Record{Status: 200, ResponseBytes: 2, Aborted: true}},
 		"a second try of a failure": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.ServeHTTP(httptest.NewRecorder(), r)
 			h.ServeHTTP(w, httptest.NewRequest("GET", "http://front.test/y", nil).WithContext(r.Context()))
-		}), Record{Backend: b.String(), Attempts: 2, Status: 203, BackendStatus: 203, RequestBytes: 4, ResponseBytes: 5}},
+		}), exchange.Record{Backend: b.String(), Attempts: 2, Status: 203, BackendStatus: 203, RequestBytes: 4, ResponseBytes: 5}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, _ := observed(tc.h, post())
@@ -78,9 +81,9 @@ func TestObserverSeesFailures(t *testing.T) {
 	require.Equal(t, 503, w.Code)
 	require.Equal(t, 503, got.Status)
 	require.Equal(t, "http://127.0.0.1:1", got.Backend)
-	var e *Error
+	var e *exchange.Error
 	require.ErrorAs(t, got.Err, &e)
-	require.Equal(t, OpDial, e.Op)
+	require.Equal(t, exchange.OpDial, e.Op)
 }
 
 // TestObserversNest: a log inside an Observer inside a log knows the same.
@@ -88,17 +91,17 @@ func TestObserversNest(t *testing.T) {
 	o := answering(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 	h, b, _ := handlerFor(t, o.url())
 	var out bytes.Buffer
-	log := func() *AccessLog {
-		l, err := NewAccessLog(&out, `%s %b %{backend}n %{attempts}n %{reused}n %{backend-status}n %{cache-status}n %{request-bytes}n %{member}n %{error}n %{other}n`)
+	log := func() *accesslog.Handler {
+		l, err := accesslog.New(&out, `%s %b %{backend}n %{attempts}n %{reused}n %{backend-status}n %{cache-status}n %{request-bytes}n %{member}n %{error}n %{other}n`)
 		require.NoError(t, err)
 		return l
 	}
 	cache := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		NoteCache(r.Context(), "miss")
+		exchange.NoteCache(r.Context(), "miss")
 		h.ServeHTTP(w, r)
 	})
-	var rec Record
-	all := log().Wrap((&Observer{Done: func(_ *http.Request, got *Record) { rec = *got }}).Wrap(log().Wrap(cache)))
+	var rec exchange.Record
+	all := log().Wrap((&Observer{Done: func(_ *http.Request, got *exchange.Record) { rec = *got }}).Wrap(log().Wrap(cache)))
 	all.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "http://front.test/", strings.NewReader("four")))
 	line := "200 5 " + b.String() + " 1 0 200 miss 4 - - -\n"
 	require.Equal(t, line+line, out.String())
@@ -110,7 +113,7 @@ func TestObserversNest(t *testing.T) {
 func TestCacheBehindTheHandler(t *testing.T) {
 	rec := &recorder{}
 	h := &Handler{Target: mustURL("http://b.test"), OnRecord: rec.add, Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
-		NoteCache(r.Context(), "hit")
+		exchange.NoteCache(r.Context(), "hit")
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
 	})}
 	got, _ := observed(h, httptest.NewRequest("GET", "http://front.test/", nil))
@@ -123,18 +126,18 @@ func TestCacheBehindTheHandler(t *testing.T) {
 func TestWorkBehindTheAnswer(t *testing.T) {
 	o := answering(t, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 	h, _, rec := handlerFor(t, o.url())
-	for name, detach := range map[string]func(context.Context) context.Context{"detached": Detached, "without cancel": context.WithoutCancel} {
+	for name, detach := range map[string]func(context.Context) context.Context{"detached": exchange.Detached, "without cancel": context.WithoutCancel} {
 		t.Run(name, func(t *testing.T) {
 			var work sync.WaitGroup
 			answered := make(chan struct{})
-			var got Record
-			(&Observer{Done: func(_ *http.Request, rec *Record) {
+			var got exchange.Record
+			(&Observer{Done: func(_ *http.Request, rec *exchange.Record) {
 				got = *rec
 				close(answered)
 				work.Wait()
 				require.Equal(t, got, *rec)
 			}}).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				NoteCache(r.Context(), "stale")
+				exchange.NoteCache(r.Context(), "stale")
 				again := r.WithContext(detach(r.Context()))
 				for i := range 4 {
 					work.Go(func() {
@@ -142,7 +145,7 @@ func TestWorkBehindTheAnswer(t *testing.T) {
 							<-answered
 						}
 						h.ServeHTTP(httptest.NewRecorder(), again)
-						NoteCache(again.Context(), "revalidate")
+						exchange.NoteCache(again.Context(), "revalidate")
 					})
 				}
 				_, _ = io.WriteString(w, "stored")
@@ -178,9 +181,9 @@ func TestAnswerThatGoesOnBehind(t *testing.T) {
 		})
 		w.WriteHeader(<-head)
 	})
-	var got Record
-	inner := (&Observer{Done: func(*http.Request, *Record) {}}).Wrap(cache)
-	(&Observer{Done: func(_ *http.Request, rec *Record) { got = *rec }}).Wrap(inner).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://front.test/", nil))
+	var got exchange.Record
+	inner := (&Observer{Done: func(*http.Request, *exchange.Record) {}}).Wrap(cache)
+	(&Observer{Done: func(_ *http.Request, rec *exchange.Record) { got = *rec }}).Wrap(inner).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://front.test/", nil))
 	close(rest)
 	work.Wait()
 	require.Equal(t, 203, got.Status)
@@ -205,26 +208,26 @@ func TestDetached(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), mine{}, 1))
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{})
 	h := &Handler{Target: mustURL("http://b.test"), Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
-		require.NotNil(t, RecordFrom(r.Context()))
-		d := Detached(r.Context())
-		require.Nil(t, RecordFrom(d))
+		require.NotNil(t, exchange.RecordFrom(r.Context()))
+		d := exchange.Detached(r.Context())
+		require.Nil(t, exchange.RecordFrom(d))
 		require.NotNil(t, httptrace.ContextClientTrace(d), "somebody else's hooks")
 		require.Equal(t, 1, d.Value(mine{}))
 		cancel()
 		require.NoError(t, d.Err())
 		return nil, errors.New("enough")
 	})}
-	require.NotNil(t, httptrace.ContextClientTrace(Detached(ctx)))
+	require.NotNil(t, httptrace.ContextClientTrace(exchange.Detached(ctx)))
 	observed(h, httptest.NewRequest("GET", "http://front.test/", nil).WithContext(ctx))
 	require.Error(t, ctx.Err())
 }
 
 // TestObserverAllocates once for a request, OnRecord never.
 func TestObserverAllocates(t *testing.T) {
-	h := func(on func(*http.Request, *Record)) *Handler { return benchHandler(t, on) }
+	h := func(on func(*http.Request, *exchange.Record)) *Handler { return benchHandler(t, on) }
 	count := func(h http.Handler) float64 { return testing.AllocsPerRun(300, benchServe(t, h)) }
 	seen := 0
-	done := func(_ *http.Request, rec *Record) { seen += rec.Attempts }
+	done := func(_ *http.Request, rec *exchange.Record) { seen += rec.Attempts }
 	for name, tc := range map[string]struct {
 		h    http.Handler
 		more float64
@@ -232,9 +235,9 @@ func TestObserverAllocates(t *testing.T) {
 		"OnRecord":          {h(done), 0},
 		"Observer, nil":     {new(Observer).Wrap(h(nil)), 0},
 		"Observer":          {(&Observer{Done: done}).Wrap(h(nil)), 1},
-		"AccessLog":         {(&AccessLog{Output: io.Discard}).Wrap(h(nil)), 1},
-		"both":              {(&AccessLog{Output: io.Discard}).Wrap((&Observer{Done: done}).Wrap(h(done))), 2},
-		"AccessLog, no log": {(&AccessLog{}).Wrap(h(nil)), 0},
+		"AccessLog":         {(&accesslog.Handler{Output: io.Discard}).Wrap(h(nil)), 1},
+		"both":              {(&accesslog.Handler{Output: io.Discard}).Wrap((&Observer{Done: done}).Wrap(h(done))), 2},
+		"AccessLog, no log": {(&accesslog.Handler{}).Wrap(h(nil)), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.LessOrEqual(t, count(tc.h), count(h(nil))+tc.more)
@@ -243,7 +246,7 @@ func TestObserverAllocates(t *testing.T) {
 	require.Positive(t, seen)
 }
 
-func benchHandler(t testing.TB, on func(*http.Request, *Record)) *Handler {
+func benchHandler(t testing.TB, on func(*http.Request, *exchange.Record)) *Handler {
 	h := &Handler{Target: benchOrigin(t, 1<<10), OnRecord: on}
 	t.Cleanup(h.CloseIdleConnections)
 	return h
@@ -251,12 +254,12 @@ func benchHandler(t testing.TB, on func(*http.Request, *Record)) *Handler {
 
 // BenchmarkObserver is beside BenchmarkServeHTTP.
 func BenchmarkObserver(b *testing.B) {
-	done := func(*http.Request, *Record) {}
+	done := func(*http.Request, *exchange.Record) {}
 	for name, h := range map[string]http.Handler{
 		"none":      benchHandler(b, nil),
 		"OnRecord":  benchHandler(b, done),
 		"Observer":  (&Observer{Done: done}).Wrap(benchHandler(b, nil)),
-		"AccessLog": (&AccessLog{Output: io.Discard}).Wrap(benchHandler(b, nil)),
+		"AccessLog": (&accesslog.Handler{Output: io.Discard}).Wrap(benchHandler(b, nil)),
 	} {
 		b.Run(name, func(b *testing.B) {
 			serve := benchServe(b, h)

@@ -14,8 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // origin is a scripted TCP backend: it does with each connection what it is
@@ -171,23 +173,23 @@ func handlerFor(t *testing.T, u *url.URL) (*Handler, *backend.Backend, *recorder
 // recorder keeps records.
 type recorder struct {
 	mu      sync.Mutex
-	records []Record
+	records []exchange.Record
 }
 
-func (r *recorder) add(_ *http.Request, rec *Record) {
+func (r *recorder) add(_ *http.Request, rec *exchange.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.records = append(r.records, *rec)
 }
 
-func (r *recorder) all() []Record {
+func (r *recorder) all() []exchange.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]Record(nil), r.records...)
+	return append([]exchange.Record(nil), r.records...)
 }
 
 // last waits for a record and returns the newest.
-func (r *recorder) last(t *testing.T) Record {
+func (r *recorder) last(t *testing.T) exchange.Record {
 	t.Helper()
 	require.Eventually(t, func() bool { return len(r.all()) > 0 }, 20*time.Second, time.Millisecond)
 	all := r.all()

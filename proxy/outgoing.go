@@ -6,6 +6,9 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
 // prepareHeader gives the outgoing request its header: the client's without
@@ -14,11 +17,11 @@ import (
 func (p *passage) prepareHeader() {
 	in := p.in.Header
 	h := make(http.Header, len(in)+5)
-	HopByHopOf(in).copyTo(h, in)
+	exchange.HopByHopOf(in).CopyTo(h, in)
 	if te := in["Te"]; te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
 		h["Te"] = p.one("trailers")
 	}
-	if protocol := upgradeOf(in); protocol != "" && p.h.allowsUpgrade(protocol) && p.in.ProtoMajor == 1 && p.in.ProtoMinor >= 1 {
+	if protocol := exchange.UpgradeOf(in); protocol != "" && p.h.allowsUpgrade(protocol) && p.in.ProtoMajor == 1 && p.in.ProtoMinor >= 1 {
 		p.upgrade = protocol
 		h["Connection"] = p.one("Upgrade")
 		h["Upgrade"] = p.one(protocol)
@@ -49,7 +52,7 @@ func (h *Handler) allowsUpgrade(protocol string) bool {
 // section 7.8).
 func isUpgradeToken(s string) bool {
 	name, version, versioned := strings.Cut(s, "/")
-	return isToken(name) && (!versioned || isToken(version))
+	return syntax.IsToken(name) && (!versioned || syntax.IsToken(version))
 }
 
 // prepareBody guards the request's body, and makes an empty one http.NoBody so

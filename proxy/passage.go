@@ -9,6 +9,11 @@ import (
 	"sync"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/clientaddr"
+	"github.com/modproxy/modproxy/proxy/internal/contextkey"
+	"github.com/modproxy/modproxy/proxy/internal/observation"
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
 // passage is one request on its way through a Handler. It is the context of
@@ -24,8 +29,8 @@ type passage struct {
 	to     clientWriter // w, within limits
 	body   *requestBody // nil without a request body
 	resp   *http.Response
-	record Record
-	outer  *observation // nil if nobody observes the request from outside
+	record exchange.Record
+	outer  *observation.Observation // nil if nobody observes the request from outside
 	passageHooks
 	values [8]string // behind the values of single fields that are added
 	used   int
@@ -47,11 +52,11 @@ func (p *passage) Value(key any) any { return p.value(key, p.Context) }
 // value is Value with another context for the rest.
 func (p *passage) value(key any, rest context.Context) any {
 	switch key {
-	case recordKey{}:
+	case contextkey.Record{}:
 		return &p.record
-	case passageKey{}, hooksKey{}:
+	case contextkey.Passage{}, contextkey.Hooks{}:
 		return p
-	case clientRequestKey{}:
+	case contextkey.ClientRequest{}:
 		return p.in
 	case traceKey:
 		return p.hooks()
@@ -67,11 +72,11 @@ func (p *passage) value(key any, rest context.Context) any {
 
 // passageOf returns the innermost passage that ctx belongs to, or nil.
 func passageOf(ctx context.Context) *passage {
-	p, _ := ctx.Value(passageKey{}).(*passage)
+	p, _ := ctx.Value(contextkey.Passage{}).(*passage)
 	return p
 }
 
-// NoteCache tells of what a cache did, as [NoteCache] says.
+// NoteCache tells of what a cache did, as [exchange.NoteCache] says.
 func (p *passage) NoteCache(status string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +85,7 @@ func (p *passage) NoteCache(status string) {
 
 // client is who the backend is told about by the PROXY protocol.
 func (p *passage) client() backend.Client {
-	return backend.ClientFrom(p.in.RemoteAddr, localAddr(p.Context))
+	return backend.ClientFrom(p.in.RemoteAddr, clientaddr.Local(p.Context))
 }
 
 // one returns a slice with the value v, without an allocation of its own.
@@ -112,7 +117,7 @@ func (p *passage) serve() error {
 	}
 	p.resp, p.to.from = resp, resp.Body
 	p.record.BackendStatus = resp.StatusCode
-	if p.logs(LevelTrace3) {
+	if p.logs(exchange.LevelTrace3) {
 		p.logAnswer()
 	}
 	if p.record.Backend == "" {
@@ -120,7 +125,7 @@ func (p *passage) serve() error {
 		p.record.Attempts = 1
 	}
 	if p.outer != nil {
-		p.outer.take(&p.record)
+		p.outer.Take(&p.record)
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return p.switchProtocols()
@@ -132,14 +137,14 @@ func (p *passage) serve() error {
 // answered here instead.
 func (p *passage) prepare() (answered bool, err error) {
 	h, in := p.h, p.in
-	if err := CheckHost(in); err != nil {
+	if err := exchange.CheckHost(in); err != nil {
 		return false, err
 	}
 	if h.StrictQuery && !unambiguousQuery(in.URL.RawQuery) {
-		return false, badRequest("query can be read in more than one way")
+		return false, exchange.BadRequest("query can be read in more than one way")
 	}
 	if h.RefuseEncodedSlashes && hasEncodedSlash(in.URL.RawPath) {
-		return false, &Error{Op: OpRequest, Status: http.StatusNotFound, Err: errors.New("path has an encoded slash")}
+		return false, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusNotFound, Err: errors.New("path has an encoded slash")}
 	}
 	if answered, err = p.limitForwards(); answered || err != nil {
 		return answered, err
@@ -151,10 +156,10 @@ func (p *passage) prepare() (answered bool, err error) {
 			return false, err
 		}
 		if !ok {
-			return false, &Error{Op: OpRequest, Status: http.StatusNotFound, Err: errors.New("path is not under the prefix")}
+			return false, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusNotFound, Err: errors.New("path is not under the prefix")}
 		}
 	}
-	p.embedder = HooksOf(p.in).Trace()
+	p.embedder = exchange.HooksOf(p.in).Trace()
 	p.out = p.in.WithContext(p)
 	p.out.URL = &p.outURL
 	p.out.RequestURI = ""
@@ -170,12 +175,12 @@ func (p *passage) prepare() (answered bool, err error) {
 	p.addForwarded()
 	p.setMaxForwards()
 	p.rewrite()
-	if _, err := OutgoingHost(p.out); err != nil {
+	if _, err := exchange.OutgoingHost(p.out); err != nil {
 		return false, err
 	}
 	p.ready = true
-	if p.logs(LevelTrace1) {
-		h.Logger.Log(p.Context, LevelTrace1, "proxy: request mapped", "path", in.URL.Path, "to", p.out.URL.Redacted())
+	if p.logs(exchange.LevelTrace1) {
+		h.Logger.Log(p.Context, exchange.LevelTrace1, "proxy: request mapped", "path", in.URL.Path, "to", p.out.URL.Redacted())
 	}
 	return false, nil
 }
@@ -191,13 +196,13 @@ func (p *passage) transport() http.RoundTripper {
 // does not send its body.
 func (p *passage) classify(err error) error {
 	if p.body != nil && p.body.wait.exceeded() {
-		return &Error{Op: OpClient, Backend: p.record.Backend, Status: http.StatusRequestTimeout, Err: ErrClientStalled}
+		return &exchange.Error{Op: exchange.OpClient, Backend: p.record.Backend, Status: http.StatusRequestTimeout, Err: exchange.ErrClientStalled}
 	}
-	if p.Context.Err() == nil || errors.Is(err, ErrClientGone) {
+	if p.Context.Err() == nil || errors.Is(err, exchange.ErrClientGone) {
 		return err
 	}
 	if errors.Is(p.Context.Err(), context.Canceled) {
-		return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: errors.Join(ErrClientGone, err)}
+		return &exchange.Error{Op: exchange.OpClient, Backend: p.record.Backend, Status: exchange.StatusClientClosedRequest, Err: errors.Join(exchange.ErrClientGone, err)}
 	}
 	return err
 }
@@ -217,8 +222,8 @@ func unambiguousQuery(q string) bool {
 			if i+2 >= len(q) {
 				return false
 			}
-			_, ok1 := hexDigit(q[i+1])
-			_, ok2 := hexDigit(q[i+2])
+			_, ok1 := syntax.HexDigit(q[i+1])
+			_, ok2 := syntax.HexDigit(q[i+2])
 			if !ok1 || !ok2 {
 				return false
 			}

@@ -6,6 +6,8 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"sync/atomic"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // passageHooks are a passage's part in the hooks of its request.
@@ -82,7 +84,7 @@ func (p *passage) adopt(ctx context.Context) {
 	if ctx == context.Context(p) {
 		return
 	}
-	trace := HooksOf(p.out).Trace()
+	trace := exchange.HooksOf(p.out).Trace()
 	if passageOf(ctx) == p && trace == nil {
 		return
 	}
@@ -103,13 +105,13 @@ func (p *passage) interim(code int, header textproto.MIMEHeader) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	passes := !p.final && p.inner.Load() == 0 && code != http.StatusContinue && p.in.ProtoAtLeast(1, 1)
-	if p.logs(LevelTrace2) {
-		p.h.Logger.Log(p.Context, LevelTrace2, "proxy: interim answer", "status", code, "passed", passes)
+	if p.logs(exchange.LevelTrace2) {
+		p.h.Logger.Log(p.Context, exchange.LevelTrace2, "proxy: interim answer", "status", code, "passed", passes)
 	}
 	if passes { // net/http sends the 100 when the body is read
-		WriteInterim(&p.to, code, http.Header(header))
+		exchange.WriteInterim(&p.to, code, http.Header(header))
 		if p.to.stalls() {
-			return ErrClientStalled
+			return exchange.ErrClientStalled
 		}
 	}
 	return nil

@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 func mustURL(s string) *url.URL {
@@ -73,12 +75,12 @@ func TestRecordTimes(t *testing.T) {
 			require.NoError(t, all[i].Err)
 			all[i].Start = time.Time{}
 		}
-		common := Record{Backend: "http://slow.test", Attempts: 1, Status: 200, BackendStatus: 200, RequestBytes: 7, ResponseBytes: 5}
+		common := exchange.Record{Backend: "http://slow.test", Attempts: 1, Status: 200, BackendStatus: 200, RequestBytes: 7, ResponseBytes: 5}
 		first, second := common, common
 		first.Connect, first.Connected, first.FirstByte, first.Duration = time.Second, time.Second, 3*time.Second, 6*time.Second
 		second.Acquire, second.Connected, second.FirstByte, second.Duration = 6*time.Second, 6*time.Second, 8*time.Second, 11*time.Second
 		second.Reused = true
-		for i, want := range []Record{first, second} {
+		for i, want := range []exchange.Record{first, second} {
 			require.Equal(t, want, all[i])
 		}
 	})
@@ -112,7 +114,7 @@ func TestRecordOfARepeatedRequest(t *testing.T) {
 	require.Positive(t, all[1].Connect)
 	require.Len(t, all[1].Failed, 1)
 	failed := all[1].Failed[0]
-	require.ErrorIs(t, failed.Err, ErrStaleConn)
+	require.ErrorIs(t, failed.Err, exchange.ErrStaleConn)
 	require.Equal(t, b.String(), failed.Backend)
 	require.Zero(t, failed.Status)
 	require.LessOrEqual(t, failed.Start+failed.Duration, all[1].Connected)
@@ -149,9 +151,9 @@ func TestRecordOfAClientThatLeaves(t *testing.T) {
 			<-reached
 			leave()
 			<-gone
-			for _, got := range []Record{rec.last(t), outside.last(t)} {
-				require.Equal(t, StatusClientClosedRequest, got.Status)
-				require.ErrorIs(t, got.Err, ErrClientGone)
+			for _, got := range []exchange.Record{rec.last(t), outside.last(t)} {
+				require.Equal(t, exchange.StatusClientClosedRequest, got.Status)
+				require.ErrorIs(t, got.Err, exchange.ErrClientGone)
 				require.True(t, got.Aborted)
 				require.Equal(t, 1, got.Attempts)
 				require.EqualValues(t, 4, got.RequestBytes)
@@ -170,14 +172,14 @@ func TestRecordOfATunnel(t *testing.T) {
 		c.untilClosed()
 	})
 	h, _, rec := handlerFor(t, o.url())
-	h.Tunnels = &Tunnels{}
+	h.Tunnels = &tunnel.Registry{}
 	outside := &recorder{}
 	front := frontOf(t, (&Observer{Done: outside.add}).Wrap(h))
 	c, err := net.Dial("tcp", front.Listener.Addr().String())
 	require.NoError(t, err)
 	defer c.Close()
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
-	for _, got := range []Record{rec.last(t), outside.last(t)} {
+	for _, got := range []exchange.Record{rec.last(t), outside.last(t)} {
 		require.True(t, got.Upgraded)
 		require.False(t, got.Aborted)
 		require.Equal(t, 101, got.Status)
@@ -210,7 +212,7 @@ func TestTraceContextPasses(t *testing.T) {
 			u, b := protocols[protocol](t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.Header }))
 			tr := &Transport{Backend: b}
 			t.Cleanup(tr.CloseIdleConnections)
-			front := frontOf(t, (&Observer{Done: func(*http.Request, *Record) {}}).Wrap(&Handler{Target: u, Transport: tr}))
+			front := frontOf(t, (&Observer{Done: func(*http.Request, *exchange.Record) {}}).Wrap(&Handler{Target: u, Transport: tr}))
 			r, err := http.NewRequest("GET", front.URL, nil)
 			require.NoError(t, err)
 			for name, values := range fields {

@@ -7,16 +7,16 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // No spelling of a URL goes past the other proxy that is for it.
 func TestRemotesAndSpellings(t *testing.T) {
-	for name, remote := range map[string]proxy.Remote{
+	for name, remote := range map[string]access.Remote{
 		"Match":   {Match: "http://www.example.com/"},
 		"Pattern": {Pattern: regexp.MustCompile(`^http://www\.example\.com/`)},
 	} {
-		s := &proxy.Remotes{List: []proxy.Remote{remote}, NoProxy: []string{"inside.example.com"}}
+		s := &access.Remotes{List: []access.Remote{remote}, NoProxy: []string{"inside.example.com"}}
 		for text, want := range map[string]int{
 			"http://www.example.com/":        0,
 			"http://www.example.com/a?b":     0,
@@ -41,7 +41,7 @@ func TestRemotesAndSpellings(t *testing.T) {
 			require.Equal(t, want, s.For(t.Context(), u), "%s: %s", name, text)
 		}
 	}
-	all := &proxy.Remotes{List: []proxy.Remote{{Match: "*"}}, NoProxy: []string{"inside.example.com", "10.0.0.0/8", "[fd00::]/8"}}
+	all := &access.Remotes{List: []access.Remote{{Match: "*"}}, NoProxy: []string{"inside.example.com", "10.0.0.0/8", "[fd00::]/8"}}
 	for text, want := range map[string]int{
 		"http://inside.example.com":       -1,
 		"http://INSIDE.example.com.:80/":  -1,

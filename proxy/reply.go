@@ -7,6 +7,11 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/copybuf"
+	"github.com/modproxy/modproxy/proxy/internal/http1"
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
 // answer passes the answer of the backend to the client.
@@ -17,10 +22,10 @@ func (p *passage) answer() error {
 	if h.Via == ViaOn || h.Via == ViaFull {
 		resp.Header["Via"] = p.via(resp.Header["Via"])
 	}
-	filter := HopByHopOf(resp.Header)
+	filter := exchange.HopByHopOf(resp.Header)
 	required := p.requiredUpgrade()
 	if h.ModifyResponse != nil {
-		filter.strip(resp.Header)
+		filter.Strip(resp.Header)
 		body := resp.Body
 		err := h.ModifyResponse(resp)
 		if p.replaced = !sameBody(body, resp.Body); p.replaced {
@@ -34,13 +39,13 @@ func (p *passage) answer() error {
 		return p.override()
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 999 {
-		return &Error{Op: OpHeader, Backend: p.record.Backend, Err: malformed("%d is no status of a final answer", resp.StatusCode)}
+		return &exchange.Error{Op: exchange.OpHeader, Backend: p.record.Backend, Err: exchange.Malformed("%d is no status of a final answer", resp.StatusCode)}
 	}
 	dst := p.w.Header()
 	if h.ModifyResponse != nil {
-		addFields(dst, resp.Header) // what it has added is meant
+		exchange.AddFields(dst, resp.Header) // what it has added is meant
 	} else {
-		filter.copyTo(dst, resp.Header)
+		filter.CopyTo(dst, resp.Header)
 	}
 	if _, ok := dst["Content-Type"]; !ok {
 		dst["Content-Type"] = nil // or net/http would guess one from the body
@@ -58,7 +63,7 @@ func (p *passage) answer() error {
 		}
 		return nil
 	}
-	if err := p.checkTrailer(OpHeader); err != nil {
+	if err := p.checkTrailer(exchange.OpHeader); err != nil {
 		return err
 	}
 	announced := p.announceTrailer(filter)
@@ -66,7 +71,7 @@ func (p *passage) answer() error {
 	if err := p.copyBody(); err != nil {
 		return err
 	}
-	if err := p.checkTrailer(OpBody); err != nil {
+	if err := p.checkTrailer(exchange.OpBody); err != nil {
 		return err
 	}
 	p.passTrailer(filter, announced)
@@ -84,7 +89,7 @@ func (p *passage) correctLength(dst http.Header) (empty bool) {
 		// The one must not have a length (RFC 9110 section 8.6), the other need
 		// not, and some clients of HTTP/2 then miss a body.
 		delete(dst, "Content-Length")
-	case noContent(p.in.Method, code):
+	case http1.NoContent(p.in.Method, code):
 	case p.resp.Body == http.NoBody && len(dst["Content-Length"]) > 0:
 		dst["Content-Length"] = []string{"0"} // it was that of a 304, or of HEAD
 		return false
@@ -123,7 +128,7 @@ func (p *passage) reverse() {
 
 func (p *passage) via(prior []string) []string {
 	element := p.viaElement()
-	NoteOwnField(p.Context, "Via", element)
+	exchange.NoteOwnField(p.Context, "Via", element)
 	if len(prior) > 0 {
 		element = strings.Join(prior, ", ") + ", " + element
 	}
@@ -153,18 +158,18 @@ func (p *passage) closeIfUnread() {
 const maxTrailers = 1000
 
 // checkTrailer refuses a trailer with too many fields.
-func (p *passage) checkTrailer(op Op) error {
+func (p *passage) checkTrailer(op exchange.Op) error {
 	if len(p.resp.Trailer) > maxTrailers {
-		return &Error{Op: op, Backend: p.record.Backend, Err: malformed("trailer has more than %d fields", maxTrailers)}
+		return &exchange.Error{Op: op, Backend: p.record.Backend, Err: exchange.Malformed("trailer has more than %d fields", maxTrailers)}
 	}
 	return nil
 }
 
 // announceTrailer announces the trailer fields that are known by now.
-func (p *passage) announceTrailer(filter HopByHop) int {
+func (p *passage) announceTrailer(filter exchange.HopByHop) int {
 	n := 0
 	for name := range p.resp.Trailer {
-		if !filter.Has(name) && !forbiddenTrailer(name) {
+		if !filter.Has(name) && !http1.ForbiddenTrailer(name) {
 			p.w.Header().Add("Trailer", name)
 			n++
 		}
@@ -173,7 +178,7 @@ func (p *passage) announceTrailer(filter HopByHop) int {
 }
 
 // passTrailer sends the trailer fields, announced or not.
-func (p *passage) passTrailer(filter HopByHop, announced int) {
+func (p *passage) passTrailer(filter exchange.HopByHop, announced int) {
 	if len(p.resp.Trailer) == 0 {
 		return
 	}
@@ -182,7 +187,7 @@ func (p *passage) passTrailer(filter HopByHop, announced int) {
 	_ = p.to.FlushError()
 	dst := p.w.Header()
 	for name, values := range p.resp.Trailer {
-		if filter.Has(name) || forbiddenTrailer(name) {
+		if filter.Has(name) || http1.ForbiddenTrailer(name) {
 			continue
 		}
 		if announced != len(p.resp.Trailer) {
@@ -220,8 +225,8 @@ func (p *passage) copyBody() error {
 
 // copyPieces copies a body that does not know how to write itself.
 func (p *passage) copyPieces(interval time.Duration) error {
-	lent := copyBuffers.Get().(*[copyBufferSize]byte)
-	defer copyBuffers.Put(lent)
+	lent := copybuf.Pool.Get().(*[copybuf.Size]byte)
+	defer copybuf.Pool.Put(lent)
 	dst := io.Writer(&p.to)
 	if interval != 0 {
 		fw := newFlushWriter(&p.to, interval)
@@ -241,9 +246,9 @@ func (p *passage) copyPieces(interval time.Duration) error {
 			return nil
 		}
 		if rerr != nil {
-			var e *Error
+			var e *exchange.Error
 			if !errors.As(rerr, &e) {
-				rerr = &Error{Op: OpBody, Backend: p.record.Backend, Err: rerr}
+				rerr = &exchange.Error{Op: exchange.OpBody, Backend: p.record.Backend, Err: rerr}
 			}
 			return rerr
 		}
@@ -257,16 +262,16 @@ func (p *passage) copyError(err error) error {
 		return nil
 	}
 	if p.to.stalls() || p.body != nil && p.body.wait.exceeded() {
-		return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: ErrClientStalled}
+		return &exchange.Error{Op: exchange.OpClient, Backend: p.record.Backend, Status: exchange.StatusClientClosedRequest, Err: exchange.ErrClientStalled}
 	}
-	var e *Error
+	var e *exchange.Error
 	if errors.As(err, &e) {
 		return err
 	}
 	if errors.Is(err, http.ErrContentLength) || errors.Is(err, http.ErrBodyNotAllowed) {
-		return &Error{Op: OpBody, Backend: p.record.Backend, Err: err} // the answer contradicts its head
+		return &exchange.Error{Op: exchange.OpBody, Backend: p.record.Backend, Err: err} // the answer contradicts its head
 	}
-	return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: errors.Join(ErrClientGone, err)}
+	return &exchange.Error{Op: exchange.OpClient, Backend: p.record.Backend, Status: exchange.StatusClientClosedRequest, Err: errors.Join(exchange.ErrClientGone, err)}
 }
 
 func isEventStream(h http.Header) bool {
@@ -275,6 +280,6 @@ func isEventStream(h http.Header) bool {
 	if len(ct) == 0 || len(ct[0]) < len(stream) || !strings.EqualFold(ct[0][:len(stream)], stream) {
 		return false
 	}
-	rest := trimBlank(ct[0][len(stream):])
+	rest := syntax.TrimBlank(ct[0][len(stream):])
 	return rest == "" || rest[0] == ';'
 }

@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/copybuf"
 )
 
 const (
@@ -74,7 +77,7 @@ func (b *requestBody) again() (io.ReadCloser, error) {
 	b.turn.take()
 	defer b.turn.give()
 	if b.spilled {
-		return nil, ErrBodySent
+		return nil, exchange.ErrBodySent
 	}
 	return b.view(), nil
 }
@@ -126,7 +129,7 @@ func (b *requestBody) receive(dst []byte) (n int, err error) {
 		n, err = b.from.Read(dst)
 	}
 	if !b.wait.end() {
-		return 0, ErrClientStalled
+		return 0, exchange.ErrClientStalled
 	}
 	b.spent += time.Since(begun)
 	return n, err
@@ -169,7 +172,7 @@ func (b *requestBody) finishTrailer() {
 	if b.trailer == nil {
 		return
 	}
-	filter := HopByHopOf(b.p.in.Header)
+	filter := exchange.HopByHopOf(b.p.in.Header)
 	for name, values := range b.p.in.Trailer {
 		if !filter.Has(name) {
 			b.trailer[name] = values
@@ -211,8 +214,8 @@ func (b *requestBody) finish(answered bool) {
 	if !linger || b.err != nil {
 		return
 	}
-	lent := copyBuffers.Get().(*[copyBufferSize]byte)
-	defer copyBuffers.Put(lent)
+	lent := copybuf.Pool.Get().(*[copybuf.Size]byte)
+	defer copybuf.Pool.Put(lent)
 	for taken := 0; taken < lingerLimit; {
 		n, err := b.p.in.Body.Read(lent[:])
 		taken += n

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // bodyOrigin answers with how the body was framed, and the body.
@@ -233,7 +235,7 @@ func TestPing(t *testing.T) {
 				return
 			}
 			require.True(t, strings.HasPrefix(got, "HTTP/1.1 503 "), got)
-			require.True(t, MayResend(rec.last(t).Err))
+			require.True(t, exchange.MayResend(rec.last(t).Err))
 		})
 	}
 }
@@ -301,7 +303,7 @@ func TestStaleConnection(t *testing.T) {
 				require.Equal(t, 2, r.Attempts)
 				require.NoError(t, r.Err)
 			} else {
-				require.ErrorIs(t, r.Err, ErrStaleConn)
+				require.ErrorIs(t, r.Err, exchange.ErrStaleConn)
 				require.Equal(t, 1, r.Attempts)
 			}
 		})
@@ -319,9 +321,9 @@ func TestBodyTooLarge(t *testing.T) {
 	require.NoError(t, err)
 	_ = resp.Body.Close()
 	require.Equal(t, http.StatusRequestEntityTooLarge, resp.StatusCode)
-	var e *Error
+	var e *exchange.Error
 	require.ErrorAs(t, rec.last(t).Err, &e)
-	require.Equal(t, OpClient, e.Op)
+	require.Equal(t, exchange.OpClient, e.Op)
 	require.Zero(t, b.Stats().Idle)
 }
 
@@ -348,9 +350,9 @@ func TestBodyCutByClient(t *testing.T) {
 			case <-time.After(20 * time.Second):
 				t.Fatal("the backend still waits for the body")
 			}
-			var e *Error
+			var e *exchange.Error
 			require.ErrorAs(t, rec.last(t).Err, &e)
-			require.Equal(t, OpClient, e.Op, "%v", e)
+			require.Equal(t, exchange.OpClient, e.Op, "%v", e)
 		})
 	}
 }

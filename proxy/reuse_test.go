@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestWhichConnectionsAreKept: only after a complete message of HTTP/1.1 whose
@@ -118,11 +119,11 @@ func TestUnreachable(t *testing.T) {
 			b := b(t)
 			req, _ := http.NewRequest("GET", b.URL.String(), nil)
 			_, err := (&Transport{Backend: b}).RoundTrip(req)
-			var e *Error
+			var e *exchange.Error
 			require.ErrorAs(t, err, &e)
-			require.Equal(t, OpDial, e.Op)
-			require.Equal(t, http.StatusServiceUnavailable, StatusOf(err))
-			require.True(t, MayResend(err))
+			require.Equal(t, exchange.OpDial, e.Op)
+			require.Equal(t, http.StatusServiceUnavailable, exchange.StatusOf(err))
+			require.True(t, exchange.MayResend(err))
 			require.Equal(t, backend.StateError, b.State())
 			require.Zero(t, b.Stats().Open)
 		})

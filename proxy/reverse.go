@@ -6,6 +6,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
 // ReverseRule maps URLs that the backend puts into the fields Location,
@@ -50,7 +53,7 @@ type reverseView struct {
 func compileReverse(rules []ReverseRule) ([]reverseRule, error) {
 	compiled := make([]reverseRule, 0, len(rules))
 	for _, r := range rules {
-		if !strings.HasPrefix(r.Path, "/") || hasBlankOrControl(r.Path) {
+		if !strings.HasPrefix(r.Path, "/") || syntax.HasBlankOrControl(r.Path) {
 			return nil, fmt.Errorf("proxy: reverse rule: path %q does not begin with a slash or holds a blank", r.Path)
 		}
 		ru := reverseRule{front: r.Path, path: r.URL}
@@ -176,12 +179,12 @@ func splitAbsolute(v string) (scheme, host, path string, ok bool) {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
-	return u.Scheme, NormalHost(u.Scheme, u.Host), path, true
+	return u.Scheme, exchange.NormalHost(u.Scheme, u.Host), path, true
 }
 
 // sameHost reports whether a normal host and one as it stands in a field or in
 // a configuration are the same. It reads no more of either than of the other.
 func sameHost(scheme, host, other string) bool {
 	const longer = 64 // by a port, and another spelling of an address
-	return other != "" && len(other) <= len(host)+longer && host == NormalHost(scheme, other)
+	return other != "" && len(other) <= len(host)+longer && host == exchange.NormalHost(scheme, other)
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // pipes is a network of its own, in memory, without buffers: who does not read
@@ -209,10 +210,10 @@ func (s *stallBench) stalled(status int) {
 	all := s.rec.all()
 	require.NotEmpty(s.t, all)
 	for _, r := range all {
-		require.ErrorIs(s.t, r.Err, ErrClientStalled)
-		var e *Error
+		require.ErrorIs(s.t, r.Err, exchange.ErrClientStalled)
+		var e *exchange.Error
 		require.ErrorAs(s.t, r.Err, &e)
-		require.Equal(s.t, OpClient, e.Op)
+		require.Equal(s.t, exchange.OpClient, e.Op)
 		require.Equal(s.t, status, r.Status)
 		require.Equal(s.t, status != http.StatusRequestTimeout, r.Aborted)
 	}

@@ -7,6 +7,11 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/http1"
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // switchProtocols passes a 101 on and joins the two connections. The relay
@@ -14,22 +19,22 @@ import (
 func (p *passage) switchProtocols() error {
 	resp := p.resp
 	back, ok := resp.Body.(io.ReadWriteCloser)
-	protocol := upgradeOf(resp.Header)
+	protocol := exchange.UpgradeOf(resp.Header)
 	refuse := func(format string, args ...any) error {
 		_ = resp.Body.Close()
-		return &Error{Op: OpUpgrade, Backend: p.record.Backend, Status: http.StatusBadGateway, Err: fmt.Errorf(format, args...)}
+		return &exchange.Error{Op: exchange.OpUpgrade, Backend: p.record.Backend, Status: http.StatusBadGateway, Err: fmt.Errorf(format, args...)}
 	}
 	switch {
 	case p.upgrade == "" || !strings.EqualFold(protocol, p.upgrade):
-		return refuse("%w: backend switched to a protocol that was not asked for", ErrMalformed)
+		return refuse("%w: backend switched to a protocol that was not asked for", exchange.ErrMalformed)
 	case !ok:
 		return refuse("transport gave a 101 answer whose body cannot be written")
 	}
 	if h := p.h; h.Via == ViaOn || h.Via == ViaFull {
 		resp.Header["Via"] = p.via(resp.Header["Via"])
 	}
-	filter := HopByHopOf(resp.Header)
-	filter.strip(resp.Header)
+	filter := exchange.HopByHopOf(resp.Header)
+	filter.Strip(resp.Header)
 	started := false
 	defer func() {
 		if !started { // refused, or a function of the user has panicked
@@ -44,7 +49,7 @@ func (p *passage) switchProtocols() error {
 			return refuse("ModifyResponse made %d of a switch of protocols", resp.StatusCode)
 		}
 	}
-	tn := Tunnel{
+	tn := tunnel.Tunnel{
 		Backend: back, IdleTimeout: p.h.TunnelTimeout,
 		Protocol: strings.Clone(protocol), Target: p.record.Backend, ClientAddr: p.in.RemoteAddr, // not to keep the head of the answer
 	}
@@ -53,7 +58,7 @@ func (p *passage) switchProtocols() error {
 			resp.Request = p.out
 		}
 		if err := p.h.OnTunnel(resp, &tn); err != nil {
-			var e *Error
+			var e *exchange.Error
 			if errors.As(err, &e) {
 				return err
 			}
@@ -65,7 +70,7 @@ func (p *passage) switchProtocols() error {
 		tunnels = &p.h.ownTunnels
 	}
 	if tunnels.Closing() {
-		return &Error{Op: OpUpgrade, Backend: p.record.Backend, Status: http.StatusServiceUnavailable, Err: http.ErrServerClosed}
+		return &exchange.Error{Op: exchange.OpUpgrade, Backend: p.record.Backend, Status: http.StatusServiceUnavailable, Err: http.ErrServerClosed}
 	}
 	var err error
 	if tn.Client, tn.ClientData, err = p.takeOver(protocol); err != nil {
@@ -106,7 +111,7 @@ func switcher(w http.ResponseWriter) Switcher {
 // of it already.
 func (p *passage) takeOver(protocol string) (io.ReadWriteCloser, []byte, error) {
 	gone := func(err error) error {
-		return &Error{Op: OpClient, Backend: p.record.Backend, Status: StatusClientClosedRequest, Err: err}
+		return &exchange.Error{Op: exchange.OpClient, Backend: p.record.Backend, Status: exchange.StatusClientClosedRequest, Err: err}
 	}
 	if s := switcher(p.w); s != nil {
 		p.sent, p.record.Upgraded, p.record.Status = true, true, http.StatusSwitchingProtocols
@@ -118,7 +123,7 @@ func (p *passage) takeOver(protocol string) (io.ReadWriteCloser, []byte, error) 
 	}
 	client, buffered, err := http.NewResponseController(p.w).Hijack()
 	if err != nil {
-		return nil, nil, &Error{Op: OpUpgrade, Backend: p.record.Backend, Status: http.StatusBadGateway, Err: fmt.Errorf("client's connection cannot be taken over: %w", err)}
+		return nil, nil, &exchange.Error{Op: exchange.OpUpgrade, Backend: p.record.Backend, Status: http.StatusBadGateway, Err: fmt.Errorf("client's connection cannot be taken over: %w", err)}
 	}
 	p.sent, p.record.Upgraded, p.record.Status = true, true, http.StatusSwitchingProtocols
 	if limit := p.to.limits.timeout(); limit > 0 {
@@ -140,7 +145,7 @@ func (p *passage) requiredUpgrade() string {
 	if p.resp.StatusCode != http.StatusUpgradeRequired || p.in.ProtoMajor != 1 {
 		return ""
 	}
-	if protocol := upgradeOf(p.resp.Header); p.h.allowsUpgrade(protocol) {
+	if protocol := exchange.UpgradeOf(p.resp.Header); p.h.allowsUpgrade(protocol) {
 		return protocol
 	}
 	return ""
@@ -164,11 +169,11 @@ func (p *passage) upgradeHeader() http.Header {
 // so it is written here.
 func (p *passage) upgradeHead(protocol string) []byte {
 	b := []byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n")
-	b = appendField(b, "Upgrade", protocol)
+	b = http1.AppendField(b, "Upgrade", protocol)
 	for name, values := range p.upgradeHeader() {
 		for _, v := range values {
-			if isToken(name) && validValue(v) {
-				b = appendField(b, name, v)
+			if syntax.IsToken(name) && syntax.ValidValue(v) {
+				b = http1.AppendField(b, name, v)
 			}
 		}
 	}

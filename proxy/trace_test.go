@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/accesslog"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestTraceLevels: each level tells what Apache's level of that name tells,
@@ -42,16 +45,16 @@ func TestTraceLevels(t *testing.T) {
 		text  string
 	}{
 		{slog.LevelDebug, `msg="backend: connection opened" backend=http://127.0.0.1:`},
-		{LevelTrace1, `msg="proxy: rule fits" rule=/ path=/a/b exception=false`},
-		{LevelTrace1, `msg="proxy: request mapped" path=/a/b to=http://127.0.0.1:`},
-		{LevelTrace1, `msg="proxy: request done"`},
-		{LevelTrace2, `msg="proxy: rule tried" rule=/static path=/a/b fits=false`},
-		{LevelTrace2, `msg="backend: connection reused"`},
-		{LevelTrace2, `msg="proxy: interim answer" status=103 passed=true`},
-		{LevelTrace3, `msg="proxy: backend answered"`},
-		{LevelTrace4, `msg="proxy: fields of the answer" names="[Content-Length X-Secret]"`},
+		{exchange.LevelTrace1, `msg="proxy: rule fits" rule=/ path=/a/b exception=false`},
+		{exchange.LevelTrace1, `msg="proxy: request mapped" path=/a/b to=http://127.0.0.1:`},
+		{exchange.LevelTrace1, `msg="proxy: request done"`},
+		{exchange.LevelTrace2, `msg="proxy: rule tried" rule=/static path=/a/b fits=false`},
+		{exchange.LevelTrace2, `msg="backend: connection reused"`},
+		{exchange.LevelTrace2, `msg="proxy: interim answer" status=103 passed=true`},
+		{exchange.LevelTrace3, `msg="proxy: backend answered"`},
+		{exchange.LevelTrace4, `msg="proxy: fields of the answer" names="[Content-Length X-Secret]"`},
 	}
-	for _, level := range []slog.Level{slog.LevelInfo, slog.LevelDebug, LevelTrace1, LevelTrace2, LevelTrace3, LevelTrace4} {
+	for _, level := range []slog.Level{slog.LevelInfo, slog.LevelDebug, exchange.LevelTrace1, exchange.LevelTrace2, exchange.LevelTrace3, exchange.LevelTrace4} {
 		got := logOf(level)
 		for _, l := range lines {
 			require.Equal(t, l.level >= level, strings.Contains(got, l.text), "level %v: %s in\n%s", level, l.text, got)
@@ -70,7 +73,7 @@ func TestPageKnowsTheStatus(t *testing.T) {
 	h, _, _ := handlerFor(t, o.url())
 	seen := 0
 	h.ErrorOverride = &ErrorOverride{Page: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen = RecordFrom(r.Context()).BackendStatus
+		seen = exchange.RecordFrom(r.Context()).BackendStatus
 		w.WriteHeader(200)
 	})}
 	w := httptest.NewRecorder()
@@ -82,7 +85,7 @@ func TestPageKnowsTheStatus(t *testing.T) {
 func TestAccessLogSkips(t *testing.T) {
 	for path, want := range map[string]string{"/a": "/a\n", "/health": ""} {
 		var out bytes.Buffer
-		l, err := NewAccessLog(&out, "%U")
+		l, err := accesslog.New(&out, "%U")
 		require.NoError(t, err)
 		l.Skip = func(r *http.Request) bool { return r.URL.Path == "/health" }
 		l.Wrap(named("x")).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", path, nil))

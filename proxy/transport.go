@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/http1"
 )
 
 // Defaults of the fields of a [Transport].
@@ -27,7 +29,7 @@ const (
 // cookie, decodes no content, adds no User-Agent and uses no proxy from the
 // environment.
 //
-// Each failure is a [*Error]. A request is sent again by itself once, on a
+// Each failure is a [*exchange.Error]. A request is sent again by itself once, on a
 // fresh connection, when a reused connection turned out to be closed before a
 // byte of the answer came and the request is idempotent and has no body, or
 // one that GetBody returns anew.
@@ -71,10 +73,10 @@ type Transport struct {
 	// Spool, if not nil, reads request bodies of unknown length to their end
 	// first, for backends that cannot read the chunked coding. Apache:
 	// proxy-sendcl.
-	Spool *Spool
+	Spool *exchange.Spool
 
-	backends Backends
-	watcher  Watcher
+	backends exchange.Backends
+	watcher  exchange.Watcher
 
 	mu sync.Mutex // guards h2
 	h2 map[*backend.Backend]*h2Pool
@@ -84,10 +86,10 @@ type Transport struct {
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	b, err := t.backendFor(r.URL)
 	if err == nil {
-		_, err = OutgoingHost(r)
+		_, err = exchange.OutgoingHost(r)
 	}
 	if err != nil {
-		closeBody(r)
+		exchange.CloseBody(r)
 		return nil, err
 	}
 	if t.Spool != nil {
@@ -106,23 +108,23 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // roundTrip1 is RoundTrip over HTTP/1.1.
 func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Response, error) {
-	hooks := HooksOf(r)
+	hooks := exchange.HooksOf(r)
 	get := b.Get
-	if requestFraming(r) == framingNone && hooks.Trace() == nil {
+	if http1.RequestFraming(r) == http1.FramingNone && hooks.Trace() == nil {
 		get = b.GetTurn
 	}
 	c, err := hooks.Acquire(b, get)
 	for {
 		if err != nil {
-			closeBody(r)
-			return nil, AcquireError(r.Context(), b, err)
+			exchange.CloseBody(r)
+			return nil, exchange.AcquireError(r.Context(), b, err)
 		}
 		resp, xerr := t.attempt(c, r, hooks)
 		if xerr == nil {
 			hooks.Answered()
 			return resp, nil
 		}
-		again := ResendRequest(r, xerr)
+		again := exchange.ResendRequest(r, xerr)
 		if again == nil {
 			return nil, xerr
 		}

@@ -21,6 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/http1"
 )
 
 // protocols are the ways to reach a net/http server.
@@ -226,10 +228,10 @@ func TestHTTP2Faults(t *testing.T) {
 	_, err = io.ReadAll(resp.Body)
 	require.Error(t, err)
 	_ = resp.Body.Close()
-	var e *Error
+	var e *exchange.Error
 	require.Eventually(t, func() bool { return len(rec.all()) == 3 }, 20*time.Second, time.Millisecond)
 	require.ErrorAs(t, rec.last(t).Err, &e)
-	require.Equal(t, OpBody, e.Op)
+	require.Equal(t, exchange.OpBody, e.Op)
 	require.LessOrEqual(t, b.Stats().Created, int64(2))
 }
 
@@ -270,7 +272,7 @@ func TestTransportContext(t *testing.T) {
 			req, _ := http.NewRequestWithContext(ctx, "GET", o.url().String(), nil)
 			_, err := (&Transport{Backend: b}).RoundTrip(req)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.Equal(t, http.StatusGatewayTimeout, StatusOf(err))
+			require.Equal(t, http.StatusGatewayTimeout, exchange.StatusOf(err))
 			require.Zero(t, b.Stats().Open)
 		})
 	}
@@ -285,7 +287,7 @@ func TestTransportContext(t *testing.T) {
 		req, _ := http.NewRequestWithContext(ctx, "GET", o.url().String(), nil)
 		_, err := (&Transport{Backend: b}).RoundTrip(req)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Equal(t, http.StatusGatewayTimeout, StatusOf(err))
+		require.Equal(t, http.StatusGatewayTimeout, exchange.StatusOf(err))
 	})
 	t.Run("cancelled before", func(t *testing.T) {
 		b := testBackend(t, o.url())
@@ -293,7 +295,7 @@ func TestTransportContext(t *testing.T) {
 		cancel()
 		req, _ := http.NewRequestWithContext(ctx, "GET", o.url().String(), nil)
 		_, err := (&Transport{Backend: b}).RoundTrip(req)
-		require.ErrorIs(t, err, ErrClientGone)
+		require.ErrorIs(t, err, exchange.ErrClientGone)
 	})
 	t.Run("cancelled in the body", func(t *testing.T) {
 		o := newOrigin(t, func(c *originConn, _ int) {
@@ -310,7 +312,7 @@ func TestTransportContext(t *testing.T) {
 		require.NoError(t, err)
 		time.AfterFunc(5*time.Millisecond, cancel)
 		_, err = resp.Body.Read(make([]byte, 1))
-		require.ErrorIs(t, err, ErrClientGone)
+		require.ErrorIs(t, err, exchange.ErrClientGone)
 		require.Zero(t, b.Stats().Open)
 		_ = resp.Body.Close()
 	})
@@ -339,10 +341,10 @@ func TestTransportMakesBackends(t *testing.T) {
 }
 
 func TestLearntIdleTime(t *testing.T) {
-	require.Equal(t, 4500*time.Millisecond, keepAliveTimeout("timeout=5, max=100"))
-	require.Equal(t, 4500*time.Millisecond, keepAliveTimeout("max=100, Timeout=5"))
+	require.Equal(t, 4500*time.Millisecond, http1.KeepAliveTimeout("timeout=5, max=100"))
+	require.Equal(t, 4500*time.Millisecond, http1.KeepAliveTimeout("max=100, Timeout=5"))
 	for _, v := range []string{"", "timeout", "timeout=x", "timeout=-1", "timeout=99999999999"} {
-		require.Zero(t, keepAliveTimeout(v), v)
+		require.Zero(t, http1.KeepAliveTimeout(v), v)
 	}
 }
 

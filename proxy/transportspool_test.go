@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestTransportSpools: a backend that cannot read chunks gets a length, the
@@ -19,7 +21,7 @@ func TestTransportSpools(t *testing.T) {
 		o := bodyOrigin(t)
 		h, b, _ := handlerFor(t, o.url())
 		dir := t.TempDir()
-		h.Transport.(*Transport).Spool = &Spool{Max: int64(len(long)), Dir: dir}
+		h.Transport.(*Transport).Spool = &exchange.Spool{Max: int64(len(long)), Dir: dir}
 		front := frontOf(t, h)
 		for _, text := range []string{"", "hello", long} {
 			req, _ := http.NewRequest("POST", front.URL, struct{ io.Reader }{strings.NewReader(text)})
@@ -40,7 +42,7 @@ func TestTransportSpools(t *testing.T) {
 	t.Run("sent again", func(t *testing.T) {
 		o := staleOrigin(t)
 		b := testBackend(t, o.url())
-		tr := &Transport{Backend: b, Spool: &Spool{}}
+		tr := &Transport{Backend: b, Spool: &exchange.Spool{}}
 		for _, text := range []string{"x", long} {
 			req, _ := http.NewRequest("PUT", o.url().String(), struct{ io.Reader }{strings.NewReader(text)})
 			resp, err := tr.RoundTrip(req)

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 func TestWebSocket(t *testing.T) {
@@ -34,7 +36,7 @@ func TestWebSocket(t *testing.T) {
 	}))
 	u := *mustParse(t, back.URL)
 	h, b, rec := handlerFor(t, &u)
-	h.Tunnels = &Tunnels{}
+	h.Tunnels = &tunnel.Registry{}
 	front := frontOf(t, h)
 	d := websocket.Dialer{Subprotocols: []string{"chat"}}
 	c, resp, err := d.Dial("ws"+strings.TrimPrefix(front.URL, "http")+"/x", nil)
@@ -72,7 +74,7 @@ func TestWebSocketEveryWay(t *testing.T) {
 			t.Run(front+" to "+behind, func(t *testing.T) {
 				u, b := startBackend(t, http.HandlerFunc(echoMessages))
 				b.Timeout = 20 * time.Second
-				h := &Handler{Target: u, Transport: &Transport{Backend: b}, Tunnels: &Tunnels{}}
+				h := &Handler{Target: u, Transport: &Transport{Backend: b}, Tunnels: &tunnel.Registry{}}
 				at, cl := clientFronts[front](t, h)
 				d := websocket.Dialer{TLSClientConfig: cl.Transport.(*http.Transport).TLSClientConfig}
 				for _, closing := range []int{websocket.CloseNormalClosure, 0} {
@@ -163,9 +165,9 @@ func TestUpgradeRules(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tc.status, resp.StatusCode)
 			if tc.status != 101 {
-				var e *Error
+				var e *exchange.Error
 				require.ErrorAs(t, rec.last(t).Err, &e)
-				require.Equal(t, OpUpgrade, e.Op)
+				require.Equal(t, exchange.OpUpgrade, e.Op)
 				require.Eventually(t, func() bool { return b.Stats().Open == 0 }, 20*time.Second, time.Millisecond, "the backend's connection is closed at once")
 			}
 		})

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // ViaMode says what becomes of the Via field (RFC 9110 section 7.6.3) in both
@@ -23,7 +25,7 @@ const (
 func (p *passage) addVia() error {
 	out := p.out.Header
 	if name := p.h.ServerName; name != "" && viaNames(out["Via"], name) {
-		return &Error{Op: OpRequest, Status: http.StatusLoopDetected, Err: ErrLoop}
+		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusLoopDetected, Err: exchange.ErrLoop}
 	}
 	switch p.h.Via {
 	case ViaBlock:

@@ -15,8 +15,8 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // patience is how long a test waits for what must happen.
@@ -172,7 +172,7 @@ func failures(h *Handler) <-chan error {
 		case errs <- err:
 		default:
 		}
-		w.WriteHeader(proxy.StatusOf(err))
+		w.WriteHeader(exchange.StatusOf(err))
 	}
 	return errs
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // TestRandomStreams: bytes of any protocol pass as they are, both ways at once,
@@ -149,9 +150,9 @@ func TestFaults(t *testing.T) {
 						modes[mode](h)
 						h.IdleTimeout = 300 * time.Millisecond
 						h.Proxy.Transport = transportWith(t, h, 600*time.Millisecond)
-						ended := make(chan proxy.TunnelStats, 1)
-						h.Proxy.OnTunnel = func(_ *http.Response, tn *proxy.Tunnel) error {
-							tn.OnEnd = func(s proxy.TunnelStats) { ended <- s }
+						ended := make(chan tunnel.Stats, 1)
+						h.Proxy.OnTunnel = func(_ *http.Response, tn *tunnel.Tunnel) error {
+							tn.OnEnd = func(s tunnel.Stats) { ended <- s }
 							return nil
 						}
 						front := serve(t, h)

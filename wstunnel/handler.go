@@ -14,6 +14,8 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // Handler passes WebSockets and other upgrades on to a backend, and requests
@@ -70,7 +72,7 @@ type Handler struct {
 
 	once     sync.Once
 	setupErr error
-	prior    func(*http.Response, *proxy.Tunnel) error
+	prior    func(*http.Response, *tunnel.Tunnel) error
 }
 
 // NewHandler returns a Handler that maps paths under prefix to target, such as
@@ -92,12 +94,12 @@ func NewHandler(target, prefix string) (*Handler, error) {
 func (h *Handler) setup() error {
 	h.once.Do(func() {
 		if h.Proxy == nil {
-			h.setupErr = &proxy.Error{Op: proxy.OpRequest, Status: http.StatusInternalServerError, Err: errors.New("wstunnel: handler has no Proxy")}
+			h.setupErr = &exchange.Error{Op: exchange.OpRequest, Status: http.StatusInternalServerError, Err: errors.New("wstunnel: handler has no Proxy")}
 			return
 		}
 		h.Proxy.Upgrades = h.Protocols
 		if h.Proxy.Tunnels == nil {
-			h.Proxy.Tunnels = new(proxy.Tunnels)
+			h.Proxy.Tunnels = new(tunnel.Registry)
 		}
 		h.prior = h.Proxy.OnTunnel
 		h.Proxy.OnTunnel = h.onTunnel
@@ -106,7 +108,7 @@ func (h *Handler) setup() error {
 }
 
 // Shutdown refuses new tunnels, has the clients of the running ones told to go
-// away, and waits until they have: see [proxy.Tunnels]. http.Server.Shutdown
+// away, and waits until they have: see [tunnel.Registry]. http.Server.Shutdown
 // neither closes tunnels nor waits for them.
 func (h *Handler) Shutdown(ctx context.Context) error {
 	if err := h.setup(); err != nil {
@@ -131,7 +133,7 @@ func (h *Handler) allows(protocol string) bool {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := h.setup()
 	if err == nil {
-		err = proxy.CheckHost(r)
+		err = exchange.CheckHost(r)
 	}
 	if err != nil {
 		h.refuse(w, r, err)
@@ -139,7 +141,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if protocol := extendedConnect(r); protocol != "" {
 		if !h.allows(protocol) { // RFC 8441 has no answer for it; RFC 9220 section 3 has
-			h.refuse(w, r, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusNotImplemented, Err: errors.New("protocol is not spoken here")})
+			h.refuse(w, r, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusNotImplemented, Err: errors.New("protocol is not spoken here")})
 			return
 		}
 		sw := &streamWriter{ResponseWriter: w, r: r}
@@ -165,7 +167,7 @@ func (h *Handler) plain(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Upgrade", h.wanted())
 		w.Header().Set("Connection", "Upgrade")
 	}
-	h.refuse(w, r, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusUpgradeRequired, Err: errors.New("request is no upgrade")})
+	h.refuse(w, r, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusUpgradeRequired, Err: errors.New("request is no upgrade")})
 }
 
 // wanted names the protocol that a client is asked for.
@@ -184,7 +186,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, protocol strin
 		return
 	}
 	if !h.allowsOrigin(r) {
-		h.refuse(w, r, &proxy.Error{Op: proxy.OpRequest, Status: http.StatusForbidden, Err: errors.New("origin is not allowed")})
+		h.refuse(w, r, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusForbidden, Err: errors.New("origin is not allowed")})
 		return
 	}
 	next := http.Handler(h.Proxy)
@@ -240,7 +242,7 @@ func (h *Handler) prepare(r *http.Request, hs *handshake) *http.Request {
 }
 
 // onTunnel checks the answer to a handshake and sets the tunnel up.
-func (h *Handler) onTunnel(resp *http.Response, tn *proxy.Tunnel) error {
+func (h *Handler) onTunnel(resp *http.Response, tn *tunnel.Tunnel) error {
 	if h.IdleTimeout != 0 {
 		tn.IdleTimeout = h.IdleTimeout
 	}
@@ -264,12 +266,12 @@ func (h *Handler) onTunnel(resp *http.Response, tn *proxy.Tunnel) error {
 // follow has a tunnel follow the frames of a WebSocket, so that both sides are
 // told when it has to leave: close code 1001, "going away". Their content is not
 // looked at. Who goes on after the other side has closed is given 5 s.
-func follow(tn *proxy.Tunnel) {
+func follow(tn *tunnel.Tunnel) {
 	var mask [4]byte
 	_, _ = rand.Read(mask[:])
 	tn.HalfCloseTimeout = closeWait
-	tn.ToClient = proxy.Farewell{Bytes: goingAway, Framing: &framing{}}
-	tn.ToBackend = proxy.Farewell{Bytes: closeFrame(websocket.CloseGoingAway, mask[:]), Framing: &framing{masked: true}}
+	tn.ToClient = tunnel.Farewell{Bytes: goingAway, Framing: &framing{}}
+	tn.ToBackend = tunnel.Farewell{Bytes: closeFrame(websocket.CloseGoingAway, mask[:]), Framing: &framing{masked: true}}
 }
 
 var goingAway = closeFrame(websocket.CloseGoingAway, nil)
@@ -280,6 +282,6 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		h.Proxy.ErrorHandler(w, r, err)
 		return
 	}
-	status := proxy.StatusOf(err)
+	status := exchange.StatusOf(err)
 	http.Error(w, http.StatusText(status), status)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // TestHandshakes: what a client may ask for, and what a backend may answer.
@@ -23,51 +24,51 @@ func TestHandshakes(t *testing.T) {
 		ask    string // fields that replace those of a right handshake, or come on top
 		answer func(r *http.Request) string
 		status int
-		op     proxy.Op // of the failure
+		op     exchange.Op // of the failure
 	}{
 		"right":                 {"", nil, 101, ""},
 		"subprotocol":           {"Sec-WebSocket-Protocol: a, b", with("Sec-WebSocket-Protocol: b"), 101, ""},
 		"no subprotocol chosen": {"Sec-WebSocket-Protocol: a, b", nil, 101, ""},
 		"extension":             {"Sec-WebSocket-Extensions: x; y=1, permessage-deflate", with("Sec-WebSocket-Extensions: permessage-deflate"), 101, ""},
 
-		"no key":               {"-Sec-WebSocket-Key", nil, 400, proxy.OpRequest},
-		"short key":            {"Sec-WebSocket-Key: dGhl", nil, 400, proxy.OpRequest},
-		"key of other bits":    {"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==", nil, 400, proxy.OpRequest},
-		"two keys":             {"-Sec-WebSocket-Key|Sec-WebSocket-Key: " + someKey + "|Sec-WebSocket-Key: " + someKey, nil, 400, proxy.OpRequest},
-		"two versions":         {"-Sec-WebSocket-Version|Sec-WebSocket-Version: 13|Sec-WebSocket-Version: 8", nil, 400, proxy.OpRequest},
-		"body":                 {"Content-Length: 1", nil, 400, proxy.OpRequest},
-		"chunked body":         {"Transfer-Encoding: chunked", nil, 400, proxy.OpRequest},
-		"subprotocol twice":    {"Sec-WebSocket-Protocol: a, a", nil, 400, proxy.OpRequest},
-		"subprotocol no token": {"Sec-WebSocket-Protocol: a b", nil, 400, proxy.OpRequest},
-		"extensions malformed": {"Sec-WebSocket-Extensions: a;", nil, 400, proxy.OpRequest},
-		"page of another site": {"Origin: https://evil.test", nil, 403, proxy.OpRequest},
-		"page of no site":      {"Origin: null", nil, 403, proxy.OpRequest},
+		"no key":               {"-Sec-WebSocket-Key", nil, 400, exchange.OpRequest},
+		"short key":            {"Sec-WebSocket-Key: dGhl", nil, 400, exchange.OpRequest},
+		"key of other bits":    {"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==", nil, 400, exchange.OpRequest},
+		"two keys":             {"-Sec-WebSocket-Key|Sec-WebSocket-Key: " + someKey + "|Sec-WebSocket-Key: " + someKey, nil, 400, exchange.OpRequest},
+		"two versions":         {"-Sec-WebSocket-Version|Sec-WebSocket-Version: 13|Sec-WebSocket-Version: 8", nil, 400, exchange.OpRequest},
+		"body":                 {"Content-Length: 1", nil, 400, exchange.OpRequest},
+		"chunked body":         {"Transfer-Encoding: chunked", nil, 400, exchange.OpRequest},
+		"subprotocol twice":    {"Sec-WebSocket-Protocol: a, a", nil, 400, exchange.OpRequest},
+		"subprotocol no token": {"Sec-WebSocket-Protocol: a b", nil, 400, exchange.OpRequest},
+		"extensions malformed": {"Sec-WebSocket-Extensions: a;", nil, 400, exchange.OpRequest},
+		"page of another site": {"Origin: https://evil.test", nil, 403, exchange.OpRequest},
+		"page of no site":      {"Origin: null", nil, 403, exchange.OpRequest},
 		"page of ours":         {"Origin: http://front", nil, 101, ""},
 		"page of a friend":     {"Origin: https://A.friend.test", nil, 101, ""},
-		"page of a friend's":   {"Origin: https://friend.test", nil, 403, proxy.OpRequest},
-		"page of a false one":  {"Origin: https://afriend.test", nil, 403, proxy.OpRequest},
-		"page without TLS":     {"Origin: http://a.friend.test", nil, 403, proxy.OpRequest},
-		"two origins":          {"Origin: http://front|Origin: http://front", nil, 403, proxy.OpRequest},
-		"origin with a path":   {"Origin: https://a.friend.test/x", nil, 403, proxy.OpRequest},
+		"page of a friend's":   {"Origin: https://friend.test", nil, 403, exchange.OpRequest},
+		"page of a false one":  {"Origin: https://afriend.test", nil, 403, exchange.OpRequest},
+		"page without TLS":     {"Origin: http://a.friend.test", nil, 403, exchange.OpRequest},
+		"two origins":          {"Origin: http://front|Origin: http://front", nil, 403, exchange.OpRequest},
+		"origin with a path":   {"Origin: https://a.friend.test/x", nil, 403, exchange.OpRequest},
 
 		"false accept": {"", func(r *http.Request) string {
 			return strings.Replace(switching(r), acceptOf(someKey), "AAAAAAAAAAAAAAAAAAAAAAAAAAA=", 1)
-		}, 502, proxy.OpUpgrade},
+		}, 502, exchange.OpUpgrade},
 		"no accept": {"", func(r *http.Request) string {
 			return strings.Replace(switching(r), "Sec-WebSocket-Accept", "X-Accept", 1)
-		}, 502, proxy.OpUpgrade},
-		"two accepts":          {"", with("Sec-WebSocket-Accept: " + acceptOf(someKey)), 502, proxy.OpUpgrade},
-		"subprotocol unasked":  {"", with("Sec-WebSocket-Protocol: a"), 502, proxy.OpUpgrade},
-		"another subprotocol":  {"Sec-WebSocket-Protocol: a, b", with("Sec-WebSocket-Protocol: c"), 502, proxy.OpUpgrade},
-		"two subprotocols":     {"Sec-WebSocket-Protocol: a, b", with("Sec-WebSocket-Protocol: a, b"), 502, proxy.OpUpgrade},
-		"subprotocols in two":  {"Sec-WebSocket-Protocol: a, b", with("Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b"), 502, proxy.OpUpgrade},
-		"extension unasked":    {"", with("Sec-WebSocket-Extensions: permessage-deflate"), 502, proxy.OpUpgrade},
-		"another extension":    {"Sec-WebSocket-Extensions: x", with("Sec-WebSocket-Extensions: y"), 502, proxy.OpUpgrade},
-		"extension twice":      {"Sec-WebSocket-Extensions: x", with("Sec-WebSocket-Extensions: x, x"), 502, proxy.OpUpgrade},
-		"malformed extensions": {"Sec-WebSocket-Extensions: x", with("Sec-WebSocket-Extensions: x;;"), 502, proxy.OpUpgrade},
-		"another protocol":     {"", func(r *http.Request) string { return strings.Replace(switching(r), "websocket", "other", 1) }, 502, proxy.OpUpgrade},
-		"no protocol":          {"", func(r *http.Request) string { return strings.Replace(switching(r), "Upgrade: websocket\r\n", "", 1) }, 502, proxy.OpUpgrade},
-		"no Connection":        {"", func(r *http.Request) string { return strings.Replace(switching(r), "Connection: Upgrade\r\n", "", 1) }, 502, proxy.OpUpgrade},
+		}, 502, exchange.OpUpgrade},
+		"two accepts":          {"", with("Sec-WebSocket-Accept: " + acceptOf(someKey)), 502, exchange.OpUpgrade},
+		"subprotocol unasked":  {"", with("Sec-WebSocket-Protocol: a"), 502, exchange.OpUpgrade},
+		"another subprotocol":  {"Sec-WebSocket-Protocol: a, b", with("Sec-WebSocket-Protocol: c"), 502, exchange.OpUpgrade},
+		"two subprotocols":     {"Sec-WebSocket-Protocol: a, b", with("Sec-WebSocket-Protocol: a, b"), 502, exchange.OpUpgrade},
+		"subprotocols in two":  {"Sec-WebSocket-Protocol: a, b", with("Sec-WebSocket-Protocol: a", "Sec-WebSocket-Protocol: b"), 502, exchange.OpUpgrade},
+		"extension unasked":    {"", with("Sec-WebSocket-Extensions: permessage-deflate"), 502, exchange.OpUpgrade},
+		"another extension":    {"Sec-WebSocket-Extensions: x", with("Sec-WebSocket-Extensions: y"), 502, exchange.OpUpgrade},
+		"extension twice":      {"Sec-WebSocket-Extensions: x", with("Sec-WebSocket-Extensions: x, x"), 502, exchange.OpUpgrade},
+		"malformed extensions": {"Sec-WebSocket-Extensions: x", with("Sec-WebSocket-Extensions: x;;"), 502, exchange.OpUpgrade},
+		"another protocol":     {"", func(r *http.Request) string { return strings.Replace(switching(r), "websocket", "other", 1) }, 502, exchange.OpUpgrade},
+		"no protocol":          {"", func(r *http.Request) string { return strings.Replace(switching(r), "Upgrade: websocket\r\n", "", 1) }, 502, exchange.OpUpgrade},
+		"no Connection":        {"", func(r *http.Request) string { return strings.Replace(switching(r), "Connection: Upgrade\r\n", "", 1) }, 502, exchange.OpUpgrade},
 	} {
 		t.Run(name, func(t *testing.T) {
 			closed := make(chan struct{}, 1)
@@ -88,7 +89,7 @@ func TestHandshakes(t *testing.T) {
 			resp := answerOf(t, r)
 			require.Equal(t, tc.status, resp.StatusCode)
 			if tc.status != http.StatusSwitchingProtocols {
-				var e *proxy.Error
+				var e *exchange.Error
 				require.ErrorAs(t, <-errs, &e)
 				require.Equal(t, tc.op, e.Op)
 				require.Empty(t, resp.Header.Get("Upgrade"))
@@ -329,17 +330,17 @@ func TestTransport(t *testing.T) {
 
 			answer = with("Sec-WebSocket-Protocol: x")
 			_, err = tr.RoundTrip(request())
-			require.ErrorIs(t, err, proxy.ErrMalformed)
-			require.Equal(t, http.StatusBadGateway, proxy.StatusOf(err))
+			require.ErrorIs(t, err, exchange.ErrMalformed)
+			require.Equal(t, http.StatusBadGateway, exchange.StatusOf(err))
 
 			r = request()
 			delete(r.Header, fieldKey)
 			_, err = tr.RoundTrip(r)
-			require.Equal(t, http.StatusBadRequest, proxy.StatusOf(err))
+			require.Equal(t, http.StatusBadRequest, exchange.StatusOf(err))
 			r = request()
 			r.Header.Set("Upgrade", "other")
 			_, err = tr.RoundTrip(r)
-			require.Equal(t, http.StatusBadRequest, proxy.StatusOf(err))
+			require.Equal(t, http.StatusBadRequest, exchange.StatusOf(err))
 			tr.CloseIdleConnections()
 		})
 	}
@@ -352,7 +353,7 @@ func TestHandlerWithoutProxy(t *testing.T) {
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 	_, err := NewHandler("ftp://x/", "/")
 	require.Error(t, err)
-	var e *proxy.Error
+	var e *exchange.Error
 	require.True(t, errors.As((&Handler{}).Shutdown(t.Context()), &e))
 }
 

@@ -10,7 +10,8 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // Messages has a [Handler] read WebSockets as messages and pass each on whole:
@@ -100,7 +101,7 @@ func (m *Messages) offer(h http.Header, hs *handshake) {
 }
 
 // join has a tunnel moved by messages.
-func (m *Messages) join(resp *http.Response, tn *proxy.Tunnel) error {
+func (m *Messages) join(resp *http.Response, tn *tunnel.Tunnel) error {
 	hs, _ := resp.Request.Context().Value(handshakeKey{}).(*handshake)
 	if hs == nil {
 		return errors.New("transport has lost the context of the request")
@@ -112,7 +113,7 @@ func (m *Messages) join(resp *http.Response, tn *proxy.Tunnel) error {
 		err = errors.Join(err, e.checkDeflate())
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", proxy.ErrMalformed, err)
+		return fmt.Errorf("%w: %w", exchange.ErrMalformed, err)
 	}
 	delete(resp.Header, fieldExtensions)
 	if hs.compressed {

@@ -15,14 +15,14 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // statsOf has the end of each tunnel told to the test.
-func statsOf(h *Handler) <-chan proxy.TunnelStats {
-	ended := make(chan proxy.TunnelStats, 100)
-	h.Proxy.OnTunnel = func(_ *http.Response, tn *proxy.Tunnel) error {
-		tn.OnEnd = func(s proxy.TunnelStats) { ended <- s }
+func statsOf(h *Handler) <-chan tunnel.Stats {
+	ended := make(chan tunnel.Stats, 100)
+	h.Proxy.OnTunnel = func(_ *http.Response, tn *tunnel.Tunnel) error {
+		tn.OnEnd = func(s tunnel.Stats) { ended <- s }
 		return nil
 	}
 	return ended

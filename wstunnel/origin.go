@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // allowsOrigin reports whether a page of the request's Origin may open a
@@ -38,7 +38,7 @@ func originFits(allowed, origin, host string) bool {
 		return false
 	}
 	if allowed == "self" {
-		return proxy.NormalHost(u.Scheme, u.Host) == proxy.NormalHost(u.Scheme, host)
+		return exchange.NormalHost(u.Scheme, u.Host) == exchange.NormalHost(u.Scheme, host)
 	}
 	scheme, domain, ok := strings.Cut(allowed, "://*.")
 	return ok && strings.EqualFold(u.Scheme, scheme) && len(u.Host) > len(domain)+1 &&

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // upgradeOf returns the protocol that a request asks to switch to, or "".
@@ -32,7 +32,7 @@ type handshake struct {
 }
 
 func badRequest(format string, args ...any) error {
-	return &proxy.Error{Op: proxy.OpRequest, Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
+	return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusBadRequest, Err: fmt.Errorf(format, args...)}
 }
 
 // readHandshake checks what a client asks for. Which version of the protocol it

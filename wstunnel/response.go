@@ -7,14 +7,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // checkAnswer checks that a 101 answers the handshake that the request has
 // asked for, and nothing else (RFC 6455 section 4.1).
 func checkAnswer(request, answer http.Header) error {
 	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("%w: "+format, append([]any{proxy.ErrMalformed}, args...)...)
+		return fmt.Errorf("%w: "+format, append([]any{exchange.ErrMalformed}, args...)...)
 	}
 	key := request[fieldKey]
 	if accept := answer[fieldAccept]; len(key) != 1 || len(accept) != 1 || trim(accept[0]) != acceptOf(key[0]) {
@@ -62,7 +62,7 @@ func (t *Transport) check(r *http.Request, resp *http.Response, protocol string)
 		return fmt.Errorf("the body of the 101 cannot be written")
 	}
 	if protocol == "" || !strings.EqualFold(upgradeOf(resp.Header), protocol) {
-		return fmt.Errorf("%w: backend switched to a protocol that was not asked for", proxy.ErrMalformed)
+		return fmt.Errorf("%w: backend switched to a protocol that was not asked for", exchange.ErrMalformed)
 	}
 	if isWebSocket(protocol) {
 		return checkAnswer(r.Header, resp.Header)

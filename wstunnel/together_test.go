@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/balancer"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/accesslog"
 	"github.com/modproxy/modproxy/wstunnel"
 )
 
@@ -61,10 +62,10 @@ func TestBehindABalancer(t *testing.T) {
 		if messages {
 			h.Messages = &wstunnel.Messages{}
 		}
-		log, err := proxy.NewAccessLog(io.Discard, "%h %r %>s")
+		log, err := accesslog.New(io.Discard, "%h %r %>s")
 		require.NoError(t, err)
 		inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(plainWriter{w}, r) })
-		front := httptest.NewServer(log.Wrap(proxy.RequireIP(netip.MustParsePrefix("127.0.0.0/8"))(inner)))
+		front := httptest.NewServer(log.Wrap(access.RequireIP(netip.MustParsePrefix("127.0.0.0/8"))(inner)))
 		defer front.Close()
 
 		open := func(cookie string) (*websocket.Conn, string, *http.Response) {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Transport sends handshakes to ws:// and wss:// URLs, and plain requests to the
@@ -24,7 +25,7 @@ type Transport struct {
 	own proxy.Transport
 }
 
-// RoundTrip sends a request. Each failure is a [*proxy.Error], unless a foreign
+// RoundTrip sends a request. Each failure is a [*exchange.Error], unless a foreign
 // Base makes others.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	protocol := upgradeOf(r.Header)
@@ -48,7 +49,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if err := t.check(r, resp, protocol); err != nil {
 		_ = resp.Body.Close()
-		return nil, &proxy.Error{Op: proxy.OpUpgrade, Backend: r.URL.Scheme + "://" + r.URL.Host, Status: http.StatusBadGateway, Err: err}
+		return nil, &exchange.Error{Op: exchange.OpUpgrade, Backend: r.URL.Scheme + "://" + r.URL.Host, Status: http.StatusBadGateway, Err: err}
 	}
 	return resp, nil
 }

@@ -22,7 +22,7 @@ import (
 	"sync"
 
 	"github.com/modproxy/modproxy/balancer"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Handler is the page. It answers
@@ -140,7 +140,7 @@ func (m *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "same-origin")
-	if err := proxy.CheckHost(r); err != nil { // forms are compared with it
+	if err := exchange.CheckHost(r); err != nil { // forms are compared with it
 		http.Error(w, "bad request", http.StatusBadRequest)
 		return
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/balancer/manager"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 func main() {
@@ -58,7 +59,7 @@ func handler(urls []string) (http.Handler, error) {
 	page := manager.New(b)
 	page.Guarded = true // by RequireIP
 	mux := http.NewServeMux()
-	local := proxy.RequireIP(netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
+	local := access.RequireIP(netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
 	mux.Handle("/balancer-manager", local(page))
 	mux.Handle("/", &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "app", Path: "/"}, Transport: b})
 	return mux, nil

@@ -10,7 +10,7 @@ import (
 	"runtime"
 
 	"github.com/modproxy/modproxy/connect"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // connectFamily is a forward proxy with a tunnel to the origin for each
@@ -84,9 +84,9 @@ shutdown_lifetime 0 seconds
 // newConnect is our forward proxy.
 func newConnect() http.Handler {
 	return &connect.Handler{
-		Clients:      &proxy.Clients{Access: &proxy.Access{}},
-		Ports:        []proxy.PortRange{{First: 1, Last: 65535}},
-		Destinations: &proxy.Destinations{AllowPrivate: true},
+		Clients:      &access.Clients{Access: &access.Access{}},
+		Ports:        []access.PortRange{{First: 1, Last: 65535}},
+		Destinations: &access.Destinations{AllowPrivate: true},
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 
 	"github.com/modproxy/modproxy/connect"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/accesslog"
 )
 
 type options struct{ listen, allow, users, parent, ports, cert, inside string }
@@ -41,28 +43,28 @@ func main() {
 }
 
 func serve(ctx context.Context, o options) error {
-	f := &proxy.Forward{Clients: &proxy.Clients{}, Logger: slog.Default()} // ProxyRequests On
-	inside, err := proxy.ParsePrefixes(strings.Fields(o.inside)...)
-	f.Destinations = &proxy.Destinations{AllowAddrs: inside}
+	f := &proxy.Forward{Clients: &access.Clients{}, Logger: slog.Default()} // ProxyRequests On
+	inside, err := access.ParsePrefixes(strings.Fields(o.inside)...)
+	f.Destinations = &access.Destinations{AllowAddrs: inside}
 	if o.allow != "" { // <Proxy *> Require ip …
-		allow, aerr := proxy.ParsePrefixes(strings.Fields(o.allow)...)
-		f.Clients.Access, err = &proxy.Access{Allow: allow}, errors.Join(err, aerr)
+		allow, aerr := access.ParsePrefixes(strings.Fields(o.allow)...)
+		f.Clients.Access, err = &access.Access{Allow: allow}, errors.Join(err, aerr)
 	}
 	if o.users != "" { // AuthType Basic, AuthUserFile …, Require valid-user
-		users, uerr := proxy.OpenHtpasswd(o.users)
-		f.Clients.Auth, err = &proxy.BasicAuth{Realm: "forward proxy", Verify: users.Verify, Stamp: users.Stamp}, errors.Join(err, uerr)
+		users, uerr := access.OpenHtpasswd(o.users)
+		f.Clients.Auth, err = &access.BasicAuth{Realm: "forward proxy", Verify: users.Verify, Stamp: users.Stamp}, errors.Join(err, uerr)
 	}
 	if o.parent != "" { // ProxyRemote * …
 		parent, perr := connect.NewRemote(o.parent, "*")
-		f.Remotes, err = []proxy.Remote{parent}, errors.Join(err, perr)
+		f.Remotes, err = []access.Remote{parent}, errors.Join(err, perr)
 	}
-	ports, perr := proxy.ParsePorts(strings.Fields(o.ports)...) // AllowCONNECT …
+	ports, perr := access.ParsePorts(strings.Fields(o.ports)...) // AllowCONNECT …
 	tunnels := &connect.Handler{Ports: ports, DialContext: f.DialContext, Logger: slog.Default()}
 	f.Connect = tunnels
 	if err := errors.Join(err, perr, f.Validate()); err != nil {
 		return err
 	}
-	server := &http.Server{Addr: o.listen, Handler: (&proxy.AccessLog{Output: os.Stdout}).Wrap(f), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	server := &http.Server{Addr: o.listen, Handler: (&accesslog.Handler{Output: os.Stdout}).Wrap(f), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	context.AfterFunc(ctx, func() { _ = server.Shutdown(ctx) }) // closes the listener, and does not wait
 	slog.Info("listening", "address", o.listen)
 	if o.cert != "" {

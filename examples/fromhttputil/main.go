@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 func main() {
@@ -49,8 +50,8 @@ func site(step int, target *url.URL) http.Handler {
 	fail := func(w http.ResponseWriter, r *http.Request, err error) {
 		slog.Error("proxy", "path", r.URL.Path, "error", err)
 		// Of a foreign error StatusOf knows no more than 502, as before. A
-		// *proxy.Error says which phase failed, and who is to blame.
-		http.Error(w, "try again later", proxy.StatusOf(err))
+		// *exchange.Error says which phase failed, and who is to blame.
+		http.Error(w, "try again later", exchange.StatusOf(err))
 	}
 	switch step {
 	case 0:
@@ -62,7 +63,7 @@ func site(step int, target *url.URL) http.Handler {
 	case 3:
 		return &proxy.Handler{ // sets X-Forwarded-For, -Host and -Proto by itself
 			Target: target, ModifyResponse: hide, ErrorHandler: fail, Logger: slog.Default(),
-			OnRecord: func(r *http.Request, rec *proxy.Record) { slog.Info("request", "path", r.URL.Path, "result", rec) },
+			OnRecord: func(r *http.Request, rec *exchange.Record) { slog.Info("request", "path", r.URL.Path, "result", rec) },
 		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -1,6 +1,6 @@
 // Command gracefulshutdown stops without losing a request. http.Server.Shutdown
 // waits for requests, but knows nothing of connections that were taken over:
-// WebSockets are waited for by proxy.Tunnels.
+// WebSockets are waited for by tunnel.Registry.
 //
 //	go run ./examples/gracefulshutdown -to http://127.0.0.1:9001/
 //
@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 func main() {
@@ -51,7 +52,7 @@ func serve(ctx context.Context, l net.Listener, to string, notice, grace time.Du
 		return err
 	}
 	defer app.CloseIdleConnections()
-	app.Tunnels = &proxy.Tunnels{}
+	app.Tunnels = &tunnel.Registry{}
 	var leaving atomic.Bool
 	mux := http.NewServeMux()
 	mux.Handle("/", app)

@@ -8,13 +8,15 @@ import (
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // authSettings say how clients prove who they are.
 type authSettings struct {
 	basic *bool // AuthType Basic, or None
 	realm *string
-	users *proxy.Htpasswd
+	users *access.Htpasswd
 }
 
 func (s authSettings) merge(inner authSettings) authSettings {
@@ -54,16 +56,16 @@ func authDirectives() []directive {
 }
 
 // readUsers reads a file of htpasswd, once.
-func (b *builder) readUsers(name string) (*proxy.Htpasswd, error) {
+func (b *builder) readUsers(name string) (*access.Htpasswd, error) {
 	if users := b.users[name]; users != nil {
 		return users, nil
 	}
-	users, err := proxy.OpenHtpasswd(name)
+	users, err := access.OpenHtpasswd(name)
 	if err != nil {
 		return nil, err
 	}
 	if b.users == nil {
-		b.users = make(map[string]*proxy.Htpasswd)
+		b.users = make(map[string]*access.Htpasswd)
 	}
 	b.users[name] = users
 	return users, nil
@@ -72,11 +74,11 @@ func (b *builder) readUsers(name string) (*proxy.Htpasswd, error) {
 // asker is what asks for credentials: one for all sections with the same words.
 type asker struct {
 	realm string
-	users *proxy.Htpasswd
+	users *access.Htpasswd
 }
 
 // basicAuth returns what asks for credentials, or nil if nothing was set up.
-func (h *host) basicAuth(s *settings) *proxy.BasicAuth {
+func (h *host) basicAuth(s *settings) *access.BasicAuth {
 	if !said(s.auth.basic, false) || s.auth.users == nil {
 		return nil
 	}
@@ -85,9 +87,9 @@ func (h *host) basicAuth(s *settings) *proxy.BasicAuth {
 	defer h.mu.Unlock()
 	a := h.askers[key]
 	if a == nil {
-		a = &proxy.BasicAuth{Realm: key.realm, Verify: key.users.Verify, Stamp: key.users.Stamp}
+		a = &access.BasicAuth{Realm: key.realm, Verify: key.users.Verify, Stamp: key.users.Stamp}
 		if h.askers == nil {
-			h.askers = make(map[asker]*proxy.BasicAuth)
+			h.askers = make(map[asker]*access.BasicAuth)
 		}
 		h.askers[key] = a
 	}
@@ -145,16 +147,16 @@ func (h *host) challenge(w http.ResponseWriter, r *http.Request, s *served) {
 	if err == nil { // of somebody else than is required
 		_, err = v.credentials(&http.Request{Header: http.Header{}})
 	}
-	if proxy.StatusOf(err) == proxy.StatusClientClosedRequest {
+	if exchange.StatusOf(err) == exchange.StatusClientClosedRequest {
 		panic(http.ErrAbortHandler)
 	}
-	var e *proxy.Error
+	var e *exchange.Error
 	if errors.As(err, &e) {
 		for name, values := range e.Header {
 			w.Header()[name] = values
 		}
 	}
-	h.refuse(w, r, s, proxy.StatusOf(err))
+	h.refuse(w, r, s, exchange.StatusOf(err))
 }
 
 // refuse is fail for requests whose content nobody will read.

@@ -17,7 +17,7 @@ import (
 	"github.com/modproxy/modproxy/cache/disk"
 	"github.com/modproxy/modproxy/cache/memory"
 	"github.com/modproxy/modproxy/cache/store"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // cacheStores are the stores of a program, which stay over reloads.
@@ -178,7 +178,7 @@ func (s *cacheSettings) kindFor(r *http.Request, scheme, at string) string {
 	if said(s.off, false) {
 		return ""
 	}
-	host, _, _ := proxy.ParseHost(strings.ToLower(r.Host))
+	host, _, _ := exchange.ParseHost(strings.ToLower(r.Host))
 	for _, rule := range s.disable {
 		if rule.fits(scheme, host, at) {
 			return ""

@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/parsertest"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // costlySite has the directives that look at what a client or a backend sends.
@@ -66,7 +66,7 @@ func TestCost(t *testing.T) {
 	b, warnings, err := read(strings.ReplaceAll(costlySite, "BACKEND", back.URL+"/"))
 	require.NoError(t, err)
 	require.Empty(t, warnings)
-	st, err := newSite(b, &logFiles{stdout: io.Discard, stderr: io.Discard}, new(proxy.Tunnels), nil)
+	st, err := newSite(b, &logFiles{stdout: io.Discard, stderr: io.Discard}, new(tunnel.Registry), nil)
 	require.NoError(t, err)
 	defer st.close()
 	inputs := make(map[string]parsertest.Input)

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // applyErrorDocument reads "code text|/path|URL|default".
@@ -71,7 +71,7 @@ func (h *host) fail(w http.ResponseWriter, r *http.Request, s *served, code int)
 
 // backendStatus is what the backend answered, for pages of proxy.ErrorOverride.
 func backendStatus(r *http.Request) int {
-	if rec := proxy.RecordFrom(r.Context()); rec != nil {
+	if rec := exchange.RecordFrom(r.Context()); rec != nil {
 		return rec.BackendStatus
 	}
 	return 0

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // format is the value of a Header directive: text with what differs from
@@ -136,7 +136,7 @@ func exprVariable(name string) (func(v *visit, r *http.Request) string, error) {
 		"REMOTE_ADDR":     func(_ *visit, r *http.Request) string { return hostOf(r.RemoteAddr) },
 		"SERVER_ADDR":     func(_ *visit, r *http.Request) string { return hostOf(localAddr(r)) },
 		"SERVER_PORT":     func(_ *visit, r *http.Request) string { _, p, _ := net.SplitHostPort(localAddr(r)); return p },
-		"SERVER_NAME":     func(_ *visit, r *http.Request) string { name, _, _ := proxy.ParseHost(r.Host); return name },
+		"SERVER_NAME":     func(_ *visit, r *http.Request) string { name, _, _ := exchange.ParseHost(r.Host); return name },
 		"HTTP_HOST":       func(_ *visit, r *http.Request) string { return r.Host },
 		"HTTP_USER_AGENT": func(_ *visit, r *http.Request) string { return r.UserAgent() },
 		"REQUEST_METHOD":  func(_ *visit, r *http.Request) string { return r.Method },

@@ -13,7 +13,9 @@ import (
 
 	"github.com/modproxy/modproxy/connect"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // startForward makes the forward proxy of a host, if it is to be one. Who may
@@ -21,7 +23,7 @@ import (
 func (h *host) startForward() error {
 	opt := h.opt
 	set := h.settings.forward
-	h.blocked = &proxy.Destinations{Block: set.block, AllowPrivate: true}
+	h.blocked = &access.Destinations{Block: set.block, AllowPrivate: true}
 	if !said(set.requests, false) {
 		return nil
 	}
@@ -31,8 +33,8 @@ func (h *host) startForward() error {
 		direct.LocalAddr = &net.TCPAddr{IP: opt.source.AsSlice()}
 	}
 	f := &proxy.Forward{
-		Clients:      &proxy.Clients{Access: &proxy.Access{}},
-		Destinations: &proxy.Destinations{Block: set.block, DenyAddrs: set.denied, AllowPrivate: !opt.noPrivate, Dial: direct.DialContext, ConnectTimeout: timeout},
+		Clients:      &access.Clients{Access: &access.Access{}},
+		Destinations: &access.Destinations{Block: set.block, DenyAddrs: set.denied, AllowPrivate: !opt.noPrivate, Dial: direct.DialContext, ConnectTimeout: timeout},
 		NoProxy:      set.noProxy, Domain: said(set.domain, ""),
 		ServerName: h.name, Via: said(h.settings.via, proxy.ViaOff), MaxForwards: max(said(h.settings.maxForwards, -1), 0),
 		TunnelTimeout: timeout, Tunnels: h.tunnels, Client: h.client, Logger: h.logger,
@@ -43,7 +45,7 @@ func (h *host) startForward() error {
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			h.fail(w, r, visitOf(r).served, proxy.StatusOf(err))
+			h.fail(w, r, visitOf(r).served, exchange.StatusOf(err))
 		},
 	}
 	if h.parents != nil {
@@ -173,7 +175,7 @@ func (h *host) serveForward(w http.ResponseWriter, r *http.Request) {
 // malformed is left as it is: it will be refused.
 func forwardTarget(r *http.Request) string {
 	if r.Method == http.MethodConnect {
-		if host, port, err := proxy.ParseAuthority(r.RequestURI); err == nil {
+		if host, port, err := access.ParseAuthority(r.RequestURI); err == nil {
 			return net.JoinHostPort(host, strconv.Itoa(int(port)))
 		}
 		return r.RequestURI
@@ -184,7 +186,7 @@ func forwardTarget(r *http.Request) string {
 		port = usual
 	}
 	at := u.Host
-	if host, n, err := proxy.ParseAuthority(strings.TrimSuffix(strings.TrimSuffix(u.Host, ":"+u.Port()), ":") + ":" + port); err == nil {
+	if host, n, err := access.ParseAuthority(strings.TrimSuffix(strings.TrimSuffix(u.Host, ":"+u.Port()), ":") + ":" + port); err == nil {
 		at = host
 		if strings.Contains(host, ":") {
 			at = "[" + host + "]"

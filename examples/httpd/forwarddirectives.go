@@ -11,14 +11,14 @@ import (
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // forwardSettings are those of forward proxying.
 type forwardSettings struct {
 	requests *bool // ProxyRequests
 	at       *conf.Directive
-	ports    []proxy.PortRange // AllowCONNECT
+	ports    []access.PortRange // AllowCONNECT
 	block    []string
 	denied   []netip.Prefix // addresses of block
 	remotes  []*parentRule
@@ -55,7 +55,7 @@ func forwardDirectives() []directive {
 			return err
 		}},
 		{name: "AllowCONNECT", in: anyServer, min: 1, max: -1, note: "443 and 563 without it", apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			ports, err := proxy.ParsePorts(d.Args...)
+			ports, err := access.ParsePorts(d.Args...)
 			s.settings.forward.ports = append(s.settings.forward.ports, ports...)
 			return err
 		}},
@@ -81,7 +81,7 @@ func applyProxyBlock(b *builder, s *scope, d *conf.Directive) error {
 	f := &s.settings.forward
 	for _, word := range d.Args {
 		f.block = append(f.block, word)
-		if p, err := proxy.ParsePrefixes(word); err == nil {
+		if p, err := access.ParsePrefixes(word); err == nil {
 			f.denied = append(f.denied, p...)
 			continue
 		}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
 	"github.com/modproxy/modproxy/ftpproxy"
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // ftpDirectives are those of mod_proxy_ftp.
@@ -64,7 +64,7 @@ func withoutPassword(target string) string {
 // ftpTransport speaks FTP as the sections say that apply to a request.
 type ftpTransport struct {
 	b        *backend.Backend // nil: one for each host
-	backends proxy.Backends
+	backends exchange.Backends
 	idle     *backend.IdleLimit                                                // of a forward proxy
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error) // of a forward proxy
 	dialData func(ctx context.Context, network, addr string) (net.Conn, error) // of one, by no parent

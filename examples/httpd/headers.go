@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // headerEdit is a Header or RequestHeader.
@@ -217,7 +217,7 @@ func editAnswer(resp *http.Response, edits []*headerEdit, r *http.Request) {
 	cookies := edit(resp.Header, edits, r, func(e *headerEdit) bool { return !e.always })
 	cookies = append(cookies, addAlways(resp.Header, edits, r)...)
 	for _, cookie := range cookies {
-		proxy.NoteOwnField(resp.Request.Context(), "Set-Cookie", cookie)
+		exchange.NoteOwnField(resp.Request.Context(), "Set-Cookie", cookie)
 	}
 }
 

@@ -12,19 +12,20 @@ import (
 	"sync"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/accesslog"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // customLog is a CustomLog or TransferLog.
 type customLog struct {
 	file   string
-	format *proxy.LogFormat
+	format *accesslog.Format
 	when   func(v *visit) bool // nil for always
 }
 
 // wrap puts the log around next.
 func (l customLog) wrap(w io.Writer, next http.Handler) http.Handler {
-	log := &proxy.AccessLog{
+	log := &accesslog.Handler{
 		Output: w, Format: l.format,
 		Note: func(r *http.Request, name string) string { return visitOf(r).env[name] },
 		User: func(r *http.Request) string { return visitOf(r).user },
@@ -53,7 +54,7 @@ func logDirectives() []directive {
 		}},
 		{name: "LogLevel", in: anyServer | inLocation | inProxy, min: 1, max: -1, note: "of modules proxy and proxy_http count; trace1 to trace4 tell rules, connections and answers", apply: applyLogLevel},
 		{name: "LogFormat", in: anyServer, min: 1, max: 2, apply: func(b *builder, _ *scope, d *conf.Directive) error {
-			if _, err := proxy.ParseLogFormat(d.Args[0]); err != nil {
+			if _, err := accesslog.ParseFormat(d.Args[0]); err != nil {
 				return err
 			}
 			name := ""
@@ -74,7 +75,7 @@ func applyCustomLog(b *builder, s *scope, d *conf.Directive) error {
 	}
 	text, ok := b.formats[""]
 	if !ok {
-		text = proxy.CommonLogFormat
+		text = accesslog.CommonLogFormat
 	}
 	l := customLog{file: d.Args[0]}
 	if len(d.Args) == 3 {
@@ -93,7 +94,7 @@ func applyCustomLog(b *builder, s *scope, d *conf.Directive) error {
 		}
 	}
 	var err error
-	l.format, err = proxy.ParseLogFormat(text)
+	l.format, err = accesslog.ParseFormat(text)
 	s.logs = append(s.logs, l)
 	return err
 }
@@ -102,8 +103,8 @@ func applyCustomLog(b *builder, s *scope, d *conf.Directive) error {
 var levels = map[string]slog.Level{
 	"emerg": slog.LevelError, "alert": slog.LevelError, "crit": slog.LevelError, "error": slog.LevelError,
 	"warn": slog.LevelWarn, "notice": slog.LevelInfo, "info": slog.LevelInfo, "debug": slog.LevelDebug,
-	"trace1": proxy.LevelTrace1, "trace2": proxy.LevelTrace2, "trace3": proxy.LevelTrace3, "trace4": proxy.LevelTrace4,
-	"trace5": proxy.LevelTrace5, "trace6": proxy.LevelTrace6, "trace7": proxy.LevelTrace7, "trace8": proxy.LevelTrace8,
+	"trace1": exchange.LevelTrace1, "trace2": exchange.LevelTrace2, "trace3": exchange.LevelTrace3, "trace4": exchange.LevelTrace4,
+	"trace5": exchange.LevelTrace5, "trace6": exchange.LevelTrace6, "trace7": exchange.LevelTrace7, "trace8": exchange.LevelTrace8,
 }
 
 // applyLogLevel reads "[module:]level …".

@@ -14,15 +14,16 @@ import (
 
 	"github.com/modproxy/modproxy/connect"
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // parents are the other proxies of a host, by ProxyRemote and ProxyRemoteMatch,
 // for whatever it sends: requests of a forward proxy, of each rule, and of each
 // member of a balancer, with its health checks.
 type parents struct {
-	proxy.Remotes
+	access.Remotes
 	dialers []*connect.Dialer // of List
 	names   rememberedNames
 }
@@ -38,7 +39,7 @@ func (h *host) newParents() *parents {
 	for _, r := range set.remotes {
 		d := &connect.Dialer{Proxy: r.parent, DialParent: h.opt.dialer(), TLS: h.settings.tls.config(r.parent.Hostname()), Timeout: h.timeout()}
 		p.dialers = append(p.dialers, d)
-		p.List = append(p.List, proxy.Remote{Match: r.match, Pattern: r.pattern, Transport: &connect.Transport{Dialer: d, NewBackend: func(u *url.URL) *backend.Backend {
+		p.List = append(p.List, access.Remote{Match: r.match, Pattern: r.pattern, Transport: &connect.Transport{Dialer: d, NewBackend: func(u *url.URL) *backend.Backend {
 			return &backend.Backend{URL: u, Timeout: h.timeout(), Logger: h.logger, TLS: h.settings.tls.config(u.Hostname())}
 		}}, DialContext: d.DialContext})
 	}
@@ -147,7 +148,7 @@ func (t *routed) RoundTrip(r *http.Request) (*http.Response, error) {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}
-		return nil, &proxy.Error{Op: proxy.OpDial, Backend: r.URL.Scheme + "://" + r.URL.Host, Err: err}
+		return nil, &exchange.Error{Op: exchange.OpDial, Backend: r.URL.Scheme + "://" + r.URL.Host, Err: err}
 	}
 	return l.RoundTrip(r)
 }

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // remoteIPDirectives are those of mod_remoteip.
@@ -47,7 +47,7 @@ func remoteIPDirectives() []directive {
 }
 
 func (s *settings) trust(words []string, internal bool) error {
-	prefixes, err := proxy.ParsePrefixes(words...)
+	prefixes, err := access.ParsePrefixes(words...)
 	s.trusted = append(s.trusted, prefixes...)
 	for range prefixes {
 		s.internal = append(s.internal, internal)

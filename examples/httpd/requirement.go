@@ -8,15 +8,15 @@ import (
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // requirement is a tree of Require directives.
 type requirement struct {
 	kind     string // "any", "all", "none", "granted", "denied", "ip", "method", "env", "valid-user", "user"
 	not      bool
-	access   *proxy.Access // of kind "ip"
-	words    []string      // of kinds "method", "env" and "user"
+	access   *access.Access // of kind "ip"
+	words    []string       // of kinds "method", "env" and "user"
 	children []requirement
 }
 
@@ -70,11 +70,11 @@ func applyRequire(_ *builder, s *scope, d *conf.Directive) error {
 
 // require adds a requirement of addresses.
 func (s *scope) require(r *requirement, words []string) error {
-	prefixes, err := proxy.ParsePrefixes(words...)
+	prefixes, err := access.ParsePrefixes(words...)
 	if err != nil {
 		return err
 	}
-	r.kind, r.access = "ip", &proxy.Access{Allow: prefixes}
+	r.kind, r.access = "ip", &access.Access{Allow: prefixes}
 	return s.add(*r)
 }
 

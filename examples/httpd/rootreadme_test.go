@@ -61,6 +61,7 @@ var readmePackages = map[string]string{
 	"context": "", "errors": "", "fmt": "", "io": "", "log": "", "net": "", "strings": "", "time": "", "os": "",
 	"http": "net/http", "netip": "net/netip", "url": "net/url", "slog": "log/slog",
 	"proxy": modulePath + "/proxy", "backend": modulePath + "/proxy/backend", "balancer": modulePath + "/balancer", "manager": modulePath + "/balancer/manager",
+	"exchange": modulePath + "/proxy/exchange", "tunnel": modulePath + "/proxy/tunnel", "access": modulePath + "/proxy/access", "accesslog": modulePath + "/proxy/accesslog",
 	"fcgi": modulePath + "/fcgi", "ajp": modulePath + "/ajp", "wstunnel": modulePath + "/wstunnel",
 	"connect": modulePath + "/connect", "ftpproxy": modulePath + "/ftpproxy", "cache": modulePath + "/cache",
 	"store": modulePath + "/cache/store", "memory": modulePath + "/cache/memory", "disk": modulePath + "/cache/disk",

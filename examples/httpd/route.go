@@ -11,6 +11,8 @@ import (
 
 	"github.com/modproxy/modproxy/ajp"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // encodedSlashes is what AllowEncodedSlashes says.
@@ -29,7 +31,7 @@ type served struct {
 	status   bool      // SetHandler server-status
 	manager  bool      // SetHandler balancer-manager
 	late     []envStep // SetEnvIf of sections
-	auth     *proxy.BasicAuth
+	auth     *access.BasicAuth
 }
 
 // route finds what serves a request: the rule, and the sections that apply.
@@ -147,7 +149,7 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served, at str
 	default:
 		code := http.StatusNotFound
 		if _, _, err := whole.MapURL(r.URL); err != nil {
-			code = proxy.StatusOf(err) // no rule takes a malformed path
+			code = exchange.StatusOf(err) // no rule takes a malformed path
 		}
 		h.fail(w, r, s, code)
 	}
@@ -199,12 +201,12 @@ func (h *host) pick(r *http.Request, in *url.URL, at string, mapped bool, key []
 
 // trace logs that a rule was tried, as httpd does.
 func (h *host) trace(r *http.Request, ru *rule, at string, fits bool) {
-	if !h.logger.Enabled(r.Context(), proxy.LevelTrace1) {
+	if !h.logger.Enabled(r.Context(), exchange.LevelTrace1) {
 		return
 	}
-	h.logger.Log(r.Context(), proxy.LevelTrace2, "proxy: rule tried", "path", at, "rule", ru.path, "target", ru.target, "fits", fits)
+	h.logger.Log(r.Context(), exchange.LevelTrace2, "proxy: rule tried", "path", at, "rule", ru.path, "target", ru.target, "fits", fits)
 	if fits {
-		h.logger.Log(r.Context(), proxy.LevelTrace1, "proxy: rule fits", "path", at, "rule", ru.path, "target", ru.target)
+		h.logger.Log(r.Context(), exchange.LevelTrace1, "proxy: rule fits", "path", at, "rule", ru.path, "target", ru.target)
 	}
 }
 

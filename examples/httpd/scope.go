@@ -13,6 +13,8 @@ import (
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
 	"github.com/modproxy/modproxy/examples/httpd/internal/expr"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/accesslog"
 )
 
 // scope collects what the directives of one section say. An inner scope says
@@ -176,10 +178,10 @@ type builder struct {
 	opt     options
 	main    *scope
 	vhosts  []*scope
-	rules   int                        // how many ProxyPass there are
-	formats map[string]string          // LogFormat nicknames
-	users   map[string]*proxy.Htpasswd // by the name of the file
-	folders []*conf.Directive          // <Directory>
+	rules   int                         // how many ProxyPass there are
+	formats map[string]string           // LogFormat nicknames
+	users   map[string]*access.Htpasswd // by the name of the file
+	folders []*conf.Directive           // <Directory>
 	warn    func(err error)
 }
 
@@ -196,7 +198,7 @@ func (o *options) file(name string) string {
 // build reads a parsed configuration.
 func build(list []*conf.Directive, opt options, warn func(error)) (*builder, error) {
 	b := &builder{table: table(), opt: opt, warn: warn, main: &scope{context: inServer}, formats: map[string]string{
-		"common": proxy.CommonLogFormat, "combined": proxy.CombinedLogFormat,
+		"common": accesslog.CommonLogFormat, "combined": accesslog.CombinedLogFormat,
 	}}
 	if err := b.apply(b.main, list); err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // options are what the command line says, and what the configuration says of
@@ -95,7 +95,7 @@ type server struct {
 	stdout  io.Writer
 	stderr  io.Writer
 	current atomic.Pointer[site]
-	tunnels proxy.Tunnels
+	tunnels tunnel.Registry
 	stores  cacheStores
 
 	mu        sync.Mutex // guards listeners and changes of current

@@ -13,6 +13,9 @@ import (
 
 	"github.com/modproxy/modproxy/balancer/manager"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // site is a configuration at work. It is replaced as a whole by a reload, and
@@ -45,9 +48,9 @@ type host struct {
 	pools     map[string]*pool // its balancers, and those it inherits
 	manager   *manager.Handler
 	forward   *proxy.Forward // nil without ProxyRequests On
-	blocked   *proxy.Destinations
+	blocked   *access.Destinations
 	ports     []string // that are listened on
-	tunnels   *proxy.Tunnels
+	tunnels   *tunnel.Registry
 	client    *proxy.ClientLimits
 	name      string // ServerName
 	base      *served
@@ -64,11 +67,11 @@ type host struct {
 
 	mu       sync.RWMutex // guards the rest
 	handlers map[string]*served
-	askers   map[asker]*proxy.BasicAuth
+	askers   map[asker]*access.BasicAuth
 }
 
 // newSite makes a configuration ready to serve.
-func newSite(b *builder, logs *logFiles, tunnels *proxy.Tunnels, stores *cacheStores) (*site, error) {
+func newSite(b *builder, logs *logFiles, tunnels *tunnel.Registry, stores *cacheStores) (*site, error) {
 	st := &site{listen: b.main.listen, opt: b.opt, logs: logs, stores: stores, warn: b.warn}
 	if stores == nil {
 		st.stores, st.ownStores = new(cacheStores), true
@@ -82,7 +85,7 @@ func newSite(b *builder, logs *logFiles, tunnels *proxy.Tunnels, stores *cacheSt
 	return st, nil
 }
 
-func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
+func (st *site) newHost(main, s *scope, tunnels *tunnel.Registry) (*host, error) {
 	h := &host{scope: s, settings: s.settings, tunnels: tunnels, stores: st.stores, opt: st.opt, warn: st.warn,
 		routes: make(map[*rule]http.RoundTripper), handlers: make(map[string]*served),
 		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies}
@@ -152,7 +155,7 @@ func (st *site) newHost(main, s *scope, tunnels *proxy.Tunnels) (*host, error) {
 		if len(trusted) == 0 {
 			trusted = everyone
 		}
-		h.serve = (&proxy.RemoteIP{Header: field, TrustedProxies: trusted, Believes: h.settings.believes, Logger: h.logger}).Wrap(h.serve)
+		h.serve = (&access.RemoteIP{Header: field, TrustedProxies: trusted, Believes: h.settings.believes, Logger: h.logger}).Wrap(h.serve)
 	}
 	return h, nil
 }
@@ -201,7 +204,7 @@ func (st *site) host(listen string, r *http.Request) *host {
 	for _, h := range st.hosts[1:] {
 		exact = exact || ip != "" && h.scope.isAt(ip, port)
 	}
-	name, _, _ := proxy.ParseHost(r.Host) // the door refuses what is malformed
+	name, _, _ := exchange.ParseHost(r.Host) // the door refuses what is malformed
 	name = strings.TrimSuffix(strings.ToLower(name), ".")
 	var first *host
 	for _, h := range st.hosts[1:] {
@@ -227,7 +230,7 @@ func (st *site) host(listen string, r *http.Request) *host {
 func (h *host) door(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		visitOf(r).host = h
-		if proxy.CheckHost(r) != nil {
+		if exchange.CheckHost(r) != nil {
 			h.fail(w, r, h.base, http.StatusBadRequest)
 			return
 		}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/cache"
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 var statusPage = template.Must(template.New("status").Parse(`<!DOCTYPE html>
@@ -58,7 +58,7 @@ func (st *site) status(w http.ResponseWriter, r *http.Request) {
 		Backends  []backendRow
 		Balancers []balancer.Stats // with ProxyStatus On
 		Caches    []cacheFigures
-		Tunnels   []proxy.TunnelStats
+		Tunnels   []tunnel.Stats
 	}
 	for _, h := range st.hosts {
 		for _, t := range h.direct {

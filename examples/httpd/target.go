@@ -11,6 +11,7 @@ import (
 	"github.com/modproxy/modproxy/connect"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // startRule makes what speaks to the backend of a rule, or finds its balancer.
@@ -207,7 +208,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 		ph.Forwarded = proxy.ForwardedOff
 	}
 	ph.Reverse, ph.CookieDomains, ph.CookiePaths = s.reverse, s.cookieDomains, s.cookiePaths
-	ph.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) { h.fail(w, r, s, proxy.StatusOf(err)) }
+	ph.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) { h.fail(w, r, s, exchange.StatusOf(err)) }
 	if s.override != nil {
 		ph.ErrorOverride = &proxy.ErrorOverride{Codes: s.override.Codes, Page: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.fail(w, r, s, backendStatus(r))

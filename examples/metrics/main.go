@@ -18,6 +18,7 @@ import (
 
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 func main() {
@@ -34,7 +35,7 @@ func main() {
 
 func site(members []string) (http.Handler, error) {
 	// All members share a transport, which makes a backend for each.
-	transport, tunnels := &proxy.Transport{}, &proxy.Tunnels{}
+	transport, tunnels := &proxy.Transport{}, &tunnel.Registry{}
 	var list []balancer.MemberConfig
 	for _, u := range members {
 		list = append(list, balancer.MemberConfig{URL: u, RoundTripper: transport})

@@ -6,6 +6,7 @@ import (
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 // parts are metrics that are read when Prometheus asks for them: nothing is
@@ -13,7 +14,7 @@ import (
 type parts struct {
 	transport *proxy.Transport
 	balancer  *balancer.Balancer
-	tunnels   *proxy.Tunnels
+	tunnels   *tunnel.Registry
 }
 
 func describe(name, help string) *prometheus.Desc {

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // observer makes metrics of the record of each request. Their labels are few and
@@ -24,7 +25,7 @@ func observer(registry *prometheus.Registry) *proxy.Observer {
 		Name: "proxy_request_seconds", Help: "Wait in line, opening of a connection, time to the head of the answer, and to its end.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 	}, []string{"phase"})
-	return &proxy.Observer{Done: func(_ *http.Request, rec *proxy.Record) {
+	return &proxy.Observer{Done: func(_ *http.Request, rec *exchange.Record) {
 		requests.WithLabelValues(strconv.Itoa(rec.Status), rec.Cache).Inc()
 		bytes.WithLabelValues("received").Add(float64(rec.RequestBytes))
 		bytes.WithLabelValues("sent").Add(float64(rec.ResponseBytes))

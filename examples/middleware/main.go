@@ -25,6 +25,8 @@ import (
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/cache"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/accesslog"
 )
 
 // users is a file of htpasswd, with the passwords secret and hidden.
@@ -53,18 +55,18 @@ func main() {
 // site is the whole chain.
 func site(log io.Writer, members []string) (http.Handler, error) {
 	b, badMembers := balancer.New(balancer.Config{Name: "app"}, balancer.URLs(members...)...)
-	known, badUsers := proxy.ReadHtpasswd(strings.NewReader(users))
-	logged, badFormat := proxy.NewAccessLog(log, `%h %u "%r" %>s %b %{cache-status}n %{member}n %{attempts}n`)
+	known, badUsers := access.ReadHtpasswd(strings.NewReader(users))
+	logged, badFormat := accesslog.New(log, `%h %u "%r" %>s %b %{cache-status}n %{member}n %{attempts}n`)
 	if err := errors.Join(badMembers, badUsers, badFormat); err != nil {
 		return nil, err
 	}
 	logged.User = func(r *http.Request) string { name, _, _ := r.BasicAuth(); return name }
-	auth := &proxy.BasicAuth{Realm: "site", Verify: known.Verify}
+	auth := &access.BasicAuth{Realm: "site", Verify: known.Verify}
 	// The key says who asks, so that nobody gets what is another's.
-	c := &cache.Cache{Key: func(r *http.Request) string { return proxy.User(r.Context()) + ":" + r.Host + r.URL.RequestURI() }}
+	c := &cache.Cache{Key: func(r *http.Request) string { return access.User(r.Context()) + ":" + r.Host + r.URL.RequestURI() }}
 	app := &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "app", Path: "/"}, Transport: b}
 	// The members are told last, when nothing of the client's can get in the way.
-	app.Rewrite = func(p *httputil.ProxyRequest) { p.Out.Header.Set("X-User", proxy.User(p.In.Context())) }
+	app.Rewrite = func(p *httputil.ProxyRequest) { p.Out.Header.Set("X-User", access.User(p.In.Context())) }
 	return logged.Wrap(auth.Wrap(withoutPassword(c.Wrap(app)))), nil
 }
 

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/accesslog"
+	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
 func main() {
@@ -37,10 +39,10 @@ func serve(ctx context.Context, listen, to string) error {
 	}
 	app.PreserveHost = true                                     // ProxyPreserveHost On
 	app.Reverse = []proxy.ReverseRule{{Path: "/app/", URL: to}} // ProxyPassReverse /app/ …
-	app.Tunnels = &proxy.Tunnels{}
+	app.Tunnels = &tunnel.Registry{}
 	app.Logger = slog.Default()
 
-	log := &proxy.AccessLog{Output: os.Stdout}
+	log := &accesslog.Handler{Output: os.Stdout}
 	server := &http.Server{
 		Addr: listen, Handler: log.Wrap(app),
 		// A client that never finishes its request must not hold a connection.

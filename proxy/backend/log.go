@@ -5,7 +5,7 @@ import (
 	"log/slog"
 )
 
-// levelTrace2 is Apache's trace2, as proxy.LevelTrace2.
+// levelTrace2 is Apache's trace2, as exchange.LevelTrace2.
 const levelTrace2 = slog.LevelDebug - 2
 
 // note logs what became of a connection. Nothing is put together unless the

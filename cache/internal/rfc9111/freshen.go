@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/cache/store"
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // ConfirmedBy reports whether a 304 speaks of a stored response, the only one
@@ -108,7 +108,7 @@ func (p *Policy) varyAnew(n *store.Meta, r *http.Request, h http.Header) {
 // with fields that are for it alone and not stored, such as Set-Cookie.
 func AnswerAfter(n *store.Meta, h http.Header) *store.Meta {
 	answer := n.Clone()
-	hop := proxy.HopByHopOf(h)
+	hop := exchange.HopByHopOf(h)
 	for name, values := range h {
 		if len(values) > 0 && !ForOneHop(hop, name) && !boundToBody(name) && name != "Vary" {
 			answer.Header[name] = values

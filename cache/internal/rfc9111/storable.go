@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Policy is how far a cache goes by RFC 9111 to the letter. The zero value is
@@ -249,7 +249,7 @@ func (p *Policy) StoredHeader(h http.Header, d *responseDirectives) http.Header 
 // h. A cookie does not belong there (RFC 9110 section 6.5.1), and is for one.
 func (p *Policy) StoredTrailer(trailer, h http.Header, d *responseDirectives) http.Header {
 	kept := p.StoredHeader(trailer, d)
-	hop := proxy.HopByHopOf(h)
+	hop := exchange.HopByHopOf(h)
 	for name := range kept {
 		if hop.Has(name) {
 			delete(kept, name)
@@ -263,7 +263,7 @@ func (p *Policy) StoredTrailer(trailer, h http.Header, d *responseDirectives) ht
 
 // unkept are the fields of h that may not be stored.
 func (p *Policy) unkept(h http.Header, d *responseDirectives) (out map[string]bool) {
-	hop := proxy.HopByHopOf(h)
+	hop := exchange.HopByHopOf(h)
 	add := func(name string) {
 		if out == nil {
 			out = make(map[string]bool)
@@ -297,7 +297,7 @@ func (p *Policy) namedFields(d *responseDirectives) []string {
 
 // ForOneHop reports whether a field concerns one connection or one proxy only:
 // RFC 9110 section 7.6.1, RFC 9111 section 3.1.
-func ForOneHop(hop proxy.HopByHop, name string) bool {
+func ForOneHop(hop exchange.HopByHop, name string) bool {
 	return hop.Has(name) || name == "Proxy-Authentication-Info"
 }
 

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // what is done where an exchange is made to fail.
@@ -29,7 +29,7 @@ type phase struct {
 	upload bool  // the request has a body
 	size   int64 // of that
 	body   bool  // the answer has begun: it is reading its body that fails
-	ops    []proxy.Op
+	ops    []exchange.Op
 	resend may // whether the request may be sent again when the backend closes
 }
 
@@ -46,14 +46,14 @@ const (
 const big = 8 << 20
 
 var phases = []phase{
-	{name: "connecting", ops: []proxy.Op{proxy.OpDial}, resend: always},
-	{name: "connecting for an upload", upload: true, size: 100, ops: []proxy.Op{proxy.OpDial}, resend: always},
-	{name: "in an upload", at: inUpload, upload: true, size: big, ops: []proxy.Op{proxy.OpWrite, proxy.OpHeader}, resend: ifIdempotent},
-	{name: "before the head", at: beforeHead, ops: []proxy.Op{proxy.OpHeader}, resend: ifIdempotent},
-	{name: "before the head, after an upload", at: beforeHead, upload: true, size: 100_000, ops: []proxy.Op{proxy.OpHeader}, resend: ifIdempotent},
-	{name: "in the head", at: inHead, ops: []proxy.Op{proxy.OpHeader}},
-	{name: "in the body", at: inBody, body: true, ops: []proxy.Op{proxy.OpBody}},
-	{name: "in a body of unknown length", at: inUnknownBody, body: true, ops: []proxy.Op{proxy.OpBody}},
+	{name: "connecting", ops: []exchange.Op{exchange.OpDial}, resend: always},
+	{name: "connecting for an upload", upload: true, size: 100, ops: []exchange.Op{exchange.OpDial}, resend: always},
+	{name: "in an upload", at: inUpload, upload: true, size: big, ops: []exchange.Op{exchange.OpWrite, exchange.OpHeader}, resend: ifIdempotent},
+	{name: "before the head", at: beforeHead, ops: []exchange.Op{exchange.OpHeader}, resend: ifIdempotent},
+	{name: "before the head, after an upload", at: beforeHead, upload: true, size: 100_000, ops: []exchange.Op{exchange.OpHeader}, resend: ifIdempotent},
+	{name: "in the head", at: inHead, ops: []exchange.Op{exchange.OpHeader}},
+	{name: "in the body", at: inBody, body: true, ops: []exchange.Op{exchange.OpBody}},
+	{name: "in a body of unknown length", at: inUnknownBody, body: true, ops: []exchange.Op{exchange.OpBody}},
 }
 
 // failureChecks are each way to fail in each phase.
@@ -189,7 +189,7 @@ func (k *kit) reading(resp *http.Response) func() error {
 
 // expected is what an error has to be like.
 type expected struct {
-	ops     []proxy.Op
+	ops     []exchange.Op
 	status  int
 	resend  bool
 	timeout bool
@@ -201,7 +201,7 @@ func (p phase) expected(r *http.Request, w what) expected {
 	e := expected{ops: p.ops, status: http.StatusBadGateway}
 	switch w {
 	case closes:
-		e.resend = p.resend == always || p.resend == ifIdempotent && proxy.IsIdempotent(r)
+		e.resend = p.resend == always || p.resend == ifIdempotent && exchange.IsIdempotent(r)
 		if p.at == nil {
 			e.status, e.cause = http.StatusServiceUnavailable, errRefused
 		}
@@ -214,24 +214,24 @@ func (p phase) expected(r *http.Request, w what) expected {
 		e.status, e.timeout = http.StatusGatewayTimeout, true
 		e.resend = p.at == nil
 	case leaves:
-		e.ops, e.status, e.cause = []proxy.Op{proxy.OpClient}, proxy.StatusClientClosedRequest, proxy.ErrClientGone
+		e.ops, e.status, e.cause = []exchange.Op{exchange.OpClient}, exchange.StatusClientClosedRequest, exchange.ErrClientGone
 	}
 	return e
 }
 
 // check compares an error with what it has to be like.
 func (k *kit) check(r *http.Request, err error, want expected) {
-	var e *proxy.Error
+	var e *exchange.Error
 	if !errors.As(err, &e) {
 		k.fail("the error is no *proxy.Error: %T: %w", err, err)
 	}
 	if !slices.Contains(want.ops, e.Op) {
 		k.fail("the phase is %q, not %q: %w", e.Op, want.ops, err)
 	}
-	if status := proxy.StatusOf(err); status != want.status {
+	if status := exchange.StatusOf(err); status != want.status {
 		k.fail("the status is %d, not %d: %w", status, want.status, err)
 	}
-	switch may := proxy.MayResend(err); {
+	switch may := exchange.MayResend(err); {
 	case may && !want.resend:
 		k.fail("the error says that the %s may be sent again, which may do its work twice: %w", r.Method, err)
 	case !may && want.resend:
@@ -285,7 +285,7 @@ func gone(k *kit) {
 			if err == nil {
 				k.fail("there is an answer to a client that has left")
 			}
-			k.check(r, err, expected{ops: []proxy.Op{proxy.OpClient}, status: proxy.StatusClientClosedRequest, cause: proxy.ErrClientGone})
+			k.check(r, err, expected{ops: []exchange.Op{exchange.OpClient}, status: exchange.StatusClientClosedRequest, cause: exchange.ErrClientGone})
 			if n := k.times(r); n > 0 {
 				k.fail("the backend has seen the request of a client that had left")
 			}
@@ -302,7 +302,7 @@ func nonsense(k *kit) {
 	if err == nil {
 		k.fail("nonsense passes for an answer")
 	}
-	k.check(r, err, expected{ops: []proxy.Op{proxy.OpHeader}, status: http.StatusBadGateway, cause: proxy.ErrMalformed})
+	k.check(r, err, expected{ops: []exchange.Op{exchange.OpHeader}, status: http.StatusBadGateway, cause: exchange.ErrMalformed})
 	k.goesOn()
 }
 
@@ -324,8 +324,8 @@ func brokenUpload(k *kit) {
 		if err == nil {
 			k.fail("there is an answer to half a request")
 		}
-		var e *proxy.Error
-		if !errors.As(err, &e) || e.Op != proxy.OpClient || e.Resend || b.ends != nil && !errors.Is(err, b.ends) {
+		var e *exchange.Error
+		if !errors.As(err, &e) || e.Op != exchange.OpClient || e.Resend || b.ends != nil && !errors.Is(err, b.ends) {
 			k.fail("the error is not the client's: %w", err)
 		}
 		k.pause()
@@ -356,7 +356,7 @@ func stalledUpload(k *kit) {
 	if err == nil {
 		k.fail("there is an answer to half a request")
 	}
-	k.check(r, err, expected{ops: []proxy.Op{proxy.OpClient}, status: proxy.StatusClientClosedRequest, cause: proxy.ErrClientGone})
+	k.check(r, err, expected{ops: []exchange.Op{exchange.OpClient}, status: exchange.StatusClientClosedRequest, cause: exchange.ErrClientGone})
 	k.goesOn()
 }
 
@@ -377,7 +377,7 @@ func busy(k *kit) {
 		if err == nil {
 			k.fail("there are more connections than MaxConns")
 		}
-		k.check(r, err, expected{ops: []proxy.Op{proxy.OpAcquire}, status: http.StatusServiceUnavailable, resend: true, cause: backend.ErrBusy})
+		k.check(r, err, expected{ops: []exchange.Op{exchange.OpAcquire}, status: http.StatusServiceUnavailable, resend: true, cause: backend.ErrBusy})
 	}
 	_ = first.Body.Close()
 	k.goesOn()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // faulty spoils what a good transport does.
@@ -28,10 +29,10 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) { return f.s
 func (f *faulty) CloseIdleConnections() {}
 
 // spoilError changes the errors of RoundTrip.
-func spoilError(change func(e *proxy.Error) error) func(*faulty, *http.Request) (*http.Response, error) {
+func spoilError(change func(e *exchange.Error) error) func(*faulty, *http.Request) (*http.Response, error) {
 	return func(f *faulty, r *http.Request) (*http.Response, error) {
 		resp, err := f.RoundTripper.RoundTrip(r)
-		var e *proxy.Error
+		var e *exchange.Error
 		if errors.As(err, &e) {
 			err = change(e)
 		}
@@ -92,27 +93,27 @@ var faults = map[string]struct {
 	want  string
 }{
 	"errors without a type": {
-		spoil: spoilError(func(e *proxy.Error) error { return errors.New(e.Error()) }),
+		spoil: spoilError(func(e *exchange.Error) error { return errors.New(e.Error()) }),
 		check: "backend closes connecting", want: "no *proxy.Error",
 	},
 	"wrong status": {
-		spoil: spoilError(func(e *proxy.Error) error { e.Status = 500; return e }),
+		spoil: spoilError(func(e *exchange.Error) error { e.Status = 500; return e }),
 		check: "backend stalls before the head", want: "status is 500, not 504",
 	},
 	"wrong phase": {
-		spoil: spoilError(func(e *proxy.Error) error { e.Op = proxy.OpDial; return e }),
+		spoil: spoilError(func(e *exchange.Error) error { e.Op = exchange.OpDial; return e }),
 		check: "backend closes in the head", want: `phase is "dial"`,
 	},
 	"everything may be sent again": {
-		spoil: spoilError(func(e *proxy.Error) error { e.Resend = true; return e }),
+		spoil: spoilError(func(e *exchange.Error) error { e.Resend = true; return e }),
 		check: "backend closes before the head, after an upload", want: "twice",
 	},
 	"nothing may be sent again": {
-		spoil: spoilError(func(e *proxy.Error) error { e.Resend = false; return e }),
+		spoil: spoilError(func(e *exchange.Error) error { e.Resend = false; return e }),
 		check: "backend closes connecting", want: "does not say that the GET may be sent again",
 	},
 	"no word of the backend": {
-		spoil: spoilError(func(e *proxy.Error) error { e.Backend = ""; return e }),
+		spoil: spoilError(func(e *exchange.Error) error { e.Backend = ""; return e }),
 		check: "backend closes before the head", want: "names the backend",
 	},
 	"an answer and an error": {
@@ -291,7 +292,7 @@ var faults = map[string]struct {
 	"takes nonsense for an answer": {
 		spoil: func(f *faulty, r *http.Request) (*http.Response, error) {
 			resp, err := f.RoundTripper.RoundTrip(r)
-			if errors.Is(err, proxy.ErrMalformed) {
+			if errors.Is(err, exchange.ErrMalformed) {
 				return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
 			}
 			return resp, err

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // poolChecks are what may go wrong with connections that are used again.
@@ -89,15 +89,15 @@ func (k *kit) onceOrFailed(r *http.Request, most int) {
 
 // stale wants the error of a connection that was closed while it was idle.
 func (k *kit) stale(r *http.Request, err error) {
-	var e *proxy.Error
+	var e *exchange.Error
 	switch {
 	case !errors.As(err, &e):
 		k.fail("the error is no *proxy.Error: %T: %w", err, err)
-	case !errors.Is(err, proxy.ErrStaleConn):
+	case !errors.Is(err, exchange.ErrStaleConn):
 		k.fail("the error does not wrap ErrStaleConn: %w", err)
-	case proxy.StatusOf(err) != http.StatusBadGateway:
-		k.fail("the status is %d, not 502: %w", proxy.StatusOf(err), err)
-	case proxy.MayResend(err) && !proxy.IsIdempotent(r) && k.times(r) > 0:
+	case exchange.StatusOf(err) != http.StatusBadGateway:
+		k.fail("the status is %d, not 502: %w", exchange.StatusOf(err), err)
+	case exchange.MayResend(err) && !exchange.IsIdempotent(r) && k.times(r) > 0:
 		k.fail("the error says that the %s, which the backend has seen, may be sent again: %w", r.Method, err)
 	}
 }
@@ -140,7 +140,7 @@ func closedUpload(k *kit) {
 	if n := k.times(r); n != 1 {
 		k.fail("the backend has seen the %s %d times", r.Method, n)
 	}
-	k.check(r, err, expected{ops: []proxy.Op{proxy.OpHeader}, status: http.StatusBadGateway, resend: proxy.IsIdempotent(r)})
+	k.check(r, err, expected{ops: []exchange.Op{exchange.OpHeader}, status: http.StatusBadGateway, resend: exchange.IsIdempotent(r)})
 	k.goesOn()
 }
 
@@ -158,7 +158,7 @@ func closedAlways(k *kit) {
 	if n := k.times(r); n > 2 {
 		k.fail("the backend has seen the request %d times", n)
 	}
-	k.check(r, err, expected{ops: []proxy.Op{proxy.OpHeader, proxy.OpWrite}, status: http.StatusBadGateway, resend: true})
+	k.check(r, err, expected{ops: []exchange.Op{exchange.OpHeader, exchange.OpWrite}, status: http.StatusBadGateway, resend: true})
 	k.goesOn()
 }
 
@@ -225,7 +225,7 @@ func (k *kit) client(i, rounds int) {
 		case err != nil && kind != 3:
 			panic(failure{fmt.Errorf("%s: %w", r.Method, err)})
 		case err != nil:
-			if status := proxy.StatusOf(err); status != proxy.StatusClientClosedRequest {
+			if status := exchange.StatusOf(err); status != exchange.StatusClientClosedRequest {
 				k.fail("the status of a client that has left is %d: %w", status, err)
 			}
 		case kind == 0 || kind == 2:

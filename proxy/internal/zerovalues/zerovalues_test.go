@@ -13,8 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // patience is how long a call may take, at the very most.
@@ -176,7 +176,7 @@ func call(t *testing.T, name string, fn reflect.Value, small bool, aim string) [
 	}
 	if strings.Contains(name, "RoundTrip") && len(out) == 2 {
 		err, _ := out[1].Interface().(error)
-		var e *proxy.Error
+		var e *exchange.Error
 		if err == nil {
 			require.NotNil(t, out[0].Interface().(*http.Response).Body, name)
 		} else if !errors.Is(err, errStub) {

@@ -1,0 +1,90 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+)
+
+// Clients says who may use a forward proxy. Each rule that is set must let the
+// client through; without any, and nil, nobody may: an open proxy is never an
+// accident. To let everybody in, say so: &Clients{Access: &Access{}}.
+type Clients struct {
+	// Access goes by the address of the client.
+	Access *Access
+
+	// Auth goes by the credentials in Proxy-Authorization. Clients without them
+	// are asked with 407.
+	Auth *BasicAuth
+
+	// Allow is a rule of your own. Its error refuses the request, with the
+	// status of [exchange.StatusOf] if it is a [*exchange.Error], else with 403.
+	Allow func(r *http.Request) error
+}
+
+// ErrNoClients is returned when there is no rule that says who may use a
+// forward proxy.
+var ErrNoClients = errors.New("no rule says who may use the proxy")
+
+// Validate returns ErrNoClients if there is no rule.
+func (c *Clients) Validate() error {
+	if c == nil || c.Access == nil && c.Auth == nil && c.Allow == nil {
+		return ErrNoClients
+	}
+	if c.Auth != nil && c.Auth.Verify == nil {
+		return errNoVerify
+	}
+	return nil
+}
+
+// Admit returns the request with what was found out about its client in its
+// context: see [Admitted] and [User]. The error is a [*exchange.Error] that says how to
+// refuse it.
+func (c *Clients) Admit(r *http.Request) (*http.Request, error) {
+	if err := c.Validate(); err != nil {
+		return nil, exchange.Forbidden("%w", err)
+	}
+	if c.Access != nil && !c.Access.Allows(r) {
+		return nil, exchange.Forbidden("client's address")
+	}
+	a := admission{client: r}
+	if c.Auth != nil {
+		var err error
+		if a.user, err = c.Auth.CheckProxy(r); err != nil {
+			return nil, err
+		}
+	}
+	if c.Allow != nil {
+		if err := c.Allow(r); err != nil {
+			var e *exchange.Error
+			if !errors.As(err, &e) {
+				err = exchange.Forbidden("%w", err)
+			}
+			return nil, err
+		}
+	}
+	return r.WithContext(context.WithValue(r.Context(), admissionKey{}, a)), nil
+}
+
+// admission is what is known of a client that was let in.
+type admission struct {
+	client *http.Request
+	user   string
+}
+
+type admissionKey struct{}
+
+// Admitted reports whether a [Clients] has let the request through.
+func Admitted(ctx context.Context) bool {
+	a, _ := ctx.Value(admissionKey{}).(admission)
+	return a.client != nil
+}
+
+// User returns the name under which the client of a request has authenticated
+// itself to a [BasicAuth], or "".
+func User(ctx context.Context) string {
+	a, _ := ctx.Value(admissionKey{}).(admission)
+	return a.user
+}

@@ -1,0 +1,177 @@
+package exchange
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// endDelay is how long an answer waits for the last piece of the request's body
+// to leave.
+const endDelay = 50 * time.Millisecond
+
+// BodySender is what the sending of a request's body has in common in every
+// protocol. It is done on a goroutine of its own, so that an answer that comes
+// before the body's end is seen. That goroutine calls Read and Write, and at
+// its end Finish; the exchange calls the other methods, also of a nil
+// BodySender: one without a body. So is one without Init.
+type BodySender struct {
+	c     *backend.Conn
+	r     *http.Request
+	hooks Hooks
+	left  int64 // negative if the length is not known
+
+	reading  atomic.Bool  // the goroutine waits for the client
+	fed      atomic.Int64 // when that ended last, since born
+	ending   atomic.Bool  // the last byte is being written
+	broken   atomic.Bool  // the client's body failed
+	closed   atomic.Bool  // the client's body was closed
+	born     time.Time
+	extended time.Time // when the time limit was last moved ahead
+	done     chan struct{}
+	err      error // of the client's body if that is broken, else of writing; read it after done
+}
+
+// Init prepares for sending the body of r, of which there is one, to c.
+func (s *BodySender) Init(c *backend.Conn, r *http.Request, hooks Hooks) {
+	s.c, s.r, s.hooks, s.left = c, r, hooks, r.ContentLength
+	if s.left == 0 {
+		s.left = -1 // by the convention of net/http
+	}
+	s.born, s.done = time.Now(), make(chan struct{})
+	s.extended = s.born
+}
+
+// Expect tells that the backend can say nothing before the client has sent
+// something: the goroutine is about to Read.
+func (s *BodySender) Expect() { s.reading.Store(true) }
+
+// Read reads some of the body into p, which is not empty, and tells whether
+// that is its last. An error is the client's; the backend's connection is then
+// aborted, for it must not take a part for the whole.
+func (s *BodySender) Read(p []byte) (n int, last bool, err error) {
+	if s.r == nil {
+		return 0, true, nil
+	}
+	if s.left >= 0 && int64(len(p)) > s.left {
+		p = p[:s.left]
+	}
+	s.reading.Store(true)
+	n, err = s.r.Body.Read(p)
+	s.fed.Store(int64(time.Since(s.born)))
+	s.reading.Store(false)
+	last = err == io.EOF
+	if s.left >= 0 {
+		s.left -= int64(n)
+		if last && s.left > 0 {
+			err = ShortBody(s.left)
+			last = false
+		}
+		last = last || s.left == 0
+	}
+	if err != nil && err != io.EOF {
+		s.broken.Store(true)
+		s.c.Abort()
+		return n, false, err
+	}
+	if last {
+		s.ending.Store(true)
+	}
+	return n, last, nil
+}
+
+// ShortBody is the error of a client's body that ends so many bytes before its
+// length.
+func ShortBody(missing int64) error {
+	return fmt.Errorf("request body ended %d bytes short of its length: %w", missing, io.ErrUnexpectedEOF)
+}
+
+// Write writes to the backend, whose time limit is moved ahead.
+func (s *BodySender) Write(p []byte) (int, error) {
+	if s.c == nil {
+		return 0, net.ErrClosed
+	}
+	if now := time.Now(); now.Sub(s.extended) > time.Second {
+		s.extended = now
+		s.c.Extend()
+	}
+	return s.c.Write(p)
+}
+
+// Finish ends the sending; err is the error of Read or Write that ended it.
+func (s *BodySender) Finish(err error) {
+	s.err = err
+	if s.r != nil {
+		s.CloseBody()
+		s.hooks.WroteRequest(err)
+		close(s.done)
+	}
+}
+
+// CloseBody closes the client's body, if that was not done before: it ends a
+// Read that may be waiting for the client.
+func (s *BodySender) CloseBody() {
+	if s != nil && s.r != nil && !s.closed.Swap(true) {
+		_ = s.r.Body.Close()
+	}
+}
+
+// WaitsForClient reports whether nothing can come from the backend since the
+// client has not sent what it has to answer, or has done so a moment ago only, so
+// that a time limit that was met was not the backend's.
+func (s *BodySender) WaitsForClient() bool {
+	if s == nil {
+		return false
+	}
+	if s.reading.Load() {
+		return true
+	}
+	fed := s.fed.Load()
+	return fed > 0 && time.Since(s.born)-time.Duration(fed) < s.c.Timeout()/16
+}
+
+// Ending reports whether the last piece was read, which is written in a moment.
+func (s *BodySender) Ending() bool { return s.ending.Load() }
+
+// Wait waits for the end of the goroutine.
+func (s *BodySender) Wait() {
+	if s != nil && s.done != nil {
+		<-s.done
+	}
+}
+
+// Finished reports whether the whole body was sent. A body whose last byte is
+// on its way is waited for, but not long: a backend that has answered need not
+// read it.
+func (s *BodySender) Finished() bool {
+	if !s.ending.Load() {
+		return false
+	}
+	select {
+	case <-s.done:
+	default:
+		late := time.NewTimer(endDelay)
+		defer late.Stop()
+		select {
+		case <-s.done:
+		case <-late.C:
+			return false
+		}
+	}
+	return s.err == nil
+}
+
+// ClientError returns the error of reading the client's body, if that ended
+// the exchange.
+func (s *BodySender) ClientError() error {
+	if s == nil || !s.broken.Load() {
+		return nil
+	}
+	<-s.done
+	return s.err
+}

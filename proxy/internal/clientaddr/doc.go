@@ -1,0 +1,2 @@
+// Package clientaddr reads the addresses of a client's connection.
+package clientaddr

@@ -1,0 +1,11 @@
+package contextkey
+
+// Keys of what the context of a request knows. A Handler answers for most of
+// them by one context, and an Observer for some.
+type (
+	Record        struct{} // its *exchange.Record
+	Observation   struct{} // the innermost observation around it
+	Passage       struct{} // the innermost Handler that it passes
+	Hooks         struct{} // the same, also of detached work
+	ClientRequest struct{} // the *http.Request of the client
+)

@@ -1,0 +1,2 @@
+// Package copybuf lends the buffers through which bodies are copied.
+package copybuf

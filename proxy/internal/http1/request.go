@@ -1,0 +1,246 @@
+package http1
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/syntax"
+)
+
+// checkTarget refuses a method, host or target that could be read in two ways
+// by the backend.
+func checkTarget(r *http.Request) error {
+	if r.Method != "" && !syntax.IsToken(r.Method) {
+		return errors.New("method is no token")
+	}
+	if _, err := exchange.OutgoingHost(r); err != nil {
+		return exchange.ErrHost
+	}
+	if syntax.HasBlankOrControl(r.URL.RawQuery) || syntax.HasBlankOrControl(r.URL.Opaque) {
+		return errors.New("target has blanks or control bytes")
+	}
+	return nil
+}
+
+// checkField refuses a field that could be read in two ways by the backend.
+func checkField(name string, values []string) error {
+	if !syntax.IsToken(name) {
+		return errors.New("field name is no token")
+	}
+	for _, v := range values {
+		if !syntax.ValidValue(v) {
+			return fmt.Errorf("value of field %s has control bytes", name)
+		}
+	}
+	return nil
+}
+
+// Framing is how the body of a message is delimited.
+type Framing uint8
+
+const (
+	FramingNone Framing = iota
+	FramingLength
+	FramingChunked
+	FramingClose
+)
+
+// RequestFraming returns how the body of r is sent.
+func RequestFraming(r *http.Request) Framing {
+	switch {
+	case r.Body == nil || r.Body == http.NoBody:
+		return FramingNone
+	case r.ContentLength > 0:
+		return FramingLength
+	}
+	return FramingChunked
+}
+
+// HeadOptions are what the head of a request says beyond the request itself.
+type HeadOptions struct {
+	Close  bool // ask the backend to close the connection
+	Keep   bool // ask the backend to keep it, and to tell how long
+	Expect bool // add Expect: 100-continue
+}
+
+// AppendRequestHead appends the head of r with its final empty line, or
+// refuses it.
+func AppendRequestHead(b []byte, r *http.Request, f Framing, opt HeadOptions) ([]byte, error) {
+	if err := checkTarget(r); err != nil {
+		return b, err
+	}
+	method := r.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	b = append(b, method...)
+	b = append(b, ' ')
+	b = appendTarget(b, r)
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	host, _ := exchange.OutgoingHost(r)
+	b = append(b, host...)
+	b = append(b, "\r\n"...)
+	te := false
+	for name, values := range r.Header {
+		switch name {
+		case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Connection":
+			continue // ours to say
+		case "User-Agent":
+			if len(values) == 1 && values[0] == "" {
+				continue // how net/http says: send none
+			}
+		case "Te":
+			te = len(values) > 0
+		default:
+			if exchange.FramesInDisguise(name) {
+				return b, fmt.Errorf("field %s is not in canonical form", name)
+			}
+		}
+		if err := checkField(name, values); err != nil {
+			return b, err
+		}
+		for _, v := range values {
+			b = AppendField(b, name, v)
+		}
+	}
+	if u := r.URL.User; u != nil && r.Header["Authorization"] == nil {
+		password, _ := u.Password()
+		b = AppendField(b, "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+	}
+	if opt.Expect {
+		b = append(b, "Expect: 100-continue\r\n"...)
+	}
+	switch f {
+	case FramingLength:
+		b = append(b, "Content-Length: "...)
+		b = strconv.AppendInt(b, r.ContentLength, 10)
+		b = append(b, "\r\n"...)
+	case FramingChunked:
+		if len(r.Trailer) > 0 {
+			b = AppendField(b, "Trailer", strings.Join(trailerNames(r.Trailer), ", "))
+		}
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	case FramingNone:
+		if method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch {
+			b = append(b, "Content-Length: 0\r\n"...)
+		}
+	}
+	b, err := appendConnection(b, r.Header, te, opt)
+	if err != nil {
+		return b, err
+	}
+	return append(b, "\r\n"...), nil
+}
+
+// appendConnection appends the Connection field: the options that the request
+// has, and what is ours to say beside them. A request to switch protocols does
+// not ask for the connection's end, even if it is not used again: the two
+// contradict each other.
+func appendConnection(b []byte, h http.Header, te bool, opt HeadOptions) ([]byte, error) {
+	start := len(b)
+	b = append(b, "Connection: "...)
+	first := len(b)
+	add := func(option string) {
+		if len(b) > first {
+			b = append(b, ", "...)
+		}
+		b = append(b, option...)
+	}
+	given := h["Connection"]
+	if err := checkField("Connection", given); err != nil {
+		return b, err
+	}
+	has := func(option string) bool { return httpguts.HeaderValuesContainsToken(given, option) }
+	for _, v := range given {
+		if v != "" {
+			add(v)
+		}
+	}
+	if te && !has("TE") { // RFC 9110 section 10.1.4
+		add("TE")
+	}
+	switch {
+	case opt.Close && exchange.UpgradeOf(h) == "":
+		if !has("close") {
+			add("close")
+		}
+	case opt.Keep && len(given) == 0:
+		add("keep-alive")
+	}
+	if len(b) == first {
+		return b[:start], nil
+	}
+	return append(b, "\r\n"...), nil
+}
+
+// appendTarget appends the target in origin-form. The raw form of the path is
+// kept where the URL has one.
+func appendTarget(b []byte, r *http.Request) []byte {
+	u := r.URL
+	if u.Opaque != "" {
+		if strings.HasPrefix(u.Opaque, "//") {
+			b = append(append(b, u.Scheme...), ':')
+		}
+		b = append(b, u.Opaque...)
+	} else {
+		path := u.EscapedPath()
+		if path == "" || path[0] != '/' && path != "*" {
+			b = append(b, '/')
+		}
+		b = append(b, path...)
+	}
+	if u.ForceQuery || u.RawQuery != "" {
+		b = append(b, '?')
+		b = append(b, u.RawQuery...)
+	}
+	return b
+}
+
+func AppendField(b []byte, name, value string) []byte {
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, "\r\n"...)
+}
+
+// trailerNames returns the names of the trailer fields, sorted.
+func trailerNames(h http.Header) []string {
+	names := make([]string, 0, len(h))
+	for name := range h {
+		if syntax.IsToken(name) && !ForbiddenTrailer(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// ForbiddenTrailer names the fields that must not stand in a trailer, since
+// they frame or route the message (RFC 9110 section 6.5.1).
+func ForbiddenTrailer(name string) bool {
+	switch http.CanonicalHeaderKey(name) {
+	case "Transfer-Encoding", "Content-Length", "Trailer", "Host", "Connection", "Te", "Upgrade", "Keep-Alive", "Proxy-Connection":
+		return true
+	}
+	return false
+}
+
+// AppendTrailer appends the trailer fields, without the final empty line.
+func AppendTrailer(b []byte, h http.Header) []byte {
+	for _, name := range trailerNames(h) {
+		for _, v := range h[name] {
+			if syntax.ValidValue(v) {
+				b = AppendField(b, name, v)
+			}
+		}
+	}
+	return b
+}

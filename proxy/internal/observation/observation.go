@@ -1,0 +1,134 @@
+package observation
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/contextkey"
+)
+
+// Observation is one request as it is seen from outside. It is the context of
+// what is further in as well, and holds its request and writer, so that all of
+// it is one allocation.
+type Observation struct {
+	context.Context
+	outer   *Observation // of a second observer around; nil without one
+	Request http.Request
+	body    observedBody
+	Writer  Writer
+	Whole   bool // the handler has returned
+
+	mu     sync.Mutex // guards record against what goes on behind the answer
+	ended  bool       // record must not be changed any more
+	Record exchange.Record
+	from   *exchange.Record // whose facts were taken last
+	before int              // attempts of those before it
+}
+
+func Begin(w http.ResponseWriter, r *http.Request) *Observation {
+	o := &Observation{Context: r.Context(), Writer: Writer{ResponseWriter: w}}
+	o.outer = Of(o.Context)
+	if o.outer != nil {
+		o.Record.Start = o.outer.Record.Start
+	} else {
+		o.Record.Start = time.Now()
+	}
+	o.Request = *r.WithContext(o)
+	if r.Body != nil && r.Body != http.NoBody {
+		o.body.ReadCloser = r.Body
+		o.Request.Body = &o.body
+	}
+	return o
+}
+
+// Of returns the innermost observation around ctx, or nil.
+func Of(ctx context.Context) *Observation {
+	o, _ := ctx.Value(contextkey.Observation{}).(*Observation)
+	return o
+}
+
+// Value answers for what the observation knows, and the client's context for
+// the rest.
+func (o *Observation) Value(key any) any {
+	switch key {
+	case contextkey.Observation{}:
+		return o
+	case contextkey.Record{}:
+		return &o.Record
+	}
+	return o.Context.Value(key)
+}
+
+// Take takes over what a handler further in knows: once when the head of the
+// backend's answer is in, since a cache may pass that on and be done before the
+// handler is, and once at the end. It does nothing once the request is over: who
+// goes on behind the answer, such as a cache that fetches in the background, has
+// nobody to tell.
+func (o *Observation) Take(from *exchange.Record) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended {
+		return
+	}
+	if o.from != from {
+		o.from, o.before = from, o.Record.Attempts
+	}
+	start, cache := o.Record.Start, o.Record.Cache
+	o.Record = *from
+	o.Record.Start = start
+	o.Record.Attempts += o.before
+	if cache != "" {
+		o.Record.Cache = cache
+	}
+	if o.outer != nil {
+		o.outer.Take(&o.Record)
+	}
+}
+
+// End completes the record.
+func (o *Observation) End() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = true
+	rec := &o.Record
+	rec.Duration = time.Since(rec.Start)
+	rec.ResponseBytes = o.Writer.Sent
+	rec.RequestBytes = o.body.read.Load()
+	rec.Upgraded = rec.Upgraded || o.Writer.Hijacked
+	rec.Aborted = rec.Aborted || !o.Whole
+	if rec.Status != exchange.StatusClientClosedRequest {
+		rec.Status = o.Writer.status
+		if rec.Status == 0 && o.Whole {
+			rec.Status = http.StatusOK // as net/http answers for a handler that says nothing
+		}
+	}
+	if o.outer != nil {
+		o.outer.Take(rec)
+	}
+}
+
+// observedBody counts what is read of a request's body.
+type observedBody struct {
+	io.ReadCloser
+	read atomic.Int64
+}
+
+func (b *observedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.read.Add(int64(n))
+	return n, err
+}
+
+// NoteCache tells of what a cache did, as exchange.NoteCache says.
+func (o *Observation) NoteCache(status string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.ended {
+		o.Record.Cache = status
+	}
+}
