@@ -155,3 +155,24 @@ func TestLingerLeavesTheAnswerOfTheLeader(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 	}
 }
+
+// What a cache has done is counted the same way for a handler and a RoundTripper.
+func TestFacesCountAlike(t *testing.T) {
+	for face, front := range fronts {
+		t.Run(face, func(t *testing.T) {
+			c := &Cache{Bypass: func(r *http.Request) bool { return r.Header.Get("X-Bypass") != "" }}
+			h := front(c, newOrigin(t, *ok("x", "Cache-Control: max-age=60", `ETag: "a"`)))
+			for range 2 {
+				bodyOf(t, get(h, page))
+			}
+			bodyOf(t, get(h, page, `If-Match: "a"`))
+			bodyOf(t, get(h, page, "X-Bypass: 1"))
+			bodyOf(t, ask(h, http.MethodHead, page))
+			bodyOf(t, ask(h, http.MethodOptions, page))
+			bodyOf(t, ask(h, http.MethodPost, page))
+			got := c.Stats()
+			got.Store = nil
+			require.Equal(t, Stats{Hits: 2, Misses: 2, Bypassed: 3, Fetches: 1, Stored: 1, Invalidated: 1}, got)
+		})
+	}
+}
