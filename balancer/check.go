@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/modproxy/modproxy/internal/within"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
@@ -119,7 +118,7 @@ func (c *Check) run(ctx context.Context, m *Member) (err error) {
 		return errOverdue
 	}
 	var returned atomic.Bool
-	_, err = within.Do(ctx, func(ctx context.Context) (any, error) {
+	_, err = backend.Within(ctx, func(ctx context.Context) (any, error) {
 		defer func() {
 			returned.Store(true)
 			m.overdue.CompareAndSwap(c, nil)

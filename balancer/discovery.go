@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/modproxy/modproxy/internal/within"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // Discovery finds the members of a balancer: in the DNS ([DNS], [SRV]), or
@@ -53,7 +53,7 @@ func (b *Balancer) discoverOnce(d Discovery, interval time.Duration, out *atomic
 	var found answer
 	err := errOverdue
 	if out.CompareAndSwap(false, true) {
-		found, err = within.Do(ctx, func(ctx context.Context) (a answer, err error) {
+		found, err = backend.Within(ctx, func(ctx context.Context) (a answer, err error) {
 			defer out.Store(false)
 			a.list, a.valid, err = d.Discover(ctx)
 			return a, err

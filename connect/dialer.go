@@ -14,7 +14,6 @@ import (
 
 	netproxy "golang.org/x/net/proxy"
 
-	"github.com/modproxy/modproxy/internal/within"
 	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
@@ -150,7 +149,7 @@ func (d *Dialer) DialProxy(ctx context.Context, network, _ string) (net.Conn, er
 
 // dialWithin dials by a function that may not look at its context.
 func dialWithin(ctx context.Context, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
-	return within.Do(ctx, dial, func(late net.Conn) { _ = late.Close() })
+	return backend.Within(ctx, dial, func(late net.Conn) { _ = late.Close() })
 }
 
 // tlsConfig completes the TLS field without changing it.

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/modproxy/modproxy/internal/within"
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -173,7 +172,7 @@ func (s *session) dialData(addr string) (*dataConn, error) {
 
 // connectData connects to a port of the server, within ctx whatever dials.
 func (s *session) connectData(ctx context.Context, port string) (net.Conn, error) {
-	return within.Do(ctx, func(ctx context.Context) (net.Conn, error) { return s.dialPort(ctx, port) },
+	return backend.Within(ctx, func(ctx context.Context) (net.Conn, error) { return s.dialPort(ctx, port) },
 		func(late net.Conn) { _ = late.Close() })
 }
 

@@ -18,7 +18,6 @@ const module = "github.com/modproxy/modproxy/"
 // used, and understood, without its neighbours. What is internal to a room, or a
 // kit for its tests, belongs to it.
 var floors = [][]string{
-	{"internal"},
 	{"proxy/backend", "cache/store", "proxy/internal/syntax", "proxy/internal/contextkey", "proxy/internal/copybuf", "proxy/internal/clientaddr"},
 	{"proxy/exchange"},
 	{"proxy/tunnel", "proxy/access", "proxy/internal/http1", "proxy/internal/observation"},

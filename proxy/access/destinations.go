@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modproxy/modproxy/internal/within"
+	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -128,7 +128,7 @@ func (d *Destinations) DialContext(ctx context.Context, network, address string)
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	return within.Do(ctx, func(ctx context.Context) (net.Conn, error) {
+	return backend.Within(ctx, func(ctx context.Context) (net.Conn, error) {
 		addrs, err := d.resolve(ctx, network, host)
 		if err != nil {
 			return nil, err

@@ -8,8 +8,6 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"time"
-
-	"github.com/modproxy/modproxy/internal/within"
 )
 
 // Probe opens a connection as a request would, with its TLS handshake and its
@@ -37,7 +35,7 @@ func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
 	if b.DialContext == nil {
 		return b.begin(ctx, client)
 	}
-	return within.Do(ctx, func(ctx context.Context) (*Conn, error) { return b.begin(ctx, client) }, (*Conn).Abort)
+	return Within(ctx, func(ctx context.Context) (*Conn, error) { return b.begin(ctx, client) }, (*Conn).Abort)
 }
 
 // begin opens a connection, for as long as ctx allows if connect obeys it.

@@ -1,6 +1,4 @@
-// Package within calls functions of others, which may not look at their
-// context.
-package within
+package backend
 
 import (
 	"context"
@@ -14,10 +12,11 @@ var errNoReturn = errors.New("function did not return")
 // grace is how long a function that looks at its context may take to return.
 const grace = 100 * time.Millisecond
 
-// Do calls f and returns what it does, but not later than a moment after ctx
+// Within calls a function of somebody else, which may not look at its context,
+// such as a dialer, a resolver or a check: it calls f and returns what it does, but not later than a moment after ctx
 // ends. What f returns too late, without an error, goes to late. A panic of f goes
 // on in the caller.
-func Do[T any](ctx context.Context, f func(context.Context) (T, error), late func(T)) (T, error) {
+func Within[T any](ctx context.Context, f func(context.Context) (T, error), late func(T)) (T, error) {
 	type outcome struct {
 		value    T
 		err      error
