@@ -20,9 +20,8 @@ const module = "github.com/modproxy/modproxy/"
 var floors = [][]string{
 	{"proxy/backend", "cache/store", "proxy/internal/syntax", "proxy/internal/contextkey", "proxy/internal/copybuf", "proxy/internal/clientaddr"},
 	{"proxy/exchange"},
-	{"proxy/tunnel", "proxy/access", "proxy/internal/http1", "proxy/internal/observation"},
+	{"proxy/tunnel", "proxy/access", "proxy/internal/http1", "proxy/internal/observation", "cache/internal/rfc9111", "cache/memory", "cache/disk", "cache/tiered"},
 	{"proxy", "proxy/accesslog"},
-	{"cache/internal/rfc9111", "cache/memory", "cache/disk", "cache/tiered"},
 	{"balancer", "fcgi", "ajp", "wstunnel", "connect", "ftpproxy", "cache"},
 	{"examples"},
 }
