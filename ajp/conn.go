@@ -2,8 +2,6 @@ package ajp
 
 import (
 	"cmp"
-	"errors"
-	"io"
 	"net/http"
 
 	"github.com/modproxy/modproxy/proxy"
@@ -94,10 +92,7 @@ func (x *attempt) send() *exchange.Error {
 	}
 	if n, err := write(x.state.out); err != nil {
 		x.hooks.WroteRequest(err)
-		if n == len(x.state.out) {
-			return &exchange.Error{Op: exchange.OpHeader, Err: err}
-		}
-		return &exchange.Error{Op: exchange.OpWrite, Resend: true, Err: exchange.StaleError(x.c, err)}
+		return exchange.WriteError(x.c, x.r, err, n == len(x.state.out))
 	}
 	x.hooks.WroteHeaders(x.r.Header)
 	if kind == bodyNone {
@@ -190,14 +185,7 @@ func (x *attempt) head() *exchange.Error {
 func (x *attempt) readHead() (*answerHead, *exchange.Error) {
 	kind, length, err := x.next()
 	if err != nil {
-		if x.first {
-			return nil, &exchange.Error{Op: exchange.OpHeader, Err: unexpected(err)}
-		}
-		if err == io.EOF {
-			err = errors.New("container closed the connection before any byte of the answer")
-		}
-		again := !exchange.IsTimeout(err) && !errors.Is(err, exchange.ErrMalformed) && exchange.IsIdempotent(x.r)
-		return nil, &exchange.Error{Op: exchange.OpHeader, Resend: again, Err: exchange.StaleError(x.c, err)}
+		return nil, exchange.HeadError(x.c, x.r, err, x.first)
 	}
 	if kind != typeSendHeaders {
 		return nil, &exchange.Error{Op: exchange.OpHeader, Err: malformed("packet of type %d before the head of the answer", kind)}
@@ -295,9 +283,7 @@ func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	}
 	cause := x.feeder.sender().ClientError()
 	ctx := x.r.Context()
-	if cause != nil || e.Op == exchange.OpClient || e.Op == exchange.OpRequest || ctx.Err() != nil {
-		x.c.Blameless()
-	}
+	exchange.Judge(ctx, x.c, e, cause)
 	alive := x.release(e.Op == exchange.OpRequest) // then nothing was written
 	if (!alive || ctx.Err() != nil) && x.owned && x.feeder == nil {
 		closeBody(x.r) // there will be no second try

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -68,15 +67,6 @@ func (e *Error) Unwrap() []error {
 	return list
 }
 
-// blame is what a failure says about the member.
-type blame int
-
-const (
-	blameless  blame = iota // nothing: the client left, or a limit was met
-	blameFault              // it failed, but may well serve the next request
-	blameDown               // it is not there
-)
-
 // errOverdue is why a function of others is not called: it has not returned from
 // the call before.
 var errOverdue = errors.New("the call before has not returned")
@@ -87,30 +77,17 @@ func clientGone(ctx context.Context, err error) bool {
 	return backend.Over(ctx) != nil || errors.Is(err, exchange.ErrClientGone) || errors.Is(err, exchange.ErrClientStalled) || errors.Is(err, context.Canceled)
 }
 
-// judge decides what err says about the member.
-func judge(ctx context.Context, err error, failOnTimeout bool) blame {
+// judge decides what err says about the member, by the table of
+// [exchange.FailureOf].
+func judge(ctx context.Context, err error, failOnTimeout bool) exchange.Blame {
 	if clientGone(ctx, err) || isBusy(err) {
-		return blameless
+		return exchange.Blameless
 	}
-	var e *exchange.Error
-	switch {
-	case errors.As(err, &e):
-		switch e.Op {
-		case exchange.OpRequest, exchange.OpClient, exchange.OpAcquire:
-			return blameless
-		case exchange.OpDial:
-			return blameDown
-		}
-		if errors.Is(err, exchange.ErrStaleConn) {
-			return blameless
-		}
-	case notDialled(err):
-		return blameDown
+	blame := exchange.FailureOf(err).Blame
+	if blame == exchange.Faulty && failOnTimeout && isTimeout(err) {
+		return exchange.Down
 	}
-	if failOnTimeout && isTimeout(err) {
-		return blameDown
-	}
-	return blameFault
+	return blame
 }
 
 // isBusy reports whether a limit on requests or connections was met.
@@ -119,11 +96,10 @@ func isBusy(err error) bool {
 		errors.Is(err, exchange.ErrBusy) || errors.Is(err, backend.ErrBusy) || errors.Is(err, backend.ErrUnusable)
 }
 
-// notDialled reports whether err is of a foreign transport that could not
-// connect.
-func notDialled(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+// notSent reports whether err is of a foreign transport that has sent nothing.
+func notSent(err error) bool {
+	var e *exchange.Error
+	return !errors.As(err, &e) && exchange.FailureOf(err).Again == exchange.Always
 }
 
 func isTimeout(err error) bool {
@@ -133,15 +109,8 @@ func isTimeout(err error) bool {
 
 // mayResend reports whether the request may go to another member after err.
 func (v *view) mayResend(r *http.Request, err error) bool {
-	if exchange.MayResend(err) || isBusy(err) || errors.Is(err, backend.ErrClosed) {
+	if exchange.MayResend(err) || isBusy(err) || notSent(err) || errors.Is(err, backend.ErrClosed) {
 		return true
 	}
-	var e *exchange.Error
-	if !errors.As(err, &e) && notDialled(err) {
-		return true
-	}
-	if e != nil && (e.Op == exchange.OpRequest || e.Op == exchange.OpClient) {
-		return false
-	}
-	return v.config.RetryIdempotent && exchange.IsIdempotent(r)
+	return v.config.RetryIdempotent && exchange.IsIdempotent(r) && exchange.FailureOf(err).Again != exchange.Never
 }

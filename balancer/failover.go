@@ -185,7 +185,7 @@ func (b *Balancer) failure(v *view, r *http.Request, tr *trail, d decision, caus
 		return e
 	}
 	for _, a := range tr.attempts {
-		e.Resend = e.Resend && (exchange.MayResend(a.Err) || isBusy(a.Err) || notDialled(a.Err))
+		e.Resend = e.Resend && (exchange.MayResend(a.Err) || isBusy(a.Err) || notSent(a.Err))
 	}
 	if n := len(tr.attempts); n > 0 {
 		last := tr.attempts[n-1].Err
@@ -195,7 +195,7 @@ func (b *Balancer) failure(v *view, r *http.Request, tr *trail, d decision, caus
 			e.Status = http.StatusBadGateway
 		case errors.As(last, &pe):
 			e.Op, e.Status = pe.Op, exchange.StatusOf(last)
-		case !isBusy(last) && !notDialled(last):
+		case !isBusy(last) && !notSent(last):
 			e.Op, e.Status = exchange.OpHeader, exchange.StatusOf(last)
 		}
 	}

@@ -192,13 +192,13 @@ func slashed(path string) string {
 func (x *roundTrip) failed(err error) {
 	m := x.m
 	b := judge(x.Context, err, x.view.config.FailOnTimeout)
-	if b != blameless {
+	if b != exchange.Blameless {
 		m.errors.Add(1)
 	}
 	switch {
-	case b == blameDown || b == blameFault && x.trial:
+	case b == exchange.Down || b == exchange.Faulty && x.trial:
 		m.MarkError(err)
-	case b == blameFault:
+	case b == exchange.Faulty:
 		x.strike()
 	case x.trial:
 		m.endTrial()
@@ -293,7 +293,7 @@ func (x *roundTrip) count(n int64, err error) {
 	}
 	if err != io.EOF && !x.ended.Load() {
 		x.bodyErr = err
-		if judge(x.Context, err, false) == blameFault {
+		if judge(x.Context, err, false) == exchange.Faulty {
 			x.m.errors.Add(1)
 			x.strike()
 		}

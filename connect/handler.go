@@ -293,12 +293,7 @@ func (t *opening) fail(err error) {
 		panic(http.ErrAbortHandler) // or net/http would answer 200, which would be a tunnel
 	}
 	proxy.CloseRefusedConnect(t.w, t.r)
-	var e *exchange.Error
-	if errors.As(err, &e) {
-		for name, values := range e.Header {
-			t.w.Header()[name] = values
-		}
-	}
+	exchange.AddErrorFields(t.w.Header(), err)
 	var refused *RefusedError
 	switch {
 	case t.h.ErrorHandler != nil:
@@ -306,13 +301,7 @@ func (t *opening) fail(err error) {
 	case errors.As(err, &refused):
 		refused.Answer(t.w)
 	default:
-		h := t.w.Header()
-		text := fmt.Sprintf("%d %s\n", status, http.StatusText(status))
-		h["Content-Type"] = []string{"text/plain; charset=utf-8"}
-		h["X-Content-Type-Options"] = []string{"nosniff"}
-		h["Content-Length"] = []string{fmt.Sprint(len(text))}
-		t.w.WriteHeader(status)
-		_, _ = t.w.Write([]byte(text))
+		exchange.WriteErrorPage(t.w, t.r, status)
 	}
 }
 
@@ -321,13 +310,7 @@ func (t *opening) logRefusal(status int, err error) {
 	if l == nil {
 		return
 	}
-	level := slog.LevelError
-	switch {
-	case status == exchange.StatusClientClosedRequest:
-		level = slog.LevelDebug
-	case status < 500:
-		level = slog.LevelInfo // of the client's making: it must not fill the log
-	}
+	level := exchange.LevelOf(status)
 	target := t.r.RequestURI[strings.LastIndexByte(t.r.RequestURI, '@')+1:] // no log has credentials
 	l.Log(t.r.Context(), level, "connect: no tunnel", "client", t.r.RemoteAddr, "target", target, "status", status, "error", err)
 }

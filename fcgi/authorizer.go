@@ -152,6 +152,7 @@ func (a *Authorizer) refuse(w http.ResponseWriter, r *http.Request, resp *http.R
 // fail answers a request for which the authorizer gave no answer.
 func (a *Authorizer) fail(w http.ResponseWriter, r *http.Request, err error) {
 	a.log(r, err)
+	exchange.AddErrorFields(w.Header(), err)
 	if a.ErrorHandler != nil {
 		a.ErrorHandler(w, r, err)
 		return
@@ -160,11 +161,11 @@ func (a *Authorizer) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if status == exchange.StatusClientClosedRequest {
 		return
 	}
-	http.Error(w, http.StatusText(status), status)
+	exchange.WriteErrorPage(w, r, status)
 }
 
 func (a *Authorizer) log(r *http.Request, err error) {
-	if a.Logger != nil && exchange.StatusOf(err) != exchange.StatusClientClosedRequest {
-		a.Logger.ErrorContext(r.Context(), "fcgi: authorizer", "path", r.URL.Path, "error", err)
+	if a.Logger != nil {
+		a.Logger.Log(r.Context(), exchange.LevelOf(exchange.StatusOf(err)), "fcgi: authorizer", "path", r.URL.Path, "error", err)
 	}
 }

@@ -99,10 +99,7 @@ func (x *attempt) send() *exchange.Error {
 	}
 	if err != nil {
 		x.hooks.WroteRequest(err)
-		if n == len(b) {
-			return &exchange.Error{Op: exchange.OpHeader, Err: err}
-		}
-		return &exchange.Error{Op: exchange.OpWrite, Resend: true, Err: exchange.StaleError(x.c, err)}
+		return exchange.WriteError(x.c, x.r, err, n == len(b))
 	}
 	x.hooks.WroteHeaders(x.r.Header)
 	if streams {
@@ -167,19 +164,10 @@ func (x *attempt) buffered() ([]byte, error) {
 
 // headError words why no header was read.
 func (x *attempt) headError(err error) *exchange.Error {
-	e := &exchange.Error{Op: exchange.OpHeader, Err: err}
-	switch {
-	case x.records.ended:
+	if x.records.ended {
 		return x.refused()
-	case x.records.any:
-	case err == io.EOF:
-		e.Err = errors.New("backend closed the connection before any byte of the answer")
-		fallthrough
-	default:
-		e.Resend = !exchange.IsTimeout(err) && exchange.IsIdempotent(x.r) && !errors.Is(err, exchange.ErrMalformed)
-		e.Err = exchange.StaleError(x.c, e.Err)
 	}
-	return e
+	return exchange.HeadError(x.c, x.r, err, x.records.any)
 }
 
 // refused words an END_REQUEST that came before a header.
@@ -324,9 +312,7 @@ func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	e.Backend = x.c.Backend().String()
 	cause := x.sender.ClientError()
 	ctx := x.r.Context()
-	if cause != nil || e.Op == exchange.OpClient || ctx.Err() != nil {
-		x.c.Blameless()
-	}
+	exchange.Judge(ctx, x.c, e, cause)
 	alive := x.release(false)
 	return exchange.EndError(ctx, e, alive, cause)
 }

@@ -105,14 +105,12 @@ func (x *attempt) failed(at phase, err error) *exchange.Error {
 	if cause == nil {
 		return x.refused(at)
 	}
-	e := &exchange.Error{Op: exchange.OpHeader, Err: cause}
-	if x.c.Reused() && !s.ctl.heard && isConnError(cause) && !exchange.IsTimeout(cause) {
-		x.stale, e.Resend = true, true
-		e.Err = errors.Join(exchange.ErrStaleConn, cause)
-	} else if !exchange.IsTimeout(cause) && !errors.Is(cause, exchange.ErrMalformed) && (at < phaseTransfer || cause != io.ErrUnexpectedEOF) {
-		e.Resend = exchange.IsIdempotent(x.r) // no byte of the answer has come
+	if !s.ctl.heard && isConnError(cause) {
+		e := exchange.HeadError(x.c, x.r, cause, false)
+		x.stale = errors.Is(e, exchange.ErrStaleConn)
+		return e
 	}
-	return e
+	return exchange.HeadError(nil, x.r, cause, at >= phaseTransfer && cause == io.ErrUnexpectedEOF)
 }
 
 // refused words the failure that the last reply tells of.
@@ -171,17 +169,10 @@ func (x *attempt) abort() {
 // fail ends the exchange and words its failure.
 func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	e.Backend = x.c.Backend().String()
-	if e.Op == exchange.OpClient || e.Op == exchange.OpRequest || e.Status != 0 && e.Status < 500 || x.ctx.Err() != nil {
-		x.c.Blameless()
-	}
+	exchange.Judge(x.ctx, x.c, e, nil)
 	alive := x.release(false)
 	if !alive || x.ctx.Err() != nil {
-		x.stale, e.Resend = false, false
-		if errors.Is(x.ctx.Err(), context.DeadlineExceeded) {
-			e.Status, e.Err = http.StatusGatewayTimeout, context.Cause(x.ctx)
-		} else {
-			e.Op, e.Status, e.Err = exchange.OpClient, exchange.StatusClientClosedRequest, errors.Join(exchange.ErrClientGone, context.Cause(x.ctx))
-		}
+		x.stale = false
 	}
-	return e
+	return exchange.EndError(x.ctx, e, alive, nil)
 }

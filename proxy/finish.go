@@ -71,12 +71,10 @@ func (p *passage) report() {
 	level := exchange.LevelTrace1
 	switch {
 	case rec.Err == nil:
-	case rec.Status == exchange.StatusClientClosedRequest:
-		level = slog.LevelDebug
-	case rec.Status >= 400 && rec.Status < 500 && rec.BackendStatus == 0:
-		level = slog.LevelInfo // of the client's making: it must not fill the log
-	default:
+	case rec.BackendStatus != 0 && rec.Status != exchange.StatusClientClosedRequest: // there was an answer
 		level = slog.LevelError
+	default:
+		level = exchange.LevelOf(rec.Status)
 	}
 	if p.logs(level) {
 		p.h.Logger.Log(p.Context, level, "proxy: request done", "method", p.in.Method, "host", p.in.Host, "path", p.in.URL.Path, "result", rec)

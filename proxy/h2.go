@@ -354,7 +354,6 @@ func (b *h2RequestBody) Close() error {
 func (w *h2Watch) fail(err error) *exchange.Error {
 	defer w.end()
 	e := &exchange.Error{Op: exchange.OpHeader, Backend: w.b.String(), Err: err}
-	var stream http2.StreamError
 	var own *exchange.Error
 	w.mu.Lock()
 	client := w.cause
@@ -371,16 +370,26 @@ func (w *h2Watch) fail(err error) *exchange.Error {
 	case client != nil:
 		return exchange.ClientBodyError(e.Backend, client)
 	case exchange.IsTimeout(err):
-	case unreadable(err):
-		e.Err = fmt.Errorf("%w: %w", exchange.ErrMalformed, err)
-	case errors.As(err, &stream) && stream.Code != http2.ErrCodeRefusedStream:
-		e.Resend = exchange.IsIdempotent(w.method)
-	case errors.As(err, &stream) || unprocessed(err) || w.reused && exchange.IsIdempotent(w.method):
-		e.Resend, e.Err = true, errors.Join(exchange.ErrStaleConn, err)
 	default:
-		e.Resend = exchange.IsIdempotent(w.method)
+		e = w.headError(err)
+		e.Op, e.Backend = exchange.OpHeader, w.b.String()
 	}
 	return e
+}
+
+// headError words what the backend did.
+func (w *h2Watch) headError(err error) *exchange.Error {
+	var stream http2.StreamError
+	ofStream := errors.As(err, &stream)
+	switch {
+	case unreadable(err):
+		err = fmt.Errorf("%w: %w", exchange.ErrMalformed, err)
+	case ofStream && stream.Code == http2.ErrCodeRefusedStream || unprocessed(err):
+		return exchange.WriteError(nil, w.method, errors.Join(exchange.ErrStaleConn, err), false)
+	case !ofStream && w.reused && exchange.IsIdempotent(w.method):
+		err = errors.Join(exchange.ErrStaleConn, err)
+	}
+	return exchange.HeadError(nil, w.method, err, false)
 }
 
 // unreadable reports whether err says that what the backend sent is no HTTP/2.

@@ -3,7 +3,6 @@ package proxy
 import (
 	"cmp"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -116,10 +115,7 @@ func (x *attempt) send() *exchange.Error {
 	n, err := x.write()
 	if err != nil {
 		x.unsent(err)
-		if n == len(x.state.scratch) {
-			return &exchange.Error{Op: exchange.OpHeader, Err: err}
-		}
-		return &exchange.Error{Op: exchange.OpWrite, Resend: true, Err: exchange.StaleError(x.c, err)}
+		return exchange.WriteError(x.c, x.r, err, n == len(x.state.scratch))
 	}
 	wroteHead(x.hooks, x.state.scratch)
 	if x.waits {
@@ -191,13 +187,7 @@ func (x *attempt) readHead() *exchange.Error {
 			x.c.Extend() // it is not the backend that is slow
 			continue
 		}
-		if x.first { // an interim answer has come
-			return &exchange.Error{Op: exchange.OpHeader, Err: http1.Unexpected(err)}
-		}
-		if err == io.EOF {
-			err = errors.New("backend closed the connection before any byte of the answer")
-		}
-		return &exchange.Error{Op: exchange.OpHeader, Resend: x.repeatable(err), Err: exchange.StaleError(x.c, err)}
+		return exchange.HeadError(x.c, x.r, err, x.first) // an interim answer may have come
 	}
 	if !x.first {
 		x.first = true
@@ -205,7 +195,7 @@ func (x *attempt) readHead() *exchange.Error {
 	}
 	block, err := http1.ReadHead(x.c.R, x.headSpace(), x.t.limits())
 	if err != nil {
-		return &exchange.Error{Op: exchange.OpHeader, Err: http1.Unexpected(err)}
+		return exchange.HeadError(x.c, x.r, err, true)
 	}
 	x.keepSpace(block)
 	x.resp = http.Response{}
@@ -236,12 +226,6 @@ func (x *attempt) keepSpace(b []byte) {
 
 func (t *Transport) limits() http1.HeadLimits {
 	return http1.HeadLimits{Line: cmp.Or(t.MaxLineBytes, DefaultMaxLineBytes), Total: cmp.Or(t.MaxHeadBytes, DefaultMaxHeadBytes)}
-}
-
-// repeatable reports whether the request may be repeated after err though it
-// was written: RFC 9110 section 9.2.2.
-func (x *attempt) repeatable(err error) bool {
-	return !exchange.IsTimeout(err) && exchange.IsIdempotent(x.r)
 }
 
 // interim passes an interim answer on.
@@ -336,9 +320,7 @@ func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 		x.unsent(e)
 	}
 	cause := x.sender.ClientError()
-	if cause != nil || e.Op == exchange.OpClient || e.Op == exchange.OpRequest || x.r.Context().Err() != nil {
-		x.c.Blameless()
-	}
+	exchange.Judge(x.r.Context(), x.c, e, cause)
 	alive := x.release(false)
 	return exchange.EndError(x.r.Context(), e, alive, cause)
 }

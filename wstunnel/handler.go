@@ -279,9 +279,9 @@ var goingAway = closeFrame(websocket.CloseGoingAway, nil)
 // refuse answers a request that is not passed on.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if h.Proxy != nil && h.Proxy.ErrorHandler != nil {
+		exchange.AddErrorFields(w.Header(), err)
 		h.Proxy.ErrorHandler(w, r, err)
 		return
 	}
-	status := exchange.StatusOf(err)
-	http.Error(w, http.StatusText(status), status)
+	exchange.WriteRefusal(w, r, err)
 }

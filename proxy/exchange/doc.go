@@ -17,7 +17,42 @@
 //	ResponseBody, BodySource      the body of an answer, and the connection's way back
 //	HopByHop, OutgoingHost        what of a request's fields goes on, and to which host
 //	ParseFields                   field lines, by the rules for HTTP/1
-//	AcquireError, StaleError, EndError, ClientBodyError
+//	AcquireError, WriteError, HeadError, ClientBodyError, EndError, Judge
+//	                              failures, by the table below
 //	IsIdempotent, ResendRequest   whether to try again
 //	WriteErrorPage, WriteRefusal  what the client is told
+//
+// # The table of failures
+//
+// What the client is told, whether the request may be sent again, what becomes
+// of the state of the backend and of a balancer's member, and at which level a
+// [proxy.Handler] logs it: all that decides these things reads this table, by
+// [FailureOf].
+//
+//	what has failed                                      status  sent again     backend      log
+//	the client has left                                  499     no             none         DEBUG
+//	the client does not send its body, or does not read  408     no             none         INFO
+//	the request is too large                             413     no             none         INFO
+//	the client's body cannot be read                     400     no             none         INFO
+//	the request is malformed                             400     no             none         INFO
+//	the client or the destination is not allowed         403     no             none         INFO
+//	the request has been here before                     508     no             none         ERROR
+//	no connection is free, or the backend is left alone  503     yes            none         ERROR
+//	the backend cannot be reached, or not in time        503     yes            error state  ERROR
+//	the request is not written to its end                502     yes            fault        ERROR
+//	a connection was closed while it was idle            502     if idempotent  none         ERROR
+//	no byte of an answer                                 502     if idempotent  fault        ERROR
+//	no answer in time                                    504     on demand      fault        ERROR
+//	the request's own time is over                       504     no             none         ERROR
+//	a malformed answer                                   502     on demand      fault        ERROR
+//	the answer ends in its head                          502     on demand      fault        ERROR
+//	the protocol cannot be switched                      502     on demand      fault        ERROR
+//	the answer ends in its body                          502     no             fault        ERROR
+//	another library's transport fails                    502     on demand      fault        ERROR
+//	another library's transport cannot connect           502     yes            error state  ERROR
+//	another library's transport cannot connect in time   504     yes            error state  ERROR
+//
+// 499 is recorded, and never sent. On demand is by a balancer's RetryIdempotent
+// of what is idempotent. In the column of the backend, a fault counts toward
+// ejecting a member, and ends a trial; none leaves a trial undecided.
 package exchange

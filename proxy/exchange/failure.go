@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -27,25 +26,71 @@ func IsIdempotent(r *http.Request) bool {
 // ClientBodyError words why the body of a request could not be read from the
 // client, as opposed to a failure of the backend.
 func ClientBodyError(backend string, err error) *Error {
-	e := &Error{Op: OpClient, Backend: backend, Status: http.StatusBadRequest, Err: err}
-	var tooLarge *http.MaxBytesError
+	e := &Error{Op: OpClient, Backend: backend, Err: err}
+	row := rowOf(e)
 	var network *net.OpError
 	switch {
-	case errors.As(err, &tooLarge):
-		e.Status = http.StatusRequestEntityTooLarge
-	case IsTimeout(err), errors.Is(err, ErrClientStalled):
-		e.Status = http.StatusRequestTimeout
+	case row != failClientBody && row != failGone:
+	case IsTimeout(err):
+		row = failStalled
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network): // the connection ended
-		e.Status, e.Err = StatusClientClosedRequest, errors.Join(ErrClientGone, err)
+		row, e.Err = failGone, errors.Join(ErrClientGone, err)
 	}
+	e.Status = failures[row].Status
 	return e
+}
+
+// WriteError words why a request could not be written to c. With whole, it was,
+// and what failed is the wait for the answer in the same step.
+func WriteError(c *backend.Conn, r *http.Request, err error, whole bool) *Error {
+	if whole {
+		return &Error{Op: OpHeader, Err: err}
+	}
+	return &Error{Op: OpWrite, Resend: failures[failWrite].MayResend(r), Err: StaleError(c, err)}
+}
+
+// errSilent is io.EOF where an answer ought to be.
+var errSilent = errors.New("backend closed the connection before any byte of the answer")
+
+// HeadError words why the head of an answer could not be read from c. With
+// begun, a byte of it has come, or of an interim answer. Without a connection of
+// its own, c is nil.
+func HeadError(c *backend.Conn, r *http.Request, err error, begun bool) *Error {
+	row := failSilent
+	switch {
+	case IsTimeout(err):
+		row = failTimeout
+	case errors.Is(err, ErrMalformed):
+		row = failMalformed
+	case begun:
+		row = failHead
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+	case err == io.EOF:
+		err = errSilent
+	}
+	if row == failSilent {
+		err = StaleError(c, err)
+	}
+	return &Error{Op: OpHeader, Resend: failures[row].MayResend(r), Err: err}
+}
+
+// Judge gives the trial of a backend in the error state back undecided if the
+// failure e of an exchange over c says nothing about the backend: by the table,
+// or since the context ended or the client's body failed with clientErr. It goes
+// before c is released.
+func Judge(ctx context.Context, c *backend.Conn, e *Error, clientErr error) {
+	if clientErr != nil || ctx.Err() != nil || FailureOf(e).Blame == Blameless {
+		c.Blameless()
+	}
 }
 
 // StaleError marks err with [ErrStaleConn] if c was open before this use, so
 // that the backend may have closed it meanwhile. It is for errors that came
 // before any byte of the answer.
 func StaleError(c *backend.Conn, err error) error {
-	if c.Reused() && !IsTimeout(err) {
+	if c != nil && c.Reused() && !IsTimeout(err) {
 		return errors.Join(ErrStaleConn, err)
 	}
 	return err
@@ -57,64 +102,14 @@ func StaleError(c *backend.Conn, err error) error {
 func EndError(ctx context.Context, e *Error, alive bool, clientErr error) *Error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		e.Resend, e.Status, e.Err = false, http.StatusGatewayTimeout, context.Cause(ctx)
+		e.Resend, e.Status, e.Err = false, failures[failOverdue].Status, context.Cause(ctx)
 	case !alive || ctx.Err() != nil:
 		e.Resend = false
-		e.Op, e.Status, e.Err = OpClient, StatusClientClosedRequest, errors.Join(ErrClientGone, context.Cause(ctx))
+		e.Op, e.Status, e.Err = OpClient, failures[failGone].Status, errors.Join(ErrClientGone, context.Cause(ctx))
 	case clientErr != nil:
 		return ClientBodyError(e.Backend, clientErr)
 	}
 	return e
-}
-
-// StatusOf returns the status code with which a failure is answered. It is
-// the one table for every protocol of this library:
-//
-//	cannot connect, name does not resolve, pool exhausted  503
-//	no answer in time                                      504
-//	malformed answer, or cut before its head was complete  502
-//	request malformed                                      400
-//	client or destination not allowed                      403
-//	client does not send its body                          408
-//	request too large                                      413
-//	loop                                                   508
-//	client gone                                            499 (recorded only)
-//
-// A [*Error] that carries a Status of its own keeps it.
-func StatusOf(err error) int {
-	var e *Error
-	if errors.As(err, &e) && e.Status != 0 {
-		return e.Status
-	}
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return http.StatusRequestEntityTooLarge
-	case errors.Is(err, ErrClientStalled):
-		return http.StatusRequestTimeout
-	case errors.Is(err, ErrClientGone):
-		return StatusClientClosedRequest
-	case errors.Is(err, ErrForbidden):
-		return http.StatusForbidden
-	case errors.Is(err, ErrLoop):
-		return http.StatusLoopDetected
-	case e != nil && (e.Op == OpDial || e.Op == OpAcquire):
-		return http.StatusServiceUnavailable
-	case IsTimeout(err):
-		return http.StatusGatewayTimeout
-	case e != nil && e.Op == OpRequest:
-		return http.StatusBadRequest
-	}
-	return http.StatusBadGateway
-}
-
-// IsTimeout reports whether err is a deadline of a socket or a context.
-func IsTimeout(err error) bool {
-	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
-		return true
-	}
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
 }
 
 // ResendRequest returns the request to send again, over a fresh connection,
@@ -146,7 +141,7 @@ func AcquireError(ctx context.Context, b *backend.Backend, err error) *Error {
 	var dial *backend.DialError
 	switch own, _ := err.(*Error); {
 	case errors.Is(ctx.Err(), context.Canceled): // its cause may be anything
-		e.Op, e.Status, e.Resend = OpClient, StatusClientClosedRequest, false
+		e.Op, e.Status, e.Resend = OpClient, failures[failGone].Status, false
 		e.Err = fmt.Errorf("%w: %w", ErrClientGone, err)
 	case own != nil: // of the one who tried for all who wait
 		shared := *own
@@ -154,10 +149,10 @@ func AcquireError(ctx context.Context, b *backend.Backend, err error) *Error {
 	case errors.As(err, &dial):
 		e.Op = OpDial
 		if backend.Over(ctx) != nil { // the request's own time, not the backend's
-			e.Status = http.StatusGatewayTimeout
+			e.Status = failures[failOverdue].Status
 		}
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Status = http.StatusGatewayTimeout
+		e.Status = failures[failOverdue].Status
 	}
 	var unusable *backend.UnusableError
 	if e.Status == 0 && errors.As(b.Ready(), &unusable) && unusable.State != backend.StateUsable {
