@@ -17,10 +17,30 @@
 //	ResponseBody, BodySource      the body of an answer, and the connection's way back
 //	HopByHop, OutgoingHost        what of a request's fields goes on, and to which host
 //	ParseFields                   field lines, by the rules for HTTP/1
+//	Attempt                       one request over one connection, with all of the above
 //	AcquireError, WriteError, HeadError, ClientBodyError, EndError, Judge
 //	                              failures, by the table below
 //	IsIdempotent, ResendRequest   whether to try again
 //	WriteErrorPage, WriteRefusal  what the client is told
+//
+// # A transport, step by step
+//
+// The example Transport is a whole one, for a protocol of lines.
+//
+//  1. RoundTrip takes a connection of a [backend.Backend], which pools them; or of
+//     [Backends], where each host has one. What Get returns is worded by
+//     [AcquireError].
+//  2. An [Attempt] begins: from here on the end of the context breaks it off.
+//  3. The head of the request is written; [WriteError] words the failure.
+//     [Attempt.SendBody] sends its body, while the answer is awaited.
+//  4. The head of the answer is read; [HeadError] words the failure. One that may
+//     not be what it seems is refused with [Malformed].
+//  5. [Attempt.Body] makes the body of the answer from a reader. At its end the
+//     connection goes back to the pool; when it is closed before, it is closed.
+//  6. What fails ends in [Attempt.Fail]; a stale connection is the only reason to
+//     try again here, by [ResendRequest].
+//
+// Package exchangetest then runs the transport through every row of the table.
 //
 // # The table of failures
 //

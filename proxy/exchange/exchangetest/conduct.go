@@ -30,7 +30,7 @@ func answersWith(length bool) conduct {
 // answersEmpty answers with a status that has no content.
 func answersEmpty(status int) conduct {
 	return func(k *kit, c *farConn, r *http.Request) bool {
-		return c.s.WriteHead(status, http.Header{"X-Name": {"empty"}}) == nil && c.s.WriteEnd() == nil
+		return beforeHead(c, r) == nil && c.s.WriteHead(status, http.Header{"X-Name": {"empty"}}) == nil && c.s.WriteEnd() == nil
 	}
 }
 

@@ -33,31 +33,34 @@ func poolChecks() []check {
 	)
 }
 
-// answersOnce serves a request, and then does something with the next on the
-// same connection; nil: it closes the connection.
-func answersOnce(then conduct) conduct {
+// used leaves a connection in the pool, with which the backend does something
+// when the next request has come over it; with nil, it closes it now. Further
+// connections are good ones.
+func (k *kit) used(then conduct) {
 	var mu sync.Mutex
 	served := make(map[*farConn]bool)
-	first := true // connections after the first are good ones
-	return func(k *kit, c *farConn, r *http.Request) bool {
+	idle := make(chan struct{})
+	k.set(func(k *kit, c *farConn, r *http.Request) bool {
 		mu.Lock()
-		again, bad := served[c], first
-		served[c], first = true, false
+		first, again := len(served) == 0, served[c]
+		served[c] = true
 		mu.Unlock()
 		switch {
 		case again && then != nil:
 			return then(k, c, r)
-		case bad:
-			return answersWhole(k, c, r) && then != nil
+		case !answersWhole(k, c, r):
+			return false
+		case first && then == nil:
+			select { // else what is on its way to the transport may be lost
+			case <-idle:
+			case <-k.quit:
+			}
+			return false
 		}
-		return answersWhole(k, c, r)
-	}
-}
-
-// used leaves a connection in the pool, which the backend will close.
-func (k *kit) used(then conduct) {
-	k.set(answersOnce(then))
+		return true
+	})
 	k.whole(k.request(context.Background(), http.MethodGet))
+	close(idle)
 	k.pause() // the backend closes it, or waits
 }
 
