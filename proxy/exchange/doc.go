@@ -54,6 +54,7 @@
 //	the client does not send its body, or does not read  408     no             none         INFO
 //	the request is too large                             413     no             none         INFO
 //	the client's body cannot be read                     400     no             none         INFO
+//	a hook refuses an interim answer                     502     no             none         ERROR
 //	the request is malformed                             400     no             none         INFO
 //	the client or the destination is not allowed         403     no             none         INFO
 //	the request has been here before                     508     no             none         ERROR

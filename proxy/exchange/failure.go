@@ -28,6 +28,9 @@ func IsIdempotent(r *http.Request) bool {
 func ClientBodyError(backend string, err error) *Error {
 	e := &Error{Op: OpClient, Backend: backend, Err: err}
 	row := rowOf(e)
+	if row == failHook {
+		row = failClientBody
+	}
 	var network *net.OpError
 	switch {
 	case row != failClientBody && row != failGone:

@@ -100,6 +100,7 @@ const (
 	failStalled
 	failTooLarge
 	failClientBody
+	failHook
 	failRequest
 	failForbidden
 	failLoop
@@ -125,6 +126,7 @@ var failures = [...]Failure{
 	failStalled:     {"the client does not send its body, or does not read", http.StatusRequestTimeout, Never, Blameless},
 	failTooLarge:    {"the request is too large", http.StatusRequestEntityTooLarge, Never, Blameless},
 	failClientBody:  {"the client's body cannot be read", http.StatusBadRequest, Never, Blameless},
+	failHook:        {"a hook refuses an interim answer", http.StatusBadGateway, Never, Blameless},
 	failRequest:     {"the request is malformed", http.StatusBadRequest, Never, Blameless},
 	failForbidden:   {"the client or the destination is not allowed", http.StatusForbidden, Never, Blameless},
 	failLoop:        {"the request has been here before", http.StatusLoopDetected, Never, Blameless},
@@ -172,6 +174,8 @@ func rowOf(err error) int {
 		return failBusy
 	case e.Op == OpDial:
 		return failDial
+	case e.Op == OpClient && e.Status == 0:
+		return failHook
 	case e.Op == OpClient:
 		return failClientBody
 	case e.Op == OpRequest && IsTimeout(err):
