@@ -200,12 +200,28 @@ func (b *Balancer) failure(v *view, r *http.Request, tr *trail, d decision, caus
 		}
 	}
 	if e.Status == http.StatusServiceUnavailable {
-		e.RetryAfter = max(v.nextTrial(), time.Second)
-		if isBusy(e.Err) || !v.anyInError() {
-			e.RetryAfter = time.Second
-		}
+		e.RetryAfter = v.comeAgain(tr, cause)
 	}
 	return e
+}
+
+// comeAgain returns when a request is worth sending again: when the first member
+// is tried again, or as soon as the attempts say. What is busy is so for a moment.
+func (v *view) comeAgain(tr *trail, cause error) time.Duration {
+	soonest, known := v.nextTrial(), v.anyInError()
+	busy := isBusy(cause)
+	for _, a := range tr.attempts {
+		var e *exchange.Error
+		if errors.As(a.Err, &e) && e.RetryAfter > 0 {
+			soonest, known = min(soonest, e.RetryAfter), true
+		} else {
+			busy = busy || isBusy(a.Err)
+		}
+	}
+	if busy || !known {
+		return time.Second
+	}
+	return max(soonest, time.Second)
 }
 
 // anyInError reports whether a member is in the error state.
