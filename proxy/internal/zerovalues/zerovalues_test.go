@@ -29,7 +29,8 @@ var targets = []string{
 // handedOut are types whose zero value stands for nothing, as a nil receiver
 // does, and who alone makes others.
 var handedOut = map[reflect.Type]string{
-	reflect.TypeFor[backend.Conn](): "Backend.Get",
+	reflect.TypeFor[backend.Conn]():     "Backend.Get",
+	reflect.TypeFor[exchange.Attempt](): "a transport, of a connection",
 }
 
 // TestZeroValues calls every method of every zero value, by value and by
