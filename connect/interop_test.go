@@ -82,11 +82,9 @@ func (s *site) places() *access.Destinations {
 // tell runs curl, which must end as expected, and returns what it wrote.
 func tell(t *testing.T, code int, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(programs.Find(t, "curl", "curl"), append([]string{"--disable", "--silent", "--show-error", "--max-time", "60"}, args...)...)
-	cmd.Env = append(os.Environ(), "no_proxy=", "NO_PROXY=")
-	out, err := cmd.CombinedOutput()
-	require.Equal(t, code, cmd.ProcessState.ExitCode(), "%q: %v: %s", args, err, out)
-	return string(out)
+	got := programs.Curl(t, args...)
+	require.Equal(t, code, got.Code, "%q: %s", args, got.Errors)
+	return got.Out
 }
 
 // startForward starts a forward proxy for a site.

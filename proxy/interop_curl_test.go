@@ -2,14 +2,12 @@ package proxy
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,39 +18,12 @@ import (
 	"github.com/modproxy/modproxy/examples/programs"
 )
 
-// curled is what curl got and how it ended.
-type curled struct {
-	out, errors string
-	code        int // its exit code
-}
-
-// curl runs the real curl and waits for its end.
-func curl(t *testing.T, args ...string) curled {
-	t.Helper()
-	var out, errOut strings.Builder
-	cmd := curlCommand(t, args...)
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		require.NoError(t, err)
-	}
-	return curled{out.String(), errOut.String(), cmd.ProcessState.ExitCode()}
-}
-
-// curlCommand is curl without the user's settings.
-func curlCommand(t *testing.T, args ...string) *exec.Cmd {
-	t.Helper()
-	path := programs.Find(t, "curl", "curl")
-	return exec.Command(path, append([]string{"--disable", "--silent", "--show-error", "--noproxy", "*", "--max-time", "60"}, args...)...)
-}
-
 // curlText runs curl, which must succeed, and returns what it wrote.
 func curlText(t *testing.T, args ...string) string {
 	t.Helper()
-	got := curl(t, args...)
-	require.Zero(t, got.code, "curl %q: %s", args, got.errors)
-	return got.out
+	got := programs.Curl(t, args...)
+	require.Zero(t, got.Code, "curl %q: %s", args, got.Errors)
+	return got.Out
 }
 
 // curlFronts are the ways in which curl reaches a handler: each returns the
@@ -210,16 +181,16 @@ func TestCurlExpectsContinue(t *testing.T) {
 		t.Run(front, func(t *testing.T) {
 			at, args := curlFronts[front](t, h)
 			args = append(args, "--verbose", "--expect100-timeout", "100", "--data-binary", "@"+path)
-			got := curl(t, append(args, at+"/take")...)
-			require.Zero(t, got.code, got.errors)
-			require.Contains(t, got.errors, "\n< HTTP/1.1 100 Continue")
-			require.Equal(t, "100-continue 3000000", got.out)
+			got := programs.Curl(t, append(args, at+"/take")...)
+			require.Zero(t, got.Code, got.Errors)
+			require.Contains(t, got.Errors, "\n< HTTP/1.1 100 Continue")
+			require.Equal(t, "100-continue 3000000", got.Out)
 
 			// Refused: not a byte of the body is sent.
-			got = curl(t, append(args, "--write-out", "%{http_code} %{size_upload}", at+"/refuse")...)
-			require.Zero(t, got.code, got.errors)
-			require.NotContains(t, got.errors, "100 Continue")
-			require.Equal(t, "no\n413 0", got.out)
+			got = programs.Curl(t, append(args, "--write-out", "%{http_code} %{size_upload}", at+"/refuse")...)
+			require.Zero(t, got.Code, got.Errors)
+			require.NotContains(t, got.Errors, "100 Continue")
+			require.Equal(t, "no\n413 0", got.Out)
 		})
 	}
 }
@@ -261,7 +232,7 @@ func TestCurlGetsEvents(t *testing.T) {
 		}
 	}))
 	everyCurlFront(t, h, func(t *testing.T, at string, args func(...string) []string) {
-		cmd := curlCommand(t, args("--no-buffer", at)...)
+		cmd := programs.CurlCommand(t, args("--no-buffer", at)...)
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
 		require.NoError(t, cmd.Start())
@@ -319,17 +290,17 @@ func TestCurlSeesTheCut(t *testing.T) {
 			})
 			h, _, _ := handlerFor(t, o.url())
 			everyCurlFront(t, h, func(t *testing.T, at string, args func(...string) []string) {
-				got := curl(t, args(at)...)
+				got := programs.Curl(t, args(at)...)
 				switch {
 				case strings.Contains(t.Name(), "/h2"):
-					require.Equal(t, http2Stream, got.code, got.errors)
+					require.Equal(t, http2Stream, got.Code, got.Errors)
 				case strings.Contains(t.Name(), "chunked/http/1.0"):
-					require.Equal(t, receiving, got.code, "without chunks only a reset tells a cut from an end")
+					require.Equal(t, receiving, got.Code, "without chunks only a reset tells a cut from an end")
 				default:
-					require.Equal(t, partial, got.code, got.errors)
+					require.Equal(t, partial, got.Code, got.Errors)
 				}
-				require.Contains(t, part, got.out)
-				require.NotEmpty(t, got.out)
+				require.Contains(t, part, got.Out)
+				require.NotEmpty(t, got.Out)
 			})
 		})
 	}

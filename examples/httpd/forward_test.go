@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,14 +17,10 @@ import (
 )
 
 // curl runs the real curl with a proxy at a configured port, and returns what
-// it wrote and its exit code.
-func (p *program) curl(port string, args ...string) (string, int) {
+// it got.
+func (p *program) curl(port string, args ...string) string {
 	p.t.Helper()
-	path := programs.Find(p.t, "curl", "curl")
-	cmd := exec.Command(path, append([]string{"--disable", "--silent", "--insecure", "--max-time", "60", "-x", "http://" + p.server.addresses()[port]}, args...)...)
-	cmd.Env = append(os.Environ(), "no_proxy=", "NO_PROXY=")
-	out, _ := cmd.CombinedOutput()
-	return string(out), cmd.ProcessState.ExitCode()
+	return programs.Curl(p.t, append([]string{"--insecure", "-x", "http://" + p.server.addresses()[port]}, args...)...).Out
 }
 
 const codes = "%{http_code} %{http_connect}"
@@ -51,7 +46,7 @@ func TestForwardRefusesOthers(t *testing.T) {
 	for _, name := range []string{"connect.conf", "requireip.conf"} {
 		p := startForwardConf(t, name)
 		for url, want := range map[string]string{"http://plain.test/x": "403 000", "https://secure.test/x": "000 403"} {
-			got, _ := p.curl("80", "--proxy-header", "X-Client: 192.168.1.7", "-o", "/dev/null", "-w", codes, url)
+			got := p.curl("80", "--proxy-header", "X-Client: 192.168.1.7", "-o", "/dev/null", "-w", codes, url)
 			require.Equal(t, want, got, "%s: %s", name, url)
 		}
 	}
@@ -73,12 +68,12 @@ func TestConnectConfiguration(t *testing.T) {
 		{"192.168.1.7", "https://nowhere.invalid/x", "000 503"},
 		{"192.168.1.7", "http://nowhere.invalid/x", "503 000"},
 	} {
-		got, _ := p.curl("80", "--proxy-header", "X-Client: "+tc.client, "-o", "/dev/null", "-w", codes, tc.url)
+		got := p.curl("80", "--proxy-header", "X-Client: "+tc.client, "-o", "/dev/null", "-w", codes, tc.url)
 		require.Equal(t, tc.want, got, "%s from %s", tc.url, tc.client)
 	}
-	text, _ := p.curl("80", "--proxy-header", "X-Client: 192.168.1.7", "https://secure.test/x?y")
+	text := p.curl("80", "--proxy-header", "X-Client: 192.168.1.7", "https://secure.test/x?y")
 	require.Equal(t, "secure.test /x?y", text)
-	text, _ = p.curl("80", "--proxy-header", "X-Client: 192.168.1.7", "http://plain.test/x%2Fy?z")
+	text = p.curl("80", "--proxy-header", "X-Client: 192.168.1.7", "http://plain.test/x%2Fy?z")
 	require.Equal(t, "plain.test /x%2Fy?z", text, "AllowEncodedSlashes has no say in it")
 }
 
@@ -89,7 +84,7 @@ func TestRequireIPConfiguration(t *testing.T) {
 		"192.168.1.1": "200 000", "10.1.200.3": "200 000", "2001:db8::7": "200 000", "::ffff:192.168.1.1": "200 000",
 		"192.168.0.1": "403 000", "10.2.0.1": "403 000", "2001:db9::7": "403 000", "127.0.0.1": "403 000",
 	} {
-		got, _ := p.curl("80", "--proxy-header", "X-Client: "+client, "-o", "/dev/null", "-w", codes, "http://plain.test/")
+		got := p.curl("80", "--proxy-header", "X-Client: "+client, "-o", "/dev/null", "-w", codes, "http://plain.test/")
 		require.Equal(t, want, got, client)
 	}
 }
@@ -160,22 +155,22 @@ func TestForwardConfiguration(t *testing.T) {
 		if tc.user != "" {
 			args = append(args, "-U", tc.user)
 		}
-		got, _ := p.curl("80", args...)
+		got := p.curl("80", args...)
 		require.Equal(t, tc.want, got, "%s for %s", tc.url, tc.user)
 	}
-	head, _ := p.curl("80", "-U", alice, "-I", "-X", "GET", "http://wiki/x?y")
+	head := p.curl("80", "-U", alice, "-I", "-X", "GET", "http://wiki/x?y")
 	require.Contains(t, head, "Location: http://wiki.example.com/x?y\r\n")
-	head, _ = p.curl("80", "-I", plain)
+	head = p.curl("80", "-I", plain)
 	require.Contains(t, head, "Proxy-Authenticate: Basic realm=\"the proxy\"")
 
 	// The other proxy: ProxyRemote with credentials, ProxyRemoteMatch without.
-	text, _ := p.curl("80", "-U", alice, "http://remote.example/x%2Fy?z")
+	text := p.curl("80", "-U", alice, "http://remote.example/x%2Fy?z")
 	require.Equal(t, "parent", text)
 	require.Equal(t, "GET http://remote.example/x%2Fy?z Basic YWxpY2U6b3BlbnNlc2FtZQ==", <-asked)
-	text, _ = p.curl("80", "-U", alice, "-o", "/dev/null", "-w", codes, "https://www.remote.example/")
+	text = p.curl("80", "-U", alice, "-o", "/dev/null", "-w", codes, "https://www.remote.example/")
 	require.Equal(t, "000 402", text, "its refusal as it is")
 	require.Equal(t, "CONNECT www.remote.example:443 ", <-asked)
-	text, _ = p.curl("80", "-U", alice, "-o", "/dev/null", "-w", codes, "http://x.direct.remote.example/")
+	text = p.curl("80", "-U", alice, "-o", "/dev/null", "-w", codes, "http://x.direct.remote.example/")
 	require.Equal(t, "503 000", text, "NoProxy: nobody is there")
 	require.Empty(t, asked)
 
@@ -223,7 +218,7 @@ func TestAccountsForOwnPlaces(t *testing.T) {
 func TestNoPrivate(t *testing.T) {
 	p, _ := startForwardSite(t, "-no-private")
 	for url, want := range map[string]string{os.Getenv("PLAIN"): "403 000", os.Getenv("SECURE"): "000 403"} {
-		got, _ := p.curl("80", "-U", "carl:", "-o", "/dev/null", "-w", codes, url)
+		got := p.curl("80", "-U", "carl:", "-o", "/dev/null", "-w", codes, url)
 		require.Equal(t, want, got)
 	}
 }

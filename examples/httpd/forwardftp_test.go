@@ -42,10 +42,10 @@ CustomLog ` + log + ` line
 				"ftp://open.test/sp%20ace/in%20it.txt":                      "blank\n",
 				"ftp://" + user + "@closed.test/dir%20%C3%BC/in%20side.txt": "deep\n",
 			} {
-				got, _ := p.curl("80", target)
+				got := p.curl("80", target)
 				require.Equal(t, want, got, "%s: %s", target, p.stderr.String())
 			}
-			listing, _ := p.curl("80", "-i", "ftp://open.test/sub/")
+			listing := p.curl("80", "-i", "ftp://open.test/sub/")
 			require.Contains(t, listing, "charset=ISO-8859-1")
 			require.Contains(t, listing, ">inner.txt</a>")
 			for target, want := range map[string]string{
@@ -55,10 +55,10 @@ CustomLog ` + log + ` line
 				"ftp://" + user + "@closed.test/sub/inner.txt": "403",
 				"ftp://blocked.test/hello.txt":                 "403",
 			} {
-				got, _ := p.curl("80", "-o", "/dev/null", "-w", code, target)
+				got := p.curl("80", "-o", "/dev/null", "-w", code, target)
 				require.Equal(t, want, got, "%s: %s", target, p.stderr.String())
 			}
-			got, _ := p.curl("80", "-r", "7-11", "ftp://open.test/hello.txt")
+			got := p.curl("80", "-r", "7-11", "ftp://open.test/hello.txt")
 			require.Equal(t, "world", got)
 			p.stop()
 			lines, err := os.ReadFile(log)
@@ -85,6 +85,6 @@ NoProxy localhost
     Require all granted
 </Proxy>
 `, echo)
-	got, _ := p.curl("80", "ftp://localhost:"+port+"/hello.txt")
+	got := p.curl("80", "ftp://localhost:"+port+"/hello.txt")
 	require.Equal(t, "hello, world\n", got)
 }
