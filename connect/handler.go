@@ -10,11 +10,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/proxy/tunnel"
@@ -214,7 +214,7 @@ func (t *opening) check() (err error) {
 	if ports == nil {
 		ports = []access.PortRange{{First: 443, Last: 443}, {First: 563, Last: 563}}
 	}
-	if !access.ContainsPort(ports, t.port) {
+	if !slices.ContainsFunc(ports, func(r access.PortRange) bool { return r.Contains(t.port) }) {
 		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusForbidden, Err: fmt.Errorf("%w: port %d is not one for tunnels", exchange.ErrForbidden, t.port)}
 	}
 	if h.Destinations != nil || !behind {
@@ -222,7 +222,7 @@ func (t *opening) check() (err error) {
 			return err
 		}
 	}
-	if proxy.ViaNames(t.r.Header, h.name) {
+	if exchange.ViaNames(t.r.Header, h.name) {
 		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusLoopDetected, Err: exchange.ErrLoop}
 	}
 	return nil
@@ -292,7 +292,7 @@ func (t *opening) fail(err error) {
 	if status == exchange.StatusClientClosedRequest {
 		panic(http.ErrAbortHandler) // or net/http would answer 200, which would be a tunnel
 	}
-	proxy.CloseRefusedConnect(t.w, t.r)
+	exchange.CloseRefusedConnect(t.w, t.r)
 	exchange.AddErrorFields(t.w.Header(), err)
 	var refused *RefusedError
 	switch {

@@ -218,7 +218,7 @@ func (f *Forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := exchange.CheckHost(r)
 	switch {
 	case err != nil && r.Method == http.MethodConnect:
-		CloseRefusedConnect(w, r)
+		exchange.CloseRefusedConnect(w, r)
 		fallthrough
 	case err != nil:
 		f.refuse(w, r, err)
@@ -242,7 +242,7 @@ func (f *Forward) serveConnect(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err != nil {
-		CloseRefusedConnect(w, r)
+		exchange.CloseRefusedConnect(w, r)
 		f.refuse(w, r, err)
 		return
 	}
@@ -306,16 +306,6 @@ func (f *Forward) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	exchange.WriteRefusal(w, r, err)
-}
-
-// CloseRefusedConnect has the client's connection closed behind the answer to
-// a CONNECT that is refused, if the request names a body: content means nothing
-// there (RFC 9110 section 9.3.6), so nobody knows where the next request begins.
-func CloseRefusedConnect(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		w.Header().Set("Connection", "close")
-		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // or net/http would wait for the content first
-	}
 }
 
 // CloseIdleConnections closes the connections that the Forward and its Remotes

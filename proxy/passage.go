@@ -64,7 +64,7 @@ func (p *passage) value(key any, rest context.Context) any {
 	if v := rest.Value(key); v != nil {
 		return v
 	}
-	if backend.IsClientKey(key) {
+	if key == (contextkey.Client{}) {
 		return p.client()
 	}
 	return nil

@@ -3,7 +3,6 @@ package proxy
 import (
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -24,7 +23,7 @@ const (
 // addVia refuses a request that was here before, and maintains its Via field.
 func (p *passage) addVia() error {
 	out := p.out.Header
-	if name := p.h.ServerName; name != "" && viaNames(out["Via"], name) {
+	if name := p.h.ServerName; name != "" && exchange.ViaNames(out, name) {
 		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusLoopDetected, Err: exchange.ErrLoop}
 	}
 	switch p.h.Via {
@@ -48,21 +47,4 @@ func (p *passage) viaElement() string {
 		element += " (modproxy)"
 	}
 	return element
-}
-
-// ViaNames reports whether name is among those of the proxies that a message
-// has passed, by its Via field.
-func ViaNames(h http.Header, name string) bool { return viaNames(h["Via"], name) }
-
-// viaNames reports whether name is among the received-by parts of a Via field.
-func viaNames(values []string, name string) bool {
-	for _, v := range values {
-		for element := range strings.SplitSeq(v, ",") {
-			parts := strings.Fields(element)
-			if len(parts) >= 2 && strings.EqualFold(parts[1], name) {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -61,7 +61,7 @@ func serve(ctx context.Context, o options) error {
 	ports, perr := access.ParsePorts(strings.Fields(o.ports)...) // AllowCONNECT …
 	tunnels := &connect.Handler{Ports: ports, DialContext: f.DialContext, Logger: slog.Default()}
 	f.Connect = tunnels
-	if err := errors.Join(err, perr, f.Validate()); err != nil {
+	if err = errors.Join(err, perr, f.Validate()); err != nil {
 		return err
 	}
 	server := &http.Server{Addr: o.listen, Handler: (&accesslog.Handler{Output: os.Stdout}).Wrap(f), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}

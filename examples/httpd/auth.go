@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -162,7 +161,7 @@ func (h *host) challenge(w http.ResponseWriter, r *http.Request, s *served) {
 // refuse is fail for requests whose content nobody will read.
 func (h *host) refuse(w http.ResponseWriter, r *http.Request, s *served, code int) {
 	if r.Method == http.MethodConnect {
-		proxy.CloseRefusedConnect(w, r)
+		exchange.CloseRefusedConnect(w, r)
 	}
 	h.fail(w, r, s, code)
 }

@@ -54,7 +54,7 @@ func (a *Access) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		if a.Logger != nil {
-			a.Logger.Info("proxy: client refused", "client", r.RemoteAddr, "path", r.URL.Path)
+			a.Logger.Info("access: client refused", "client", r.RemoteAddr, "path", r.URL.Path)
 		}
 		if a.Denied != nil {
 			a.Denied.ServeHTTP(w, r)
@@ -90,7 +90,7 @@ func ParsePrefixes(words ...string) ([]netip.Prefix, error) {
 	for _, w := range words {
 		p, ok := parsePrefix(w)
 		if !ok {
-			return nil, fmt.Errorf("proxy: %q is no address or network", w)
+			return nil, fmt.Errorf("access: %q is no address or network", w)
 		}
 		prefixes = append(prefixes, p)
 	}
@@ -124,13 +124,13 @@ func parsePrefix(w string) (netip.Prefix, bool) {
 func maskBits(mask string) (int, error) {
 	m, err := netip.ParseAddr(mask)
 	if err != nil || !m.Is4() {
-		return 0, fmt.Errorf("proxy: %q is no mask", mask)
+		return 0, fmt.Errorf("access: %q is no mask", mask)
 	}
 	b := m.As4()
 	v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 	n := bits.LeadingZeros32(^v)
 	if v<<n != 0 {
-		return 0, fmt.Errorf("proxy: %q is no mask", mask)
+		return 0, fmt.Errorf("access: %q is no mask", mask)
 	}
 	return n, nil
 }

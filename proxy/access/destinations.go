@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,7 +76,7 @@ func (d *Destinations) Check(host string, port uint16) error {
 		d = &Destinations{}
 	}
 	switch {
-	case len(d.Ports) > 0 && !ContainsPort(d.Ports, port):
+	case len(d.Ports) > 0 && !slices.ContainsFunc(d.Ports, func(r PortRange) bool { return r.Contains(port) }):
 		return exchange.Forbidden("port %d is not among those that may be reached", port)
 	case len(d.AllowHosts) > 0 && !matchesHost(d.AllowHosts, host):
 		return exchange.Forbidden("host is not among those that may be reached")

@@ -109,14 +109,14 @@ func readHtpasswd(r io.Reader) (htpasswdTable, error) {
 		}
 		user, hash, ok := strings.Cut(line, ":")
 		if !ok || user == "" || !syntax.ValidValue(user) {
-			return h, fmt.Errorf("proxy: htpasswd: line %d is not user:hash", n)
+			return h, fmt.Errorf("access: htpasswd: line %d is not user:hash", n)
 		}
 		if _, again := h.hashes[user]; again {
-			return h, fmt.Errorf("proxy: htpasswd: line %d: the user has a line already", n)
+			return h, fmt.Errorf("access: htpasswd: line %d: the user has a line already", n)
 		}
 		cost, err := hashCost(hash)
 		if err != nil {
-			return h, fmt.Errorf("proxy: htpasswd: line %d: %w", n, err)
+			return h, fmt.Errorf("access: htpasswd: line %d: %w", n, err)
 		}
 		if cost > dearest {
 			dearest, h.slow = cost, hash
@@ -124,7 +124,7 @@ func readHtpasswd(r io.Reader) (htpasswdTable, error) {
 		h.hashes[user] = hash
 	}
 	if err := lines.Err(); err != nil {
-		return h, fmt.Errorf("proxy: htpasswd: %w", err)
+		return h, fmt.Errorf("access: htpasswd: %w", err)
 	}
 	return h, nil
 }

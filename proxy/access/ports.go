@@ -21,22 +21,15 @@ func ParsePorts(words ...string) ([]PortRange, error) {
 		from, ok1 := parsePort(first)
 		to, ok2 := parsePort(last)
 		if !ok1 || !ok2 || from > to {
-			return nil, fmt.Errorf("proxy: %q is no port or range of ports", w)
+			return nil, fmt.Errorf("access: %q is no port or range of ports", w)
 		}
 		ranges = append(ranges, PortRange{from, to})
 	}
 	return ranges, nil
 }
 
-// ContainsPort reports whether one of the ranges has the port in it.
-func ContainsPort(ranges []PortRange, port uint16) bool {
-	for _, r := range ranges {
-		if r.First <= port && port <= r.Last {
-			return true
-		}
-	}
-	return false
-}
+// Contains reports whether a port is one of them.
+func (r PortRange) Contains(port uint16) bool { return r.First <= port && port <= r.Last }
 
 // parsePort reads a port from 1 to 65535: digits, and nothing else.
 func parsePort(s string) (uint16, bool) {

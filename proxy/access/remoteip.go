@@ -74,7 +74,7 @@ func (m *RemoteIP) resolve(r *http.Request, header string) *http.Request {
 		addr, ok := entryAddr(entries[left-1], header == "Forwarded")
 		if !ok {
 			if m.Logger != nil {
-				m.Logger.Info("proxy: entry of "+header+" names no address", "peer", r.RemoteAddr)
+				m.Logger.Info("access: entry of "+header+" names no address", "peer", r.RemoteAddr)
 			}
 			break
 		}

@@ -103,7 +103,7 @@ func parseLogItem(s string) (logItem, int, error) {
 		}
 		code, err := strconv.Atoi(s[i:end])
 		if err != nil {
-			return nil, 0, fmt.Errorf("proxy: log format: %%%s: %w", s[:end], err)
+			return nil, 0, fmt.Errorf("accesslog: %%%s: %w", s[:end], err)
 		}
 		codes = append(codes, code)
 		if i = end; i < len(s) && s[i] == ',' {
@@ -117,13 +117,13 @@ func parseLogItem(s string) (logItem, int, error) {
 	if i < len(s) && s[i] == '{' {
 		end := strings.IndexByte(s[i:], '}')
 		if end < 0 {
-			return nil, 0, fmt.Errorf("proxy: log format: %%%s: no closing brace", s)
+			return nil, 0, fmt.Errorf("accesslog: %%%s: no closing brace", s)
 		}
 		arg = s[i+1 : i+end]
 		i += end + 1
 	}
 	if i >= len(s) {
-		return nil, 0, fmt.Errorf("proxy: log format: %%%s: no directive", s)
+		return nil, 0, fmt.Errorf("accesslog: %%%s: no directive", s)
 	}
 	item, err := logItemFor(s[i], arg)
 	if err != nil {
@@ -248,7 +248,7 @@ func logItemFor(letter byte, arg string) (logItem, error) {
 	case 'X':
 		return func(b []byte, e *logEntry) []byte { return append(b, connectionState(e)) }, nil
 	}
-	return nil, fmt.Errorf("proxy: log format: %%%c is not known", letter)
+	return nil, fmt.Errorf("accesslog: %%%c is not known", letter)
 }
 
 // textItem writes text from outside, or "-" for none.
@@ -376,13 +376,13 @@ func portItem(arg string) (logItem, error) {
 			return ""
 		}), nil
 	}
-	return nil, fmt.Errorf("proxy: log format: %%{%s}p is not known", arg)
+	return nil, fmt.Errorf("accesslog: %%{%s}p is not known", arg)
 }
 
 func durationItem(unit string) (logItem, error) {
 	per := map[string]time.Duration{"": time.Second, "s": time.Second, "ms": time.Millisecond, "us": time.Microsecond}[unit]
 	if per == 0 {
-		return nil, fmt.Errorf("proxy: log format: %%{%s}T is not known", unit)
+		return nil, fmt.Errorf("accesslog: %%{%s}T is not known", unit)
 	}
 	return func(b []byte, e *logEntry) []byte { return strconv.AppendInt(b, int64(e.end.Sub(e.start)/per), 10) }, nil
 }
@@ -450,7 +450,7 @@ func strftimeParts(s string) (parts []timePart, err error) {
 			'F': "2006-01-02", 'T': "15:04:05", 'R': "15:04", 'D': "01/02/06", 'j': "002", '%': "%", 'n': "\n", 't': "\t",
 		}[s[i]]
 		if !ok {
-			return nil, fmt.Errorf("proxy: log format: %%%c is not known in a time", s[i])
+			return nil, fmt.Errorf("accesslog: %%%c is not known in a time", s[i])
 		}
 		parts = append(parts, timePart{part, true})
 	}

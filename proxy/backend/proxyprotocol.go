@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+
+	"github.com/modproxy/modproxy/proxy/internal/contextkey"
 )
 
 // ProxyProtocol is the version of the PROXY protocol header that announces a
@@ -25,23 +27,17 @@ type Client struct {
 	Destination netip.AddrPort // where it connected to
 }
 
-type clientKey struct{}
-
 // WithClient returns a context that tells Get who the client is.
 func WithClient(ctx context.Context, c Client) context.Context {
-	return context.WithValue(ctx, clientKey{}, c)
+	return context.WithValue(ctx, contextkey.Client{}, c)
 }
 
 // ClientOf returns the client given to [WithClient], or else the zero Client,
 // which is announced as unknown.
 func ClientOf(ctx context.Context) Client {
-	c, _ := ctx.Value(clientKey{}).(Client)
+	c, _ := ctx.Value(contextkey.Client{}).(Client)
 	return c
 }
-
-// IsClientKey reports whether key is the one under which [ClientOf] looks for
-// a Client, for contexts that build it only when it is asked for.
-func IsClientKey(key any) bool { return key == clientKey{} }
 
 // ClientFrom builds a Client from the addresses of the client's connection,
 // such as http.Request.RemoteAddr and the value of http.LocalAddrContextKey.

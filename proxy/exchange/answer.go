@@ -52,3 +52,13 @@ func AddErrorFields(h http.Header, err error) {
 	}
 	maps.Copy(h, e.Header)
 }
+
+// CloseRefusedConnect has the client's connection closed behind the answer to
+// a CONNECT that is refused, if the request names a body: content means nothing
+// there (RFC 9110 section 9.3.6), so nobody knows where the next request begins.
+func CloseRefusedConnect(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) // or net/http would wait for the content first
+	}
+}

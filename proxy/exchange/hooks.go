@@ -164,7 +164,7 @@ func (h Hooks) Resent(err error) { h.record.Resent(err) }
 
 // errNotKept is what PutIdleConn is told of a connection that could be used
 // again, but is not wanted.
-var errNotKept = errors.New("proxy: connection is one too many, or no longer of use")
+var errNotKept = errors.New("exchange: connection is one too many, or no longer of use")
 
 // Release gives a connection back, as [backend.Conn.Release] does.
 func (h Hooks) Release(c *backend.Conn, reusable bool) {

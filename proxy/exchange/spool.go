@@ -182,7 +182,7 @@ func (sp *spooled) request(r *http.Request) *http.Request {
 	return &out
 }
 
-var errSpoolDone = errors.New("proxy: request body is not kept any more")
+var errSpoolDone = errors.New("exchange: request body is not kept any more")
 
 // again is the GetBody of a request.
 func (sp *spooled) again() (io.ReadCloser, error) {

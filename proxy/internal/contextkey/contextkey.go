@@ -8,4 +8,5 @@ type (
 	Passage       struct{} // the innermost Handler that it passes
 	Hooks         struct{} // the same, also of detached work
 	ClientRequest struct{} // the *http.Request of the client
+	Client        struct{} // the backend.Client for which a connection is opened
 )
