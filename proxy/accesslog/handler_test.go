@@ -100,7 +100,7 @@ func TestAccessLogLines(t *testing.T) {
 func TestLogFormatErrors(t *testing.T) {
 	for _, format := range []string{"%", "%z", "%{x", "%{x}T", "%{x}p", "%{%Q}t", "%>", "%99999999999999999999s"} {
 		_, err := ParseFormat(format)
-		require.ErrorContains(t, err, "log format", format)
+		require.ErrorContains(t, err, "accesslog: ", format)
 	}
 }
 
