@@ -168,7 +168,7 @@ func (w *fetchWriter) ReadFrom(r io.Reader) (total int64, err error) {
 	defer copyBuffers.Put(lent)
 	for {
 		if w.mode == modeDirect {
-			n, err := readFrom(w.direct, r)
+			n, err := copyFrom(w.direct, r)
 			return total + n, err
 		}
 		n, rerr := r.Read(lent[:])

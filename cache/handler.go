@@ -123,7 +123,7 @@ func (o *observer) Write(p []byte) (int, error) {
 
 func (o *observer) ReadFrom(r io.Reader) (int64, error) {
 	o.see(http.StatusOK)
-	return readFrom(o.ResponseWriter, r)
+	return copyFrom(o.ResponseWriter, r)
 }
 
 func (o *observer) FlushError() error {
@@ -143,9 +143,9 @@ func (o *observer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return c, rw, err
 }
 
-// readFrom copies by the writer's own means where it has any, which may be
+// copyFrom copies by the writer's own means where it has any, which may be
 // sendfile or splice.
-func readFrom(w http.ResponseWriter, r io.Reader) (int64, error) {
+func copyFrom(w http.ResponseWriter, r io.Reader) (int64, error) {
 	if rf, ok := w.(io.ReaderFrom); ok {
 		return rf.ReadFrom(r)
 	}

@@ -174,7 +174,7 @@ func sendSome(w http.ResponseWriter, body store.Body, n int64) error {
 	if pw, ok := body.(store.PieceWriter); ok {
 		sent, err = pw.WritePiece(w, n)
 	} else {
-		sent, err = readFrom(w, &io.LimitedReader{R: body, N: n})
+		sent, err = copyFrom(w, &io.LimitedReader{R: body, N: n})
 	}
 	if err == nil && sent != n {
 		err = io.ErrUnexpectedEOF

@@ -67,12 +67,11 @@ func serve(ctx context.Context, o options) error {
 	server := &http.Server{Addr: o.listen, Handler: (&accesslog.Handler{Output: os.Stdout}).Wrap(f), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	context.AfterFunc(ctx, func() { _ = server.Shutdown(ctx) }) // closes the listener, and does not wait
 	slog.Info("listening", "address", o.listen)
+	listen := server.ListenAndServe
 	if o.cert != "" {
-		err = server.ListenAndServeTLS(o.cert, o.cert)
-	} else {
-		err = server.ListenAndServe()
+		listen = func() error { return server.ListenAndServeTLS(o.cert, o.cert) }
 	}
-	if !errors.Is(err, http.ErrServerClosed) {
+	if err = listen(); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
