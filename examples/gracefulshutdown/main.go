@@ -1,6 +1,5 @@
-// Command gracefulshutdown stops without losing a request. http.Server.Shutdown
-// waits for requests, but knows nothing of connections that were taken over:
-// WebSockets are waited for by tunnel.Registry.
+// Command gracefulshutdown stops without losing a request: http.Server.Shutdown
+// waits for requests, and a tunnel.Registry for WebSockets.
 //
 //	go run ./examples/gracefulshutdown -to http://127.0.0.1:9001/
 //

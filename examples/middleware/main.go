@@ -1,7 +1,6 @@
 // Command middleware is a chain of handlers, each of which knows only the next:
 // an access log, a password, a cache, a balancer. Any func(http.Handler)
-// http.Handler has its place in it. Without members it starts two small ones
-// itself.
+// http.Handler has its place in it. Without members it starts two small ones.
 //
 //	go run ./examples/middleware
 //	curl -u me:secret http://127.0.0.1:8080/
