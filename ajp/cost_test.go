@@ -126,7 +126,7 @@ func TestCost(t *testing.T) {
 			}
 		}
 		inputs["servlet mapping, "+name] = func(n int) func() {
-			h, err := NewHandler("ajp://h/a/", "/a/")
+			h, err := NewHandler("/a/", "ajp://h/a/")
 			require.NoError(t, err)
 			h.Transport = refusing{}
 			r := httptest.NewRequest("GET", "http://front.test/", nil)

@@ -19,7 +19,7 @@
 // A whole program, Apache's "ProxyPass / ajp://localhost:8009/ secret=s3cret":
 //
 //	func main() {
-//		h, err := ajp.NewHandler("ajp://localhost:8009/", "/")
+//		h, err := ajp.NewHandler("/", "ajp://localhost:8009/")
 //		if err != nil {
 //			log.Fatal(err)
 //		}

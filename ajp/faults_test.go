@@ -411,7 +411,7 @@ func TestCutBodyCutsTheClient(t *testing.T) {
 		takePacket(c)
 		_, _ = c.Write(packets(sendHeaders(200, nil), appendChunk(nil, []byte("part"))))
 	})
-	h, err := NewHandler(url, "/")
+	h, err := NewHandler("/", url)
 	require.NoError(t, err)
 	h.Transport = newTransport(t, &Transport{})
 	front := httptest.NewServer(h)

@@ -48,7 +48,7 @@ func TestTomcat(t *testing.T) {
 	const secret = "s3cret"
 	_, url := startTomcat(t, programs.TomcatOptions{Secret: secret, Attributes: "org[.]tomcat[.].*|AJP_SSL_PROTOCOL"})
 	tr := &Transport{Backend: newBackend(t, url), Secret: secret, Ping: patience}
-	h, err := NewHandler(url, "/")
+	h, err := NewHandler("/", url)
 	require.NoError(t, err)
 	h.Transport = tr
 	withUser := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -255,7 +255,7 @@ func TestTomcatWithLargePackets(t *testing.T) {
 func TestTomcatStaysBelowThePath(t *testing.T) {
 	_, url := startTomcat(t, programs.TomcatOptions{})
 	for mapping, want := range map[proxy.Mapping]int{proxy.MappingServlet: http.StatusNotFound, proxy.MappingRaw: http.StatusOK} {
-		h, err := NewHandler(url+"/app/", "/app/")
+		h, err := NewHandler("/app/", url+"/app/")
 		require.NoError(t, err)
 		if mapping != proxy.MappingServlet { // which is the default
 			h.Mapping = mapping
@@ -310,7 +310,7 @@ func TestTomcatKilled(t *testing.T) {
 func TestTomcatSeesWhatItSeesBehindHTTPD(t *testing.T) {
 	_, url := startTomcat(t, programs.TomcatOptions{Secret: "s3cret"})
 	theirs := startHTTPD(t, withProxyAJP, "ProxyPass / "+url+"/ secret=s3cret\n")
-	h, err := NewHandler(url, "/")
+	h, err := NewHandler("/", url)
 	require.NoError(t, err)
 	tr := h.Transport.(*Transport)
 	tr.Secret = "s3cret"

@@ -129,7 +129,7 @@ func TestLongAnswers(t *testing.T) {
 			_, _ = w.Write(data)
 		})})
 		tr := newTransport(t, &Transport{PacketSize: size})
-		h, err := NewHandler(url, "/")
+		h, err := NewHandler("/", url)
 		require.NoError(t, err)
 		h.Transport = tr
 		front := httptest.NewServer(h)
@@ -159,7 +159,7 @@ func TestHandlerTellsTheClientsView(t *testing.T) {
 		AllowAttribute: func(name string) bool { return name == "org" },
 		Handler:        http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen <- r }),
 	})
-	h, err := NewHandler(url+"/webapp/", "/app/")
+	h, err := NewHandler("/app/", url+"/webapp/")
 	require.NoError(t, err)
 	tr := h.Transport.(*Transport)
 	t.Cleanup(func() { _ = tr.Backend.Close() })
@@ -203,7 +203,7 @@ func TestInterimAnswersPass(t *testing.T) {
 		w.WriteHeader(http.StatusEarlyHints)
 		w.WriteHeader(http.StatusTeapot)
 	})})
-	h, err := proxy.NewHandler(url, "/")
+	h, err := proxy.NewHandler("/", url)
 	require.NoError(t, err)
 	h.Transport = newTransport(t, &Transport{})
 	front := httptest.NewServer(h)
@@ -226,7 +226,7 @@ func TestFlushReachesTheClient(t *testing.T) {
 		<-goOn
 		_, _ = io.WriteString(w, " second")
 	})})
-	h, err := NewHandler(url, "/")
+	h, err := NewHandler("/", url)
 	require.NoError(t, err)
 	h.Transport = newTransport(t, &Transport{})
 	front := httptest.NewServer(h)
@@ -315,7 +315,7 @@ func TestAskingForMoreHoldsUpNothing(t *testing.T) {
 			takePacket(c)
 		}
 	})
-	h, err := NewHandler(url, "/")
+	h, err := NewHandler("/", url)
 	require.NoError(t, err)
 	h.Transport = newTransport(t, &Transport{})
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

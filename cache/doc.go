@@ -19,7 +19,7 @@
 // A whole program:
 //
 //	func main() {
-//		app, err := proxy.NewHandler("http://127.0.0.1:9000/", "/")
+//		app, err := proxy.NewHandler("/", "http://127.0.0.1:9000/")
 //		if err != nil {
 //			log.Fatal(err)
 //		}

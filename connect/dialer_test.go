@@ -263,7 +263,7 @@ func TestRemote(t *testing.T) {
 	t.Cleanup(so.Close)
 	t.Cleanup(outer.CloseIdleConnections)
 
-	remote, err := NewRemote(strings.Replace(so.URL, "//", "//a:b@", 1), "*")
+	remote, err := NewRemote("*", strings.Replace(so.URL, "//", "//a:b@", 1))
 	require.NoError(t, err)
 	remote.Transport.(*Transport).NewBackend = func(u *url.URL) *backend.Backend {
 		config := secure.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
@@ -293,7 +293,7 @@ func TestRemote(t *testing.T) {
 	inner.CloseIdleConnections() // one of them is a tunnel
 	require.NoError(t, tunnels.Shutdown(context.Background()))
 	for _, bad := range []string{"socks5://x:1", "http://", "x", "%"} {
-		_, err := NewRemote(bad, "*")
+		_, err := NewRemote("*", bad)
 		require.Error(t, err, bad)
 	}
 }

@@ -121,7 +121,7 @@ func ExampleDialer() {
 
 // ProxyRemote * http://parent:3128 for the requests of a forward proxy.
 func ExampleNewRemote() {
-	parent, err := connect.NewRemote("http://alice:secret@parent.example:3128", "*")
+	parent, err := connect.NewRemote("*", "http://alice:secret@parent.example:3128")
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -256,7 +256,7 @@ func TestRealParents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := startSite(t)
 			at := start(t)
-			remote, err := NewRemote("http://alice:open%20sesame@"+at, "*")
+			remote, err := NewRemote("*", "http://alice:open%20sesame@"+at)
 			require.NoError(t, err)
 			front, _ := startForward(t, s, false, everybody(), func(f *proxy.Forward) { f.Remotes = []access.Remote{remote} })
 			plain := tell(t, 0, "-x", front.URL, s.plain.URL+"/x%2Fy?z")
@@ -267,7 +267,7 @@ func TestRealParents(t *testing.T) {
 			require.Equal(t, s.digest, hex.EncodeToString(sum[:]))
 
 			const code = "%{http_code} %{http_connect}"
-			wrong, err := NewRemote("http://alice:wrong@"+at, "*")
+			wrong, err := NewRemote("*", "http://alice:wrong@"+at)
 			require.NoError(t, err)
 			front, _ = startForward(t, s, false, everybody(), func(f *proxy.Forward) { f.Remotes = []access.Remote{wrong} })
 			require.Contains(t, tell(t, 56, "-x", front.URL, "-o", "/dev/null", "-w", code, s.secure.URL), "000 407", "its refusal as it is")

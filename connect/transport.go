@@ -17,7 +17,7 @@ import (
 // http or https URL whose userinfo are credentials for it. Requests that match
 // (see [access.Remote].Match) go to the parent in absolute-form, those for https
 // and CONNECT through tunnels. Apache: ProxyRemote.
-func NewRemote(parent, match string) (access.Remote, error) {
+func NewRemote(match, parent string) (access.Remote, error) {
 	u, err := url.Parse(parent)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return access.Remote{}, fmt.Errorf("connect: the parent proxy for %s is no http or https URL", match)

@@ -85,7 +85,7 @@ func TestCost(t *testing.T) {
 	}
 	site := t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(site, "d.php"), 0o700))
-	h, err := NewHandler("fcgi://app.test", site)
+	h, err := NewHandler(site, "fcgi://app.test")
 	require.NoError(t, err)
 	h.Proxy.Transport = scriptedTransport(t, join(stdout(head), end(0, 0)))
 	for name, text := range map[string]string{

@@ -15,7 +15,7 @@
 // A whole program:
 //
 //	func main() {
-//		site, err := fcgi.NewHandler("unix:/run/php/php-fpm.sock|fcgi://localhost", "/var/www/html")
+//		site, err := fcgi.NewHandler("/var/www/html", "unix:/run/php/php-fpm.sock|fcgi://localhost")
 //		if err != nil {
 //			log.Fatal(err)
 //		}

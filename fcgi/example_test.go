@@ -49,7 +49,7 @@ func ExampleTransport() {
 func ExampleTransport_proxyPassMatch() {
 	addr, stop := application()
 	defer stop()
-	h, err := proxy.NewMatchHandler("fcgi://127.0.0.1:9000/var/www/html/$1", `^/(.*\.php(/.*)?)$`)
+	h, err := proxy.NewMatchHandler(`^/(.*\.php(/.*)?)$`, "fcgi://127.0.0.1:9000/var/www/html/$1")
 	if err != nil {
 		log.Fatal(err)
 	}

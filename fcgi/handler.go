@@ -59,7 +59,7 @@ type Handler struct {
 // Proxy.Transport, a [*Transport], may be changed before the first request. Its
 // Spool.All is set: no child waits for a slow upload, and none gets a part of one.
 // The answer to an upload that is longer than Spool.Max, by default 1 GiB, is 413.
-func NewHandler(target, root string) (*Handler, error) {
+func NewHandler(root, target string) (*Handler, error) {
 	b, err := backend.Parse(target)
 	if err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ func TestSite(t *testing.T) {
 		"upload/evil.jpg": "<?php", "upload/x.phtml": "source", ".env": "secret", ".git/config": "secret", ".well-known/acme": "token",
 		"app/index.php": "x", "d.php/inner.txt": "inner", "old.php~": "source", "lib.inc": "source", "UP.PHP": "source",
 	})
-	h, err := NewHandler("fcgi://127.0.0.1:1", root)
+	h, err := NewHandler(root, "fcgi://127.0.0.1:1")
 	require.NoError(t, err)
 	h.Proxy.Transport = telling(t, root)
 	type row struct {
@@ -125,7 +125,7 @@ func TestSite(t *testing.T) {
 
 func TestNewHandlerRefuses(t *testing.T) {
 	for _, c := range [][2]string{{"http://127.0.0.1/", "."}, {"fcgi://", "."}, {"unix:|fcgi://x", "."}, {"fcgi://127.0.0.1:9000", "/does/not/exist"}} {
-		_, err := NewHandler(c[0], c[1])
+		_, err := NewHandler(c[1], c[0])
 		require.Error(t, err, c)
 	}
 }
@@ -134,7 +134,7 @@ func TestSiteWithPHP(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		f.script("index.php", `<?php echo "front ", $_SERVER['REQUEST_URI'], " ", $_SERVER['SCRIPT_NAME'];`)
 		f.script("a.txt", "text")
-		h, err := NewHandler(f.target(), f.Dir)
+		h, err := NewHandler(f.Dir, f.target())
 		require.NoError(t, err)
 		defer h.Proxy.Transport.(*Transport).Backend.Close()
 		h.FrontController = "/index.php"
@@ -276,7 +276,7 @@ func TestSiteTakesUploadsFirst(t *testing.T) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		_, _ = fmt.Fprint(w, n)
 	})
-	h, err := NewHandler(tr.Backend.URL.String(), writeSite(t, map[string]string{"a.php": "x"}))
+	h, err := NewHandler(writeSite(t, map[string]string{"a.php": "x"}), tr.Backend.URL.String())
 	require.NoError(t, err)
 	b := h.Proxy.Transport.(*Transport).Backend
 	t.Cleanup(func() { _ = b.Close() })
@@ -300,7 +300,7 @@ func (f atEnd) Read([]byte) (int, error) {
 // An encoded slash does not hide behind segments that cleaning takes away.
 func TestSiteRefusesEncodedSlashesInUncleanPaths(t *testing.T) {
 	root := writeSite(t, map[string]string{"app/index.php": "x"})
-	h, err := NewHandler("fcgi://127.0.0.1:1", root)
+	h, err := NewHandler(root, "fcgi://127.0.0.1:1")
 	require.NoError(t, err)
 	h.Proxy.Transport = telling(t, root)
 	for path, want := range map[string]int{

@@ -97,7 +97,7 @@ func (w *wiki) post(path string, v url.Values, status int) string {
 func TestDokuWiki(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
 		root := installWiki(t, f)
-		h, err := NewHandler(f.target(), root)
+		h, err := NewHandler(root, f.target())
 		require.NoError(t, err)
 		h.Proxy.Transport = f.transport(t)
 		s := httptest.NewServer(h)

@@ -16,7 +16,7 @@
 // A whole program, Apache's "ProxyPass /pub/ ftp://localhost/pub/":
 //
 //	func main() {
-//		h, err := ftpproxy.NewHandler("ftp://localhost/pub/", "/pub/")
+//		h, err := ftpproxy.NewHandler("/pub/", "ftp://localhost/pub/")
 //		if err != nil {
 //			log.Fatal(err)
 //		}

@@ -57,7 +57,7 @@ func startArchive() (addr string, stop func()) {
 func ExampleNewHandler() {
 	addr, stop := startArchive()
 	defer stop()
-	h, err := ftpproxy.NewHandler("ftp://"+addr+"/pub/", "/files/")
+	h, err := ftpproxy.NewHandler("/files/", "ftp://"+addr+"/pub/")
 	if err != nil {
 		log.Fatal(err)
 	}

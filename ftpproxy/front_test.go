@@ -37,7 +37,7 @@ type front struct {
 // newFront starts one; with userinfo in the target, that logs in.
 func newFront(t *testing.T, target string) *front {
 	t.Helper()
-	h, err := NewHandler(target, "/ftp/")
+	h, err := NewHandler("/ftp/", target)
 	require.NoError(t, err)
 	f := &front{Server: httptest.NewServer(h), t: t, transport: h.Transport.(*Transport), handler: h}
 	f.transport.Backend.Timeout = patience

@@ -9,11 +9,11 @@ import (
 	"github.com/modproxy/modproxy/proxy/backend"
 )
 
-// NewHandler returns the reverse proxy of an FTP server for the paths under
-// prefix, as Apache's "ProxyPass prefix target" does with a target such as
-// "ftp://host/". A user that the target names logs in for all clients. The settings of its Transport, a [*Transport], may be changed
+// NewHandler returns the reverse proxy of a path to an FTP server, as Apache's
+// "ProxyPass path ftp://host/…" does. A user that the target names logs in for
+// all clients. The settings of its Transport, a [*Transport], may be changed
 // before the first request.
-func NewHandler(target, prefix string) (*proxy.Handler, error) {
+func NewHandler(path, target string) (*proxy.Handler, error) {
 	u, err := url.Parse(target)
 	if err != nil {
 		// The text of err has the URL, and that a password.
@@ -26,7 +26,7 @@ func NewHandler(target, prefix string) (*proxy.Handler, error) {
 	}
 	user := u.User
 	u.User = nil
-	h, err := proxy.NewHandler(u.String(), prefix)
+	h, err := proxy.NewHandler(path, u.String())
 	if err != nil {
 		return nil, err
 	}

@@ -33,10 +33,10 @@ func TestNoSecretsInErrors(t *testing.T) {
 			require.NotContains(t, log.String(), r.Header.Get("Authorization")[6:])
 		}
 	}
-	_, err := NewHandler("ftp://ann:"+secret+"@%zz/", "/")
+	_, err := NewHandler("/", "ftp://ann:"+secret+"@%zz/")
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), secret)
-	_, err = NewHandler("http://ann:"+secret+"@host/", "/")
+	_, err = NewHandler("/", "http://ann:"+secret+"@host/")
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), secret)
 }

@@ -169,14 +169,14 @@ func TestCap(t *testing.T) {
 }
 
 func TestNewHandler(t *testing.T) {
-	h, err := NewHandler("ftps://ann:x@ftp.test/pub/", "/ftp/")
+	h, err := NewHandler("/ftp/", "ftps://ann:x@ftp.test/pub/")
 	require.NoError(t, err)
 	rt := h.Transport.(*Transport)
 	require.Equal(t, "ann", rt.User.Username())
 	require.Equal(t, "ftps://ftp.test", rt.Backend.String())
 	require.Nil(t, h.Target.User)
 	for _, bad := range []string{"http://x/", "ftp://", "ftp:x", "/pub", "ftp://x/y"} {
-		_, err := NewHandler(bad, "/ftp/")
+		_, err := NewHandler("/ftp/", bad)
 		require.Error(t, err, bad)
 	}
 }

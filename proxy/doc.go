@@ -24,7 +24,7 @@
 // A whole program:
 //
 //	func main() {
-//		app, err := proxy.NewHandler("http://127.0.0.1:9000/", "/app/")
+//		app, err := proxy.NewHandler("/app/", "http://127.0.0.1:9000/")
 //		if err != nil {
 //			log.Fatal(err)
 //		}

@@ -59,7 +59,7 @@ func doors(t *testing.T, reached func()) map[string]http.Handler {
 		return &http.Response{StatusCode: 200, ProtoMajor: 1, Header: make(http.Header), Body: http.NoBody, Request: r}, nil
 	})
 	handler := func() *proxy.Handler {
-		h, err := proxy.NewHandler("http://back.test/", "/")
+		h, err := proxy.NewHandler("/", "http://back.test/")
 		require.NoError(t, err)
 		h.Transport = back
 		return h
@@ -71,7 +71,7 @@ func doors(t *testing.T, reached func()) map[string]http.Handler {
 	b, err := balancer.New(balancer.Config{Name: "b"})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.Close() })
-	site, err := fcgi.NewHandler("fcgi://127.0.0.1:1", root)
+	site, err := fcgi.NewHandler(root, "fcgi://127.0.0.1:1")
 	require.NoError(t, err)
 	return map[string]http.Handler{
 		"Handler":           handler(),
@@ -162,7 +162,7 @@ func TestDoors(t *testing.T) {
 // TestErrorOfTheDoor: embedders get a typed error.
 func TestErrorOfTheDoor(t *testing.T) {
 	var got error
-	h, err := proxy.NewHandler("http://back.test/", "/")
+	h, err := proxy.NewHandler("/", "http://back.test/")
 	require.NoError(t, err)
 	h.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
 		got = err
@@ -267,7 +267,7 @@ func TestDoorsOnTheWire(t *testing.T) {
 		w.WriteHeader(http.StatusFound)
 	}))
 	defer back.Close()
-	h, err := proxy.NewHandler(back.URL+"/", "/")
+	h, err := proxy.NewHandler("/", back.URL+"/")
 	require.NoError(t, err)
 	h.PreserveHost, h.ForwardedField = true, true
 	h.Reverse = []proxy.ReverseRule{{Path: "/", URL: "/"}}

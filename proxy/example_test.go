@@ -43,7 +43,7 @@ func ExampleNewHandler() {
 	app := newApp()
 	defer app.Close()
 
-	h, err := proxy.NewHandler(app.URL+"/v1/", "/app/")
+	h, err := proxy.NewHandler("/app/", app.URL+"/v1/")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -78,7 +78,7 @@ func ExampleNewMatchHandler() {
 	app := newApp()
 	defer app.Close()
 
-	h, err := proxy.NewMatchHandler(app.URL+"/pictures/$1", `^/img/(.*)\.png$`)
+	h, err := proxy.NewMatchHandler(`^/img/(.*)\.png$`, app.URL+"/pictures/$1")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -118,7 +118,7 @@ func ExampleHandler_OnRecord() {
 	app := newApp()
 	defer app.Close()
 
-	h, _ := proxy.NewHandler(app.URL, "/")
+	h, _ := proxy.NewHandler("/", app.URL)
 	h.OnRecord = func(r *http.Request, rec *exchange.Record) {
 		fmt.Println(r.URL.Path, rec.Status, rec.Attempts, rec.Reused, rec.Err)
 	}

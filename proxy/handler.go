@@ -206,7 +206,7 @@ type Handler struct {
 // "ProxyPass prefix target" does. It fails if target is no URL, or if only one
 // of the two ends in a slash, which would join paths wrongly. The target may
 // have Apache's form "unix:/path|http://host/".
-func NewHandler(target, prefix string) (*Handler, error) {
+func NewHandler(prefix, target string) (*Handler, error) {
 	b, text, err := cutSocket(target)
 	if err != nil {
 		return nil, err
@@ -228,7 +228,7 @@ func NewHandler(target, prefix string) (*Handler, error) {
 // expression pattern, as "ProxyPassMatch pattern target" does: $0 to $9 in
 // target stand for what was matched, and a target without them gets the whole
 // path appended. A dot in pattern matches every character, as in Apache.
-func NewMatchHandler(target, pattern string) (*Handler, error) {
+func NewMatchHandler(pattern, target string) (*Handler, error) {
 	re, err := regexp.Compile("(?s)" + pattern)
 	if err != nil {
 		return nil, err

@@ -401,7 +401,7 @@ func TestUnixSocket(t *testing.T) {
 	})}}
 	s.Start()
 	defer s.Close()
-	h, err := NewHandler("unix:"+path+"|http://name/x/", "/u/")
+	h, err := NewHandler("/u/", "unix:"+path+"|http://name/x/")
 	require.NoError(t, err)
 	defer h.own.CloseIdleConnections()
 	defer h.own.Backend.Close()

@@ -64,10 +64,10 @@ func TestPathOutsidePrefix(t *testing.T) {
 
 func TestConstructorRefusesUnevenSlashes(t *testing.T) {
 	for _, tc := range [][2]string{{"/a/", "http://b/x"}, {"/a", "http://b/x/"}, {"/a", "://"}, {"/a", "http:///x"}, {"/a", "unix:/s"}} {
-		_, err := NewHandler(tc[1], tc[0])
+		_, err := NewHandler(tc[0], tc[1])
 		require.Error(t, err, "%v", tc)
 	}
-	h, err := NewHandler("unix:/run/x.sock|http://app/x/", "/a/")
+	h, err := NewHandler("/a/", "unix:/run/x.sock|http://app/x/")
 	require.NoError(t, err)
 	require.Equal(t, "unix:/run/x.sock|http://app", h.own.Backend.String())
 }

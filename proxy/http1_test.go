@@ -260,18 +260,18 @@ func TestHandlerCloseIdleConnections(t *testing.T) {
 	s.Start()
 	defer s.Close()
 	o := answering(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-	given, err := NewHandler(o.url().String()+"/", "/")
+	given, err := NewHandler("/", o.url().String()+"/")
 	require.NoError(t, err)
 	b := testBackend(t, o.url())
 	given.Transport = &Transport{NewBackend: func(*url.URL) *backend.Backend { return b }}
 	for name, make := range map[string]func() (*Handler, *backend.Backend){
 		"socket": func() (*Handler, *backend.Backend) {
-			h, err := NewHandler("unix:"+path+"|http://app/", "/")
+			h, err := NewHandler("/", "unix:"+path+"|http://app/")
 			require.NoError(t, err)
 			return h, h.own.Backend
 		},
 		"host": func() (*Handler, *backend.Backend) {
-			h, err := NewHandler(o.url().String()+"/", "/")
+			h, err := NewHandler("/", o.url().String()+"/")
 			require.NoError(t, err)
 			b, err := h.own.backendFor(o.url())
 			require.NoError(t, err)

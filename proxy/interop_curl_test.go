@@ -314,7 +314,7 @@ func TestCurlToUnixSocket(t *testing.T) {
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: curlOrigin(t)}}
 	s.Start()
 	t.Cleanup(s.Close)
-	h, err := NewHandler("unix:"+path+"|http://name/", "/u/")
+	h, err := NewHandler("/u/", "unix:"+path+"|http://name/")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = h.own.Backend.Close() })
 	file, sum := upload(t, 200_000)

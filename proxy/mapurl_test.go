@@ -11,9 +11,9 @@ import (
 )
 
 func TestMapURL(t *testing.T) {
-	prefix, err := NewHandler("http://b.test/x/", "/app/")
+	prefix, err := NewHandler("/app/", "http://b.test/x/")
 	require.NoError(t, err)
-	match, err := NewMatchHandler("http://b.test/pictures/$1", `^/img/(.*)$`)
+	match, err := NewMatchHandler(`^/img/(.*)$`, "http://b.test/pictures/$1")
 	require.NoError(t, err)
 	all := &Handler{Rewrite: func(*httputil.ProxyRequest) {}}
 	for _, tc := range []struct {

@@ -82,10 +82,9 @@ func (m *Mux) Except(prefix string) { m.add(prefix, nil) }
 func (m *Mux) ExceptMatch(re *regexp.Regexp) { m.addMatch(re, nil) }
 
 // ProxyPass adds a rule that forwards the paths under prefix to target, and
-// returns its handler for further settings. The words have the order of the
-// directive. Errors are those of [NewHandler].
+// returns its handler for further settings. Errors are those of [NewHandler].
 func (m *Mux) ProxyPass(prefix, target string) (*Handler, error) {
-	h, err := NewHandler(target, prefix)
+	h, err := NewHandler(prefix, target)
 	if err != nil {
 		return nil, err
 	}
@@ -96,10 +95,9 @@ func (m *Mux) ProxyPass(prefix, target string) (*Handler, error) {
 
 // ProxyPassMatch adds a rule that forwards the paths that match pattern to
 // target, in which $1 to $9 stand for its groups, and returns its handler for
-// further settings. The words have the order of the directive. Errors are those
-// of [NewMatchHandler].
+// further settings. Errors are those of [NewMatchHandler].
 func (m *Mux) ProxyPassMatch(pattern, target string) (*Handler, error) {
-	h, err := NewMatchHandler(target, pattern)
+	h, err := NewMatchHandler(pattern, target)
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func echoServer(t testing.TB, up websocket.Upgrader) *httptest.Server {
 
 // handlerTo returns a Handler for all paths of a server.
 func handlerTo(t testing.TB, url string) *Handler {
-	h, err := NewHandler("ws"+strings.TrimPrefix(url, "http")+"/", "/")
+	h, err := NewHandler("/", "ws"+strings.TrimPrefix(url, "http")+"/")
 	require.NoError(t, err)
 	t.Cleanup(h.Proxy.CloseIdleConnections)
 	return h

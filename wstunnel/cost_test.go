@@ -42,7 +42,7 @@ func TestCost(t *testing.T) {
 			r := httptest.NewRequest("GET", "http://front.test/", nil)
 			r.Header = http.Header{"Connection": {"upgrade"}, "Upgrade": {"websocket"}, fieldVersion: {"13"}, fieldKey: {"AAAAAAAAAAAAAAAAAAAAAA=="}}
 			fields(r.Header, n)
-			p, err := proxy.NewHandler("ws://back.test/", "/")
+			p, err := proxy.NewHandler("/", "ws://back.test/")
 			require.NoError(t, err)
 			p.Transport = refusing{}
 			h := &Handler{Proxy: p, Subprotocols: []string{"b1", "b2"}, Origins: []string{"https://*.front.test", "self"}, Messages: &Messages{CompressClient: true}}

@@ -17,7 +17,7 @@
 // A whole program:
 //
 //	func main() {
-//		chat, err := wstunnel.NewHandler("ws://127.0.0.1:9000/", "/chat/")
+//		chat, err := wstunnel.NewHandler("/chat/", "ws://127.0.0.1:9000/")
 //		if err != nil {
 //			log.Fatal(err)
 //		}

@@ -56,7 +56,7 @@ func ExampleNewHandler() {
 	backend := newEcho()
 	defer backend.Close()
 
-	h, err := wstunnel.NewHandler(wsURL(backend)+"/rooms/", "/chat/")
+	h, err := wstunnel.NewHandler("/chat/", wsURL(backend)+"/rooms/")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -85,7 +85,7 @@ func ExampleHandler_paths() {
 
 	mux := http.NewServeMux()
 	for path, to := range map[string]string{"/chat/": "/a/", "/ticker/": "/b/"} {
-		h, err := wstunnel.NewHandler(wsURL(backend)+to, path)
+		h, err := wstunnel.NewHandler(path, wsURL(backend)+to)
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -107,7 +107,7 @@ func ExampleMessages() {
 	backend := newEcho()
 	defer backend.Close()
 
-	h, err := wstunnel.NewHandler(wsURL(backend)+"/", "/")
+	h, err := wstunnel.NewHandler("/", wsURL(backend)+"/")
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -78,8 +78,8 @@ type Handler struct {
 // NewHandler returns a Handler that maps paths under prefix to target, such as
 // "ws://127.0.0.1:8080/chat/", "wss://…", or http and https, which mean the
 // same. See [proxy.NewHandler] for what the two must look like.
-func NewHandler(target, prefix string) (*Handler, error) {
-	p, err := proxy.NewHandler(target, prefix)
+func NewHandler(prefix, target string) (*Handler, error) {
+	p, err := proxy.NewHandler(prefix, target)
 	if err != nil {
 		return nil, err
 	}

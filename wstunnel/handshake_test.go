@@ -351,7 +351,7 @@ func TestHandlerWithoutProxy(t *testing.T) {
 	w := httptest.NewRecorder()
 	(&Handler{}).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	require.Equal(t, http.StatusInternalServerError, w.Code)
-	_, err := NewHandler("ftp://x/", "/")
+	_, err := NewHandler("/", "ftp://x/")
 	require.Error(t, err)
 	var e *exchange.Error
 	require.True(t, errors.As((&Handler{}).Shutdown(t.Context()), &e))

@@ -56,7 +56,7 @@ func TestBehindABalancer(t *testing.T) {
 		)
 		require.NoError(t, err)
 		defer b.Close()
-		h, err := wstunnel.NewHandler("ws://balancer.test/", "/")
+		h, err := wstunnel.NewHandler("/", "ws://balancer.test/")
 		require.NoError(t, err)
 		h.Proxy.Transport = b
 		if messages {

@@ -34,7 +34,7 @@ func newBalancer(to string) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := proxy.NewHandler("balancer://bench", "/")
+	h, err := proxy.NewHandler("/", "balancer://bench")
 	if err != nil {
 		return nil, err
 	}

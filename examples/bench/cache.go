@@ -42,7 +42,7 @@ func modproxyCachePeer(name, kind string) peer {
 // newCache is our cache in front of our proxy. On disk, it is in the working
 // directory.
 func newCache(to string, onDisk bool) (http.Handler, error) {
-	h, err := proxy.NewHandler(to, "/")
+	h, err := proxy.NewHandler("/", to)
 	if err != nil {
 		return nil, err
 	}

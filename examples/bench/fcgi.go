@@ -87,7 +87,7 @@ var modproxyFCGIPeer = peer{name: "modproxy", command: func(j job) ([]string, er
 
 // newFCGI keeps as many connections as are used, like the others.
 func newFCGI(to string) (http.Handler, error) {
-	h, err := proxy.NewHandler(to, "/")
+	h, err := proxy.NewHandler("/", to)
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,7 @@ func runVsftpd(ctx context.Context, listen string) error {
 
 // newFTP is the reverse proxy, with kept connections or without.
 func newFTP(to string, keep bool) (http.Handler, error) {
-	h, err := ftpproxy.NewHandler(to, "/")
+	h, err := ftpproxy.NewHandler("/", to)
 	if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func newRole(role, to string) (http.Handler, error) {
 	case "origin":
 		return newOrigin(), nil
 	case "modproxy":
-		return proxy.NewHandler(to, "/")
+		return proxy.NewHandler("/", to)
 	case "balancer":
 		return newBalancer(to)
 	case "fcgi":
@@ -99,7 +99,7 @@ func newRole(role, to string) (http.Handler, error) {
 	case "upgrades":
 		return newUpgrades(to)
 	case "ajp":
-		return ajp.NewHandler(to, "/")
+		return ajp.NewHandler("/", to)
 	}
 	return nil, fmt.Errorf("unknown role %q", role)
 }

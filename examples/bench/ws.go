@@ -66,10 +66,10 @@ var wsWorkloads = []workload{
 	{name: "wsbulkup", about: "WebSocket message of 10 MB to the origin", family: wsFamily, path: "/sink", send: 10 << 20, want: int64(len(sinkAnswer)), connections: 8},
 }
 
-func newWSTunnel(to string) (http.Handler, error) { return wstunnel.NewHandler(to, "/") }
+func newWSTunnel(to string) (http.Handler, error) { return wstunnel.NewHandler("/", to) }
 
 func newUpgrades(to string) (http.Handler, error) {
-	h, err := proxy.NewHandler(to, "/")
+	h, err := proxy.NewHandler("/", to)
 	if err == nil {
 		h.Upgrades = []string{"websocket"}
 	}

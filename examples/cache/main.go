@@ -40,7 +40,7 @@ func main() {
 }
 
 func serve(ctx context.Context, listen, admin, to, dir string) error {
-	app, err := proxy.NewHandler(to, "/")
+	app, err := proxy.NewHandler("/", to)
 	if err != nil {
 		return err
 	}

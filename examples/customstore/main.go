@@ -37,7 +37,7 @@ func run(out io.Writer, store store.Store) error {
 		fmt.Fprint(w, strings.Repeat("a page of "+r.Host+"\n", 2000))
 	}))
 	defer origin.Close()
-	app, err := proxy.NewHandler(origin.URL+"/", "/")
+	app, err := proxy.NewHandler("/", origin.URL+"/")
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func serve(ctx context.Context, o options) error {
 		f.Clients.Auth, err = &access.BasicAuth{Realm: "forward proxy", Verify: users.Verify, Stamp: users.Stamp}, errors.Join(err, uerr)
 	}
 	if o.parent != "" { // ProxyRemote * …
-		parent, perr := connect.NewRemote(o.parent, "*")
+		parent, perr := connect.NewRemote("*", o.parent)
 		f.Remotes, err = []access.Remote{parent}, errors.Join(err, perr)
 	}
 	ports, perr := access.ParsePorts(strings.Fields(o.ports)...) // AllowCONNECT …

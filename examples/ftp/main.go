@@ -55,7 +55,7 @@ func handler(target string, write bool) (*proxy.Handler, error) {
 	if !strings.HasSuffix(target, "/") {
 		target += "/"
 	}
-	h, err := ftpproxy.NewHandler(target, "/")
+	h, err := ftpproxy.NewHandler("/", target)
 	if err != nil {
 		return nil, err
 	}

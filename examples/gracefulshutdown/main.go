@@ -46,7 +46,7 @@ func main() {
 
 // serve serves until ctx ends and all is finished; an error says what was cut.
 func serve(ctx context.Context, l net.Listener, to string, notice, grace time.Duration) error {
-	app, err := proxy.NewHandler(to, "/")
+	app, err := proxy.NewHandler("/", to)
 	if err != nil {
 		return err
 	}

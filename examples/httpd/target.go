@@ -171,7 +171,7 @@ func (l *link) close() {
 // newHandler makes the handler of a rule, without its settings.
 func (r *rule) newHandler() (*proxy.Handler, error) {
 	if r.pattern != nil {
-		return proxy.NewMatchHandler(r.text, r.pattern.String())
+		return proxy.NewMatchHandler(r.pattern.String(), r.text)
 	}
 	u, err := url.Parse(r.text)
 	if err != nil {

@@ -48,7 +48,7 @@ func main() {
 
 // handler is the site. What scripts write to their error output is logged.
 func handler(fpm, root, front string, children int) (*fcgi.Handler, error) {
-	h, err := fcgi.NewHandler(fpm, root)
+	h, err := fcgi.NewHandler(root, fpm)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func main() {
 }
 
 func serve(ctx context.Context, listen, to string) error {
-	app, err := proxy.NewHandler(to, "/app/") // ProxyPass /app/ …
+	app, err := proxy.NewHandler("/app/", to) // ProxyPass /app/ …
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func main() {
 }
 
 func serve(ctx context.Context, listen, to string) error {
-	chat, err := wstunnel.NewHandler(to, "/chat") // ProxyPass /chat ws://…
+	chat, err := wstunnel.NewHandler("/chat", to) // ProxyPass /chat ws://…
 	if err != nil {
 		return err
 	}

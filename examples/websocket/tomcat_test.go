@@ -22,7 +22,7 @@ func TestTomcatAndChromium(t *testing.T) {
 	cat := programs.Tomcat(t, programs.TomcatOptions{HTTP: true})
 	for name, messages := range map[string]*wstunnel.Messages{"bytes": nil, "messages": {CompressClient: true, CompressBackend: true}} {
 		t.Run(name, func(t *testing.T) {
-			h, err := wstunnel.NewHandler("ws://"+cat.Addr+"/", "/")
+			h, err := wstunnel.NewHandler("/", "ws://"+cat.Addr+"/")
 			require.NoError(t, err)
 			h.Messages, h.Origins, h.Proxy.PreserveHost = messages, []string{"self"}, true
 			front := httptest.NewServer(h)

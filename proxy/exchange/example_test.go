@@ -12,7 +12,7 @@ import (
 
 // What failed, and what the client is told.
 func ExampleError() {
-	h, _ := proxy.NewHandler("http://127.0.0.1:1/", "/") // nobody listens there
+	h, _ := proxy.NewHandler("/", "http://127.0.0.1:1/") // nobody listens there
 	h.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, err error) {
 		var e *exchange.Error
 		if errors.As(err, &e) {

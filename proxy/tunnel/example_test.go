@@ -18,7 +18,7 @@ func ExampleRegistry() {
 	defer app.Close()
 
 	tunnels := &tunnel.Registry{}
-	h, _ := proxy.NewHandler(app.URL, "/")
+	h, _ := proxy.NewHandler("/", app.URL)
 	h.Upgrades, h.Tunnels = []string{"websocket"}, tunnels
 	front := httptest.NewServer(h)
 
