@@ -9,8 +9,8 @@ import (
 // "ProxyPass path ajp://host:8009/… mapping=servlet" does: the fields of
 // forwarding are left to the attributes of AJP, and the path is read as the
 // container will, so that "/app/..;/manager" is not below "/app".
-func NewHandler(path, target string) (*proxy.Handler, error) {
-	h, err := proxy.NewHandler(path, target)
+func NewHandler(prefix, target string) (*proxy.Handler, error) {
+	h, err := proxy.NewHandler(prefix, target)
 	if err != nil {
 		return nil, err
 	}

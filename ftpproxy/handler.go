@@ -13,7 +13,7 @@ import (
 // "ProxyPass path ftp://host/…" does. A user that the target names logs in for
 // all clients. The settings of its Transport, a [*Transport], may be changed
 // before the first request.
-func NewHandler(path, target string) (*proxy.Handler, error) {
+func NewHandler(prefix, target string) (*proxy.Handler, error) {
 	u, err := url.Parse(target)
 	if err != nil {
 		// The text of err has the URL, and that a password.
@@ -26,7 +26,7 @@ func NewHandler(path, target string) (*proxy.Handler, error) {
 	}
 	user := u.User
 	u.User = nil
-	h, err := proxy.NewHandler(path, u.String())
+	h, err := proxy.NewHandler(prefix, u.String())
 	if err != nil {
 		return nil, err
 	}
