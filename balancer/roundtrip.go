@@ -3,369 +3,233 @@ package balancer
 import (
 	"context"
 	"errors"
-	"io"
+	"log/slog"
+	"math/rand/v2"
 	"net/http"
-	"net/url"
-	"strings"
-	"sync/atomic"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
-var (
-	// errRemoved is returned when the member was taken out since it was chosen.
-	errRemoved  = errors.New("member was removed")
-	errPanicked = errors.New("transport of the member panicked")
-)
+// ErrRetryBudget is returned, beside the failure, when RetryBudget allows no
+// further attempt.
+var ErrRetryBudget = errors.New("the retry budget is spent")
 
-// roundTrip is one attempt: a request on its way to a member, and the answer. It
-// is the context of the member's request and the body of its answer as well,
-// so that neither costs an allocation.
-type roundTrip struct {
-	context.Context
-	b     *Balancer
-	view  *view
-	m     *Member
-	trial bool
-	r     *http.Request // the client's
-	sent  *sentBody
-	facts Facts
-	url   url.URL
-
-	start    time.Time
-	latency  time.Duration
-	status   int
-	gated    bool
-	body     io.ReadCloser // of the answer
-	received atomic.Int64
-	bodyErr  error
-	ended    atomic.Bool
+// trail is what a request has tried in vain.
+type trail struct {
+	tried    map[*Member]bool
+	attempts []Attempt
+	untold   []exchange.FailedAttempt // that the request's record has not been told of
 }
 
-func newRoundTrip(b *Balancer, v *view, d decision, s session, r *http.Request, body *sentBody, before []Attempt) *roundTrip {
-	x := &roundTrip{Context: r.Context(), b: b, view: v, m: d.member, trial: d.trial, r: r, sent: body, start: time.Now()}
-	route := x.m.Route()
-	x.facts = Facts{
-		Balancer: v.config.Name, Worker: x.m, Sticky: s.name, SessionRoute: s.route,
-		Changed: route != "" && route != s.route, Why: d.why, Skipped: d.skipped, Attempts: before,
+// RoundTrip sends the request to a member. Its URL may be of any scheme and
+// host, such as balancer://name: they are replaced by the member's, and the
+// path is put behind the member's.
+//
+// The Request of the answer is the one that the member got. A failure is a
+// [*exchange.Error] that wraps a [*Error].
+func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
+	v := b.view.Load()
+	if v.config.RetryBudget > 0 {
+		b.budget.request(v.config.RetryBudget)
 	}
-	if body != nil {
-		body.m = x.m
-	}
-	return x
-}
-
-// Value answers for the facts, and the client's context for the rest.
-func (x *roundTrip) Value(key any) any {
-	if key == (factsKey{}) {
-		return &x.facts
-	}
-	return x.Context.Value(key)
-}
-
-// Within lets [exchange.HooksOf] look past x, which has no hooks.
-func (x *roundTrip) Within() context.Context { return x.Context }
-
-// enter counts the request among those of the member, once there is room.
-func (x *roundTrip) enter() error {
-	m := x.m
-	m.busy.Add(1)
-	if m.removed.Load() {
-		x.leave()
-		return errRemoved
-	}
-	m.elected.Add(1)
-	if m.gate.max.Load() > 0 && !backend.IsCheck(x.Context) {
-		wait := m.config.Load().WaitTimeout
-		if wait == 0 {
-			wait = DefaultWaitTimeout
-		}
-		if err := m.gate.enter(x.Context, wait); err != nil {
-			if x.trial {
-				m.endTrial()
+	s := v.session(r)
+	var tr trail
+	var body *sentBody
+	var held *http.Response // of a status that another member may do better
+	for {
+		var d decision
+		var err error
+		v, d, err = b.await(r.Context(), v, r, s, tr.tried)
+		if err != nil {
+			if held != nil {
+				return held, nil
 			}
-			x.leave()
-			return err
+			body.abandon(r)
+			return nil, b.failure(v, r, &tr, d, err)
 		}
-		x.gated = true
-		x.start = time.Now()
+		next, err := body.again(r)
+		if err != nil {
+			d.undo()
+			if held != nil {
+				return held, nil
+			}
+			return nil, b.failure(v, r, &tr, decision{}, err)
+		}
+		body = next
+		if held != nil {
+			_ = held.Body.Close()
+			held = nil
+		}
+		x := newRoundTrip(b, v, d, s, r, body, tr.attempts)
+		if err = x.enter(); err == errRemoved {
+			d.undo()
+			v = b.view.Load()
+			continue
+		}
+		var resp *http.Response
+		if err == nil {
+			tr.tell(r)
+			resp, err = x.send()
+		}
+		if err == nil && !v.failsOn(resp.StatusCode) {
+			return resp, nil
+		}
+		tr.add(x, resp, err)
+		if stop := b.further(v, r, &tr, resp, err); stop != nil {
+			if resp != nil {
+				return resp, nil
+			}
+			body.abandon(r)
+			if clientGone(r.Context(), err) {
+				return nil, err
+			}
+			if stop == errEnough {
+				stop = nil
+			}
+			return nil, b.failure(v, r, &tr, decision{}, stop)
+		}
+		held = resp
+	}
+}
+
+// errEnough is why no further member is tried when the failure says it all.
+var errEnough = errors.New("no further attempt")
+
+// undo gives back what choosing took.
+func (d *decision) undo() {
+	if d.trial {
+		d.member.endTrial()
+	}
+}
+
+func (tr *trail) add(x *roundTrip, resp *http.Response, err error) {
+	a := Attempt{Member: x.m.name, Err: err, Duration: time.Since(x.start)}
+	if resp != nil {
+		a.Status = resp.StatusCode
+	}
+	if tr.tried == nil {
+		tr.tried = make(map[*Member]bool)
+	}
+	tr.tried[x.m] = true
+	tr.attempts = append(tr.attempts, a)
+	rec := exchange.RecordFrom(x.Context)
+	if rec == nil {
+		return
+	}
+	f := exchange.FailedAttempt{Backend: rec.Backend, Member: a.Member, Start: x.start.Sub(rec.Start), Duration: a.Duration, Status: a.Status, Err: err}
+	var e *exchange.Error
+	if errors.As(err, &e) {
+		f.Backend = e.Backend
+	}
+	tr.untold = append(tr.untold, f)
+}
+
+// tell tells the record of the attempts that failed, now that another follows.
+func (tr *trail) tell(r *http.Request) {
+	if len(tr.untold) == 0 {
+		return
+	}
+	rec := exchange.RecordFrom(r.Context())
+	for _, f := range tr.untold {
+		rec.Fail(f)
+	}
+	tr.untold = tr.untold[:0]
+}
+
+// further returns nil if another member may be tried after a failure, having
+// waited for the back-off; else why not.
+func (b *Balancer) further(v *view, r *http.Request, tr *trail, resp *http.Response, err error) error {
+	ctx := r.Context()
+	if v.config.Logger != nil {
+		a := tr.attempts[len(tr.attempts)-1]
+		v.config.Logger.Log(ctx, slog.LevelInfo, "balancer: attempt failed", "balancer", v.config.Name, "member", a.Member, "status", a.Status, "error", a.Err)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case resp != nil && !exchange.IsIdempotent(r):
+		return errEnough
+	case err != nil && (clientGone(ctx, err) || !v.mayResend(r, err)):
+		return errEnough
+	case len(tr.tried) >= v.attempts:
+		return errEnough
+	case v.config.RetryBudget > 0 && !b.budget.take():
+		return ErrRetryBudget
+	}
+	if n := len(tr.tried); v.config.RetryBackoff > 0 && n > 1 {
+		pause := v.config.RetryBackoff << min(n-2, 10)
+		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	return nil
 }
 
-// leave is the end of what enter began.
-func (x *roundTrip) leave() {
-	m := x.m
-	if x.gated {
-		m.gate.leave()
-		x.b.wakeHoping()
+// failure words why a request was not answered. The status is that of the last
+// attempt, or 503 when no member could be chosen at all.
+func (b *Balancer) failure(v *view, r *http.Request, tr *trail, d decision, cause error) error {
+	e := &exchange.Error{
+		Op: exchange.OpAcquire, Backend: "balancer://" + v.config.Name, Status: http.StatusServiceUnavailable, Resend: true,
+		Err: &Error{Balancer: v.config.Name, Attempts: tr.attempts, Skipped: d.skipped, Err: cause},
 	}
-	if m.busy.Add(-1) == 0 {
-		m.becameIdle()
-	}
-}
-
-// send sends the request. An error has been held against the member, if
-// it says anything about it.
-func (x *roundTrip) send() (*http.Response, error) {
-	x.note()
-	returned := false
-	defer func() {
-		if !returned { // the transport has panicked, or a hook
-			if x.trial {
-				x.m.endTrial()
-			}
-			x.bodyErr = errPanicked
-			x.end()
+	if ctx := r.Context(); ctx.Err() != nil {
+		e.Op, e.Status, e.Resend = exchange.OpClient, exchange.StatusClientClosedRequest, false
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			e.Op, e.Status = exchange.OpAcquire, http.StatusGatewayTimeout
 		}
-	}()
-	resp, err := x.m.rt.RoundTrip(x.request())
-	returned = true
-	x.latency = time.Since(x.start)
-	if err != nil {
-		x.failed(err)
-		return nil, err
+		return e
 	}
-	x.sent.settle()
-	x.answered(resp)
-	return resp, nil
-}
-
-// note tells those who want to know who was chosen.
-func (x *roundTrip) note() {
-	if rec := exchange.RecordFrom(x.Context); rec != nil {
-		rec.Balancer, rec.Member, rec.Why, rec.Skipped = x.facts.Balancer, x.m.name, x.facts.Why, x.facts.Skipped
+	for _, a := range tr.attempts {
+		e.Resend = e.Resend && (exchange.MayResend(a.Err) || isBusy(a.Err) || notSent(a.Err))
 	}
-	if f, ok := x.Context.Value(factsHolderKey{}).(*Facts); ok {
-		*f = x.facts
-	}
-}
-
-// request is the client's request as the member gets it.
-func (x *roundTrip) request() *http.Request {
-	r := x.r
-	out := r.WithContext(x)
-	x.url = *r.URL
-	u := &x.url
-	base := &x.m.base
-	if u.Host == out.Host && strings.EqualFold(u.Scheme, "balancer") {
-		out.Host = "" // the balancer's name is no host
-	}
-	if out.Host == "" {
-		out.Host = x.m.config.Load().Host
-	}
-	u.Scheme, u.Host, u.User, u.Opaque, u.OmitHost = base.Scheme, base.Host, nil, "", false
-	if base.Path != "" {
-		if u.RawPath != "" || x.m.rawBase != base.Path {
-			u.RawPath = x.m.rawBase + slashed(r.URL.EscapedPath())
-		}
-		u.Path = base.Path + slashed(u.Path)
-	}
-	out.URL = u
-	if x.sent != nil {
-		out.Body = x.sent
-		if r.GetBody != nil {
-			out.GetBody = func() (io.ReadCloser, error) {
-				x.sent.renew()
-				body, err := r.GetBody()
-				if err != nil {
-					return nil, err
-				}
-				return &sentBody{r: body, m: x.m}, nil
-			}
+	if n := len(tr.attempts); n > 0 {
+		last := tr.attempts[n-1].Err
+		var pe *exchange.Error
+		switch {
+		case last == nil: // a status; the answer is gone
+			e.Status = http.StatusBadGateway
+		case errors.As(last, &pe):
+			e.Op, e.Status = pe.Op, exchange.StatusOf(last)
+		case !isBusy(last) && !notSent(last):
+			e.Op, e.Status = exchange.OpHeader, exchange.StatusOf(last)
 		}
 	}
-	return out
+	if e.Status == http.StatusServiceUnavailable {
+		e.RetryAfter = v.comeAgain(tr, cause)
+	}
+	return e
 }
 
-// slashed puts a slash before a path that has none.
-func slashed(path string) string {
-	if path == "" || path[0] != '/' {
-		return "/" + path
-	}
-	return path
-}
-
-// failed draws the conclusions of a failure without an answer.
-func (x *roundTrip) failed(err error) {
-	m := x.m
-	b := judge(x.Context, err, x.view.config.FailOnTimeout)
-	if b != exchange.Blameless {
-		m.errors.Add(1)
-	}
-	switch {
-	case b == exchange.Down || b == exchange.Faulty && x.trial:
-		m.MarkError(err)
-	case b == exchange.Faulty:
-		x.strike()
-	case x.trial:
-		m.endTrial()
-	}
-	x.bodyErr = err
-	x.end()
-}
-
-// answered draws the conclusions of an answer and makes its body ours.
-func (x *roundTrip) answered(resp *http.Response) {
-	m, v := x.m, x.view
-	x.status = resp.StatusCode
-	m.latency.add(x.latency)
-	switch {
-	case v.failsOn(resp.StatusCode):
-		m.errors.Add(1)
-		m.MarkError(&StatusError{Status: resp.StatusCode})
-	case x.trial:
-		m.MarkOK()
-	case resp.StatusCode >= http.StatusInternalServerError:
-		x.strike()
-	case m.failures.Load() != 0:
-		m.failures.Store(0)
-	}
-	if resp.Request == nil {
-		resp.Request = x.request()
-	}
-	if c := v.config.Sticky.SetCookie; c != nil && x.facts.Changed {
-		cookie := v.config.Sticky.cookie(m.Route(), x.r.TLS != nil).String()
-		resp.Header.Add("Set-Cookie", cookie)
-		exchange.NoteOwnField(x.Context, "Set-Cookie", cookie)
-	}
-	if v.config.OnAnswer != nil {
-		v.config.OnAnswer(resp, &x.facts)
-	}
-	x.take(resp)
-}
-
-// take puts x in the place of the answer's body.
-func (x *roundTrip) take(resp *http.Response) {
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		// The connection itself: whoever relays it wants to take it apart.
-		if c, ok := resp.Body.(interface {
-			OnClose(func(sent, received int64))
-		}); ok {
-			c.OnClose(func(sent, received int64) {
-				x.m.sent.Add(sent)
-				x.m.received.Add(received)
-				x.received.Add(received)
-				x.end()
-			})
-			return
-		}
-		x.end()
-		return
-	}
-	if resp.Body == nil || resp.Body == http.NoBody {
-		x.end()
-		return
-	}
-	x.body = resp.Body
-	if wt, ok := x.body.(io.WriterTo); ok {
-		resp.Body = &writingBody{roundTrip: x, wt: wt}
-	} else {
-		resp.Body = readBody{x}
-	}
-}
-
-// end counts the request as done, once.
-func (x *roundTrip) end() {
-	if !x.ended.CompareAndSwap(false, true) {
-		return
-	}
-	x.leave()
-	if o := x.view.feedback; o != nil {
-		out := Outcome{Status: x.status, Err: x.bodyErr, Latency: x.latency, Duration: time.Since(x.start), Received: x.received.Load()}
-		if x.sent != nil {
-			out.Sent = x.sent.sent.Load()
-		}
-		o.Done(x.m, out)
-	}
-}
-
-// count notes bytes of the answer's body, and its end.
-func (x *roundTrip) count(n int64, err error) {
-	if n > 0 {
-		x.received.Add(n)
-		x.m.received.Add(n)
-	}
-	if err == nil {
-		return
-	}
-	if err != io.EOF && !x.ended.Load() {
-		x.bodyErr = err
-		if judge(x.Context, err, false) == exchange.Faulty {
-			x.m.errors.Add(1)
-			x.strike()
+// comeAgain returns when a request is worth sending again: when the first member
+// is tried again, or as soon as the attempts say. What is busy is so for a moment.
+func (v *view) comeAgain(tr *trail, cause error) time.Duration {
+	soonest, known := v.nextTrial(), v.anyInError()
+	busy := isBusy(cause)
+	for _, a := range tr.attempts {
+		var e *exchange.Error
+		if errors.As(a.Err, &e) && e.RetryAfter > 0 {
+			soonest, known = min(soonest, e.RetryAfter), true
+		} else {
+			busy = busy || isBusy(a.Err)
 		}
 	}
-	x.end()
-}
-
-// readBody is the body of an answer.
-type readBody struct{ *roundTrip }
-
-func (b readBody) Read(p []byte) (int, error) {
-	n, err := b.body.Read(p)
-	b.count(int64(n), err)
-	return n, err
-}
-
-func (b readBody) Close() error {
-	err := b.body.Close()
-	b.end()
-	return err
-}
-
-// writingBody is the body of an answer that knows how to write itself.
-type writingBody struct {
-	*roundTrip
-	wt io.WriterTo
-	to passingReaderFrom
-}
-
-func (b *writingBody) Read(p []byte) (int, error) { return readBody{b.roundTrip}.Read(p) }
-func (b *writingBody) Close() error               { return readBody{b.roundTrip}.Close() }
-
-func (b *writingBody) WriteTo(w io.Writer) (int64, error) {
-	b.to.passing = passing{w, b.roundTrip}
-	var to io.Writer = &b.to.passing
-	if rf, ok := w.(io.ReaderFrom); ok {
-		b.to.rf, to = rf, &b.to
+	if busy || !known {
+		return time.Second
 	}
-	n, err := b.wt.WriteTo(to)
-	ended := err
-	var e *exchange.Error
-	if err == nil {
-		ended = io.EOF
-	} else if !errors.As(err, &e) {
-		ended = exchange.ErrClientGone // w failed, not the member
+	return max(soonest, time.Second)
+}
+
+// anyInError reports whether a member is in the error state.
+func (v *view) anyInError() bool {
+	for _, m := range v.members {
+		if s, _ := m.State(); s == StateError {
+			return true
+		}
 	}
-	b.count(0, ended)
-	return n, err
-}
-
-// passing counts the bytes of an answer as they pass to w.
-type passing struct {
-	w io.Writer
-	x *roundTrip
-}
-
-func (p *passing) Write(b []byte) (int, error) {
-	n, err := p.w.Write(b)
-	p.x.count(int64(n), nil)
-	return n, err
-}
-
-func (p *passing) FlushError() error { return exchange.FlushWriter(p.w) }
-
-// passingReaderFrom is passing to a w that can splice.
-type passingReaderFrom struct {
-	passing
-	rf io.ReaderFrom
-}
-
-func (p *passingReaderFrom) ReadFrom(r io.Reader) (int64, error) {
-	n, err := p.rf.ReadFrom(r)
-	p.x.count(n, nil)
-	return n, err
+	return false
 }

@@ -1,193 +1,222 @@
 package proxy
 
 import (
+	"errors"
+	"net/http"
 	"net/url"
-	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
-func TestPrefixRule(t *testing.T) {
-	tests := []struct{ prefix, target, in, want string }{
-		{"/plain", "http://b/plain", "/plain", "/plain"},
-		{"/plain", "http://b/plain", "/plain/", "/plain/"},
-		{"/plain", "http://b/plain", "/plainx", ""},
-		{"/plain", "http://b/plain", "/plai", ""},
-		{"/plain", "http://b/plain", "/PLAIN", ""},
-		{"/plain", "http://b/plain", "//plain/x", "/plain/x"},
-		{"/plain", "http://b/plain", "/plain//x", "/plain//x"}, // Apache: /plain/x
-		{"/plain", "http://b/plain", "/%70lain/%78", "/plain/%78"},
-		{"/plain", "http://b/plain", "/plain%2Fx", ""},
-		{"/plain", "http://b/plain", "/other/../plain/x", "/plain/x"},
-		{"/plain", "http://b/plain", "/plain/../x", ""},
-		{"/plain", "http://b/plain", "*", ""},
-		{"/slash/", "http://b/S/", "/slash", ""},
-		{"/slash/", "http://b/S/", "/slash/", "/S/"},
-		{"/slash/", "http://b/S/", "/slash/x", "/S/x"},
-		{"/slash/", "http://b/S/", "/slash//x", "/S//x"},
-		{"/slash/", "http://b/S/", "/%73lash//x", "/S//x"},
-		{"//two///parts", "http://b/p", "/two/parts/x", "/p/x"},
-		{"//two///parts", "http://b/p", "//two////parts/x", "/p/x"},
-		{"/a b", "http://b/x%20y", "/a%20b/c", "/x%20y/c"},
-		{"/a", "http://b/x%2Fy", "/a/c", "/x%2Fy/c"},
-		{"/a%2Fb", "http://b/x", "/a%2fb/c", "/x/c"},
-		{"/a%2Fb", "http://b/x", "/a/b/c", ""},
-		{"/a/b", "http://b/AB", "/a/b/c", "/AB/c"},
-		{"/a", "http://b", "/a", "/"},
-		{"/a", "http://b", "/a/x", "/x"},
-		{"/a", "http://b", "/a?q", "/?q"},
-		{"/a/b", "http://b", "/a%2Fb/x", ""},
-		{"", "http://b", "/x/y", "/x/y"},
-		{"", "http://b/", "/x/y", "/x/y"},
-		{"/", "http://b", "/x/y", "/x/y"},
-		{"/", "http://b/", "//evil.test/x", "//evil.test/x"},
-		{"", "http://b/base", "/x", "/base/x"},
-		{"/", "http://b/base/", "/x", "/base/x"},
-		{"/", "http://b", "http://front.test", "/"}, // absolute-form without a path
-		{"/", "http://b", "http://front.test/x", "/x"},
-		{"/r/", "http://b/?k=v", "/r/x", "/x?k=v"},
-		{"/r/", "http://b/?k=v", "/r/x?a=%2F", "/x?k=v&a=%2F"},
-		{"/reverse/", "http://b/", "/reverse/nonesuch/file%25", "/nonesuch/file%25"}, // PR 15207
-		{"/reverse/", "http://b/", "/reverse/env.pl?reverse-proxy", "/env.pl?reverse-proxy"},
-		// CVE-2021-40438: what looks like a socket is a path
-		{"/", "http://b", "/unix:/run/x.sock|http://c/", "/unix:/run/x.sock%7Chttp://c/"},
-		{"/", "http://b", "/?unix:AAAA|http://c/", "/?unix:AAAA|http://c/"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.prefix+" "+tt.target+" "+tt.in, func(t *testing.T) {
-			require.Equal(t, tt.want, mapTarget(t, prefixRule(t, tt.prefix, tt.target, MappingRaw), tt.in))
-		})
-	}
-}
+const refused = "400" // in tables of mapped paths
 
-func TestPrefixRuleJointOfSlashes(t *testing.T) {
-	tests := []struct{ prefix, target, in, lenient string }{
-		{"/noslash", "http://b/NS/", "/noslash/x", "/NS//x"},
-		{"/slashno/", "http://b/SN", "/slashno/x", "/SNx"},
-		{"/slashno/", "http://b", "/slashno/x", "/x"}, // in Apache the host becomes "bx"
-		{"/root", "http://b/", "/root/x", "//x"},
-		{"", "http://b/base/", "/x", "/base//x"},
-		{"/", "http://b/base", "/x", "/basex"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.prefix+" "+tt.target, func(t *testing.T) {
-			u, err := url.Parse(tt.target)
-			require.NoError(t, err)
-			_, err = newPrefixRule(tt.prefix, u, MappingRaw)
-			require.ErrorContains(t, err, "slash")
-			ru, err := newPrefixRuleLenient(tt.prefix, u, MappingRaw)
-			require.NoError(t, err)
-			require.Equal(t, tt.lenient, mapTarget(t, ru, tt.in))
-		})
-	}
-}
-
-func TestPrefixRuleErrors(t *testing.T) {
-	tests := []struct{ prefix, target string }{
-		{"a", "http://b/a"},
-		{"~", "http://b"},
-		{"/a/../b", "http://b/x"},
-		{"/a/.", "http://b/x"},
-		{"/a", "/x"},
-		{"/a", "http:x"},
-		{"/a", "//b/x"},
-		{"/a", "http://b/x#f"},
-		{"/a", "http://b/%00"},
-		{"/a", "http://b/../x"},
-	}
-	for _, tt := range tests {
-		u, err := url.Parse(tt.target)
-		require.NoError(t, err)
-		_, err = newPrefixRuleLenient(tt.prefix, u, MappingRaw)
-		require.Error(t, err, "%q %q", tt.prefix, tt.target)
-	}
-	_, err := newPrefixRule("/", nil, MappingRaw)
-	require.Error(t, err)
-}
-
-func TestApplyTakesEverythingButTheRestFromTheTarget(t *testing.T) {
-	ru := prefixRule(t, "/a", "https://user:secret@b:8443/x", MappingRaw)
-	in := &url.URL{
-		Scheme: "http", User: url.UserPassword("u", "p"), Host: "front.test", OmitHost: true,
-		Path: "/a/(c d)", RawPath: "/a/(c%20d)", ForceQuery: true,
-	}
-	ok, err := ru.apply(in, in)
-	require.NoError(t, err)
-	require.True(t, ok)
-	require.Equal(t, &url.URL{
-		Scheme: "https", Host: "b:8443", Path: "/x/(c d)", RawPath: "/x/(c%20d)", ForceQuery: true,
-	}, in)
-}
-
-func TestApplyLeavesOutAloneWhenItDoesNotFit(t *testing.T) {
-	ru := prefixRule(t, "/a", "http://b/x", MappingRaw)
-	before := url.URL{Scheme: "kept", Host: "kept", Path: "/kept"}
-	for _, in := range []url.URL{{Path: "/b"}, {Path: "/a/../../a"}, {Path: "/a", RawQuery: "a b"}} {
-		out := before
-		ok, _ := ru.apply(&in, &out)
-		require.False(t, ok)
-		require.Equal(t, before, out)
-	}
-}
-
-func TestApplyAllocations(t *testing.T) {
-	tests := []struct {
-		prefix, target string
-		most           float64
-	}{
-		{"/", "http://b/", 0},
-		{"", "http://b", 0},
-		{"/app/", "http://b/app/", 0},
-		{"/app", "http://b", 0},
-		{"/app/", "http://b/x/", 1},
-	}
-	in := &url.URL{Path: "/app/index.html", RawQuery: "a=b"}
-	var out url.URL
-	for _, tt := range tests {
-		ru := prefixRule(t, tt.prefix, tt.target, MappingRaw)
-		n := testing.AllocsPerRun(100, func() {
-			if ok, err := ru.apply(in, &out); !ok || err != nil {
-				t.Fatal(ok, err)
-			}
-		})
-		require.LessOrEqual(t, n, tt.most, "%q %q", tt.prefix, tt.target)
-	}
-}
-
-func BenchmarkApplyPrefix(b *testing.B) {
-	in := &url.URL{Path: "/app/static/js/main.7f3c.js", RawQuery: "v=3"}
-	for _, bb := range []struct{ name, prefix, target string }{
-		{"same", "/app/", "http://b/app/"},
-		{"moved", "/app/", "http://b/x/"},
-	} {
-		b.Run(bb.name, func(b *testing.B) {
-			ru := prefixRule(b, bb.prefix, bb.target, MappingRaw)
-			var out url.URL
-			b.ReportAllocs()
-			for b.Loop() {
-				if ok, err := ru.apply(in, &out); !ok || err != nil {
-					b.Fatal(ok, err)
-				}
-			}
-		})
-	}
-	b.Run("escaped", func(b *testing.B) {
-		ru := prefixRule(b, "/app/", "http://b/x/", MappingRaw)
-		in := &url.URL{Path: "/app/a b/(c).js", RawPath: "/app/a%20b/(c).js"}
-		var out url.URL
-		b.ReportAllocs()
-		for b.Loop() {
-			if ok, err := ru.apply(in, &out); !ok || err != nil {
-				b.Fatal(ok, err)
-			}
-		}
-	})
-}
-
-func matchRule(t testing.TB, pattern, target string, m Mapping) *rule {
+// mapTarget maps a request target as it stands in a request line and returns
+// the request target for the backend, "400", or "" if the rule does not take it.
+func mapTarget(t testing.TB, ru *rule, target string) string {
 	t.Helper()
-	ru, err := newMatchRule(regexp.MustCompile(pattern), target, m)
+	in, err := url.ParseRequestURI(target)
+	if err != nil {
+		return refused // net/http does not let it in
+	}
+	var out url.URL
+	ok, err := ru.apply(in, &out)
+	if err != nil {
+		var pe *exchange.Error
+		require.ErrorAs(t, err, &pe)
+		require.Equal(t, http.StatusBadRequest, pe.Status)
+		require.Equal(t, exchange.OpRequest, pe.Op)
+		require.False(t, ok)
+		return refused
+	}
+	require.Equal(t, ok, ru.matches(in), "matches disagrees with apply for %q", target)
+	if !ok {
+		return ""
+	}
+	return out.RequestURI()
+}
+
+func prefixRule(t testing.TB, prefix, target string, m Mapping) *rule {
+	t.Helper()
+	u, err := url.Parse(target)
+	require.NoError(t, err)
+	ru, err := newPrefixRule(prefix, u, m)
 	require.NoError(t, err)
 	return ru
+}
+
+func TestCanonicalPath(t *testing.T) {
+	tests := []struct {
+		in       string // behind "/c/"
+		raw, dec string // behind "/k/", or "400"
+	}{
+		{"x", "x", "x"},
+		{"a%20b", "a%20b", "a%20b"},
+		{"a%2Fb", "a%2Fb", "a%2Fb"}, // Apache: 404
+		{"a%2fb", "a%2fb", "a%2Fb"}, // Apache: 404
+		{"%41", "%41", "A"},
+		{"%7Eu", "%7Eu", "~u"},
+		{"a%3Bb", "a%3Bb", "a;b"},
+		{"a%2Bb", "a%2Bb", "a+b"},
+		{"a%28b", "a%28b", "a(b"}, // net/url has no RawPath for it
+		{"a(b", "a(b", "a(b"},
+		{"a;v=1/b", "a;v=1/b", "a;v=1/b"},
+		{"a+b", "a+b", "a+b"},
+		{"~u", "~u", "~u"},
+		{"'!*(),:@&=$", "'!*(),:@&=$", "'!*(),:@&=$"},
+		{"a%3Fb", "a%3Fb", "a%3Fb"},
+		{"a%23b", "a%23b", "a%23b"},
+		{"a%25b", "a%25b", "a%25b"},
+		{"a%252Fb", "a%252Fb", "a%252Fb"}, // not decoded twice (NoDecode trap)
+		{"a%5Cb", "a%5Cb", "a%5Cb"},
+		{"\"|<>{}^`[]", "%22%7C%3C%3E%7B%7D%5E%60%5B%5D", "%22%7C%3C%3E%7B%7D%5E%60%5B%5D"},
+		{"%2F\"", "%2F%22", "%2F%22"}, // one byte to escape does not touch the rest
+		{"\xe4", "%E4", "%E4"},
+		{"%E4", "%E4", "%E4"},
+		{"%e4", "%e4", "%E4"},
+		{"%0A", "%0A", "%0A"},
+		{"%0D%0A", "%0D%0A", "%0D%0A"},
+		{"%00", refused, refused}, // Apache: 404, forwarded with mapping=encoded
+		{"a%", refused, refused},
+		{"a%zz", refused, refused},
+		{"../c/x", "x", "x"},
+		{"%2e%2e/c/x", "x", "x"},
+		{".%2e/c/x", "x", "x"},
+		{"%2E./c/x", "x", "x"},
+		{"y/..", "", ""},
+		{"y/.", "y/", "y/"},
+		{"./x", "x", "x"},
+		{"%2e/x", "x", "x"},
+		{"...", "...", "..."},
+		{".x", ".x", ".x"},
+		{"%2ex", "%2ex", ".x"},
+		{"..%2Fx", "..%2Fx", "..%2Fx"}, // %2F is no separator
+		{"%252e%252e/x", "%252e%252e/x", "%252e%252e/x"},
+		{"../../x", refused, refused}, // above the root
+		{"..%2f../../../../x", refused, refused},
+		{"?", "?", "?"},
+		{"?a=%2F&b=%zz", "?a=%2F&b=%zz", "?a=%2F&b=%zz"},
+		{"a?b?c", "a?b?c", "a?b?c"},
+		{"?q=\xe4", "?q=\xe4", "?q=\xe4"},
+		{"?a=b c", refused, refused},
+		{"a?b#c", refused, refused},
+		{"a#b", refused, refused},
+		{"a b", refused, refused},
+		{"a//b", "a//b", "a/b"},
+		{"a//./b", "a/b", "a/b"}, // a doubled slash goes when dots are resolved
+		{"/x", "/x", "x"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.in, func(t *testing.T) {
+			for m, want := range map[Mapping]string{MappingRaw: tt.raw, MappingDecoded: tt.dec} {
+				if want != refused {
+					want = "/k/" + want
+				}
+				got := mapTarget(t, prefixRule(t, "/c/", "http://b/k/", m), "/c/"+tt.in)
+				require.Equal(t, want, got, "mapping %d of %q", m, "/c/"+tt.in)
+			}
+		})
+	}
+}
+
+func TestServletMapping(t *testing.T) {
+	ru := prefixRule(t, "/srv", "http://b/srv", MappingServlet)
+	tests := []struct{ in, want string }{
+		{"/srv", "/srv"},
+		{"/srvx", ""},
+		{"/srv;p=1/x", "/srv;p=1/x"},
+		{"/srv/..;/srv/x", "/srv/x"},
+		{"/x/..;/srv/y", "/srv/y"},
+		{"/x/..;a=b/srv/y", "/srv/y"},
+		{"/x/%2e%2e;/srv/y", "/srv/y"},
+		{"/x/../srv/y", "/srv/y"},
+		{"/srv/..;/x", ""},
+		{"/srv//x", "/srv/x"},
+		{"/srv/./x", "/srv/x"},
+		{"/srv/.;p/x", "/srv/x"},
+		{"/srv/x;p=1", "/srv/x;p=1"},
+		{"/srv;p=1", "/srv"}, // the last parameter is lost, as in Apache
+		{"/srv/a%2Fb", "/srv/a%2Fb"},
+		{"/srv/a%3Bb", "/srv/a%3Bb"},
+		{"/srv/a%252Fb", "/srv/a%252Fb"},
+		{"/srv%3Bp", ""},
+		{"/;p/srv/x", "/srv/x"},
+		{"/srv/;p/../y", ""}, // the container does not see ";p", so ".." leaves /srv
+		{"/..;/srv/x", refused},
+		{"/;p/../srv", refused},
+	}
+	for _, tt := range tests {
+		require.Equal(t, tt.want, mapTarget(t, ru, tt.in), tt.in)
+	}
+	nested := prefixRule(t, "/a/b/", "http://b/c/", MappingServlet)
+	require.Equal(t, "/c/x;q", mapTarget(t, nested, "/a;p/b;r/x;q"))
+	require.Equal(t, "/c/x", mapTarget(t, nested, "/notexisting/..;/a/b/x"))
+	require.Equal(t, "/c/x", mapTarget(t, nested, "/notexisting/../a/b/x"))
+}
+
+// Paths that middleware made by hand, not net/http.
+func TestCanonicalPathOfEditedURL(t *testing.T) {
+	tests := []struct {
+		name string
+		in   url.URL
+		want string
+	}{
+		{"Path alone", url.URL{Path: "/a b%?c"}, "/a%20b%25%3Fc"},
+		{"RawPath left behind", url.URL{Path: "/new", RawPath: "/old%2F"}, "/new"},
+		{"RawPath longer", url.URL{Path: "/a", RawPath: "/a%2F"}, "/a"},
+		{"RawPath shorter", url.URL{Path: "/a/b", RawPath: "/a"}, "/a/b"},
+		{"RawPath malformed", url.URL{Path: "/a", RawPath: "/a%z"}, refused},
+		{"RawPath with question mark", url.URL{Path: "/a?b", RawPath: "/a?b"}, refused},
+		{"RawPath with blank", url.URL{Path: "/a b", RawPath: "/a b"}, refused},
+		{"NUL", url.URL{Path: "/a\x00"}, refused},
+		{"empty", url.URL{}, refused},
+		{"empty absolute", url.URL{Scheme: "http", Host: "front"}, "/"},
+		{"authority", url.URL{Host: "front:1"}, refused},
+		{"no slash", url.URL{Path: "@localhost/foobar.html"}, refused}, // CVE-2011-3368
+		{"scheme", url.URL{Path: "x:@localhost/"}, refused},            // CVE-2011-4317
+		{"opaque", url.URL{Scheme: "http", Opaque: "front/x", Path: "/y"}, refused},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := canonicalPath(&tt.in, MappingRaw)
+			if tt.want == refused {
+				var pe *exchange.Error
+				require.ErrorAs(t, err, &pe)
+				require.Equal(t, http.StatusBadRequest, pe.Status)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tt.want, c.wire)
+		})
+	}
+}
+
+func TestCanonicalPathErrorsKeepTheCause(t *testing.T) {
+	_, err := canonicalPath(&url.URL{Path: "/../x"}, MappingRaw)
+	require.EqualError(t, errors.Unwrap(err), "path: climbs above the root")
+}
+
+func TestCanonicalPathAllocatesNothingForPlainPaths(t *testing.T) {
+	for _, p := range []string{"/", "/index.html", "/.well-known/a.b/-_~$&+,:;=@", "/a/..b/.c", "/" + strings.Repeat("abc/", 40)} {
+		u := &url.URL{Path: p}
+		for _, m := range []Mapping{MappingRaw, MappingDecoded, MappingServlet} {
+			n := testing.AllocsPerRun(100, func() {
+				if c, err := canonicalPath(u, m); err != nil || c.wire != p {
+					t.Fatal(p, c, err)
+				}
+			})
+			require.Zero(t, n, "%q, mapping %d", p, m)
+		}
+	}
+}
+
+func TestTextIndex(t *testing.T) {
+	c, err := canonicalise("/a%20b//c%2fd%2541", MappingRaw)
+	require.NoError(t, err)
+	text, index := c.text()
+	require.Equal(t, "/a b/c%2Fd%41", text)
+	require.Equal(t, []int{0, 1, 2, 5, 6, 8, 9, 10, 11, 12, 13, 16, 17, 18}, index)
 }
