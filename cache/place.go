@@ -34,7 +34,7 @@ type place struct {
 // there.
 func (v *visit) arrives(r *http.Request, forward bool) {
 	c := v.c
-	p := place{r: r, trusted: proxy.Trusts(c.TrustedProxies, r)}
+	p := place{r: r, trusted: proxy.Trusts(r, c.TrustedProxies)}
 	p.scheme, p.host = proxy.Front(r, c.TrustedProxies)
 	absolute := r.URL.Scheme != ""
 	if forward && absolute {

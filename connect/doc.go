@@ -1,9 +1,9 @@
-// Package connect is for forward proxies, whose clients reach https sites by
-// tunnels, and for programs that have to go by a parent proxy. A reverse proxy
-// needs it only when its backends are behind one.
+// Package connect opens tunnels by CONNECT, at both ends: for forward proxies, whose
+// clients reach https sites that way, and for programs that have to go by a parent
+// proxy. A reverse proxy needs it only when its backends are behind one.
 //
-// It opens tunnels by CONNECT (RFC 9110 section 9.3.6), at both ends: a [Handler]
-// for the clients of a forward proxy, and a [Dialer] through a parent proxy.
+// CONNECT is that of RFC 9110 section 9.3.6: a [Handler] answers the clients of a
+// forward proxy, and a [Dialer] goes through a parent proxy.
 //
 //	client ──CONNECT host:443──► Handler ──DialContext──► host:443
 //	client ◄──200───────────────

@@ -1,7 +1,9 @@
-// Package proxy is a reverse proxy: an http.Handler that sends requests to
-// backends, an http.RoundTripper made for that, and what stands around them:
-// rules by path, access by address and by password, access logs, tunnels; and a
-// forward proxy. It does what Apache's mod_proxy and mod_proxy_http do.
+// Package proxy is for everybody who puts a proxy together: the reverse proxy, an
+// http.Handler that maps requests to backends; the rules by path in front of it;
+// the forward proxy; and the http.RoundTripper for HTTP/1.1 and HTTP/2. It does what Apache's
+// mod_proxy and mod_proxy_http do. Who may come in is said by package access,
+// lines in a log are written by accesslog, upgraded connections are joined by
+// tunnel.
 //
 //	client ─► [accesslog.Handler] ─► [access.RemoteIP] ─► [access.Access] ─► [Mux] ─► Handler ─► Transport ─► backend
 //	                                                               │           │

@@ -50,7 +50,7 @@ func (p *passage) addForwarded() {
 	if mode == ForwardedOff {
 		return
 	}
-	keep := mode == ForwardedAppend || mode == ForwardedApache || Trusts(h.TrustedProxies, in)
+	keep := mode == ForwardedAppend || mode == ForwardedApache || Trusts(in, h.TrustedProxies)
 	client, known := clientaddr.Host(in.RemoteAddr)
 	switch prior := out["X-Forwarded-For"]; {
 	case !known && !keep:
@@ -131,7 +131,7 @@ func (p *passage) appendTo(name, value string) {
 
 // Trusts reports whether the peer that has sent r is among trusted, so that its
 // forwarding fields may be believed.
-func Trusts(trusted []netip.Prefix, r *http.Request) bool {
+func Trusts(r *http.Request, trusted []netip.Prefix) bool {
 	if len(trusted) == 0 {
 		return false
 	}
@@ -146,7 +146,7 @@ func Front(r *http.Request, trusted []netip.Prefix) (scheme, host string) {
 	if scheme, host = "http", r.Host; r.TLS != nil {
 		scheme = "https"
 	}
-	if !Trusts(trusted, r) {
+	if !Trusts(r, trusted) {
 		return scheme, host
 	}
 	if v := r.Header["X-Forwarded-Proto"]; len(v) == 1 {

@@ -1,8 +1,8 @@
-// Package wstunnel is for reverse proxies that pass WebSockets and other upgrades
-// on: to ws:// and wss:// backends, by bytes or message by message, with
-// handshakes and origins checked and an orderly end. It does what Apache's
-// mod_proxy_wstunnel does, and mod_proxy_http with upgrade=. A [proxy.Handler]
-// by itself passes the bytes of WebSockets as well.
+// Package wstunnel is for reverse proxies that check handshakes and origins of
+// WebSockets, read their messages, or end them in order; the bytes themselves are
+// moved by package proxy/tunnel, and a [proxy.Handler] by itself passes them as
+// well. It does what Apache's mod_proxy_wstunnel does, and mod_proxy_http with
+// upgrade=, for ws:// and wss:// backends.
 //
 //	client ── handshake ──► Handler ─► proxy.Handler ─► Transport ── handshake ──► backend
 //	client ◄──── 101 ────── (checked) ◄───────────────────────────────── 101 ───── backend

@@ -1,5 +1,5 @@
-// Package cachetest checks that a store.Store keeps the promises of the
-// interface, as testing/fstest does for file systems. A test of a store is one
+// Package cachetest is for those who write a store.Store: it checks that the store
+// keeps the promises of the interface, as testing/fstest does for file systems. A test of a store is one
 // call:
 //
 //	err := cachetest.TestStore(func() (store.Store, error) { return &Mine{}, nil }, cachetest.Claims{})

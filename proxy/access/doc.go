@@ -1,5 +1,6 @@
-// Package access says who may come in and where they may go. Who puts
-// a site or a forward proxy together needs it; who writes a transport does not.
+// Package access is for those who put a site or a forward proxy together: who may
+// come in (addresses, passwords), who may use the forward proxy, and where it may
+// go. Who writes a transport does not need it.
 //
 //	client ─► RemoteIP: whose address is it? ─► Access: may this address? ─► BasicAuth: may this user? ─► site
 //	client ─► Forward ─► Clients: may they use the proxy? ─► Destinations: may they go there? ─► Remotes: by which way? ─► origin

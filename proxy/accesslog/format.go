@@ -13,7 +13,7 @@ import (
 	"github.com/modproxy/modproxy/proxy/internal/clientaddr"
 )
 
-// Format is a compiled format of an [Handler].
+// Format is a compiled format of a [Handler].
 //
 //	%h %a       address of the client     %{c}a  of the peer, before RemoteIP
 //	%A          local address             %l     "-"

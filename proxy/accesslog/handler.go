@@ -46,7 +46,7 @@ type Handler struct {
 	format *Format
 }
 
-// New returns an AccessLog that writes to w in a format of Apache's
+// New returns a Handler that writes to w in a format of Apache's
 // LogFormat language; an error names the directive that it does not know.
 func New(w io.Writer, format string) (*Handler, error) {
 	f, err := ParseFormat(format)

@@ -138,11 +138,11 @@ func (s *Backends) Stats(all *backend.Backend) []backend.Stats {
 	s.mu.Lock()
 	list := s.list()
 	s.mu.Unlock()
-	return StatsOf(list)
+	return statsOf(list)
 }
 
-// StatsOf returns the figures of backends, by their names.
-func StatsOf(list []*backend.Backend) []backend.Stats {
+// statsOf returns the figures of backends, by their names.
+func statsOf(list []*backend.Backend) []backend.Stats {
 	stats := make([]backend.Stats, 0, len(list))
 	for _, b := range list {
 		stats = append(stats, b.Stats())

@@ -1,7 +1,7 @@
-// Package exchange is what the transports of all protocols share: who writes a
-// transport for another protocol begins here, and needs little else. Who only
-// puts proxies together needs [Error] and [Record] of it, to learn what failed
-// and what happened.
+// Package exchange is for those who write a transport for another protocol: what
+// all transports share, such as the backend of a URL, hop-by-hop fields, bodies,
+// and the table of failures with their statuses. Who only puts proxies together
+// takes [Error] and [Record] of it, to learn what failed and what happened.
 //
 //	request ─► Backends ─► backend.Get ─► write head, BodySender ─► read head ─► ResponseBody ─► connection kept or closed
 //	              │             │                  │                    │              │

@@ -158,3 +158,16 @@ const (
 	LevelTrace7
 	LevelTrace8
 )
+
+// NoteCache tells the record of the request that ctx belongs to what a cache
+// did with it: a word such as "hit", "miss" or "revalidate", for
+// [Record].Cache. It is for caches, or for the hook in which one tells of its
+// results, and may be called from any goroutine; after the request it does
+// nothing.
+func NoteCache(ctx context.Context, status string) {
+	for _, key := range [...]any{contextkey.Observation{}, contextkey.Passage{}} {
+		if n, ok := ctx.Value(key).(interface{ NoteCache(status string) }); ok {
+			n.NoteCache(status)
+		}
+	}
+}

@@ -49,7 +49,7 @@ func WriteError(c *backend.Conn, r *http.Request, err error, whole bool) *Error 
 	if whole {
 		return &Error{Op: OpHeader, Err: err}
 	}
-	return &Error{Op: OpWrite, Resend: failures[failWrite].MayResend(r), Err: StaleError(c, err)}
+	return &Error{Op: OpWrite, Resend: failures[failWrite].MayResend(r), Err: staleError(c, err)}
 }
 
 // errSilent is io.EOF where an answer ought to be.
@@ -74,7 +74,7 @@ func HeadError(c *backend.Conn, r *http.Request, err error, begun bool) *Error {
 		err = errSilent
 	}
 	if row == failSilent {
-		err = StaleError(c, err)
+		err = staleError(c, err)
 	}
 	return &Error{Op: OpHeader, Resend: failures[row].MayResend(r), Err: err}
 }
@@ -89,10 +89,10 @@ func Judge(ctx context.Context, c *backend.Conn, e *Error, clientErr error) {
 	}
 }
 
-// StaleError marks err with [ErrStaleConn] if c was open before this use, so
+// staleError marks err with [ErrStaleConn] if c was open before this use, so
 // that the backend may have closed it meanwhile. It is for errors that came
 // before any byte of the answer.
-func StaleError(c *backend.Conn, err error) error {
+func staleError(c *backend.Conn, err error) error {
 	if c != nil && c.Reused() && !IsTimeout(err) {
 		return errors.Join(ErrStaleConn, err)
 	}

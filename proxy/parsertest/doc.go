@@ -1,5 +1,5 @@
-// Package parsertest is for the tests of whatever reads bytes of the network:
-// what a stranger sends must not cost more than its length. A test of its own
+// Package parsertest measures that what a stranger sends costs no more than its
+// length, for the tests of whatever reads bytes of the network. A test of its own
 // sees to it that each such package of the module has a TestCost and a fuzz
 // target, and each fuzz target a corpus.
 //

@@ -1,8 +1,8 @@
-// Package tunnel joins two connections: bytes both ways, each end closed when
-// the other one is, within limits of time, counted, and ended together at
-// shutdown. Who writes a handler that takes connections over needs it; the
-// handlers of this library for upgrades, WebSockets and CONNECT use it
-// by themselves, and take a [Registry] so that a server can wait for its tunnels.
+// Package tunnel is for those who write a handler that takes connections over, or
+// wait for tunnels (WebSockets, CONNECT) at shutdown: it joins two connections,
+// moves the bytes both ways, closes each end when the other one is, within limits
+// of time, and counts. The handlers of this library use it by themselves, and take
+// a [Registry].
 //
 //	client ◄═══ Registry.Start(Tunnel{Client, Backend, limits}) ═══► backend
 //	                │

@@ -1,5 +1,6 @@
-// Package rfc9111 is the rules of HTTP caching: functions of header fields and
-// times, that read and write nothing else. Package cache goes by them; stores do
+// Package rfc9111 is the rules of HTTP caching: what may be stored, how long it is
+// fresh, and what a request selects, as functions of header fields and times that
+// read and write nothing else. Package cache goes by them; stores do
 // not need them.
 //
 // Besides RFC 9111, and what it uses of RFC 9110, they are those of RFC 5861

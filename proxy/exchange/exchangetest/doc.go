@@ -1,5 +1,6 @@
-// Package exchangetest checks that a transport fails as those of this library
-// do, as testing/fstest does for file systems: it runs the transport against a
+// Package exchangetest is for those who write a transport: it checks that the
+// transport fails as those of this library do, as testing/fstest does for file
+// systems. It runs the transport against a
 // backend that refuses, stalls or breaks off in each phase of an exchange, and
 // against clients that leave in each. After each check nothing may be left
 // over: no goroutine, no connection that is neither closed nor in the pool, no
