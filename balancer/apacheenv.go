@@ -16,7 +16,7 @@ type Facts struct {
 	Changed      bool            // the member has a route, and the session does not name it
 	Why          string          // the session's, a redirect, or the method's name
 	Skipped      []exchange.Skip // members that could not be chosen
-	Attempts     []Attempt       // those that failed before
+	Attempts     []FailedAttempt // those that failed before
 }
 
 // Env returns a fact by Apache's name of the variable, or "": BALANCER_NAME,

@@ -44,7 +44,7 @@ type roundTrip struct {
 	ended    atomic.Bool
 }
 
-func newRoundTrip(b *Balancer, v *view, d decision, s session, r *http.Request, body *sentBody, before []Attempt) *roundTrip {
+func newRoundTrip(b *Balancer, v *view, d decision, s session, r *http.Request, body *sentBody, before []FailedAttempt) *roundTrip {
 	x := &roundTrip{Context: r.Context(), b: b, view: v, m: d.member, trial: d.trial, r: r, sent: body, start: time.Now()}
 	route := x.m.Route()
 	x.facts = Facts{

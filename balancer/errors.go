@@ -12,8 +12,8 @@ import (
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
-// Attempt is one failed try of a request.
-type Attempt struct {
+// FailedAttempt is one failed try of a request.
+type FailedAttempt struct {
 	Member   string        // its name
 	Status   int           // the answer's, if it was one of FailOnStatus; else 0
 	Err      error         // why it failed; nil with a Status
@@ -24,7 +24,7 @@ type Attempt struct {
 // [exchange.Error], which has the status for the client.
 type Error struct {
 	Balancer string
-	Attempts []Attempt       // in their order; none if no member could be chosen
+	Attempts []FailedAttempt // in their order; none if no member could be chosen
 	Skipped  []exchange.Skip // members that could not be chosen
 	Err      error           // why no further member was tried; nil after the last attempt
 }

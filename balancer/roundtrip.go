@@ -18,7 +18,7 @@ var ErrRetryBudget = errors.New("the retry budget is spent")
 // trail is what a request has tried in vain.
 type trail struct {
 	tried    map[*Member]bool
-	attempts []Attempt
+	attempts []FailedAttempt
 	untold   []exchange.FailedAttempt // that the request's record has not been told of
 }
 
@@ -104,7 +104,7 @@ func (d *decision) undo() {
 }
 
 func (tr *trail) add(x *roundTrip, resp *http.Response, err error) {
-	a := Attempt{Member: x.m.name, Err: err, Duration: time.Since(x.start)}
+	a := FailedAttempt{Member: x.m.name, Err: err, Duration: time.Since(x.start)}
 	if resp != nil {
 		a.Status = resp.StatusCode
 	}
