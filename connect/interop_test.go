@@ -13,7 +13,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -215,30 +214,14 @@ AllowCONNECT 1-65535
 `, users)).Addr
 	},
 	"squid": func(t *testing.T) string {
-		squid := programs.Find(t, "squid", "squid")
 		helper := "/usr/lib/squid/basic_ncsa_auth"
 		programs.NeedFile(t, helper, "squid")
-		users := writeUsers(t, "alice:$apr1$dTGWyHFk$jDRLY392WdwQWOOr0I07B.")
-		return programs.Serve(t, func(addr string) *exec.Cmd {
-			dir := programs.Folder(t)
-			conf := fmt.Sprintf(`http_port %s
-visible_hostname parent.test
-pid_filename none
-cache deny all
-access_log none
-cache_log /dev/stderr
-coredump_dir %s
+		return programs.Squid(t, fmt.Sprintf(`visible_hostname parent.test
 auth_param basic program %s %s
 auth_param basic children 1
 acl known proxy_auth REQUIRED
 http_access allow known
-http_access deny all
-shutdown_lifetime 1 seconds
-`, addr, dir, helper, users)
-			file := filepath.Join(dir, "squid.conf")
-			require.NoError(t, os.WriteFile(file, []byte(conf), 0o644))
-			return exec.Command(squid, "-N", "-f", file)
-		}).Addr
+`, helper, writeUsers(t, "alice:$apr1$dTGWyHFk$jDRLY392WdwQWOOr0I07B."))).Addr
 	},
 }
 

@@ -130,11 +130,11 @@ DefaultRoot ~
 	}
 	nobody := lookup(t, "nobody")
 	users := fmt.Sprintf("%s:%s:%d:%d::%s:/bin/false\n", name, hashed(t, testPassword), nobody[0], nobody[1], d.root)
-	return programs.Serve(t, func(addr string) *exec.Cmd {
+	return programs.Serve(t, func(addr string) (*exec.Cmd, error) {
 		file, dir := configuration(t, "proftpd.conf", strings.ReplaceAll(text+d.more, "PORT", port(addr)))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "passwd"), []byte(users), 0o600))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "group"), []byte(fmt.Sprintf("nogroup:*:%d:\n", nobody[1])), 0o600))
-		return withLibraries(exec.Command(program, "-n", "-q", "-c", file))
+		return withLibraries(exec.Command(program, "-n", "-q", "-c", file)), nil
 	}).Addr
 }
 
@@ -161,11 +161,11 @@ func startPureFTPd(t *testing.T, d daemon) string {
 	require.NoError(t, os.WriteFile(dir+"/passwd", []byte(line), 0o600))
 	out, err := withLibraries(exec.Command(admin, "mkdb", dir+"/db", "-f", dir+"/passwd")).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	return programs.Serve(t, func(addr string) *exec.Cmd {
+	return programs.Serve(t, func(addr string) (*exec.Cmd, error) {
 		args := []string{"-S", "127.0.0.1," + port(addr), "-H", "-4", "-E", "-A", "-D", "-u", "1", "-g", dir + "/pid", "-l", "puredb:" + dir + "/db"}
 		if d.cert != "" {
 			args = append(args, "-Y", "2", "-2", d.cert)
 		}
-		return withLibraries(exec.Command(program, append(args, strings.Fields(d.more)...)...))
+		return withLibraries(exec.Command(program, append(args, strings.Fields(d.more)...)...)), nil
 	}).Addr
 }

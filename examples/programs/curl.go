@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // Curled is what curl wrote and how it ended.
@@ -25,7 +23,7 @@ func Curl(t testing.TB, args ...string) Curled {
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err := cmd.Run()
 	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) {
-		require.NoError(t, err)
+		need(t, err)
 	}
 	return Curled{out.String(), errOut.String(), cmd.ProcessState.ExitCode()}
 }

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // HTTPD runs Apache with modules, named as in "proxy proxy_http", and
@@ -21,55 +19,74 @@ func HTTPD(t testing.TB, modules, directives string) *Program {
 	program := Find(t, "apache2", "apache2", "httpd")
 	dir := Folder(t)
 	documents := filepath.Join(dir, "htdocs")
-	require.NoError(t, os.Mkdir(documents, 0o777))
-	p := Serve(t, func(addr string) *exec.Cmd {
-		var conf strings.Builder
-		for _, m := range append([]string{"mpm_event", "authz_core"}, strings.Fields(modules)...) {
-			fmt.Fprintf(&conf, "LoadModule %s_module %s\n", m, httpdModule(t, m))
+	need(t, os.Mkdir(documents, 0o777))
+	p := Serve(t, func(addr string) (*exec.Cmd, error) {
+		args, err := HTTPDArgs(dir, addr, modules, "DocumentRoot "+documents+"\n"+directives)
+		return exec.Command(program, args...), err
+	})
+	p.Dir = documents
+	return p
+}
+
+// HTTPDArgs writes a configuration for [HTTPD] into a folder, and returns the
+// arguments.
+func HTTPDArgs(dir, addr, modules, directives string) ([]string, error) {
+	var conf strings.Builder
+	for _, m := range []string{"mpm_event", "unixd", "authz_core"} {
+		if file, err := httpdModule(m); err == nil { // else it is built in, or httpd says that it is missing
+			fmt.Fprintf(&conf, "LoadModule %s_module %s\n", m, file)
 		}
-		if u, g := unprivileged(t); u != "" {
-			fmt.Fprintf(&conf, "User %s\nGroup %s\n", u, g)
+	}
+	for _, m := range strings.Fields(modules) {
+		file, err := httpdModule(m)
+		if err != nil {
+			return nil, err
 		}
-		_, port, err := net.SplitHostPort(addr)
-		require.NoError(t, err)
-		fmt.Fprintf(&conf, `Define PORT %s
+		fmt.Fprintf(&conf, "LoadModule %s_module %s\n", m, file)
+	}
+	u, g, err := unprivileged()
+	if err != nil {
+		return nil, err
+	}
+	if u != "" {
+		fmt.Fprintf(&conf, "User %s\nGroup %s\n", u, g)
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(&conf, `Define PORT %s
 ServerName apache.test
 ServerRoot %[2]s
 PidFile %[2]s/pid
 DefaultRuntimeDir %[2]s
 Mutex file:%[2]s default
 ErrorLog /dev/stderr
-DocumentRoot %[3]s
 StartServers 1
 MinSpareThreads 5
 MaxSpareThreads 50
 ThreadsPerChild 25
 MaxRequestWorkers 50
 GracefulShutdownTimeout 1
-`, port, dir, documents)
-		if !strings.Contains(directives, "Listen ") {
-			fmt.Fprintf(&conf, "Listen %s\n", addr)
-		}
-		conf.WriteString(directives)
-		return exec.Command(program, "-D", "FOREGROUND", "-f", write(t, dir, "httpd.conf", conf.String()))
-	})
-	p.Dir = documents
-	return p
+`, port, dir)
+	if !strings.Contains(directives, "Listen ") {
+		fmt.Fprintf(&conf, "Listen %s\n", addr)
+	}
+	file, err := write(dir, "httpd.conf", conf.String()+directives)
+	return []string{"-D", "FOREGROUND", "-f", file}, err
 }
 
 // httpdModule returns the file of a module.
-func httpdModule(t testing.TB, name string) string {
-	t.Helper()
-	for _, dir := range []string{"/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/libexec/apache2"} {
+func httpdModule(name string) (string, error) {
+	for _, dir := range []string{"/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/libexec/apache2", "/usr/local/apache2/modules"} {
 		file := filepath.Join(dir, "mod_"+name+".so")
 		if _, err := os.Stat(file); err == nil {
-			return file
+			return file, nil
 		}
 	}
 	debianPackage := "apache2-bin"
 	if name == "jk" {
 		debianPackage = "libapache2-mod-jk"
 	}
-	Missing(t, "mod_"+name+" of httpd", debianPackage)
-	return ""
+	return "", missing("mod_"+name+" of httpd", debianPackage)
 }

@@ -1,6 +1,7 @@
 package programs
 
 import (
+	"cmp"
 	"fmt"
 	"os/exec"
 	"testing"
@@ -12,34 +13,46 @@ func Nginx(t testing.TB, directives string) *Program {
 	t.Helper()
 	program := Find(t, "nginx", "nginx")
 	dir := Folder(t)
-	p := Serve(t, func(addr string) *exec.Cmd {
-		account := ""
-		if u, g := unprivileged(t); u != "" {
-			account = fmt.Sprintf("user %s %s;", u, g)
-		}
-		conf := fmt.Sprintf(`
-%[1]s
-daemon off;
-worker_processes 1;
-pid %[2]s/pid;
-error_log stderr warn;
-events { worker_connections 100; }
-http {
-  access_log off;
-  client_body_temp_path %[2]s/body;
-  proxy_temp_path %[2]s/proxy;
-  fastcgi_temp_path %[2]s/fastcgi;
-  uwsgi_temp_path %[2]s/uwsgi;
-  scgi_temp_path %[2]s/scgi;
-  server {
-    listen %[3]s;
-    root %[2]s;
-    %[4]s
-  }
-}
-`, account, dir, addr, directives)
-		return exec.Command(program, "-p", dir, "-c", write(t, dir, "nginx.conf", conf))
+	p := Serve(t, func(addr string) (*exec.Cmd, error) {
+		args, err := NginxOptions{HTTP: fmt.Sprintf("server {\nlisten %s;\nroot %s;\n%s\n}\n", addr, dir, directives)}.Args(dir)
+		return exec.Command(program, args...), err
 	})
 	p.Dir = dir
 	return p
+}
+
+// NginxOptions say how nginx runs.
+type NginxOptions struct {
+	Workers     int    // zero means 1
+	Connections int    // of a worker; zero means 100
+	HTTP        string // the http block, with its servers
+}
+
+// Args writes the configuration into a folder, and returns the arguments.
+func (o NginxOptions) Args(dir string) ([]string, error) {
+	account := ""
+	u, g, err := unprivileged()
+	if err != nil {
+		return nil, err
+	}
+	if u != "" {
+		account = fmt.Sprintf("user %s %s;", u, g)
+	}
+	file, err := write(dir, "nginx.conf", fmt.Sprintf(`
+%[1]s
+daemon off;
+worker_processes %[2]d;
+pid %[3]s/pid;
+error_log stderr warn;
+events { worker_connections %[4]d; }
+http {
+  access_log off;
+  client_body_temp_path %[3]s/body;
+  proxy_temp_path %[3]s/proxy;
+  fastcgi_temp_path %[3]s/fastcgi;
+  uwsgi_temp_path %[3]s/uwsgi;
+  scgi_temp_path %[3]s/scgi;
+%[5]s}
+`, account, cmp.Or(o.Workers, 1), dir, cmp.Or(o.Connections, 100), o.HTTP))
+	return []string{"-e", "stderr", "-p", dir, "-c", file}, err
 }

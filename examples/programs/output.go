@@ -23,3 +23,11 @@ func (o *Output) String() string {
 	defer o.mu.Unlock()
 	return o.b.String()
 }
+
+// Tail returns the last 4 KB.
+func (o *Output) Tail() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b := o.b.Bytes()
+	return string(bytes.TrimSpace(b[max(0, len(b)-4<<10):]))
+}

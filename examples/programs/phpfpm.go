@@ -20,23 +20,35 @@ func PHPFPM(t testing.TB, o PHPFPMOptions) *Program {
 	t.Helper()
 	program := Find(t, "php-fpm", "php-fpm", "php-fpm*")
 	run := Folder(t)
-	command := func(addr string) *exec.Cmd {
-		account := ""
-		if u, g := unprivileged(t); u != "" {
-			account = fmt.Sprintf("user = %s\ngroup = %s\n", u, g)
-		}
-		text := fmt.Sprintf("[global]\nerror_log = /dev/stderr\ndaemonize = no\n[www]\n%slisten = %s\nlisten.mode = 0666\n"+
-			"pm = static\npm.max_children = %d\nclear_env = no\ncatch_workers_output = yes\n%s\n",
-			account, addr, cmp.Or(o.Children, 4), o.More)
-		return exec.Command(program, "-F", "-y", write(t, run, "fpm.conf", text))
+	command := func(addr string) (*exec.Cmd, error) {
+		args, err := o.Args(run, addr)
+		return exec.Command(program, args...), err
 	}
 	var p *Program
 	if o.Unix {
 		socket := filepath.Join(run, "fpm.sock")
-		p = ServeAt(t, "unix", socket, command(socket))
+		cmd, err := command(socket)
+		need(t, err)
+		p = ServeAt(t, "unix", socket, cmd)
 	} else {
 		p = Serve(t, command)
 	}
 	p.Dir = Folder(t)
 	return p
+}
+
+// Args writes the configuration into a folder, and returns the arguments.
+func (o PHPFPMOptions) Args(dir, addr string) ([]string, error) {
+	account := ""
+	u, g, err := unprivileged()
+	if err != nil {
+		return nil, err
+	}
+	if u != "" {
+		account = fmt.Sprintf("user = %s\ngroup = %s\n", u, g)
+	}
+	file, err := write(dir, "fpm.conf", fmt.Sprintf("[global]\nerror_log = /dev/stderr\ndaemonize = no\n[www]\n%slisten = %s\nlisten.mode = 0666\n"+
+		"pm = static\npm.max_children = %d\nclear_env = no\ncatch_workers_output = yes\n%s\n",
+		account, addr, cmp.Or(o.Children, 4), o.More))
+	return []string{"-F", "-y", file}, err
 }

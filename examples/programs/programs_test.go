@@ -1,6 +1,7 @@
 package programs
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -52,12 +53,11 @@ func greet(addr string) {
 }
 
 // greeter is the command of this program.
-func greeter(t testing.TB, addr string) *exec.Cmd {
+func greeter(addr string) (*exec.Cmd, error) {
 	self, err := os.Executable()
-	require.NoError(t, err)
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), "PROGRAMS_TEST_ADDR="+addr)
-	return cmd
+	return cmd, err
 }
 
 func greeting(addr string) (string, error) {
@@ -71,7 +71,7 @@ func greeting(addr string) (string, error) {
 }
 
 func TestServe(t *testing.T) {
-	p := Serve(t, func(addr string) *exec.Cmd { return greeter(t, addr) })
+	p := Serve(t, greeter)
 	text, err := greeting(p.Addr)
 	require.NoError(t, err)
 	require.Equal(t, "hello", text)
@@ -91,15 +91,37 @@ func TestServe(t *testing.T) {
 // TestServeTriesAgain: a program that cannot have its address is run at another.
 func TestServeTriesAgain(t *testing.T) {
 	tries := 0
-	p := Serve(t, func(addr string) *exec.Cmd {
+	p := Serve(t, func(addr string) (*exec.Cmd, error) {
 		if tries++; tries == 1 {
 			addr = "192.0.2.1:1"
 		}
-		return greeter(t, addr)
+		return greeter(addr)
 	})
 	require.Equal(t, 2, tries)
 	_, err := greeting(p.Addr)
 	require.NoError(t, err)
+}
+
+// TestStartFails: the error has what the program wrote, and nothing is left of
+// it.
+func TestStartFails(t *testing.T) {
+	cmd, err := greeter("192.0.2.1:1")
+	require.NoError(t, err)
+	_, err = StartAt(t.Context(), "tcp", "127.0.0.1:1", cmd)
+	require.ErrorContains(t, err, "ended before it accepted: exit status 1")
+	require.ErrorContains(t, err, "listen tcp 192.0.2.1:1")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	commands := 0
+	_, err = Start(ctx, func(addr string) (*exec.Cmd, error) {
+		commands++
+		cmd, err = greeter(addr)
+		return cmd, err
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, 1, commands)
+	require.NotNil(t, cmd.ProcessState, "it has ended")
 }
 
 // outcome is a test that ends early.
@@ -153,10 +175,10 @@ func get(t *testing.T, p *Program, path string) string {
 // TestServersOfFiles: httpd and nginx before files in Dir, and before each other.
 func TestServersOfFiles(t *testing.T) {
 	httpd := HTTPD(t, "", "Listen 127.0.0.1:${PORT}\n")
-	write(t, httpd.Dir, "a.html", "from httpd")
+	httpd.AddFile("a.html", "from httpd")
 	require.Equal(t, "from httpd", get(t, httpd, "/a.html"))
 	nginx := Nginx(t, "location /there/ { proxy_pass http://"+httpd.Addr+"/; }")
-	write(t, nginx.Dir, "a.html", "from nginx")
+	nginx.AddFile("a.html", "from nginx")
 	require.Equal(t, "from nginx", get(t, nginx, "/a.html"))
 	require.Equal(t, "from httpd", get(t, nginx, "/there/a.html"))
 	httpd.Kill()
@@ -167,8 +189,8 @@ func TestServersOfFiles(t *testing.T) {
 // TestApplicationServers: php-fpm and Tomcat behind httpd.
 func TestApplicationServers(t *testing.T) {
 	tcp, unix := PHPFPM(t, PHPFPMOptions{}), PHPFPM(t, PHPFPMOptions{Unix: true, Children: 1, More: "env[WHERE] = there"})
-	write(t, tcp.Dir, "a.php", "<?php echo 'from ', basename(__FILE__);")
-	write(t, unix.Dir, "b.php", "<?php echo 'from ', getenv('WHERE');")
+	tcp.AddFile("a.php", "<?php echo 'from ', basename(__FILE__);")
+	unix.AddFile("b.php", "<?php echo 'from ', getenv('WHERE');")
 	tomcat := Tomcat(t, TomcatOptions{Secret: "s3cret", Pages: map[string]string{"who.jsp": "<%= session.getId() %>"}})
 	httpd := HTTPD(t, "proxy proxy_fcgi proxy_ajp", fmt.Sprintf(`
 ProxyPass /tcp/ fcgi://%s%s/

@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 const tomcatHome = "/usr/share/tomcat10"
@@ -32,18 +30,20 @@ func Tomcat(t testing.TB, o TomcatOptions) *Program {
 	NeedFile(t, "/etc/tomcat10/web.xml", "tomcat10")
 	NeedFile(t, tomcatHome+"-examples/examples", "tomcat10-examples")
 	web, err := os.ReadFile("/etc/tomcat10/web.xml")
-	require.NoError(t, err)
+	need(t, err)
 	base := t.TempDir()
-	for name, text := range map[string]string{
+	files := map[string]string{
 		"conf/web.xml":            string(web),
 		"webapps/ROOT/index.html": "tomcat root\n",
 		"temp/x":                  "",
 		"logs/x":                  "",
-	} {
-		write(t, base, name, text)
 	}
 	for name, text := range o.Pages {
-		write(t, base, "webapps/ROOT/"+name, text)
+		files["webapps/ROOT/"+name] = text
+	}
+	for name, text := range files {
+		_, err := write(base, name, text)
+		need(t, err)
 	}
 	access := `secretRequired="false"`
 	if o.Secret != "" {
@@ -56,16 +56,18 @@ func Tomcat(t testing.TB, o TomcatOptions) *Program {
 	if o.HTTP {
 		connector = `protocol="HTTP/1.1"`
 	}
-	return Serve(t, func(addr string) *exec.Cmd {
+	return Serve(t, func(addr string) (*exec.Cmd, error) {
 		_, port, err := net.SplitHostPort(addr)
-		require.NoError(t, err)
-		write(t, base, "conf/server.xml", fmt.Sprintf(`<Server port="-1"><Service name="Catalina">
+		if err != nil {
+			return nil, err
+		}
+		_, err = write(base, "conf/server.xml", fmt.Sprintf(`<Server port="-1"><Service name="Catalina">
 <Connector address="127.0.0.1" port="%s" bindOnInit="false" %s/>
 <Engine name="Catalina" defaultHost="localhost" jvmRoute="%s"><Host name="localhost" appBase="webapps" autoDeploy="false">
 <Context path="/examples" docBase="%s-examples/examples"><Resources allowLinking="true"/></Context>
 </Host></Engine></Service></Server>`, port, connector, cmp.Or(o.Route, "node1"), tomcatHome))
 		return exec.Command(java, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Djava.util.logging.config.file=/dev/null",
 			"-Djava.io.tmpdir="+base+"/temp", "-Dcatalina.home="+tomcatHome, "-Dcatalina.base="+base,
-			"-cp", tomcatHome+"/bin/bootstrap.jar:"+tomcatHome+"/bin/tomcat-juli.jar", "org.apache.catalina.startup.Bootstrap", "start")
+			"-cp", tomcatHome+"/bin/bootstrap.jar:"+tomcatHome+"/bin/tomcat-juli.jar", "org.apache.catalina.startup.Bootstrap", "start"), err
 	})
 }

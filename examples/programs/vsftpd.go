@@ -7,8 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // VsftpdOptions say how vsftpd runs.
@@ -22,18 +20,37 @@ type VsftpdOptions struct {
 func Vsftpd(t testing.TB, o VsftpdOptions) *Program {
 	t.Helper()
 	program := Find(t, "vsftpd", "vsftpd")
-	NeedRoot(t, "vsftpd")
 	dir := Folder(t)
+	p := Serve(t, func(addr string) (*exec.Cmd, error) {
+		args, err := o.Args(dir, addr)
+		return exec.Command(program, args...), err
+	})
+	p.Dir = o.Root
+	return p
+}
+
+// Args writes the configuration into a folder, and returns the arguments.
+func (o VsftpdOptions) Args(dir, addr string) ([]string, error) {
+	if err := needRoot("vsftpd"); err != nil {
+		return nil, err
+	}
 	empty := filepath.Join(dir, "empty")
-	require.NoError(t, os.Mkdir(empty, 0o755))
+	if err := os.MkdirAll(empty, 0o755); err != nil {
+		return nil, err
+	}
 	list := ""
 	if o.Password != "" {
-		list = "secure_email_list_enable=YES\nemail_password_file=" + write(t, dir, "passwords", o.Password+"\n")
+		passwords, err := write(dir, "passwords", o.Password+"\n")
+		if err != nil {
+			return nil, err
+		}
+		list = "secure_email_list_enable=YES\nemail_password_file=" + passwords
 	}
-	p := Serve(t, func(addr string) *exec.Cmd {
-		_, port, err := net.SplitHostPort(addr)
-		require.NoError(t, err)
-		return exec.Command(program, write(t, dir, "vsftpd.conf", fmt.Sprintf(`listen=YES
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	file, err := write(dir, "vsftpd.conf", fmt.Sprintf(`listen=YES
 listen_address=127.0.0.1
 listen_port=%s
 background=NO
@@ -46,8 +63,6 @@ seccomp_sandbox=NO
 ascii_download_enable=YES
 delay_failed_login=0
 %s
-%s`, port, o.Root, empty, list, o.More)))
-	})
-	p.Dir = o.Root
-	return p
+%s`, port, o.Root, empty, list, o.More))
+	return []string{file}, err
 }

@@ -32,11 +32,11 @@ func Start(t *testing.T, more ...string) *Browser {
 	driver := programs.Find(t, "chromium-driver", "chromedriver")
 	binary := programs.Find(t, "chromium", "chromium")
 	home := t.TempDir()
-	p := programs.Serve(t, func(addr string) *exec.Cmd {
-		_, port, _ := net.SplitHostPort(addr)
+	p := programs.Serve(t, func(addr string) (*exec.Cmd, error) {
+		_, port, err := net.SplitHostPort(addr)
 		cmd := exec.Command(driver, "--port="+port)
 		cmd.Env = append(os.Environ(), "HOME="+home)
-		return cmd
+		return cmd, err
 	})
 	base := "http://" + p.Addr
 	b := &Browser{t: t, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{}}}
