@@ -13,17 +13,11 @@ import (
 // ajpFamily is a reverse proxy to a container by AJP. Tomcat would need more
 // than all proxies together, so the container is our own server.
 var ajpFamily = &family{
-	origin: func(listen string) []string { return []string{"serve", "ajporigin", "-listen", listen} },
+	origin: roleOf("origin", "ajporigin"),
 	peers: []peer{
-		{name: "modproxy", command: func(j job) ([]string, error) {
-			args := []string{"serve", "ajp", "-listen", j.listen, "-to", "ajp://" + j.origin}
-			if j.cpuProfile != "" {
-				args = append(args, "-cpuprofile", j.cpuProfile)
-			}
-			return args, nil
-		}},
+		{name: "modproxy", command: func(j job) ([]string, error) { return j.serve("ajp", "ajp://"+j.origin) }},
 		{name: "apache", programs: []string{"apache2", "httpd"}, debian: "apache2", command: func(j job) ([]string, error) {
-			return apacheCommand(j, []string{"proxy", "proxy_ajp"}, fmt.Sprintf("ProxyPass / ajp://%s/\n", j.origin))
+			return apacheCommand(j, "proxy proxy_ajp", fmt.Sprintf("ProxyPass / ajp://%s/\n", j.origin))
 		}},
 	},
 }

@@ -18,9 +18,7 @@ var balanceWorkloads = []workload{
 	{name: "balance1k", about: "GET of 1 KB, alone and balanced over three members", family: balanceFamily, method: http.MethodGet, path: "/bytes/1024", want: 1 << 10, connections: 64},
 }
 
-var balancerPeer = peer{name: "balancer", command: func(j job) ([]string, error) {
-	return []string{"serve", "balancer", "-listen", j.listen, "-to", "http://" + j.origin}, nil
-}}
+var balancerPeer = roleOf("balancer", "balancer")
 
 func newBalancer(to string) (http.Handler, error) {
 	var members []balancer.MemberConfig

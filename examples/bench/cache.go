@@ -18,8 +18,8 @@ import (
 var cacheFamily = &family{
 	origin: httpFamily.origin,
 	peers: []peer{
-		modproxyCachePeer("modproxy", "memory"),
-		modproxyCachePeer("modproxy-disk", "disk"),
+		roleOf("modproxy", "cache-memory"),
+		roleOf("modproxy-disk", "cache-disk"),
 		varnishCachePeer, nginxCachePeer, apacheCachePeer, floorPeer,
 	},
 }
@@ -27,16 +27,6 @@ var cacheFamily = &family{
 var cacheWorkloads = []workload{
 	{name: "cache1k", about: "GET of 1 KB from a cache", family: cacheFamily, method: http.MethodGet, path: "/cacheable/1024", want: 1 << 10, connections: 64},
 	{name: "cache1m", about: "GET of 1 MB from a cache", family: cacheFamily, method: http.MethodGet, path: "/cacheable/1048576", want: 1 << 20, connections: 16},
-}
-
-func modproxyCachePeer(name, kind string) peer {
-	return peer{name: name, command: func(j job) ([]string, error) {
-		args := []string{"serve", "cache-" + kind, "-listen", j.listen, "-to", "http://" + j.origin}
-		if j.cpuProfile != "" {
-			args = append(args, "-cpuprofile", j.cpuProfile)
-		}
-		return args, nil
-	}}
 }
 
 // newCache is our cache in front of our proxy. On disk, it is in the working
@@ -81,13 +71,13 @@ server {
 
 var apacheCachePeer = peer{name: "apache", programs: apachePeer.programs, debian: apachePeer.debian, command: func(j job) ([]string, error) {
 	root := filepath.Join(j.dir, "cache")
-	if err := os.Mkdir(root, 0o700); err != nil {
+	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
 	}
 	if err := os.Chmod(root, 0o777); err != nil { // for workers of another user
 		return nil, err
 	}
-	return apacheCommand(j, []string{"proxy", "proxy_http", "cache", "cache_disk"}, fmt.Sprintf(`ProxyPass / http://%s/
+	return apacheCommand(j, "proxy proxy_http cache cache_disk", fmt.Sprintf(`ProxyPass / http://%s/
 CacheRoot %s
 CacheMaxFileSize 100000000
 <Location />

@@ -10,6 +10,7 @@ import (
 	"runtime"
 
 	"github.com/modproxy/modproxy/connect"
+	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy/access"
 )
 
@@ -20,21 +21,17 @@ var connectFamily = &family{
 	origin:  httpFamily.origin,
 	tunnels: true,
 	peers: []peer{
-		{name: "modproxy", command: func(j job) ([]string, error) {
-			args := []string{"serve", "connect", "-listen", j.listen}
-			if j.cpuProfile != "" {
-				args = append(args, "-cpuprofile", j.cpuProfile)
-			}
-			return args, nil
-		}},
-		{name: "plain", command: func(j job) ([]string, error) { return []string{"serve", "plainconnect", "-listen", j.listen}, nil }},
+		roleOf("modproxy", "connect"),
+		roleOf("plain", "plainconnect"),
 		{name: "goproxy", programs: []string{"modproxy-bench-goproxy"}, debian: "none: see README.md", command: func(j job) ([]string, error) {
 			return []string{j.listen}, nil
 		}},
 		{name: "apache", programs: []string{"apache2", "httpd"}, debian: "apache2", command: func(j job) ([]string, error) {
-			return apacheCommand(j, []string{"proxy", "proxy_connect"}, "ProxyRequests On\nAllowCONNECT 1-65535\n<Proxy *>\nRequire all granted\n</Proxy>\n")
+			return apacheCommand(j, "proxy proxy_connect", "ProxyRequests On\nAllowCONNECT 1-65535\n<Proxy *>\nRequire all granted\n</Proxy>\n")
 		}},
-		{name: "squid", programs: []string{"squid"}, debian: "squid", command: squidCommand},
+		{name: "squid", programs: []string{"squid"}, debian: "squid", command: func(j job) ([]string, error) {
+			return programs.SquidArgs(j.dir, j.listen, "http_access allow all\n")
+		}},
 		{name: "haproxy", programs: []string{"haproxy"}, debian: "haproxy", relays: true, command: func(j job) ([]string, error) {
 			path, err := writeConfig(j.dir, "haproxy.cfg", fmt.Sprintf(`global
   nbthread %d
@@ -58,27 +55,6 @@ var connectWorkloads = []workload{
 	{name: "connect1k", about: "GET of 1 KB through a tunnel", family: connectFamily, method: http.MethodGet, path: "/bytes/1024", want: 1 << 10, connections: 64},
 	{name: "connect10m", about: "GET of 10 MB through a tunnel", family: connectFamily, method: http.MethodGet, path: "/bytes/10485760", want: 10 << 20, connections: 8},
 	{name: "connectpost10m", about: "POST of 10 MB through a tunnel", family: connectFamily, method: http.MethodPost, path: "/sink", send: 10 << 20, want: int64(len(sinkAnswer)), connections: 8},
-}
-
-func squidCommand(j job) ([]string, error) {
-	userName, _, err := unprivileged()
-	if err != nil {
-		return nil, err
-	}
-	if userName != "" {
-		userName = "cache_effective_user " + userName + "\n"
-	}
-	path, err := writeConfig(j.dir, "squid.conf", fmt.Sprintf(`http_port %s
-visible_hostname bench.test
-pid_filename none
-cache deny all
-access_log none
-cache_log /dev/null
-pinger_enable off
-http_access allow all
-shutdown_lifetime 0 seconds
-%s`, j.listen, userName))
-	return []string{"-N", "-f", path}, err
 }
 
 // newConnect is our forward proxy.

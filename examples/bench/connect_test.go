@@ -21,17 +21,13 @@ func TestConnectPeers(t *testing.T) {
 			if p.name == "goproxy" {
 				buildGoproxy(t)
 			}
-			requireInstalled(t, p.find() != "", p.debian)
+			requireInstalled(t, p)
 			origin := httptest.NewServer(newOrigin())
 			defer origin.Close()
-			dir, err := os.MkdirTemp("", "bench-test-*") // t.TempDir is closed to other users
-			require.NoError(t, err)
-			defer os.RemoveAll(dir)
-			require.NoError(t, os.Chmod(dir, 0o755))
 			at := origin.Listener.Addr().String()
-			c, err := startPeer(t.Context(), p, filepath.Join(dir, p.name), at, "")
+			c, err := startPeer(t.Context(), p, filepath.Join(programs.Folder(t), p.name), at, "")
 			require.NoError(t, err)
-			defer c.process.stop()
+			defer c.process.Stop()
 			for i := range connectWorkloads {
 				w := &connectWorkloads[i]
 				worker := &loadWorker{addr: c.addr, origin: at, want: w.want, request: rawRequest(w, at)}

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,10 +43,10 @@ func TestParseStat(t *testing.T) {
 func TestCPUTimeCountsChildren(t *testing.T) {
 	sh := programs.Find(t, "dash", "sh")
 	cmd := exec.Command(sh, "-c", `sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done'; sh -c 'while :; do :; done'; :`)
-	cmd.SysProcAttr = ownGroup()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, cmd.Start())
 	defer func() {
-		signalGroup(cmd.Process, 9)
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
 	}()
 	require.Eventually(t, func() bool {

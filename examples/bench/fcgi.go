@@ -1,16 +1,13 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
+	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/fcgi"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -19,7 +16,7 @@ import (
 // fcgiFamily runs a script of php-fpm over kept connections. The scripts are in
 // the folder that those of all the proxies are in.
 var fcgiFamily = &family{
-	origin: func(listen string) []string { return []string{"serve", "php-fpm", "-listen", listen} },
+	origin: peer{name: "php-fpm", programs: []string{"php-fpm", "php-fpm*"}, debian: "php-fpm", command: fpmCommand},
 	peers:  []peer{modproxyFCGIPeer, apacheFCGIPeer, nginxFCGIPeer, caddyFCGIPeer},
 }
 
@@ -31,39 +28,14 @@ var fcgiWorkloads = []workload{
 // fpmChildren are enough for the idle connections of every proxy.
 const fpmChildren = 128
 
-var fpmPrograms = []string{"php-fpm", "php-fpm8.4", "php-fpm8.3", "php-fpm8.2", "php-fpm8.1"}
-
-// runPHPFPM runs php-fpm, for the scripts in the working directory.
-func runPHPFPM(ctx context.Context, listen string) error {
-	program := (&peer{programs: fpmPrograms}).find()
-	if program == "" {
-		return errors.New("php-fpm is not installed (Debian: php-fpm)")
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		return err
-	}
+func fpmCommand(j job) ([]string, error) {
 	for _, n := range []int{1 << 10, 10 << 20} {
 		text := fmt.Sprintf("<?php header('Content-Type: application/octet-stream'); for ($i = 0; $i < %d; $i++) echo '%s';", n/1024, string(make1K()))
-		if _, err := writeConfig(dir, fmt.Sprintf("%d.php", n), text); err != nil {
-			return err
+		if _, err := writeConfig(j.scripts(), fmt.Sprintf("%d.php", n), text); err != nil {
+			return nil, err
 		}
 	}
-	userName, groupName, err := unprivileged()
-	if err != nil {
-		return err
-	}
-	account := ""
-	if userName != "" {
-		account = fmt.Sprintf("user = %s\ngroup = %s\n", userName, groupName)
-	}
-	path, err := writeConfig(dir, "php-fpm.conf", fmt.Sprintf("[global]\nerror_log = /dev/stderr\nlog_level = error\ndaemonize = no\n[www]\n%slisten = %s\nlisten.backlog = 1024\npm = static\npm.max_children = %d\n", account, listen, fpmChildren))
-	if err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, program, "-F", "-y", path)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
+	return programs.PHPFPMOptions{Children: fpmChildren, More: "listen.backlog = 1024"}.Args(j.dir, j.listen)
 }
 
 func make1K() []byte {
@@ -74,15 +46,11 @@ func make1K() []byte {
 	return b
 }
 
-// scripts is the folder of the scripts as a proxy finds it.
+// scripts is the folder of the scripts, beside those of the programs.
 func (j job) scripts() string { return filepath.Dir(j.dir) }
 
 var modproxyFCGIPeer = peer{name: "modproxy", command: func(j job) ([]string, error) {
-	args := []string{"serve", "fcgi", "-listen", j.listen, "-to", "fcgi://" + j.origin + j.scripts() + "/"}
-	if j.cpuProfile != "" {
-		args = append(args, "-cpuprofile", j.cpuProfile)
-	}
-	return args, nil
+	return j.serve("fcgi", "fcgi://"+j.origin+j.scripts()+"/")
 }}
 
 // newFCGI keeps as many connections as are used, like the others.
@@ -98,7 +66,7 @@ func newFCGI(to string) (http.Handler, error) {
 }
 
 var apacheFCGIPeer = peer{name: "apache", programs: apachePeer.programs, debian: apachePeer.debian, command: func(j job) ([]string, error) {
-	return apacheCommand(j, []string{"proxy", "proxy_fcgi"}, fmt.Sprintf("DocumentRoot %[2]s\nProxyPass / fcgi://%[1]s%[2]s/ enablereuse=on max=16\n", j.origin, j.scripts()))
+	return apacheCommand(j, "proxy proxy_fcgi", fmt.Sprintf("DocumentRoot %[2]s\nProxyPass / fcgi://%[1]s%[2]s/ enablereuse=on max=16\n", j.origin, j.scripts()))
 }}
 
 var nginxFCGIPeer = peer{name: "nginx", programs: nginxPeer.programs, debian: nginxPeer.debian, command: func(j job) ([]string, error) {

@@ -1,28 +1,26 @@
 package main
 
 import (
-	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // TestFTPPeers gets the files through each proxy with the configuration that is
 // measured.
 func TestFTPPeers(t *testing.T) {
-	requireInstalled(t, (&peer{programs: []string{"vsftpd"}}).find() != "" && os.Geteuid() == 0, "vsftpd")
-	dir, err := os.MkdirTemp("", "bench-test-*") // t.TempDir is closed to other users
-	require.NoError(t, err)
-	defer os.RemoveAll(dir)
-	require.NoError(t, os.Chmod(dir, 0o755))
+	requireInstalled(t, &ftpFamily.origin)
+	programs.NeedRoot(t, "vsftpd")
 	var peers []*peer
 	for i := range ftpFamily.peers {
 		p := &ftpFamily.peers[i]
-		requireInstalled(t, p.find() != "", p.debian)
+		requireInstalled(t, p)
 		peers = append(peers, p)
 	}
-	cs, stop, err := startAll(t.Context(), &options{}, &ftpWorkloads[0], peers, dir)
+	cs, stop, err := startAll(t.Context(), &options{}, &ftpWorkloads[0], peers, programs.Folder(t))
 	defer stop()
 	require.NoError(t, err)
 	for _, c := range cs {

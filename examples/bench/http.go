@@ -5,7 +5,7 @@ import "net/http"
 // httpFamily is a plain reverse proxy: "/" to an HTTP/1.1 origin over
 // keep-alive connections, with forwarding fields and without an access log.
 var httpFamily = &family{
-	origin: func(listen string) []string { return []string{"serve", "origin", "-listen", listen} },
+	origin: roleOf("origin", "origin"),
 	peers:  []peer{modproxyPeer, httputilPeer, httputilTunedPeer, apachePeer, nginxPeer, haproxyPeer, caddyPeer, floorPeer},
 }
 

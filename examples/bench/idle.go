@@ -54,23 +54,23 @@ func idleRound(ctx context.Context, o *options, w *workload, p *peer, dir string
 	warm, err := openIdle(ctx, c.addr, w, idleWorkers)
 	closeAll(warm)
 	if err != nil {
-		return 0, fmt.Errorf("%w\n%s", err, c.process.tail)
+		return 0, fmt.Errorf("%w\n%s", err, c.process.Output.Tail())
 	}
-	before, err := residentBytes(c.process.pid())
+	before, err := residentBytes(c.process.PID())
 	if err != nil {
 		return 0, err
 	}
 	conns, err := openIdle(ctx, c.addr, w, connections)
 	defer closeAll(conns)
 	if err != nil {
-		return 0, fmt.Errorf("%w\n%s", err, c.process.tail)
+		return 0, fmt.Errorf("%w\n%s", err, c.process.Output.Tail())
 	}
 	select {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	case <-time.After(o.time):
 	}
-	after, err := residentBytes(c.process.pid())
+	after, err := residentBytes(c.process.PID())
 	return (after - before) / int64(connections), err
 }
 

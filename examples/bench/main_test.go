@@ -63,9 +63,8 @@ func TestInterrupt(t *testing.T) {
 
 // TestChildEndsEarly reports what a proxy that does not come up has said.
 func TestChildEndsEarly(t *testing.T) {
-	self, err := os.Executable()
-	require.NoError(t, err)
-	_, err = startProcess(t.Context(), "broken", self, []string{"serve", "nobody"}, t.TempDir(), "127.0.0.1:1")
+	broken := roleOf("broken", "nobody")
+	_, err := startPeer(t.Context(), &broken, filepath.Join(t.TempDir(), "x"), "", "")
 	require.ErrorContains(t, err, `unknown role "nobody"`)
 	requireNoChildren(t)
 }
@@ -104,7 +103,7 @@ func TestPeers(t *testing.T) {
 			continue
 		}
 		t.Run(p.name, func(t *testing.T) {
-			requireInstalled(t, p.find() != "", p.debian)
+			requireInstalled(t, p)
 			var last atomic.Pointer[http.Header]
 			inner := newOrigin()
 			origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -114,13 +113,9 @@ func TestPeers(t *testing.T) {
 				inner.ServeHTTP(w, r)
 			}))
 			defer origin.Close()
-			dir, err := os.MkdirTemp("", "bench-test-*") // t.TempDir is closed to other users
+			c, err := startPeer(t.Context(), p, filepath.Join(programs.Folder(t), p.name), origin.Listener.Addr().String(), "")
 			require.NoError(t, err)
-			defer os.RemoveAll(dir)
-			require.NoError(t, os.Chmod(dir, 0o755))
-			c, err := startPeer(t.Context(), p, filepath.Join(dir, p.name), origin.Listener.Addr().String(), "")
-			require.NoError(t, err)
-			defer c.process.stop()
+			defer c.process.Stop()
 			for i := range httpWorkloads {
 				w := &httpWorkloads[i]
 				worker := &loadWorker{addr: c.addr, want: w.want, request: rawRequest(w, c.addr)}
@@ -149,9 +144,9 @@ func TestWrk(t *testing.T) {
 
 // requireInstalled skips a test that needs a program, or fails it where all
 // programs should be there.
-func requireInstalled(t *testing.T, installed bool, debian string) {
+func requireInstalled(t *testing.T, p *peer) {
 	t.Helper()
-	if !installed {
-		programs.Missing(t, "a program", debian)
+	if len(p.programs) > 0 {
+		programs.Find(t, p.debian, p.programs...)
 	}
 }

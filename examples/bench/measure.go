@@ -7,15 +7,18 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // contender is a proxy at work, and what was measured of it.
 type contender struct {
 	peer    *peer
-	process *process
+	process *programs.Process
 	addr    string
 	origin  string // for tunnels; else empty
 	samples []sample
@@ -79,25 +82,17 @@ func measure(ctx context.Context, o *options, w *workload, stdout, stderr io.Wri
 // startAll starts the origin and the proxies. stop ends all that was started,
 // also after an error.
 func startAll(ctx context.Context, o *options, w *workload, peers []*peer, dir string) (cs []*contender, stop func(), err error) {
-	var processes []*process
+	var processes []*programs.Process
 	stop = func() {
 		for _, p := range slices.Backward(processes) {
-			p.stop()
+			p.Stop()
 		}
 	}
-	self, err := os.Executable()
+	origin, err := startPeer(ctx, &w.family.origin, filepath.Join(dir, "origin"), "", "")
 	if err != nil {
 		return nil, stop, err
 	}
-	origin, err := freeAddr()
-	if err != nil {
-		return nil, stop, err
-	}
-	p, err := startProcess(ctx, "origin", self, w.family.origin(origin), dir, origin)
-	if err != nil {
-		return nil, stop, err
-	}
-	processes = append(processes, p)
+	processes = append(processes, origin.process)
 	profile := o.cpuProfile
 	if profile != "" {
 		if profile, err = filepath.Abs(profile); err != nil {
@@ -105,12 +100,12 @@ func startAll(ctx context.Context, o *options, w *workload, peers []*peer, dir s
 		}
 	}
 	for _, peer := range peers {
-		c, err := startPeer(ctx, peer, filepath.Join(dir, peer.name), origin, profile)
+		c, err := startPeer(ctx, peer, filepath.Join(dir, peer.name), origin.addr, profile)
 		if err != nil {
 			return nil, stop, err
 		}
 		if w.family.tunnels && !peer.relays {
-			c.origin = origin
+			c.origin = origin.addr
 		}
 		processes = append(processes, c.process)
 		cs = append(cs, c)
@@ -122,23 +117,24 @@ func startPeer(ctx context.Context, p *peer, dir, origin, profile string) (*cont
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
-	addr, err := freeAddr()
-	if err != nil {
-		return nil, err
-	}
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	args, err := p.command(job{dir: dir, listen: addr, port: port, origin: origin, cpuProfile: profile})
+	process, err := programs.Start(ctx, func(addr string) (*exec.Cmd, error) {
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		args, err := p.command(job{dir: dir, listen: addr, port: port, origin: origin})
+		if profile != "" && p.name == "modproxy" {
+			args = append(args, "-cpuprofile", profile)
+		}
+		cmd := exec.Command(p.find(), args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+		return cmd, err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
-	process, err := startProcess(ctx, p.name, p.find(), args, dir, addr)
-	if err != nil {
-		return nil, err
-	}
-	return &contender{peer: p, process: process, addr: addr}, nil
+	return &contender{peer: p, process: process, addr: process.Addr}, nil
 }
 
 // round loads the proxy once: a moment unmeasured, so that its connections are
@@ -154,18 +150,18 @@ func (c *contender) round(ctx context.Context, generate loader, dir string, w *w
 		return err
 	}
 	if err := warm(); err != nil {
-		return sample{}, fmt.Errorf("%w\n%s", err, c.process.tail)
+		return sample{}, fmt.Errorf("%w\n%s", err, c.process.Output.Tail())
 	}
-	before, cpuErr := cpuTime(c.process.pid())
+	before, cpuErr := cpuTime(c.process.PID())
 	l, err := generate(ctx, dir, c.addr, w, connections, d)
 	if err == nil {
 		err = l.check()
 	}
 	if err != nil {
-		return sample{}, fmt.Errorf("%w\n%s", err, c.process.tail)
+		return sample{}, fmt.Errorf("%w\n%s", err, c.process.Output.Tail())
 	}
 	s := sample{rate: float64(l.requests) / l.took.Seconds(), p99: l.p99}
-	if after, err := cpuTime(c.process.pid()); cpuErr == nil && err == nil {
+	if after, err := cpuTime(c.process.PID()); cpuErr == nil && err == nil {
 		s.cpu = (after - before) / time.Duration(l.requests)
 	}
 	return s, nil

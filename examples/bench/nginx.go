@@ -3,7 +3,8 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"strings"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // nginxPeer streams both ways, as the others do, where by default it would
@@ -34,26 +35,5 @@ server {
 
 // nginxCommand writes the http block's content with what nginx needs besides.
 func nginxCommand(j job, http string) ([]string, error) {
-	userName, groupName, err := unprivileged()
-	if err != nil {
-		return nil, err
-	}
-	var b strings.Builder
-	if userName != "" {
-		fmt.Fprintf(&b, "user %s %s;\n", userName, groupName)
-	}
-	fmt.Fprintf(&b, `daemon off;
-worker_processes %d;
-pid %s/pid;
-error_log stderr error;
-events { worker_connections %d; }
-http {
-access_log off;
-`, runtime.NumCPU(), j.dir, 2*maxConnections+64)
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&b, "%s_temp_path %s/%s;\n", kind, j.dir, kind)
-	}
-	b.WriteString(http + "}\n")
-	path, err := writeConfig(j.dir, "nginx.conf", b.String())
-	return []string{"-e", "stderr", "-p", j.dir, "-c", path}, err
+	return programs.NginxOptions{Workers: runtime.NumCPU(), Connections: 2*maxConnections + 64, HTTP: "error_log stderr error;\n" + http}.Args(j.dir)
 }

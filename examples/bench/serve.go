@@ -39,10 +39,6 @@ func serveRole(ctx context.Context, args []string, stderr io.Writer) error {
 		return err
 	}
 	switch args[0] {
-	case "php-fpm":
-		return runPHPFPM(ctx, *listen)
-	case "vsftpd":
-		return runVsftpd(ctx, *listen)
 	case "ajporigin":
 		return serveAJP(ctx, *listen)
 	}

@@ -24,9 +24,9 @@ type workload struct {
 // family is what workloads share: an origin, and the proxies that can be put
 // in front of it, ours first.
 type family struct {
-	origin     func(listen string) []string // arguments of this program
-	tunnels    bool                         // the load goes through tunnels to the origin
-	webSockets bool                         // each connection of the load is a WebSocket
+	origin     peer
+	tunnels    bool // the load goes through tunnels to the origin
+	webSockets bool // each connection of the load is a WebSocket
 	peers      []peer
 }
 

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -34,8 +33,6 @@ func wrk(path string) loader {
 			args = append(args, "-s", script)
 		}
 		cmd := exec.CommandContext(ctx, path, append(args, "http://"+addr+w.path)...)
-		cmd.SysProcAttr = ownGroup()
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGKILL) }
 		cmd.WaitDelay = time.Second
 		out, err := cmd.CombinedOutput()
 		if err != nil {

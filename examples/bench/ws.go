@@ -20,7 +20,7 @@ import (
 // wsFamily is a reverse proxy of WebSockets. "bytes" is our proxy.Handler by
 // itself, which does not follow the frames as package wstunnel does.
 var wsFamily = &family{
-	origin:     func(listen string) []string { return []string{"serve", "wsorigin", "-listen", listen} },
+	origin:     roleOf("origin", "wsorigin"),
 	webSockets: true,
 	peers: []peer{
 		roleOf("modproxy", "wstunnel"),
@@ -28,7 +28,7 @@ var wsFamily = &family{
 		httputilPeer,
 		{name: "apache", programs: apachePeer.programs, debian: apachePeer.debian, command: func(j job) ([]string, error) {
 			// A tunnel keeps a thread.
-			return apacheCommand(j, []string{"proxy", "proxy_http"}, fmt.Sprintf(`ServerLimit 1
+			return apacheCommand(j, "proxy proxy_http", fmt.Sprintf(`ServerLimit 1
 StartServers 1
 ThreadLimit %[1]d
 ThreadsPerChild %[1]d

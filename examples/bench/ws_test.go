@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -21,16 +20,12 @@ func TestWSPeers(t *testing.T) {
 	for i := range wsFamily.peers {
 		p := &wsFamily.peers[i]
 		t.Run(p.name, func(t *testing.T) {
-			requireInstalled(t, p.find() != "", p.debian)
+			requireInstalled(t, p)
 			origin := httptest.NewServer(newWSOrigin())
 			defer origin.Close()
-			dir, err := os.MkdirTemp("", "bench-test-*") // t.TempDir is closed to other users
+			c, err := startPeer(t.Context(), p, filepath.Join(programs.Folder(t), p.name), origin.Listener.Addr().String(), "")
 			require.NoError(t, err)
-			defer os.RemoveAll(dir)
-			require.NoError(t, os.Chmod(dir, 0o755))
-			c, err := startPeer(t.Context(), p, filepath.Join(dir, p.name), origin.Listener.Addr().String(), "")
-			require.NoError(t, err)
-			defer c.process.stop()
+			defer c.process.Stop()
 			for i := range wsWorkloads {
 				w := &wsWorkloads[i]
 				l := newLoadWorker(w, c.addr, "")
