@@ -2,35 +2,41 @@ package ftpproxy
 
 import (
 	"crypto/tls"
-	"os/user"
-	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
-// lookup returns the uid and the gid of a user.
-func lookup(t *testing.T, name string) [2]int {
-	t.Helper()
-	u, err := user.Lookup(name)
-	require.NoError(t, err)
-	uid, err := strconv.Atoi(u.Uid)
-	require.NoError(t, err)
-	gid, err := strconv.Atoi(u.Gid)
-	require.NoError(t, err)
-	return [2]int{uid, gid}
+// realServers start real servers that are written to as well, and return their
+// address.
+var realServers = map[string]func(t *testing.T, o programs.FTPOptions) string{
+	"vsftpd": func(t *testing.T, o programs.FTPOptions) string {
+		o.More += `write_enable=YES
+anon_upload_enable=YES
+anon_other_write_enable=YES
+anon_world_readable_only=NO
+anon_umask=022
+connect_from_port_20=NO
+utf8_filesystem=YES
+ascii_upload_enable=YES
+require_ssl_reuse=YES
+`
+		return programs.Vsftpd(t, o).Addr
+	},
+	"proftpd":   func(t *testing.T, o programs.FTPOptions) string { return programs.ProFTPD(t, o).Addr },
+	"pure-ftpd": func(t *testing.T, o programs.FTPOptions) string { return programs.PureFTPd(t, o).Addr },
 }
 
 // TestSheetOfRealServers holds three real servers to the same table.
 func TestSheetOfRealServers(t *testing.T) {
-	for name, start := range map[string]func(*testing.T, daemon) string{
-		"vsftpd": startVsftpd, "proftpd": startProftpd, "pure-ftpd": startPureFTPd,
-	} {
+	for name, start := range realServers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // one of them sleeps after each login that it refuses
 			s := server{root: plant(t)}
-			s.addr = start(t, daemon{root: s.root})
-			s.auth = start(t, daemon{root: s.root, login: true})
+			s.addr = start(t, programs.FTPOptions{Root: s.root, Password: DefaultAnonymousPassword})
+			s.auth = start(t, programs.FTPOptions{Root: s.root, User: testUser, Password: testPassword})
 			testSheet(t, s)
 		})
 	}
@@ -40,16 +46,10 @@ func TestSheetOfRealServers(t *testing.T) {
 // the session of the control connection.
 func TestTLSOfRealServers(t *testing.T) {
 	id := newIdentity(t)
-	for name, start := range map[string]func(*testing.T, daemon) string{
-		"vsftpd": startVsftpd, "proftpd": startProftpd, "pure-ftpd": startPureFTPd,
-	} {
+	for name, start := range realServers {
 		for version, text := range map[uint16]string{0: "TLS 1.3", tls.VersionTLS12: "TLS 1.2"} {
 			t.Run(name+" "+text, func(t *testing.T) {
-				d := daemon{root: plant(t), cert: id.file}
-				if name == "vsftpd" {
-					d.more = "require_ssl_reuse=YES\n"
-				}
-				addr := start(t, d)
+				addr := start(t, programs.FTPOptions{Root: plant(t), Password: DefaultAnonymousPassword, Cert: id.file})
 				f := newSecureFront(t, "ftpes", addr, &tls.Config{RootCAs: id.pool, MaxVersion: version})
 				testSecure(t, f)
 				if name != "pure-ftpd" { // which may say nothing more when a transfer ends early

@@ -46,7 +46,7 @@ func vsftpdCommand(j job) ([]string, error) {
 			return nil, err
 		}
 	}
-	return programs.VsftpdOptions{Root: root}.Args(j.dir, j.listen)
+	return programs.VsftpdArgs(j.dir, j.listen, programs.FTPOptions{Root: root})
 }
 
 // newFTP is the reverse proxy, with kept connections or without.

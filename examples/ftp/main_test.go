@@ -72,7 +72,7 @@ func TestSite(t *testing.T) {
 // TestListingInBrowser walks through the listing of a real server, as people
 // do, into a directory and to a file.
 func TestListingInBrowser(t *testing.T) {
-	front := site(t, programs.Vsftpd(t, programs.VsftpdOptions{Root: ftpd.Plant(t, files)}).Addr, false)
+	front := site(t, programs.Vsftpd(t, programs.FTPOptions{Root: ftpd.Plant(t, files)}).Addr, false)
 	b := browser.Start(t)
 	b.Open(front.URL + "/")
 	require.Equal(t, "Index of /", b.Text("h1"))

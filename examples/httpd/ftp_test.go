@@ -118,9 +118,9 @@ func TestFTPConfigurationErrors(t *testing.T) {
 // vsftpd is the real server in place of [ftpd.Serve].
 func vsftpd(t testing.TB, root string, login bool) string {
 	t.Helper()
-	o := programs.VsftpdOptions{Root: root}
+	o := programs.FTPOptions{Root: root}
 	if login {
-		o.Password = ftpd.Password
+		o.User, o.Password = ftpd.User, ftpd.Password
 	}
 	return programs.Vsftpd(t, o).Addr
 }

@@ -2,7 +2,6 @@ package programs
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,10 +50,6 @@ func HTTPDArgs(dir, addr, modules, directives string) ([]string, error) {
 	if u != "" {
 		fmt.Fprintf(&conf, "User %s\nGroup %s\n", u, g)
 	}
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
 	fmt.Fprintf(&conf, `Define PORT %s
 ServerName apache.test
 ServerRoot %[2]s
@@ -68,7 +63,7 @@ MaxSpareThreads 50
 ThreadsPerChild 25
 MaxRequestWorkers 50
 GracefulShutdownTimeout 1
-`, port, dir)
+`, port(addr), dir)
 	if !strings.Contains(directives, "Listen ") {
 		fmt.Fprintf(&conf, "Listen %s\n", addr)
 	}

@@ -141,6 +141,12 @@ func (p *Process) Kill() {
 	<-p.ended
 }
 
+// port is that of an address.
+func port(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
+}
+
 // freeAddr returns an address of 127.0.0.1 that was free just now. Its port is
 // below those that systems give to whoever does not ask for one (from 32768 on),
 // lest a connection or a server of another test gets it first, and is taken for

@@ -3,7 +3,6 @@ package programs
 import (
 	"cmp"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"testing"
@@ -57,15 +56,11 @@ func Tomcat(t testing.TB, o TomcatOptions) *Program {
 		connector = `protocol="HTTP/1.1"`
 	}
 	return Serve(t, func(addr string) (*exec.Cmd, error) {
-		_, port, err := net.SplitHostPort(addr)
-		if err != nil {
-			return nil, err
-		}
-		_, err = write(base, "conf/server.xml", fmt.Sprintf(`<Server port="-1"><Service name="Catalina">
+		_, err := write(base, "conf/server.xml", fmt.Sprintf(`<Server port="-1"><Service name="Catalina">
 <Connector address="127.0.0.1" port="%s" bindOnInit="false" %s/>
 <Engine name="Catalina" defaultHost="localhost" jvmRoute="%s"><Host name="localhost" appBase="webapps" autoDeploy="false">
 <Context path="/examples" docBase="%s-examples/examples"><Resources allowLinking="true"/></Context>
-</Host></Engine></Service></Server>`, port, connector, cmp.Or(o.Route, "node1"), tomcatHome))
+</Host></Engine></Service></Server>`, port(addr), connector, cmp.Or(o.Route, "node1"), tomcatHome))
 		return exec.Command(java, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Djava.util.logging.config.file=/dev/null",
 			"-Djava.io.tmpdir="+base+"/temp", "-Dcatalina.home="+tomcatHome, "-Dcatalina.base="+base,
 			"-cp", tomcatHome+"/bin/bootstrap.jar:"+tomcatHome+"/bin/tomcat-juli.jar", "org.apache.catalina.startup.Bootstrap", "start"), err

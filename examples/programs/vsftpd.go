@@ -2,35 +2,27 @@ package programs
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 )
 
-// VsftpdOptions say how vsftpd runs.
-type VsftpdOptions struct {
-	Root     string // what it serves to whoever is anonymous
-	Password string // what he must give, if not empty: of a list, since no account here has it
-	More     string // lines for its configuration
-}
-
-// Vsftpd runs vsftpd, which must be started by root.
-func Vsftpd(t testing.TB, o VsftpdOptions) *Program {
+// Vsftpd runs vsftpd. User must be "ftp", if not empty.
+func Vsftpd(t testing.TB, o FTPOptions) *Program {
 	t.Helper()
 	program := Find(t, "vsftpd", "vsftpd")
 	dir := Folder(t)
 	p := Serve(t, func(addr string) (*exec.Cmd, error) {
-		args, err := o.Args(dir, addr)
+		args, err := VsftpdArgs(dir, addr, o)
 		return exec.Command(program, args...), err
 	})
 	p.Dir = o.Root
 	return p
 }
 
-// Args writes the configuration into a folder, and returns the arguments.
-func (o VsftpdOptions) Args(dir, addr string) ([]string, error) {
+// VsftpdArgs writes the configuration into a folder, and returns the arguments.
+func VsftpdArgs(dir, addr string, o FTPOptions) ([]string, error) {
 	if err := needRoot("vsftpd"); err != nil {
 		return nil, err
 	}
@@ -38,17 +30,16 @@ func (o VsftpdOptions) Args(dir, addr string) ([]string, error) {
 	if err := os.MkdirAll(empty, 0o755); err != nil {
 		return nil, err
 	}
-	list := ""
-	if o.Password != "" {
+	more := o.More
+	if o.User != "" { // no account here has a password, but who is anonymous can be asked for one of a list
 		passwords, err := write(dir, "passwords", o.Password+"\n")
 		if err != nil {
 			return nil, err
 		}
-		list = "secure_email_list_enable=YES\nemail_password_file=" + passwords
+		more += "\nsecure_email_list_enable=YES\nemail_password_file=" + passwords
 	}
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
+	if o.Cert != "" {
+		more += "\nssl_enable=YES\nallow_anon_ssl=YES\nrsa_cert_file=" + o.Cert + "\nssl_tlsv1=YES\nssl_ciphers=HIGH\nforce_anon_logins_ssl=YES\nforce_anon_data_ssl=YES"
 	}
 	file, err := write(dir, "vsftpd.conf", fmt.Sprintf(`listen=YES
 listen_address=127.0.0.1
@@ -63,6 +54,6 @@ seccomp_sandbox=NO
 ascii_download_enable=YES
 delay_failed_login=0
 %s
-%s`, port, o.Root, empty, list, o.More))
+`, port(addr), o.Root, empty, more))
 	return []string{file}, err
 }
