@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,22 +25,10 @@ func TestServe(t *testing.T) {
 	dir := t.TempDir()
 	run := func(f func(front, admin string)) {
 		front, admin := programs.FreeAddr(t), programs.FreeAddr(t)
-		ctx, stop := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- serve(ctx, front, admin, back.URL+"/", dir) }()
-		for _, addr := range []string{front, admin} {
-			require.Eventually(t, func() bool {
-				c, err := net.Dial("tcp", addr)
-				if err != nil {
-					return false
-				}
-				return c.Close() == nil
-			}, 10*time.Second, 5*time.Millisecond)
-		}
+		stop := programs.Run(t, func(ctx context.Context) error { return serve(ctx, front, admin, back.URL+"/", dir) }, front, admin)
 		f("http://"+front, "http://"+admin)
 		http.DefaultClient.CloseIdleConnections()
 		stop()
-		require.NoError(t, <-done)
 	}
 	ask := func(method, url string) (*http.Response, string) {
 		r, err := http.NewRequest(method, url, nil)

@@ -29,20 +29,7 @@ import (
 // start runs the proxy until the test ends, and returns its address.
 func start(t *testing.T, o options) string {
 	o.listen = programs.FreeAddr(t)
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- serve(ctx, o) }()
-	t.Cleanup(func() {
-		stop()
-		require.NoError(t, <-done)
-	})
-	require.Eventually(t, func() bool {
-		c, err := net.Dial("tcp", o.listen)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	}, 10*time.Second, 5*time.Millisecond)
+	programs.Run(t, func(ctx context.Context) error { return serve(ctx, o) }, o.listen)
 	return o.listen
 }
 

@@ -73,31 +73,35 @@ func (p *Process) start(ctx context.Context) error {
 		defer close(p.ended)
 		p.err = p.cmd.Wait()
 	}()
-	if err := p.accepts(ctx); err != nil {
+	if err := accepts(ctx, p.Network, p.Addr, p.ended); err != nil {
 		p.Stop()
-		return fmt.Errorf("%s: %w\n%s", filepath.Base(p.cmd.Path), err, p.Output.Tail())
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(p.cmd.Path), errors.Join(err, p.err), p.Output.Tail())
 	}
 	return nil
 }
 
-// accepts waits until the address can be dialled.
-func (p *Process) accepts(ctx context.Context) error {
+// accepts waits until an address can be dialled, or who serves there has ended.
+func accepts(ctx context.Context, network, addr string, ended <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		c, err := new(net.Dialer).DialContext(ctx, p.Network, p.Addr)
+		c, err := new(net.Dialer).DialContext(ctx, network, addr)
 		if err == nil {
 			_ = c.Close()
-			if p.running() { // and it is not somebody else who listens
-				return nil
-			}
+		}
+		select {
+		case <-ended: // so that it is somebody else who listens, if anybody
+			return errors.New("ended before it accepted")
+		default:
+		}
+		if err == nil {
+			return nil
 		}
 		select {
 		case <-tick.C:
-		case <-p.ended:
-			return fmt.Errorf("ended before it accepted: %w", errors.Join(p.err, err))
+		case <-ended:
 		case <-ctx.Done():
 			return fmt.Errorf("does not accept: %w", err)
 		}

@@ -2,6 +2,7 @@ package programs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -108,7 +109,7 @@ func TestStartFails(t *testing.T) {
 	cmd, err := greeter("192.0.2.1:1")
 	require.NoError(t, err)
 	_, err = StartAt(t.Context(), "tcp", "127.0.0.1:1", cmd)
-	require.ErrorContains(t, err, "ended before it accepted: exit status 1")
+	require.ErrorContains(t, err, "ended before it accepted\nexit status 1\n")
 	require.ErrorContains(t, err, "listen tcp 192.0.2.1:1")
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -122,6 +123,21 @@ func TestStartFails(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 1, commands)
 	require.NotNil(t, cmd.ProcessState, "it has ended")
+}
+
+// TestRun: what serves in this process has to end, too.
+func TestRun(t *testing.T) {
+	ended := 0
+	addr := FreeAddr(t)
+	stop := Run(t, func(ctx context.Context) error {
+		l, err := net.Listen("tcp", addr)
+		<-ctx.Done()
+		ended++
+		return errors.Join(err, l.Close())
+	}, addr)
+	stop()
+	stop()
+	require.Equal(t, 1, ended)
 }
 
 // outcome is a test that ends early.

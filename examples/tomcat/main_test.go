@@ -7,7 +7,6 @@ import (
 	"net/http/cookiejar"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,11 +21,9 @@ func TestServe(t *testing.T) {
 		"node2": programs.Tomcat(t, programs.TomcatOptions{Route: "node2", Secret: "s3cret"}),
 	}
 	addr := programs.FreeAddr(t)
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() {
-		done <- serve(ctx, addr, "s3cret", []string{"node1=" + nodes["node1"].Addr, "node2=" + nodes["node2"].Addr})
-	}()
+	programs.Run(t, func(ctx context.Context) error {
+		return serve(ctx, addr, "s3cret", []string{"node1=" + nodes["node1"].Addr, "node2=" + nodes["node2"].Addr})
+	}, addr)
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
 	client := &http.Client{Jar: jar, Transport: &http.Transport{}}
@@ -40,10 +37,8 @@ func TestServe(t *testing.T) {
 		require.Equal(t, http.StatusOK, resp.StatusCode, "%s", b)
 		return string(b), err
 	}
-	require.Eventually(t, func() bool {
-		_, err := get("?dataname=fruit&datavalue=kumquat")
-		return err == nil
-	}, 30*time.Second, 10*time.Millisecond)
+	_, err = get("?dataname=fruit&datavalue=kumquat")
+	require.NoError(t, err)
 	for range 4 {
 		text, err := get("")
 		require.NoError(t, err)
@@ -61,8 +56,6 @@ func TestServe(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, text, "kumquat", "the other Tomcat knows nothing of it")
 	client.CloseIdleConnections()
-	stop()
-	require.NoError(t, <-done)
 }
 
 func TestServeRefusesBadNodes(t *testing.T) {

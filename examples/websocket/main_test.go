@@ -59,21 +59,18 @@ func TestServe(t *testing.T) {
 	back := httptest.NewServer(chat)
 	defer back.Close()
 	addr := programs.FreeAddr(t)
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	done := make(chan error, 1)
-	go func() { done <- serve(ctx, addr, "ws"+strings.TrimPrefix(back.URL, "http")+"/chat") }()
+	stop := programs.Run(t, func(ctx context.Context) error {
+		return serve(ctx, addr, "ws"+strings.TrimPrefix(back.URL, "http")+"/chat")
+	}, addr)
 	dial := func(origin string) (*websocket.Conn, *http.Response, error) {
 		return websocket.DefaultDialer.Dial("ws://"+addr+"/chat", http.Header{"Origin": {origin}})
 	}
 	var clients [3]*websocket.Conn
 	for i := range clients {
-		require.Eventually(t, func() bool {
-			c, _, err := dial("http://" + addr)
-			clients[i] = c
-			return err == nil
-		}, 20*time.Second, 5*time.Millisecond)
-		defer clients[i].Close()
+		c, _, err := dial("http://" + addr)
+		require.NoError(t, err)
+		defer c.Close()
+		clients[i] = c
 		require.NoError(t, clients[i].SetReadDeadline(time.Now().Add(time.Minute)))
 	}
 	require.Eventually(t, func() bool { return chat.count() == 3 }, 20*time.Second, time.Millisecond)
@@ -96,9 +93,8 @@ func TestServe(t *testing.T) {
 	_, _, err = clients[1].ReadMessage()
 	require.True(t, websocket.IsCloseError(err, websocket.CloseMessageTooBig), "%v", err)
 
-	stop()
+	go stop()
 	_, _, err = clients[2].ReadMessage()
 	require.True(t, websocket.IsCloseError(err, websocket.CloseGoingAway), "%v", err)
-	require.NoError(t, <-done)
-	require.Error(t, serve(ctx, addr, "ftp://b/chat"))
+	require.Error(t, serve(t.Context(), addr, "ftp://b/chat"))
 }
