@@ -45,7 +45,14 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	a := &trip{t: t}
 	a.visit = visit{c: t.c, front: a, leaves: true}
+	returned := false
+	defer func() {
+		if !returned && a.resp != nil { // a hook has panicked
+			_ = a.resp.Body.Close()
+		}
+	}()
 	a.visit.serve(r, r.Body != nil && r.Body != http.NoBody)
+	returned = true
 	if a.resp == nil && a.err == nil { // the client has left
 		return nil, context.Cause(r.Context())
 	}

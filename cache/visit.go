@@ -72,6 +72,14 @@ func (s *source) close() error {
 	return nil
 }
 
+// closeUnless closes the source of an answer that was not given, since a hook has
+// panicked.
+func (s *source) closeUnless(given *bool) {
+	if !*given {
+		_ = s.close()
+	}
+}
+
 // trailers are the trailer fields, once the body has been read.
 func (s *source) trailers() http.Header {
 	if s.stream != nil {
@@ -269,15 +277,22 @@ func (v *visit) countHit(f *found) {
 
 // sendFound sends a stored response, or the part of it that was asked for.
 func (v *visit) sendFound(f *found, body store.Body) {
+	from := source{body: body, size: f.entry.Size(), trailer: f.meta.Trailer}
+	given := false
+	defer from.closeUnless(&given)
 	h := v.front.header(v, len(f.meta.Header)+3)
 	p := v.plan(h, f.meta, f.facts)
 	setAge(h, f.Age)
 	v.mark(h, f.facts)
-	v.front.respond(v, h, p, source{body: body, size: f.entry.Size(), trailer: f.meta.Trailer})
+	given = true
+	v.front.respond(v, h, p, from)
 }
 
 // sendStream sends a body that is coming in, to one who leaves the flight then.
 func (v *visit) sendStream(f *flight, m *store.Meta, r *streamReader) {
+	from := source{flight: f, stream: r}
+	given := false
+	defer from.closeUnless(&given)
 	h := v.front.header(v, len(m.Header)+3)
 	var p plan
 	if m.Status == http.StatusPartialContent { // as the origin has cut it
@@ -292,5 +307,6 @@ func (v *visit) sendStream(f *flight, m *store.Meta, r *streamReader) {
 		setAge(h, v.result.Age)
 	}
 	v.mark(h, f.facts)
-	v.front.respond(v, h, p, source{flight: f, stream: r})
+	given = true
+	v.front.respond(v, h, p, from)
 }
