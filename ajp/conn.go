@@ -41,8 +41,11 @@ func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks exchange.Hoo
 	returned := false
 	defer func() {
 		if !returned { // Attributes has panicked, or a hook
+			x.c.Blameless()
 			x.release(false)
-			closeBody(x.r)
+			if x.feeder == nil { // else that has closed it
+				closeBody(x.r)
+			}
 		}
 	}()
 	resp, err := x.answer(first)

@@ -484,4 +484,10 @@ func TestAttributesThatPanicFreeTheirConnection(t *testing.T) {
 	tr := &Transport{Backend: b, Attributes: func(*http.Request) []Attribute { panic("oops") }}
 	require.Panics(t, func() { _, _ = tr.RoundTrip(httptest.NewRequest("GET", url+"/", nil)) })
 	require.Zero(t, b.Stats().Open)
+
+	// Nor does that say anything about the container.
+	b.Retry = time.Nanosecond
+	b.MarkError(io.EOF)
+	require.Panics(t, func() { _, _ = tr.RoundTrip(httptest.NewRequest("GET", url+"/", nil)) })
+	require.EqualValues(t, 1, b.Stats().Errors)
 }

@@ -50,6 +50,7 @@ func (x *attempt) run() (*http.Response, *exchange.Error) {
 	returned := false
 	defer func() {
 		if !returned { // Env has panicked, or a hook
+			x.c.Blameless()
 			x.release(false)
 		}
 	}()

@@ -399,6 +399,12 @@ func TestEnvThatPanicsFreesItsConnection(t *testing.T) {
 	tr.Env = func(r *http.Request, env *Params) { env.Set("SSL", r.TLS.ServerName) }
 	require.Panics(t, func() { _, _, _ = roundTrip(t, tr, "GET", nil) })
 	require.Zero(t, tr.Backend.Stats().Open)
+
+	// Nor does that say anything about the application.
+	tr.Backend.Retry = time.Nanosecond
+	tr.Backend.MarkError(io.EOF)
+	require.Panics(t, func() { _, _, _ = roundTrip(t, tr, "GET", nil) })
+	require.EqualValues(t, 1, tr.Backend.Stats().Errors)
 }
 
 // A length without a body, as a Rewrite leaves it that takes the body away, is

@@ -48,7 +48,9 @@ func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks exchange.Hoo
 		if !returned { // a hook has panicked
 			x.c.Blameless()
 			x.release(false)
-			exchange.CloseBody(r)
+			if x.sender == nil { // else that has closed it
+				exchange.CloseBody(r)
+			}
 		}
 	}()
 	resp, err := x.answer()
