@@ -292,7 +292,8 @@ func (f *Forward) servePlain(w http.ResponseWriter, r *http.Request) {
 func (f *Forward) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status := exchange.StatusOf(err)
 	if f.Logger != nil {
-		f.Logger.Log(r.Context(), exchange.LevelOf(status), "proxy: request refused", "client", r.RemoteAddr, "method", r.Method, "host", r.Host, "status", status, "error", err)
+		level := min(exchange.LevelOf(status), slog.LevelInfo) // also that too many guess passwords is of the clients' making
+		f.Logger.Log(r.Context(), level, "proxy: request refused", "client", r.RemoteAddr, "method", r.Method, "host", r.Host, "status", status, "error", err)
 	}
 	if f.OnRecord != nil && r.Method != http.MethodConnect {
 		f.OnRecord(r, &exchange.Record{Start: time.Now(), Status: status, Err: err})
