@@ -15,7 +15,7 @@ import (
 // is.
 func TestAuthorizerByPHP(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
-		script := f.script("auth.php", `<?php
+		script := f.AddFile("auth.php", `<?php
 			if ($_SERVER['FCGI_ROLE'] !== 'AUTHORIZER' || ($_GET['key'] ?? '') !== 'opensesame') {
 				http_response_code(403);
 				exit('go away');

@@ -132,8 +132,8 @@ func TestNewHandlerRefuses(t *testing.T) {
 
 func TestSiteWithPHP(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
-		f.script("index.php", `<?php echo "front ", $_SERVER['REQUEST_URI'], " ", $_SERVER['SCRIPT_NAME'];`)
-		f.script("a.txt", "text")
+		f.AddFile("index.php", `<?php echo "front ", $_SERVER['REQUEST_URI'], " ", $_SERVER['SCRIPT_NAME'];`)
+		f.AddFile("a.txt", "text")
 		h, err := NewHandler(f.Dir, f.target())
 		require.NoError(t, err)
 		defer h.Proxy.Transport.(*Transport).Backend.Close()

@@ -32,8 +32,8 @@ func raw(t *testing.T, addr, request string) (status int, env map[string]any) {
 // TestVariablesAsFromApache compares what scripts are told by httpd and by us.
 func TestVariablesAsFromApache(t *testing.T) {
 	f := startPHPFPM(t, programs.PHPFPMOptions{})
-	f.script("env.php", envScript)
-	f.script("sub/env.php", envScript)
+	f.AddFile("env.php", envScript)
+	f.AddFile("sub/env.php", envScript)
 	apache := programs.HTTPD(t, "proxy proxy_fcgi", fmt.Sprintf("DocumentRoot %[2]s\nProxyPassMatch ^/(.*\\.php(/.*)?)$ %[1]s%[2]s/$1\n", f.target(), f.Dir))
 	s, _ := f.front(t, f.transport(t))
 	ours := strings.TrimPrefix(s.URL, "http://")

@@ -85,7 +85,7 @@ func parseEnv(t testing.TB, body string) envAnswer {
 
 func TestPlainClientRunsAScript(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
-		path := f.script("env.php", envScript)
+		path := f.AddFile("env.php", envScript)
 		c := &http.Client{Transport: f.transport(t)}
 		resp, body := get(t, c, "fcgi://localhost"+path+"/info?a=b")
 		require.Equal(t, 200, resp.StatusCode)
@@ -99,7 +99,7 @@ func TestPlainClientRunsAScript(t *testing.T) {
 // The table of variables, as the real server was seen to send it.
 func TestVariablesBehindHandler(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
-		f.script("env.php", envScript)
+		f.AddFile("env.php", envScript)
 		s, _ := f.front(t, f.transport(t))
 		r, err := http.NewRequest("POST", s.URL+"/sub/../env.php/path%20info/x%2Fy?a=1&b=%20", strings.NewReader("abc"))
 		require.NoError(t, err)
@@ -138,12 +138,12 @@ func TestVariablesBehindHandler(t *testing.T) {
 
 func TestAnswersOfPHP(t *testing.T) {
 	f := startPHPFPM(t, programs.PHPFPMOptions{})
-	f.script("404.php", `<?php http_response_code(404); echo "no";`)
-	f.script("location.php", `<?php header('Location: /env.php?a=1');`)
-	f.script("etag.php", `<?php header('ETag: "x"'); if (($_SERVER['HTTP_IF_NONE_MATCH'] ?? '') == '"x"') { http_response_code(304); exit; } echo "body";`)
-	f.script("long.php", `<?php header('X-Long: '.str_repeat('x', 20000)); echo "body";`)
-	f.script("big.php", `<?php $s = str_repeat('0123456789abcdef', 64); for ($i = 0; $i < 10240; $i++) echo $s;`)
-	f.script("length.php", `<?php header('Content-Length: 5'); echo "12345";`)
+	f.AddFile("404.php", `<?php http_response_code(404); echo "no";`)
+	f.AddFile("location.php", `<?php header('Location: /env.php?a=1');`)
+	f.AddFile("etag.php", `<?php header('ETag: "x"'); if (($_SERVER['HTTP_IF_NONE_MATCH'] ?? '') == '"x"') { http_response_code(304); exit; } echo "body";`)
+	f.AddFile("long.php", `<?php header('X-Long: '.str_repeat('x', 20000)); echo "body";`)
+	f.AddFile("big.php", `<?php $s = str_repeat('0123456789abcdef', 64); for ($i = 0; $i < 10240; $i++) echo $s;`)
+	f.AddFile("length.php", `<?php header('Content-Length: 5'); echo "12345";`)
 	s, _ := f.front(t, f.transport(t))
 	c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	defer c.CloseIdleConnections()
@@ -180,7 +180,7 @@ func TestAnswersOfPHP(t *testing.T) {
 
 func TestConnectionsToPHPAreReused(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
-		f.script("pid.php", `<?php echo getmypid();`)
+		f.AddFile("pid.php", `<?php echo getmypid();`)
 		tr := f.transport(t)
 		s, _ := f.front(t, tr)
 		_, first := get(t, s.Client(), s.URL+"/pid.php")
@@ -196,7 +196,7 @@ func TestConnectionsToPHPAreReused(t *testing.T) {
 // not be seen.
 func TestMaxRequestsOfChildren(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{More: "pm.max_requests = 3"}, func(t *testing.T, f *phpFPM) {
-		f.script("pid.php", `<?php echo getmypid();`)
+		f.AddFile("pid.php", `<?php echo getmypid();`)
 		s, _ := f.front(t, f.transport(t))
 		pids := map[string]bool{}
 		for range 40 {
@@ -210,8 +210,8 @@ func TestMaxRequestsOfChildren(t *testing.T) {
 
 func TestBodiesReachPHP(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
-		f.script("hash.php", `<?php $b = file_get_contents('php://input'); echo $_SERVER['CONTENT_LENGTH'] ?? 'none', ' ', strlen($b), ' ', md5($b) === $_GET['md5'] ? 'same' : md5($b);`)
-		f.script("md5.php", `<?php $b = file_get_contents('php://input'); echo md5($b), ' ', $_SERVER['CONTENT_LENGTH'] ?? 'none';`)
+		f.AddFile("hash.php", `<?php $b = file_get_contents('php://input'); echo $_SERVER['CONTENT_LENGTH'] ?? 'none', ' ', strlen($b), ' ', md5($b) === $_GET['md5'] ? 'same' : md5($b);`)
+		f.AddFile("md5.php", `<?php $b = file_get_contents('php://input'); echo md5($b), ' ', $_SERVER['CONTENT_LENGTH'] ?? 'none';`)
 		s, _ := f.front(t, f.transport(t))
 		for _, size := range []int{1, 16 << 10, 16<<10 + 1, 1 << 20} {
 			body := bytes.Repeat([]byte("x"), size)
@@ -240,7 +240,7 @@ func jsonInt(n int) string { b, _ := json.Marshal(n); return string(b) }
 // for a file that is written when it has.
 func TestFlushesOfScriptsArriveInTime(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
-		f.script("flush.php", `<?php
+		f.AddFile("flush.php", `<?php
 while (ob_get_level()) ob_end_flush();
 for ($i = 0; $i < 3; $i++) {
   echo "piece $i\n"; flush();
@@ -255,7 +255,7 @@ for ($i = 0; $i < 3; $i++) {
 			n, err := io.ReadAtLeast(resp.Body, buf, 8)
 			require.NoError(t, err)
 			require.Equal(t, "piece "+jsonInt(i)+"\n", string(buf[:n]))
-			f.script("go"+jsonInt(i), "")
+			f.AddFile("go"+jsonInt(i), "")
 		}
 		_, err = resp.Body.Read(buf)
 		require.Equal(t, io.EOF, err)
@@ -264,8 +264,8 @@ for ($i = 0; $i < 3; $i++) {
 
 func TestErrorOutputOfPHPIsLogged(t *testing.T) {
 	f := startPHPFPM(t, programs.PHPFPMOptions{More: "php_admin_flag[log_errors] = on\nphp_admin_value[error_log] = \nphp_admin_flag[display_errors] = off"})
-	f.script("warn.php", `<?php error_log("said so"); trigger_error("watch out", E_USER_WARNING); trigger_error("fyi", E_USER_NOTICE); echo "page";`)
-	f.script("fatal.php", `<?php nothing();`)
+	f.AddFile("warn.php", `<?php error_log("said so"); trigger_error("watch out", E_USER_WARNING); trigger_error("fyi", E_USER_NOTICE); echo "page";`)
+	f.AddFile("fatal.php", `<?php nothing();`)
 	var logged programs.Output
 	tr := f.transport(t)
 	tr.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -288,7 +288,7 @@ func TestErrorOutputOfPHPIsLogged(t *testing.T) {
 // The client gets no clean end of an answer that was cut off.
 func TestChildKilledWithinTheAnswer(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
-		f.script("kill.php", `<?php header('X-A: 1'); if ($_GET['n'] > 0) { echo str_repeat('x', $_GET['n']); flush(); } posix_kill(getmypid(), 9);`)
+		f.AddFile("kill.php", `<?php header('X-A: 1'); if ($_GET['n'] > 0) { echo str_repeat('x', $_GET['n']); flush(); } posix_kill(getmypid(), 9);`)
 		s, _ := f.front(t, f.transport(t))
 		resp, err := s.Client().Get(s.URL + "/kill.php?n=20000")
 		require.NoError(t, err)
@@ -305,8 +305,8 @@ func TestChildKilledWithinTheAnswer(t *testing.T) {
 // Without a child to serve them, requests do not hang.
 func TestAllChildrenBusy(t *testing.T) {
 	f := startPHPFPM(t, programs.PHPFPMOptions{Children: 1})
-	f.script("wait.php", `<?php for ($n = 0; $n < 3000 && !file_exists(__DIR__."/go"); $n++) { usleep(10000); clearstatcache(); } echo "done";`)
-	f.script("ok.php", `<?php echo "ok";`)
+	f.AddFile("wait.php", `<?php for ($n = 0; $n < 3000 && !file_exists(__DIR__."/go"); $n++) { usleep(10000); clearstatcache(); } echo "done";`)
+	f.AddFile("ok.php", `<?php echo "ok";`)
 	tr := f.transport(t)
 	tr.Backend.MaxConns, tr.Backend.AcquireTimeout = 1, 50*time.Millisecond
 	s, _ := f.front(t, tr)
@@ -330,7 +330,7 @@ func TestAllChildrenBusy(t *testing.T) {
 	s2, _ := f.front(t, direct)
 	resp, _ = get(t, s2.Client(), s2.URL+"/ok.php")
 	require.Equal(t, 504, resp.StatusCode)
-	f.script("go", "")
+	f.AddFile("go", "")
 	require.Equal(t, "done", <-slow)
 }
 
@@ -338,7 +338,7 @@ func TestAllChildrenBusy(t *testing.T) {
 // for their TTL.
 func TestIdleConnectionsMakeRoomForWaitingOnes(t *testing.T) {
 	f := startPHPFPM(t, programs.PHPFPMOptions{Children: 2})
-	f.script("ok.php", `<?php usleep(20000); echo "ok";`)
+	f.AddFile("ok.php", `<?php usleep(20000); echo "ok";`)
 	tr := f.transport(t)
 	tr.Backend.MaxConns, tr.Backend.IdleTTL = 0, time.Hour
 	s, _ := f.front(t, tr)
@@ -368,7 +368,7 @@ func TestIdleConnectionsMakeRoomForWaitingOnes(t *testing.T) {
 // table of failures has it.
 func TestRestartUnderLoad(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{}, func(t *testing.T, f *phpFPM) {
-		f.script("ok.php", `<?php echo "ok";`)
+		f.AddFile("ok.php", `<?php echo "ok";`)
 		s, _ := f.front(t, f.transport(t))
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
@@ -414,7 +414,7 @@ func TestRestartUnderLoad(t *testing.T) {
 func TestFailoverBetweenPools(t *testing.T) {
 	one, two := startPHPFPM(t, programs.PHPFPMOptions{}), startPHPFPM(t, programs.PHPFPMOptions{Unix: true})
 	for _, f := range []*phpFPM{one, two} {
-		f.script("ok.php", `<?php echo basename(__DIR__);`)
+		f.AddFile("ok.php", `<?php echo basename(__DIR__);`)
 	}
 	var members []balancer.MemberConfig
 	for _, f := range []*phpFPM{one, two} {
@@ -453,7 +453,7 @@ func TestFailoverBetweenPools(t *testing.T) {
 // X-Forwarded-For.
 func TestFieldsThatPHPTakesForOthers(t *testing.T) {
 	f := startPHPFPM(t, programs.PHPFPMOptions{})
-	f.script("env.php", envScript)
+	f.AddFile("env.php", envScript)
 	s, _ := f.front(t, f.transport(t))
 	for range 10 { // in whatever order the fields are sent
 		r, err := http.NewRequest("GET", s.URL+"/env.php", nil)

@@ -74,7 +74,7 @@ func TestValuesOfTooManyNames(t *testing.T) {
 // which need not wait for a child.
 func TestValuesOfPHP(t *testing.T) {
 	onBoth(t, programs.PHPFPMOptions{Children: 1}, func(t *testing.T, f *phpFPM) {
-		f.script("ok.php", `<?php echo "ok";`)
+		f.AddFile("ok.php", `<?php echo "ok";`)
 		tr := f.transport(t)
 		s, _ := f.front(t, tr)
 		for range 2 {
