@@ -217,7 +217,7 @@ func TestCacheDifferential(t *testing.T) {
 	folder := programs.Folder(t)
 	origin := strings.TrimPrefix(back.URL, "http://")
 	httpd := programs.HTTPD(t, "proxy proxy_http cache cache_disk", "Define ORIGIN "+origin+"\nDefine CACHE "+folder+"\n"+string(config)).Addr
-	ours := startProgram(t, file, "-D", "PORT=80", "-D", "ORIGIN="+origin, "-D", "CACHE="+t.TempDir(), "-listen", "80=127.0.0.1:0")
+	ours := startFile(t, file, "-D", "PORT=80", "-D", "ORIGIN="+origin, "-D", "CACHE="+t.TempDir(), "-listen", "80=127.0.0.1:0").addr()
 	names := make(map[string]bool)
 	for _, row := range cacheRows {
 		t.Run(row.name, func(t *testing.T) {

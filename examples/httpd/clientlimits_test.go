@@ -97,7 +97,7 @@ func TestClientLimitsBesideHTTPD(t *testing.T) {
 	}
 	servers := map[string]func(t *testing.T) string{
 		"ours": func(t *testing.T) string {
-			return startProgram(t, "testdata/clientlimits.conf", "-D", "PORT=80", "-D", "ORIGIN="+at, "-listen", "80=127.0.0.1:0")
+			return startFile(t, "testdata/clientlimits.conf", "-D", "PORT=80", "-D", "ORIGIN="+at, "-listen", "80=127.0.0.1:0").addr()
 		},
 		"httpd": func(t *testing.T) string {
 			return programs.HTTPD(t, "reqtimeout proxy proxy_http", "Define ORIGIN "+at+"\n"+string(config)).Addr

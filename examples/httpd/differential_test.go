@@ -2,12 +2,10 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -142,7 +140,7 @@ func TestDifferential(t *testing.T) {
 	require.NoError(t, err)
 	o := newRecording(t)
 	httpd := programs.HTTPD(t, "authz_host env setenvif headers remoteip proxy proxy_http", "Define ORIGIN "+o.addr()+"\n"+string(config))
-	ours := startProgram(t, "testdata/differential.conf", "-D", "PORT=80", "-D", "ORIGIN="+o.addr(), "-listen", "80=127.0.0.1:0")
+	ours := startFile(t, "testdata/differential.conf", "-D", "PORT=80", "-D", "ORIGIN="+o.addr(), "-listen", "80=127.0.0.1:0").addr()
 	names := make(map[string]bool)
 	for _, r := range differentialRows {
 		t.Run(r.name, func(t *testing.T) {
@@ -161,28 +159,4 @@ func TestDifferential(t *testing.T) {
 		require.True(t, names[name], "no row is called %q", name)
 		require.NotEmpty(t, d.why, name)
 	}
-}
-
-// startProgram runs this command with a configuration file, and returns where
-// it listens.
-func startProgram(t *testing.T, file string, args ...string) string {
-	signals := make(chan os.Signal)
-	started, done := make(chan *server, 1), make(chan int, 1)
-	stderr := &programs.Output{}
-	go func() {
-		done <- run(append([]string{"-f", file}, args...), io.Discard, stderr, signals, func(s *server) { started <- s })
-	}()
-	select {
-	case s := <-started:
-		t.Cleanup(func() {
-			signals <- syscall.SIGTERM
-			require.Zero(t, <-done)
-		})
-		for _, addr := range s.addresses() {
-			return addr
-		}
-	case code := <-done:
-		t.Fatalf("the program ended with %d: %s", code, stderr)
-	}
-	return ""
 }

@@ -218,7 +218,7 @@ func TestFTPDifferential(t *testing.T) {
 		load += "Define " + name + " " + value + "\n"
 	}
 	httpd := programs.HTTPD(t, "mime proxy proxy_ftp", load+ftpDifferential)
-	ours := startProgram(t, file, args...)
+	ours := startFile(t, file, args...).addr()
 	for _, r := range ftpRows {
 		t.Run(r.name, func(t *testing.T) {
 			theirs, mine := ftpOutcome(t, httpd.Addr, r), ftpOutcome(t, ours, r)

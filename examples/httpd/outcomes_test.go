@@ -13,7 +13,7 @@ import (
 // found to be httpd's, but for the meant differences.
 func TestOutcomes(t *testing.T) {
 	o := newRecording(t)
-	ours := startProgram(t, "testdata/differential.conf", "-D", "PORT=80", "-D", "ORIGIN="+o.addr(), "-listen", "80=127.0.0.1:0")
+	ours := startFile(t, "testdata/differential.conf", "-D", "PORT=80", "-D", "ORIGIN="+o.addr(), "-listen", "80=127.0.0.1:0").addr()
 	var all strings.Builder
 	for _, r := range differentialRows {
 		all.WriteString("# " + r.name + "\n")

@@ -37,19 +37,40 @@ type program struct {
 func start(t *testing.T, config string, backend http.Handler, args ...string) *program {
 	back := httptest.NewServer(backend)
 	t.Cleanup(back.Close)
-	p := &program{t: t, file: filepath.Join(t.TempDir(), "x.conf"), signals: make(chan os.Signal), stderr: &programs.Output{}, done: make(chan int, 1)}
-	p.write(config)
-	args = append([]string{"-f", p.file, "-listen", "80=127.0.0.1:0", "-listen", "81=127.0.0.1:0", "-resolve", "backend.test:80=" + back.Listener.Addr().String()}, args...)
+	file := filepath.Join(t.TempDir(), "x.conf")
+	require.NoError(t, os.WriteFile(file, []byte(config), 0o644))
+	args = append([]string{"-listen", "80=127.0.0.1:0", "-listen", "81=127.0.0.1:0", "-resolve", "backend.test:80=" + back.Listener.Addr().String()}, args...)
+	return startFile(t, file, args...)
+}
+
+// startFile runs the command with a file of configuration.
+func startFile(t *testing.T, file string, args ...string) *program {
+	p := startCommand(t, io.Discard, append([]string{"-f", file}, args...)...)
+	p.file = file
+	require.Contains(t, p.stderr.String(), "ready\n")
+	return p
+}
+
+// startCommand runs the command until the end of the test.
+func startCommand(t *testing.T, stdout io.Writer, args ...string) *program {
+	p := &program{t: t, signals: make(chan os.Signal), stderr: &programs.Output{}, done: make(chan int, 1)}
 	started := make(chan *server, 1)
-	go func() { p.done <- run(args, io.Discard, p.stderr, p.signals, func(s *server) { started <- s }) }()
+	go func() { p.done <- run(args, stdout, p.stderr, p.signals, func(s *server) { started <- s }) }()
 	select {
 	case p.server = <-started:
 	case code := <-p.done:
 		t.Fatalf("the program ended with %d: %s", code, p.stderr)
 	}
-	require.Contains(t, p.stderr.String(), "ready\n")
-	t.Cleanup(func() { p.stop() })
+	t.Cleanup(p.stop)
 	return p
+}
+
+// addr is where the command listens, if at one place.
+func (p *program) addr() string {
+	for _, addr := range p.server.addresses() {
+		return addr
+	}
+	return ""
 }
 
 func (p *program) write(config string) {
@@ -309,11 +330,8 @@ func TestCheckOnly(t *testing.T) {
 }
 
 func TestDemonstration(t *testing.T) {
-	signals := make(chan os.Signal)
-	started, done := make(chan *server, 1), make(chan int, 1)
 	out := &programs.Output{}
-	go func() { done <- run(nil, out, io.Discard, signals, func(s *server) { started <- s }) }()
-	p := &program{t: t, server: <-started}
+	p := startCommand(t, out)
 	_, text := p.get("80", "demo/")
 	require.Contains(t, text, "/server-status")
 	for _, name := range []string{"one", "two", "three"} {
@@ -337,8 +355,6 @@ func TestDemonstration(t *testing.T) {
 	require.Contains(t, out.String(), "open http://127.0.0.1:")
 	resp, _ = p.get("80", "demo/nothing")
 	require.Equal(t, 404, resp.StatusCode)
-	signals <- syscall.SIGTERM
-	require.Zero(t, <-done)
 }
 
 // TestHostsByAddress: a virtual host for one address is no other's, though one

@@ -87,7 +87,7 @@ func TestHandshakesBesideHTTPD(t *testing.T) {
 	requests, answer := make(chan string, 10), make(chan string, 1)
 	origin := switchingOrigin(t, requests, answer)
 	httpd := programs.HTTPD(t, "proxy proxy_http proxy_wstunnel", "Define ORIGIN "+origin+"\n"+string(config)).Addr
-	ours := startProgram(t, "testdata/websocket.conf", "-D", "PORT=80", "-D", "ORIGIN="+origin, "-listen", "80=127.0.0.1:0")
+	ours := startFile(t, "testdata/websocket.conf", "-D", "PORT=80", "-D", "ORIGIN="+origin, "-listen", "80=127.0.0.1:0").addr()
 	for _, r := range handshakeRows {
 		t.Run(r.name, func(t *testing.T) {
 			seen := func(addr string) []string {
