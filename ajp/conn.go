@@ -20,13 +20,17 @@ type attempt struct {
 	hooks  exchange.Hooks
 	state  *connState
 	watch  exchange.Watch
-	feeder *feeder // nil without a request body
-	size   int     // of packets
-	first  bool    // a byte of the answer has come
-	owned  bool    // somebody closes the request's body
-	freed  bool    // the connection was given back
+	sender *bodySender // nil without a request body
+	size   int         // of packets
+	first  bool        // a byte of the answer has come
+	owned  bool        // somebody closes the request's body
+	freed  bool        // the connection was given back
+	none   bool        // the answer has no body: data are thrown away
+	reuse  bool        // END_RESPONSE has come, and said so
 	resp   http.Response
-	body   responseBody
+	body   exchange.FramedBody
+	left   int64 // of the announced length of the body; negative if none was
+	skip   int   // bytes that are none of the body, before the next packet
 }
 
 // attempt sends r over c and reads the head of the answer. It owns c and the
@@ -43,7 +47,7 @@ func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks exchange.Hoo
 		if !returned { // Attributes has panicked, or a hook
 			x.c.Blameless()
 			x.release(false)
-			if x.feeder == nil { // else that has closed it
+			if x.sender == nil { // else that has closed it
 				closeBody(x.r)
 			}
 		}
@@ -103,7 +107,7 @@ func (x *attempt) send() *exchange.Error {
 		return nil
 	}
 	x.owned = true
-	x.feeder = startFeeder(x.c, x.r, kind, x.size, x.hooks)
+	x.sender = startSender(x.c, x.r, kind, x.size, x.hooks)
 	return nil
 }
 
@@ -118,7 +122,7 @@ func (x *attempt) peek() (kind byte, length int, err error) {
 			}
 			return kind, length, nil
 		}
-		if !exchange.IsTimeout(err) || !x.feeder.sender().WaitsForClient() {
+		if !exchange.IsTimeout(err) || !x.sender.body().WaitsForClient() {
 			return 0, 0, err
 		}
 		x.c.Extend() // it is not the container that is slow
@@ -150,11 +154,11 @@ func (x *attempt) feed(want int) error {
 	if want == 0 {
 		return malformed("asked for none of the body")
 	}
-	if x.feeder.takes(want) {
+	if x.sender.takes(want) {
 		x.c.Arm(0)
 		return nil
 	}
-	if x.feeder.overrun() {
+	if x.sender.overrun() {
 		return malformed("asked for more of the body before the last part has come")
 	}
 	_, err := x.c.Write(emptyPacket)
@@ -228,24 +232,23 @@ func (x *attempt) accept(h *answerHead) *exchange.Error {
 		Status: h.statusLine(), StatusCode: h.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: h.header, ContentLength: length, Request: x.r,
 	}
-	b := &x.body
-	b.Init(b, x.c)
-	b.x, b.left = x, length
+	x.left = length
+	x.body.Init((*bodyFraming)(x), x.c, x.sender.body(), 0)
 	switch {
 	case h.status == http.StatusNoContent:
 		delete(h.header, "Content-Length")
 		x.resp.ContentLength = 0
-		b.none = true
+		x.none = true
 	case h.status == http.StatusNotModified:
-		b.none = true
+		x.none = true
 		x.resp.ContentLength = max(length, 0)
 	case x.r.Method == http.MethodHead:
-		b.none = true
+		x.none = true
 	}
-	x.resp.Body = b
-	if (b.none || length == 0) && b.settle() {
+	x.resp.Body = &x.body
+	if (x.none || length == 0) && x.body.Settle() {
 		x.resp.Body = http.NoBody
-		if e, failed := b.Ended().(*exchange.Error); failed {
+		if e, failed := x.body.Ended().(*exchange.Error); failed {
 			return e
 		}
 	}
@@ -260,12 +263,12 @@ func (x *attempt) release(keep bool) bool {
 	}
 	x.freed = true
 	alive := x.t.watcher.Remove(&x.watch)
-	if x.feeder != nil {
-		if !x.feeder.Finished() {
+	if x.sender != nil {
+		if !x.sender.Finished() {
 			keep = false
-			x.feeder.CloseBody()
+			x.sender.CloseBody()
 		}
-		x.feeder.stop()
+		x.sender.stop()
 		x.c.Disarmed()
 	}
 	if !keep || !alive {
@@ -284,11 +287,11 @@ func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	if !x.owned {
 		closeBody(x.r)
 	}
-	cause := x.feeder.sender().ClientError()
+	cause := x.sender.body().ClientError()
 	ctx := x.r.Context()
 	exchange.Judge(ctx, x.c, e, cause)
 	alive := x.release(e.Op == exchange.OpRequest) // then nothing was written
-	if (!alive || ctx.Err() != nil) && x.owned && x.feeder == nil {
+	if (!alive || ctx.Err() != nil) && x.owned && x.sender == nil {
 		closeBody(x.r) // there will be no second try
 	}
 	return exchange.EndError(ctx, e, alive, cause)

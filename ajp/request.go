@@ -320,53 +320,54 @@ func appendNamed(b []byte, name, v string) []byte {
 // emptyPacket ends the body of a request.
 var emptyPacket = []byte{0x12, 0x34, 0, 0}
 
-// feeder sends the body of a request, on a goroutine of its own so that an
+// bodySender sends the body of a request, on a goroutine of its own so that an
 // answer that comes before the body's end is seen.
 //
 // A body of known length begins unasked; from then on each packet is sent when
 // the container has asked for it.
-type feeder struct {
+type bodySender struct {
 	exchange.BodySender
 	c       *backend.Conn
-	kind    bodyKind
 	size    int      // of packets
+	unasked bool     // the next piece goes so
 	asked   chan int // of capacity 1: how many bytes the container wants
 	stopped chan struct{}
 }
 
-func startFeeder(c *backend.Conn, r *http.Request, kind bodyKind, size int, hooks exchange.Hooks) *feeder {
-	f := &feeder{c: c, kind: kind, size: size, asked: make(chan int, 1), stopped: make(chan struct{})}
-	f.Init(c, r, hooks)
-	if kind == bodyLength {
-		f.Expect()
+// startSender starts sending the body of r.
+func startSender(c *backend.Conn, r *http.Request, kind bodyKind, size int, hooks exchange.Hooks) *bodySender {
+	s := &bodySender{c: c, size: size, unasked: kind == bodyLength, asked: make(chan int, 1), stopped: make(chan struct{})}
+	s.Init(c, r, hooks)
+	if s.unasked {
+		s.Expect()
 	}
-	go func() { f.Finish(f.send()) }()
-	return f
+	go func() { s.Finish(s.Copy(s)) }()
+	return s
 }
 
 // errNotAsked is why a body was not sent to its end: the answer came before.
 var errNotAsked = errors.New("the rest of the body was not asked for")
 
-// sender is the BodySender of a feeder, or nil.
-func (f *feeder) sender() *exchange.BodySender {
-	if f == nil {
+// body is the BodySender of a bodySender, or nil.
+func (s *bodySender) body() *exchange.BodySender {
+	if s == nil {
 		return nil
 	}
-	return &f.BodySender
+	return &s.BodySender
 }
 
 // takes hands a wish over, and reports whether the goroutine will fulfil it. It
 // will not once the body has ended.
-func (f *feeder) takes(want int) bool {
-	if f == nil {
+func (s *bodySender) takes(want int) bool {
+	if s == nil {
 		return false
 	}
-	if f.Ending() {
-		f.Wait() // the packet that the container has read is written in a moment
+	if s.Ending() {
+		s.Wait() // the packet that the container has read is written in a moment
 		return false
 	}
 	select {
-	case f.asked <- want:
+	case s.asked <- want:
 		return true
 	default:
 		return false
@@ -374,35 +375,31 @@ func (f *feeder) takes(want int) bool {
 }
 
 // overrun reports whether a wish was not taken since another is open.
-func (f *feeder) overrun() bool { return f != nil && !f.Ending() }
+func (s *bodySender) overrun() bool { return s != nil && !s.Ending() }
 
 // stop ends the goroutine when it waits to be asked.
-func (f *feeder) stop() { close(f.stopped) }
+func (s *bodySender) stop() { close(s.stopped) }
 
-// send sends the packets that are asked for.
-func (f *feeder) send() error {
-	packet := make([]byte, min(f.size, bodyHead+32<<10))
-	asked := f.kind == bodyLength
-	for !f.Ending() {
-		want := len(packet) - bodyHead
-		if !asked {
-			select {
-			case n := <-f.asked:
-				want = min(n, want)
-			case <-f.stopped:
-				return errNotAsked
-			}
-		}
-		asked = false
-		n, err := f.read(packet[bodyHead : bodyHead+want])
-		if err != nil {
-			return err
-		}
-		if _, err := f.c.Write(bodyPacket(packet, n)); err != nil {
-			return err
+// Room is part of [exchange.BodyFraming]. It waits until the container wants
+// more.
+func (s *bodySender) Room(buf []byte) ([]byte, error) {
+	want := s.size
+	if !s.unasked {
+		select {
+		case want = <-s.asked:
+		case <-s.stopped:
+			return nil, errNotAsked
 		}
 	}
-	return nil
+	s.unasked = false
+	return buf[bodyHead:min(bodyHead+want, s.size, bodyHead+32<<10)], nil
+}
+
+// Send is part of [exchange.BodyFraming].
+func (s *bodySender) Send(buf, _ []byte, n int, _ bool) error {
+	s.c.Extend() // the client may have used the time up
+	_, err := s.c.Write(bodyPacket(buf, n))
+	return err
 }
 
 // bodyPacket completes the packet with n bytes of data.
@@ -413,21 +410,6 @@ func bodyPacket(packet []byte, n int) []byte {
 	putHead(packet, toContainer, n+2)
 	putInt(packet[headSize:], n)
 	return packet[:bodyHead+n]
-}
-
-// read reads what there is of the body; none only at its end.
-func (f *feeder) read(p []byte) (int, error) {
-	for len(p) > 0 {
-		n, last, err := f.Read(p)
-		if err != nil {
-			return 0, err
-		}
-		if n > 0 || last {
-			f.c.Extend() // the client may have used the time up
-			return n, nil
-		}
-	}
-	return 0, nil // nothing was wanted
 }
 
 // facts collects what the container is told of r.

@@ -32,16 +32,19 @@ type attempt struct {
 	content []byte // the body, if it was read before; else that of r is sent
 	length  int64  // of the body
 
-	state   *connState
-	watch   exchange.Watch
-	hunger  *hunger              // nil on a reused connection
-	sender  *exchange.BodySender // nil unless a body is streamed
-	records records
-	stderr  *stderrLog // nil until something came
-	first   bool       // a record of the answer has come
-	freed   bool
-	resp    http.Response
-	body    responseBody
+	state    *connState
+	watch    exchange.Watch
+	hunger   *hunger              // nil on a reused connection
+	sender   *exchange.BodySender // nil unless a body is streamed
+	records  records
+	stderr   *stderrLog // nil until something came
+	first    bool       // a record of the answer has come
+	freed    bool
+	resp     http.Response
+	want     int64 // length of the body by Content-Length; -1 if that is not known, or the header has not come
+	got      int64
+	bodyless bool // what comes is not part of the answer
+	body     exchange.FramedBody
 }
 
 // run sends the request and reads the header of the answer. It owns the
@@ -65,7 +68,7 @@ func (x *attempt) answer() (*http.Response, *exchange.Error) {
 		x.state = new(connState)
 		x.c.State = x.state
 	}
-	x.records = records{r: x.c.R, stderr: x.logStderr}
+	x.records = records{stderr: x.logStderr}
 	if !x.t.watcher.Add(&x.watch, x.r.Context(), x.c) {
 		return nil, x.fail(&exchange.Error{Op: exchange.OpClient, Err: exchange.ErrClientGone})
 	}
@@ -76,6 +79,8 @@ func (x *attempt) answer() (*http.Response, *exchange.Error) {
 	if err := x.send(); err != nil {
 		return nil, x.fail(err)
 	}
+	x.want = -1
+	x.body.Init((*bodyFraming)(x), x.c, x.sender, 0)
 	head, err := x.readHead()
 	if err != nil {
 		return nil, x.fail(x.headError(err))
@@ -126,13 +131,13 @@ func (x *attempt) readHead() ([]byte, error) {
 	scan := headScanner{line: line, total: total}
 	head := x.state.scratch[:0]
 	for {
-		b, err := x.buffered()
+		b, err := x.body.Content()
 		if err != nil {
 			return nil, err
 		}
 		n, done, err := scan.scan(b)
 		head = append(head, b[:n]...)
-		x.records.discard(n)
+		x.body.Discard(n)
 		if err != nil {
 			return nil, err
 		}
@@ -143,30 +148,13 @@ func (x *attempt) readHead() ([]byte, error) {
 	}
 }
 
-// buffered waits for content. While the application waits for the client's
-// body, its time does not run.
-func (x *attempt) buffered() ([]byte, error) {
-	for {
-		b, err := x.records.buffered()
-		if err != nil && exchange.IsTimeout(err) && x.sender.WaitsForClient() && x.r.Context().Err() == nil {
-			x.c.Extend()
-			continue
-		}
-		if x.records.any && !x.first {
-			x.first = true
-			x.hooks.FirstByte()
-		}
-		if x.records.any && x.hunger != nil {
-			x.hunger.feed()
-		}
-		return b, err
-	}
-}
-
 // headError words why no header was read.
 func (x *attempt) headError(err error) *exchange.Error {
-	if x.records.ended {
+	if err == io.EOF {
 		return x.refused()
+	}
+	if !x.records.any && err == io.ErrUnexpectedEOF {
+		err = io.EOF // the connection has ended before any byte
 	}
 	return exchange.HeadError(x.c, x.r, err, x.records.any)
 }
@@ -217,40 +205,34 @@ func (x *attempt) accept(head []byte) error {
 		length = 0
 	}
 	resp.ContentLength = length
-	x.body.x, x.body.want, x.body.bodyless = x, length, bodyless
-	x.body.Init(&x.body, x.c)
+	content, whole := x.records.foretell(x.body.Buffered())
+	if whole && (bodyless || length < 0 || length == int64(content)) {
+		return x.takeWhole(content, bodyless)
+	}
+	(*bodyFraming)(x).begin(length, bodyless)
 	resp.Body = &x.body
-	content, ended := x.records.rest()
-	if !ended {
-		return nil
-	}
-	if bodyless {
-		content = 0
-	} else if length >= 0 && length != int64(content) {
-		return nil // reading will tell
-	}
-	return x.takeRest(content)
+	return nil
 }
 
-// takeRest takes an answer that is here to its end, and gives the connection
+// takeWhole takes an answer that is here to its end, and gives the connection
 // back, so that no slow client holds it.
-func (x *attempt) takeRest(content int) error {
+func (x *attempt) takeWhole(content int, bodyless bool) error {
 	var whole []byte
-	if content > 0 {
-		whole = make([]byte, content)
-		if _, err := io.ReadFull(&x.records, whole); err != nil {
-			return err
-		}
+	if content > 0 && !bodyless {
+		whole = make([]byte, 0, content)
 	}
 	for {
-		b, err := x.records.buffered()
+		b, err := x.body.Content()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return err
 		}
-		x.records.discard(len(b)) // of an answer without a body
+		if !bodyless {
+			whole = append(whole, b...)
+		}
+		x.body.Discard(len(b))
 	}
 	if x.records.end.protocol != requestComplete {
 		return malformed("protocol status %d after the header", x.records.end.protocol)
@@ -258,13 +240,13 @@ func (x *attempt) takeRest(content int) error {
 	if !x.release(true) {
 		return exchange.ErrClientGone
 	}
-	if !x.body.bodyless {
-		x.resp.ContentLength = int64(content)
-		if content > 0 && x.resp.Header["Content-Length"] == nil {
-			x.resp.Header["Content-Length"] = []string{strconv.Itoa(content)}
+	if !bodyless {
+		x.resp.ContentLength = int64(len(whole))
+		if len(whole) > 0 && x.resp.Header["Content-Length"] == nil {
+			x.resp.Header["Content-Length"] = []string{strconv.Itoa(len(whole))}
 		}
 	}
-	if content == 0 {
+	if len(whole) == 0 {
 		x.resp.Body = http.NoBody
 	} else {
 		x.resp.Body = &wholeBody{data: whole}
@@ -298,7 +280,7 @@ func (x *attempt) release(keep bool) bool {
 	if x.stderr != nil {
 		x.stderr.close()
 	}
-	if end := x.records.end; x.records.ended && end.app != 0 && x.t.Logger != nil {
+	if end := x.records.end; x.records.ending && end.app != 0 && x.t.Logger != nil {
 		x.t.Logger.LogAttrs(x.r.Context(), slog.LevelInfo, "fcgi: application ended with a status", slog.Uint64("status", uint64(end.app)), slog.String("script", x.script.filename))
 	}
 	if !keep || !alive {

@@ -23,20 +23,30 @@ func FuzzRecords(f *testing.F) {
 	f.Add(join(appendRecord(nil, typeUnknownType, 0, make([]byte, 8)), end(0, 0)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		read := func(r io.Reader) (content, errout []byte, end endRequest, err error) {
-			s := records{r: bufio.NewReaderSize(r, 64), stderr: func(b []byte) { errout = append(errout, b...) }}
-			buf := make([]byte, 32)
-			for {
-				have, ended := s.rest()
-				require.Equal(t, have > 0 || ended, s.ready())
-				n, err := s.Read(buf)
-				if have > 0 {
-					require.NoError(t, err)
-					require.Positive(t, n)
-				} else if ended {
-					require.Error(t, err)
+			s := records{stderr: func(b []byte) { errout = append(errout, b...) }}
+			br := bufio.NewReaderSize(r, 64)
+			foretold := -1 // content before the end, once that is here
+			for left := int64(0); ; {
+				have, _ := br.Peek(br.Buffered())
+				if n, ended := s.foretell(have, left); ended && foretold < 0 {
+					foretold = len(content) + n
 				}
-				content = append(content, buf[:n]...)
+				used := int(min(left, int64(len(have))))
+				content = append(content, have[:used]...)
+				if left -= int64(used); left == 0 {
+					var n int
+					n, left, err = s.next(have[used:])
+					used += n
+				}
+				_, _ = br.Discard(used)
+				if used == 0 && err == nil {
+					require.Negative(t, foretold)
+					_, err = br.Peek(br.Buffered() + 1)
+				}
 				if err != nil {
+					if foretold >= 0 {
+						require.Len(t, content, foretold)
+					}
 					return content, errout, s.end, err
 				}
 			}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -12,47 +11,37 @@ import (
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
-const copyBufferSize = 64 << 10
+// stdinFraming sends a body as the stream STDIN: one record for each piece that
+// the client sends, and the end of the stream with the last.
+type stdinFraming struct{ s *exchange.BodySender }
 
-// copyBuffers lends buffers of copyBufferSize bytes.
-var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
-
-// startSender sends the body of r, whose length is known, as the stream STDIN.
+// startSender starts sending the body of r, whose length is known.
 func startSender(c *backend.Conn, r *http.Request, hooks exchange.Hooks) *exchange.BodySender {
 	s := new(exchange.BodySender)
 	s.Init(c, r, hooks)
 	s.Expect()
-	go func() { s.Finish(sendStdin(s)) }()
+	go func() { s.Finish(s.Copy(stdinFraming{s})) }()
 	return s
 }
 
-// sendStdin sends one record for each piece that the client sends, and the end
-// of the stream with the last.
-func sendStdin(s *exchange.BodySender) error {
-	lent := copyBuffers.Get().(*[copyBufferSize]byte)
-	defer copyBuffers.Put(lent)
-	buf := lent[:]
+// Room is part of [exchange.BodyFraming].
+func (stdinFraming) Room(buf []byte) ([]byte, error) {
 	const after = 8 + headLength // padding, and the end of the stream
-	for {
-		n, last, err := s.Read(buf[headLength : len(buf)-after])
-		if err != nil {
-			return err
-		}
-		if n == 0 && !last {
-			continue
-		}
-		out := buf[:0]
-		if n > 0 {
-			padding := putRecordHead(buf, typeStdin, requestID, n)
-			out = append(buf[:headLength+n], zeros[:padding]...)
-		}
-		if last {
-			out = appendRecord(out, typeStdin, requestID, nil)
-		}
-		if _, err := s.Write(out); err != nil || last {
-			return err
-		}
+	return buf[headLength:min(len(buf)-after, headLength+maxContent)], nil
+}
+
+// Send is part of [exchange.BodyFraming].
+func (f stdinFraming) Send(buf, _ []byte, n int, last bool) error {
+	out := buf[:0]
+	if n > 0 {
+		padding := putRecordHead(buf, typeStdin, requestID, n)
+		out = append(buf[:headLength+n], zeros[:padding]...)
 	}
+	if last {
+		out = appendRecord(out, typeStdin, requestID, nil)
+	}
+	_, err := f.s.Write(out)
+	return err
 }
 
 // appendRequest appends all records of the request, but for a body that is

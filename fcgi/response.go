@@ -10,118 +10,76 @@ import (
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
-// responseBody reads the body of an answer up to END_REQUEST.
-type responseBody struct {
-	exchange.ResponseBody
-	x        *attempt
-	want     int64 // by Content-Length; -1 if that is not known
-	got      int64
-	bodyless bool // what comes is not part of the answer
+// bodyFraming is an attempt in the body of its answer, or in the header, which
+// comes by STDOUT, too.
+type bodyFraming attempt
+
+// begin is told what the header says of the body, whose first content may be
+// here.
+func (x *bodyFraming) begin(length int64, bodyless bool) {
+	x.want, x.got, x.bodyless = length, 0, bodyless
+	_, content := x.body.Buffered()
+	x.records.skip += x.body.Cut(x.take(content))
 }
 
-// ReadSome is part of [exchange.BodySource].
-func (b *responseBody) ReadSome(p []byte) int {
-	n, err := b.read(p)
-	if err != nil {
-		b.end(err)
+// take counts content that has come, and returns how much of it belongs to the
+// answer: what comes beyond the length that the header names is dropped.
+func (x *bodyFraming) take(content int64) int64 {
+	if x.bodyless {
+		return 0
 	}
-	return n
+	if x.want >= 0 {
+		content = min(content, x.want-x.got)
+	}
+	x.got += content
+	return content
 }
 
-// read reads what belongs to the answer. What comes beyond the length that the
-// header names is dropped.
-func (b *responseBody) read(p []byte) (int, error) {
+// Next is part of [exchange.Framing].
+func (x *bodyFraming) Next(p []byte) (used int, content int64, err error) {
+	if !x.first && len(p) > 0 {
+		x.first = true
+		x.hooks.FirstByte()
+		x.hunger.feed()
+	}
 	for {
-		n, err := b.x.records.Read(p)
-		if b.bodyless {
-			n = 0
-		} else if b.want >= 0 {
-			n = int(min(int64(n), b.want-b.got))
-		}
-		b.got += int64(n)
-		if n > 0 || err != nil {
-			return n, err
+		n, whole, err := x.records.next(p[used:])
+		used += n
+		content = x.take(whole)
+		x.records.skip += whole - content
+		if err != nil || whole == 0 || content > 0 {
+			return used, content, err
 		}
 	}
 }
 
-// end gives the connection back after the end of the body, or its failure.
-func (b *responseBody) end(err error) {
-	end := b.x.records.end
-	complete := b.bodyless || b.want < 0 || b.got == b.want
+// End is part of [exchange.Framing].
+func (x *bodyFraming) End(err error, reusable bool) error {
+	end := x.records.end
+	complete := x.bodyless || x.want < 0 || x.got == x.want
 	switch {
 	case err == io.EOF && end.protocol != requestComplete:
 		err = malformed("protocol status %d after the header", end.protocol)
 	case err == io.EOF && complete:
-		b.x.release(b.Free())
-		b.End(io.EOF)
-		return
+		(*attempt)(x).release(reusable)
+		return io.EOF
 	case err == io.EOF:
-		err = malformed("body has %d bytes, and not the %d of its Content-Length", b.got, b.want)
-	case complete && errors.Is(err, io.ErrUnexpectedEOF) && (b.want >= 0 || b.x.records.closed):
-		if b.x.release(false) { // only END_REQUEST is missing
-			b.End(io.EOF)
-			return
+		err = malformed("body has %d bytes, and not the %d of its Content-Length", x.got, x.want)
+	case complete && errors.Is(err, io.ErrUnexpectedEOF) && (x.want >= 0 || x.records.closed):
+		if (*attempt)(x).release(false) { // only END_REQUEST is missing
+			return io.EOF
 		}
 	}
-	b.End(b.x.fail(&exchange.Error{Op: exchange.OpBody, Err: err}))
+	return (*attempt)(x).fail(&exchange.Error{Op: exchange.OpBody, Err: err})
 }
 
-// SomeReady is part of [exchange.BodySource].
-func (b *responseBody) SomeReady() bool {
-	const looks = 16 // error output may never end
-	r := b.x.c.R
-	for range looks {
-		if b.here() {
-			return true
-		}
-		if !b.x.c.Waiting() {
-			return false
-		}
-		// It may be error output, behind which nothing comes for long.
-		if _, err := r.Peek(r.Buffered() + 1); err != nil {
-			return true // a read fails at once
-		}
-	}
-	return b.here()
+// Rest is part of [exchange.Framing].
+func (x *bodyFraming) Rest(limit int64) bool {
+	return (x.bodyless || x.want-x.got <= limit) && x.r.Context().Err() == nil
 }
 
-// here reports whether a read finds something in the buffer.
-func (b *responseBody) here() bool { return b.x.records.ready() }
-
-// WriteSome is part of [exchange.BodySource].
-func (b *responseBody) WriteSome(w io.Writer, _ bool) (int64, error) {
-	lent := copyBuffers.Get().(*[copyBufferSize]byte)
-	defer copyBuffers.Put(lent)
-	have := b.fill(lent[:])
-	if have == 0 {
-		return 0, nil
-	}
-	n, err := w.Write(lent[:have])
-	return int64(n), err
-}
-
-// fill reads what comes without a pause, but waits for the first byte. The
-// connection is free at the end, before the client has the data.
-func (b *responseBody) fill(buf []byte) int {
-	const enough = 16 << 10
-	total := 0
-	for {
-		n, err := b.read(buf[total:])
-		total += n
-		if err != nil {
-			b.end(err)
-			return total
-		}
-		if total == len(buf) || !b.here() && (total >= enough || !b.SomeReady()) {
-			return total
-		}
-		b.x.c.Arm(0)
-	}
-}
-
-// Drop is part of [exchange.BodySource].
-func (b *responseBody) Drop(bool) { b.x.release(false) }
+// Drop is part of [exchange.Framing].
+func (x *bodyFraming) Drop() { (*attempt)(x).release(false) }
 
 // wholeBody is the body of an answer that came at once.
 type wholeBody struct {

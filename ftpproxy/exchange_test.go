@@ -39,6 +39,7 @@ func TestExchanges(t *testing.T) {
 					"closed when the next request is read, GET":          stale,
 					"closed when the next request is read, GET over TCP": stale,
 					"answers without content":                            "it is not the server that sends a status",
+					"answers closed unread":                              "it is not the server that sends a status",
 					"answer before the upload is read":                   "it is not the server that sends a body then",
 				},
 			})

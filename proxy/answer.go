@@ -59,7 +59,6 @@ func (p *passage) answer() error {
 		p.writeHead(resp.StatusCode)
 		if resp.Body != http.NoBody { // its end, by packets, may come behind the head
 			_ = p.to.FlushError()
-			takeRest(resp.Body)
 		}
 		return nil
 	}

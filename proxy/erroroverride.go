@@ -1,10 +1,8 @@
 package proxy
 
 import (
-	"io"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -33,7 +31,6 @@ func (o *ErrorOverride) applies(code int) bool {
 // override answers with the handler's own page.
 func (p *passage) override() error {
 	resp := p.resp
-	takeRest(resp.Body)
 	if v := resp.Header["Www-Authenticate"]; v != nil && resp.StatusCode == http.StatusUnauthorized {
 		p.w.Header()["Www-Authenticate"] = v
 	}
@@ -49,15 +46,6 @@ func (p *passage) override() error {
 	}
 	exchange.WriteErrorPage(p.w, p.in, resp.StatusCode)
 	return nil
-}
-
-// takeRest reads the rest of a body that nobody wants, so that its connection can
-// be used again. The client waits meanwhile, but not long.
-func takeRest(body io.ReadCloser) {
-	late := time.AfterFunc(lingerTime, func() { _ = body.Close() })
-	defer late.Stop()
-	_, _ = io.CopyN(io.Discard, body, lingerLimit)
-	_ = body.Close()
 }
 
 // statusWriter replaces the status that is written to it. An interim answer to

@@ -19,20 +19,23 @@ type conn1 struct{ scratch []byte }
 
 // attempt is one request and its answer over an HTTP/1.1 connection.
 type attempt struct {
-	t      *Transport
-	c      *backend.Conn
-	r      *http.Request
-	hooks  exchange.Hooks
-	state  *conn1
-	watch  exchange.Watch
-	sender *exchange.BodySender // nil without a request body, or before it is sent
-	waits  bool                 // the body waits for a 100
-	first  bool                 // a byte of the answer has come
-	shown  bool                 // an interim answer was passed on
-	freed  bool                 // the connection was given back
-	resp   http.Response
-	body   responseBody
-	fields [12]string // behind the values of a short head
+	t       *Transport
+	c       *backend.Conn
+	r       *http.Request
+	hooks   exchange.Hooks
+	state   *conn1
+	watch   exchange.Watch
+	sender  *exchange.BodySender // nil without a request body, or before it is sent
+	waits   bool                 // the body waits for a 100
+	first   bool                 // a byte of the answer has come
+	shown   bool                 // an interim answer was passed on
+	freed   bool                 // the connection was given back
+	keep    bool                 // it is fit for reuse after the body of the answer
+	resp    http.Response
+	body    exchange.FramedBody
+	framing http1.Framing // of the body
+	chunks  http1.Chunked
+	fields  [12]string // behind the values of a short head
 }
 
 // attempt sends r over c and reads the head of the answer. It owns c and the
@@ -288,8 +291,7 @@ func (x *attempt) accept() *exchange.Error {
 			resp.Trailer = http1.AnnouncedTrailer(v)
 		}
 	}
-	x.body.init(x, f, length, keep)
-	resp.Body = &x.body
+	x.beginBody(f, length, keep)
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
-	"github.com/modproxy/modproxy/proxy/internal/copybuf"
 	"github.com/modproxy/modproxy/proxy/internal/http1"
 )
 
@@ -46,33 +45,16 @@ func startSender(c *backend.Conn, r *http.Request, f http1.Framing, head []byte,
 }
 
 func (s *bodySender) run() {
-	err := s.copy()
+	err := s.Copy(s)
 	if s.late != nil {
 		s.late.Stop()
 	}
 	s.Finish(err)
 }
 
-// copy reads and writes piece by piece.
-func (s *bodySender) copy() error {
-	lent := copybuf.Pool.Get().(*[copybuf.Size]byte)
-	defer copybuf.Pool.Put(lent)
-	buf := lent[:]
-	for {
-		room := s.room(buf)
-		n, last, err := s.Read(room)
-		if err != nil {
-			return err
-		}
-		if err := s.write(buf, room, n, last); err != nil || last {
-			return err
-		}
-	}
-}
-
-// room is the part of buf into which the body is read: behind it, and before
-// it as long as the head is unsent, other bytes of the message find place.
-func (s *bodySender) room(buf []byte) []byte {
+// Room is part of [exchange.BodyFraming]. As long as the head is unsent, there is
+// place for it, too, before the piece.
+func (s *bodySender) Room(buf []byte) ([]byte, error) {
 	before := 0
 	if s.f == http1.FramingChunked {
 		before = sizeLineRoom
@@ -82,12 +64,12 @@ func (s *bodySender) room(buf []byte) []byte {
 	if n := before + len(s.head); n <= len(buf)/2 {
 		before = n
 	}
-	return buf[before : len(buf)-sizeLineRoom]
+	return buf[before : len(buf)-sizeLineRoom], nil
 }
 
-// write sends n bytes that were read into room, with their framing and, if it
-// is unsent, the head before them.
-func (s *bodySender) write(buf, room []byte, n int, last bool) error {
+// Send is part of [exchange.BodyFraming]. The head, if it is unsent, goes before
+// the piece.
+func (s *bodySender) Send(buf, room []byte, n int, last bool) error {
 	at := cap(buf) - cap(room)
 	end := at + n
 	if s.f == http1.FramingChunked {

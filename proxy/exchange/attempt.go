@@ -47,27 +47,24 @@ func (x *Attempt) SendBody(frame func(dst, piece []byte, last bool) []byte) {
 	s.Init(x.Conn, x.Request, x.Hooks)
 	s.Expect()
 	x.Sender = s
-	go func() { s.Finish(s.send(frame)) }()
+	go func() { s.Finish(s.Copy(&bodyFrames{s: s, frame: frame})) }()
 }
 
-// send sends the whole body.
-func (s *BodySender) send(frame func(dst, piece []byte, last bool) []byte) error {
-	lent := copybuf.Pool.Get().(*[copybuf.Size]byte)
-	defer copybuf.Pool.Put(lent)
-	var out []byte
-	for {
-		n, last, err := s.Read(lent[:])
-		if err != nil {
-			return err
-		}
-		if n == 0 && !last {
-			continue
-		}
-		out = frame(out[:0], lent[:n], last)
-		if _, err := s.Write(out); err != nil || last {
-			return err
-		}
-	}
+// bodyFrames is a BodyFraming by a function that appends.
+type bodyFrames struct {
+	s     *BodySender
+	frame func(dst, piece []byte, last bool) []byte
+	out   []byte
+}
+
+// Room is part of [BodyFraming].
+func (f *bodyFrames) Room(buf []byte) ([]byte, error) { return buf, nil }
+
+// Send is part of [BodyFraming].
+func (f *bodyFrames) Send(_, room []byte, n int, last bool) error {
+	f.out = f.frame(f.out[:0], room[:n], last)
+	_, err := f.s.Write(f.out)
+	return err
 }
 
 // WaitsForClient reports whether err, of waiting for the backend, is a time
@@ -135,7 +132,7 @@ type readerBody struct {
 // ReadSome is part of [BodySource].
 func (b *readerBody) ReadSome(p []byte) int {
 	n, err := b.r.Read(p)
-	for b.x.WaitsForClient(err) && n == 0 {
+	for !b.resting && b.x.WaitsForClient(err) && n == 0 {
 		n, err = b.r.Read(p)
 	}
 	switch {
@@ -163,5 +160,10 @@ func (b *readerBody) WriteSome(w io.Writer, _ bool) (int64, error) {
 // SomeReady is part of [BodySource].
 func (b *readerBody) SomeReady() bool { return b.x.Conn.R.Buffered() > 0 || b.x.Conn.Waiting() }
 
+// Rest is part of [BodySource].
+func (b *readerBody) Rest(int64) bool {
+	return b.keep && b.x.Sender.Settled() && b.x.Request.Context().Err() == nil
+}
+
 // Drop is part of [BodySource].
-func (b *readerBody) Drop(bool) { b.x.Release(false) }
+func (b *readerBody) Drop() { b.x.Release(false) }

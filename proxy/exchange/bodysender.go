@@ -17,8 +17,8 @@ const endDelay = 50 * time.Millisecond
 
 // BodySender is what the sending of a request's body has in common in every
 // protocol. It is done on a goroutine of its own, so that an answer that comes
-// before the body's end is seen. That goroutine calls Read and Write, and at
-// its end Finish; the exchange calls the other methods, also of a nil
+// before the body's end is seen. That goroutine calls Copy, or Read and Write, and
+// at its end Finish; the exchange calls the other methods, also of a nil
 // BodySender: one without a body. So is one without Init.
 type BodySender struct {
 	c     *backend.Conn
@@ -103,6 +103,41 @@ func (s *BodySender) Write(p []byte) (int, error) {
 	return s.c.Write(p)
 }
 
+// BodyFraming is what a protocol puts around the pieces of a request's body.
+type BodyFraming interface {
+	// Room returns the part of buf that the next piece is read into, which is
+	// not empty: around it is place for what the protocol adds. It may wait until
+	// a piece is wanted.
+	Room(buf []byte) ([]byte, error)
+
+	// Send sends a piece, the n bytes that were read into room, which is a part of
+	// buf; last tells whether it is the last one, which may be empty.
+	Send(buf, room []byte, n int, last bool) error
+}
+
+// Copy sends the body piece by piece, up to its end or the first error, which is
+// for Finish.
+func (s *BodySender) Copy(f BodyFraming) error {
+	if s.r == nil {
+		return nil
+	}
+	lent := largeBuffers.Get().(*[largeBuffer]byte)
+	defer largeBuffers.Put(lent)
+	for {
+		room, err := f.Room(lent[:])
+		n, last := 0, false
+		for err == nil && n == 0 && !last {
+			n, last, err = s.Read(room)
+		}
+		if err == nil {
+			err = f.Send(lent[:], room, n, last)
+		}
+		if err != nil || last {
+			return err
+		}
+	}
+}
+
 // Finish ends the sending; err is the error of Read or Write that ended it.
 func (s *BodySender) Finish(err error) {
 	s.err = err
@@ -165,6 +200,9 @@ func (s *BodySender) Finished() bool {
 	}
 	return s.err == nil
 }
+
+// Settled reports whether there is no body, or its sending has ended well.
+func (s *BodySender) Settled() bool { return s == nil || s.Finished() }
 
 // ClientError returns the error of reading the client's body, if that ended
 // the exchange.

@@ -14,7 +14,9 @@
 //	Hooks                         a connection, and what to tell of it and of the request
 //	Watcher                       breaks an exchange off when its context ends
 //	Spool, BodySender             the body of a request: read first, or sent beside the answer
-//	ResponseBody, BodySource      the body of an answer, and the connection's way back
+//	BodyFraming                   what goes around its pieces
+//	FramedBody, Framing           the body of an answer, and what is none of it between its pieces
+//	ResponseBody, BodySource      the same, where it has to be read in another way
 //	HopByHop, OutgoingHost        what of a request's fields goes on, and to which host
 //	ParseFields                   field lines, by the rules for HTTP/1
 //	Attempt                       one request over one connection, with all of the above
@@ -36,7 +38,9 @@
 //  4. The head of the answer is read; [HeadError] words the failure. One that may
 //     not be what it seems is refused with [Malformed].
 //  5. [Attempt.Body] makes the body of the answer from a reader. At its end the
-//     connection goes back to the pool; when it is closed before, it is closed.
+//     connection goes back to the pool. When it is closed before, a short rest is
+//     taken off the connection, or else that is closed. Where speed counts, a
+//     [FramedBody] reads many pieces at once.
 //  6. What fails ends in [Attempt.Fail]; a stale connection is the only reason to
 //     try again here, by [ResendRequest].
 //

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/internal/copybuf"
@@ -33,12 +34,13 @@ const (
 // A transport embeds it in the type that is its BodySource. One goroutine may
 // read while another closes.
 type ResponseBody struct {
-	src   BodySource
-	c     *backend.Conn
-	use   atomic.Int32
-	ended error // what Read returns from now on; nil before the end
-	to    bodyWriter
-	drop  sync.Mutex // held by Close while it drops a body that is being written
+	src     BodySource
+	c       *backend.Conn
+	use     atomic.Int32
+	resting bool       // Close takes the rest
+	ended   error      // what Read returns from now on; nil before the end
+	to      io.Writer  // of WriteTo
+	drop    sync.Mutex // held by Close while it drops a body that is being written
 }
 
 // BodySource is what differs between protocols in reading the body of an
@@ -56,12 +58,15 @@ type BodySource interface {
 	WriteSome(w io.Writer, ready bool) (int64, error)
 
 	// SomeReady reports whether ReadSome would return at once, as far as can be
-	// seen.
+	// seen. It may end the body.
 	SomeReady() bool
 
-	// Drop gives the connection back before the end of the body. With tidy, it
-	// may be used again if the rest is here already and can be thrown away.
-	Drop(tidy bool)
+	// Rest reports whether the connection is of use once the rest of the body
+	// was taken off it, which for all that is known has no more than limit bytes.
+	Rest(limit int64) bool
+
+	// Drop gives the connection back before the end of the body, to be closed.
+	Drop()
 }
 
 // Init makes b the body that src reads from c.
@@ -97,7 +102,7 @@ func (b *ResponseBody) leave() {
 		return
 	}
 	if b.ended == nil {
-		b.src.Drop(false)
+		b.src.Drop()
 	}
 }
 
@@ -133,18 +138,22 @@ func (b *ResponseBody) WriteTo(w io.Writer) (n int64, err error) {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	defer b.leave()
-	b.to = bodyWriter{b, w}
+	b.to = w
+	to := (*bodyWriter)(b)
 	b.c.Arm(0)
 	for flushed := false; b.ended == nil; {
 		ready := b.src.SomeReady()
+		if b.ended != nil { // SomeReady has found it out
+			break
+		}
 		if !ready && !flushed {
-			if err := b.to.FlushError(); err != nil {
+			if err := to.FlushError(); err != nil {
 				return n, err
 			}
 			flushed = true
 			b.c.Arm(0) // a slow client may have used the time up
 		}
-		m, err := b.src.WriteSome(&b.to, ready)
+		m, err := b.src.WriteSome(to, ready)
 		n += m
 		if err != nil {
 			return n, err
@@ -160,20 +169,42 @@ func (b *ResponseBody) WriteTo(w io.Writer) (n int64, err error) {
 	return n, nil
 }
 
-// Close gives the connection back. Unless the whole body was read it cannot be
-// used again, but for a rest that is already here.
+// A rest of a body that nobody wants is taken off the connection, so that it can
+// be used again, if it is no longer than restLimit and comes within restTime.
+const (
+	restLimit = 256 << 10
+	restTime  = 200 * time.Millisecond
+)
+
+// takeRest reads the rest of the body to its end, or gives the connection up.
+func (b *ResponseBody) takeRest() {
+	if b.src.Rest(restLimit) {
+		b.resting = true
+		_ = b.c.SetReadDeadline(time.Now().Add(restTime))
+		b.c.Disarmed()
+		lent := copybuf.Pool.Get().(*[copybuf.Size]byte)
+		defer copybuf.Pool.Put(lent)
+		for taken := 0; b.ended == nil && taken <= restLimit; {
+			taken += b.src.ReadSome(lent[:])
+		}
+	}
+	if b.ended == nil {
+		b.src.Drop()
+	}
+}
+
+// Close gives the connection back. It is used again only if the whole body was
+// read, or if what is left of it is short and comes in a moment.
 func (b *ResponseBody) Close() error {
 	switch {
 	case b.use.CompareAndSwap(bodyReading, bodyBroken):
 		b.c.Abort() // whoever reads gives it back
 	case b.closeWriting(), b.use.CompareAndSwap(bodyFreed, bodyClosed):
-	case b.use.CompareAndSwap(bodyIdle, bodyClosed):
+	case b.use.CompareAndSwap(bodyIdle, bodyReading):
 		if b.ended == nil && b.src != nil {
-			b.src.Drop(true)
+			b.takeRest()
 		}
-		if b.ended == nil {
-			b.ended = http.ErrBodyReadAfterClose
-		}
+		b.use.Store(bodyClosed)
 	case b.use.Load() < bodyBroken: // it has changed meanwhile
 		return b.Close()
 	}
@@ -187,50 +218,47 @@ func (b *ResponseBody) closeWriting() bool {
 	if !b.use.CompareAndSwap(bodyWriting, bodyClosed) {
 		return false
 	}
-	b.src.Drop(false)
+	b.src.Drop()
 	b.ended = http.ErrBodyReadAfterClose
 	return true
 }
 
 // bodyWriter is the writer that a body is written to. While that waits for the
 // client, the body may be closed.
-type bodyWriter struct {
-	b *ResponseBody
-	w io.Writer
-}
+type bodyWriter ResponseBody
 
 // lend lets Close have the body, unless it has ended.
-func (t *bodyWriter) lend() bool { return t.b.use.CompareAndSwap(bodyReading, bodyWriting) }
+func (t *bodyWriter) lend() bool { return t.use.CompareAndSwap(bodyReading, bodyWriting) }
 
 // back takes it back, or makes err tell that it was closed.
 func (t *bodyWriter) back(lent bool, err *error) {
-	if !lent || t.b.use.CompareAndSwap(bodyWriting, bodyReading) {
+	if !lent || t.use.CompareAndSwap(bodyWriting, bodyReading) {
 		return
 	}
-	t.b.drop.Lock() // until Close has done its work
-	defer t.b.drop.Unlock()
+	t.drop.Lock() // until Close has done its work
+	defer t.drop.Unlock()
 	if *err == nil {
-		*err = t.b.ended
+		*err = t.ended
 	}
 }
 
 func (t *bodyWriter) Write(p []byte) (n int, err error) {
 	defer t.back(t.lend(), &err)
-	return t.w.Write(p)
+	return t.to.Write(p)
 }
 
 func (t *bodyWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	defer t.back(t.lend(), &err)
-	if rf, ok := t.w.(io.ReaderFrom); ok {
+	if rf, ok := t.to.(io.ReaderFrom); ok {
 		return rf.ReadFrom(r)
 	}
-	return copybuf.Writer{Writer: t.w}.ReadFrom(r)
+	return copybuf.Writer{Writer: t.to}.ReadFrom(r)
 }
 
 // FlushError flushes if that can be done.
 func (t *bodyWriter) FlushError() (err error) {
 	defer t.back(t.lend(), &err)
-	return FlushWriter(t.w)
+	return FlushWriter(t.to)
 }
 
 // flusher is a ResponseWriter of net/http, or one that wraps it well.

@@ -29,6 +29,8 @@ func poolChecks() []check {
 	}
 	return append(list,
 		check{name: "answers closed early", run: closedEarly},
+		check{name: "answers closed unread", run: closedUnread},
+		check{name: "answers closed that go on slowly", run: closedSlowly},
 		check{name: "many at once", run: manyAtOnce},
 	)
 }
@@ -186,6 +188,52 @@ func closedEarly(k *kit) {
 			k.whole(k.request(context.Background(), http.MethodGet))
 		}
 	}
+}
+
+// closedUnread: what is left of an answer is short and comes in a moment, so that
+// the connection serves the next request.
+func closedUnread(k *kit) {
+	for _, status := range []int{http.StatusOK, http.StatusNoContent, http.StatusNotModified, http.StatusServiceUnavailable} {
+		k.set(func(_ *kit, c *farConn, r *http.Request) bool {
+			if beforeHead(c, r) != nil || c.s.WriteHead(status, http.Header{"X-Name": {"unread"}}) != nil {
+				return false
+			}
+			time.Sleep(5 * time.Millisecond)
+			if carries := status == http.StatusOK || status >= 500; carries && c.s.WriteBody([]byte("not much")) != nil {
+				return false
+			}
+			return c.s.WriteEnd() == nil
+		})
+		resp, err := k.roundTrip(k.request(context.Background(), http.MethodGet))
+		if err != nil {
+			k.fail("%d: %w", status, err)
+		}
+		begun := time.Now()
+		_ = resp.Body.Close()
+		if took := time.Since(begun); took > limit/20 {
+			k.fail("%d: closing the body took %v", status, took)
+		}
+		k.goesOn()
+		if n := k.dialled(); n != 1 {
+			k.fail("%d: the connection was not used again", status)
+		}
+	}
+}
+
+// closedSlowly: nobody waits long for what is left of an answer, or reads much of
+// it.
+func closedSlowly(k *kit) {
+	k.set(stallsAt(inUnknownBody))
+	resp, err := k.roundTrip(k.request(context.Background(), http.MethodGet))
+	if err != nil {
+		k.fail("%w", err)
+	}
+	begun := time.Now()
+	_ = resp.Body.Close()
+	if took := time.Since(begun); took > limit/20 {
+		k.fail("closing the body took %v", took)
+	}
+	k.goesOn()
 }
 
 // manyAtOnce: requests that are read, closed early and left do not get in each

@@ -3,7 +3,6 @@ package http1
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 
@@ -11,141 +10,73 @@ import (
 	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
-// ChunkedReader decodes the chunked transfer coding (RFC 9112 section 7.1)
-// without leniency: sizes are plain hexadecimal, lines end in CRLF, extensions
-// are skipped within the limit of a line, and so is what all chunks have of them
-// beyond a little for each and as much as there is data.
-type ChunkedReader struct {
-	R       *bufio.Reader
+// Chunked decodes the framing of the chunked transfer coding (RFC 9112 section
+// 7.1) without leniency: sizes are plain hexadecimal, lines end in CRLF,
+// extensions are skipped within the limit of a line, and so is what all chunks
+// have of them beyond a little for each and as much as there is data.
+type Chunked struct {
 	Lim     HeadLimits
-	left    int64 // of the current chunk
-	excess  int64 // bytes of framing beyond those that are allowed
-	begun   bool  // a chunk was read, whose final CRLF is due
-	done    bool  // the last chunk and the trailer were read
-	Trailer http.Header
+	Trailer http.Header // once the end was read
+	excess  int64       // bytes of framing beyond those that are allowed
+	begun   bool        // a chunk was read, whose final CRLF is due
+	last    bool        // the size line of the last chunk was read
+	block   *block      // of the trailer, so far
 }
 
-// next reads chunk heads until data or the end is before it.
-func (c *ChunkedReader) next() error {
+// block is a trailer that has not ended.
+type block struct {
+	text []byte
+	line int // bytes of the line in it that has not ended
+}
+
+// Next is that of [exchange.Framing]. io.EOF is returned behind the trailer, and
+// any other error wraps [exchange.ErrMalformed].
+func (c *Chunked) Next(b []byte) (used int, content int64, err error) {
 	if c.begun {
-		if err := c.expectCRLF(); err != nil {
-			return err
+		if len(b) < 2 {
+			return 0, 0, nil
 		}
-		c.begun = false
+		if b[0] != '\r' || b[1] != '\n' {
+			return 0, 0, exchange.Malformed("chunk is longer than its size")
+		}
+		used, c.begun = 2, false
 	}
-	line, err := c.readLine()
-	if err != nil {
-		return err
+	if !c.last {
+		n, size, err := c.sizeLine(b[used:])
+		used += n
+		if err != nil || !c.last {
+			return used, size, err
+		}
 	}
-	size, err := chunkSize(line)
-	if err != nil {
-		return err
+	n, err := c.readTrailer(b[used:])
+	return used + n, 0, err
+}
+
+// sizeLine reads the line before a chunk, of n bytes.
+func (c *Chunked) sizeLine(b []byte) (n int, size int64, err error) {
+	n = bytes.IndexByte(b, '\n') + 1
+	switch {
+	case n > c.Lim.Line, n == 0 && len(b) > c.Lim.Line:
+		return 0, 0, exchange.Malformed("line of a chunk is too long")
+	case n == 0:
+		return 0, 0, nil
+	case n < 2 || b[n-2] != '\r':
+		return 0, 0, exchange.Malformed("line of a chunk does not end in CRLF")
+	}
+	line := b[:n-2]
+	if !syntax.ValidValue(line) {
+		return 0, 0, exchange.Malformed("line of a chunk has control bytes")
+	}
+	if size, err = chunkSize(line); err != nil {
+		return 0, 0, err
 	}
 	const free = 16
 	c.excess = max(c.excess+int64(len(line))-free-size, 0)
 	if c.excess > int64(c.Lim.Line) {
-		return exchange.Malformed("chunks have more framing than data")
+		return 0, 0, exchange.Malformed("chunks have more framing than data")
 	}
-	if size > 0 {
-		c.left, c.begun = size, true
-		return nil
-	}
-	return c.readTrailer()
-}
-
-// Read returns io.EOF after the trailer, and an error wrapping ErrMalformed or
-// io.ErrUnexpectedEOF for anything else that ends the data.
-func (c *ChunkedReader) Read(p []byte) (int, error) {
-	if c.done {
-		return 0, io.EOF
-	}
-	if c.left == 0 {
-		if err := c.next(); err != nil {
-			return 0, Unexpected(err)
-		}
-		if c.done {
-			return 0, io.EOF
-		}
-	}
-	if int64(len(p)) > c.left {
-		p = p[:c.left]
-	}
-	n, err := c.R.Read(p)
-	c.left -= int64(n)
-	if err != nil {
-		return n, Unexpected(err)
-	}
-	if c.left == 0 && c.endsBuffered() {
-		// The end has come with the data: see it now, so that the connection
-		// is free before the data is passed on.
-		if err := c.next(); err != nil {
-			return n, Unexpected(err)
-		}
-		if c.done {
-			return n, io.EOF
-		}
-	}
-	return n, nil
-}
-
-// endsBuffered reports whether the whole end of an answer without a trailer is
-// in the buffer.
-func (c *ChunkedReader) endsBuffered() bool {
-	const end = "\r\n0\r\n\r\n"
-	if c.R.Buffered() < len(end) {
-		return false
-	}
-	b, _ := c.R.Peek(len(end))
-	return string(b) == end
-}
-
-// Ready reports whether more data, or the end, is in the buffer: a part of a
-// size line, or of a trailer, is not enough.
-func (c *ChunkedReader) Ready() bool {
-	n := c.R.Buffered()
-	if c.done || c.left > 0 && n > 0 {
-		return true
-	}
-	b, _ := c.R.Peek(n)
-	if c.begun && n >= 2 {
-		b = b[2:]
-	}
-	line, rest, ok := bytes.Cut(b, []byte("\n"))
-	if size, err := chunkSize(bytes.TrimSuffix(line, []byte("\r"))); ok && err == nil && size == 0 {
-		return bytes.HasPrefix(rest, []byte("\r\n")) || bytes.Contains(rest, []byte("\n\r\n"))
-	}
-	return ok
-}
-
-// readLine returns a line without its CRLF. It is valid until the next read.
-func (c *ChunkedReader) readLine() ([]byte, error) {
-	line, err := c.R.ReadSlice('\n')
-	if errors.Is(err, bufio.ErrBufferFull) || len(line) > c.Lim.Line {
-		return nil, exchange.Malformed("line of a chunk is too long")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if len(line) < 2 || line[len(line)-2] != '\r' {
-		return nil, exchange.Malformed("line of a chunk does not end in CRLF")
-	}
-	line = line[:len(line)-2]
-	if !syntax.ValidValue(line) {
-		return nil, exchange.Malformed("line of a chunk has control bytes")
-	}
-	return line, nil
-}
-
-func (c *ChunkedReader) expectCRLF() error {
-	b, err := c.R.Peek(2)
-	if err != nil {
-		return err
-	}
-	if b[0] != '\r' || b[1] != '\n' {
-		return exchange.Malformed("chunk is longer than its size")
-	}
-	_, _ = c.R.Discard(2)
-	return nil
+	c.begun, c.last = size > 0, size == 0
+	return n, size, nil
 }
 
 // chunkSize reads the size of a chunk; an extension may follow it.
@@ -174,19 +105,44 @@ func chunkSize(line []byte) (int64, error) {
 	return size, nil
 }
 
-// readTrailer reads what follows the last chunk. Fields that must not stand in
-// a trailer are dropped.
-func (c *ChunkedReader) readTrailer() error {
-	if b, err := c.R.Peek(2); err != nil {
-		return err
-	} else if b[0] == '\r' && b[1] == '\n' {
-		_, _ = c.R.Discard(2)
-		c.done = true
-		return nil
-	} else if b[0] == '\n' {
+// readTrailer reads what follows the last chunk, up to and with an empty line.
+func (c *Chunked) readTrailer(b []byte) (used int, err error) {
+	if c.block == nil {
+		if len(b) >= 2 && b[0] == '\r' && b[1] == '\n' { // there is none
+			return 2, io.EOF
+		}
+		c.block = new(block)
+	}
+	for {
+		n := bytes.IndexByte(b[used:], '\n') + 1
+		if n == 0 {
+			n = len(b) - used
+		}
+		c.block.text = append(c.block.text, b[used:used+n]...)
+		used += n
+		c.block.line += n
+		switch whole := n > 0 && b[used-1] == '\n'; {
+		case c.block.line > c.Lim.Line+2, len(c.block.text) > c.Lim.Total:
+			return used, exchange.Malformed("trailer is too long")
+		case !whole:
+			return used, nil
+		case c.block.line == 1, c.block.line == 2 && c.block.text[len(c.block.text)-2] == '\r':
+			return used, c.parseTrailer()
+		}
+		c.block.line = 0
+	}
+}
+
+// parseTrailer reads the block of the trailer. Fields that must not stand in one
+// are dropped.
+func (c *Chunked) parseTrailer() error {
+	switch string(c.block.text) {
+	case "\r\n":
+		return io.EOF
+	case "\n":
 		return exchange.Malformed("line of a chunk does not end in CRLF")
 	}
-	block, err := ReadHead(c.R, nil, c.Lim)
+	block, err := ReadHead(bufio.NewReader(bytes.NewReader(c.block.text)), nil, c.Lim)
 	if err != nil {
 		return err
 	}
@@ -199,8 +155,8 @@ func (c *ChunkedReader) readTrailer() error {
 			delete(h, name)
 		}
 	}
-	c.Trailer, c.done = h, true
-	return nil
+	c.Trailer = h
+	return io.EOF
 }
 
 // Unexpected turns an end before the end into io.ErrUnexpectedEOF.

@@ -133,13 +133,27 @@ func FuzzChunked(f *testing.F) {
 	})
 }
 
-func dechunk(r io.Reader, size int, lim HeadLimits) ([]byte, http.Header, error) {
-	c := ChunkedReader{R: bufio.NewReaderSize(r, size), Lim: lim}
-	var out []byte
-	buf := make([]byte, 32)
-	for {
-		n, err := c.Read(buf)
-		out = append(out, buf[:n]...)
+// dechunk decodes what r has, with a buffer of size bytes.
+func dechunk(r io.Reader, size int, lim HeadLimits) (out []byte, trailer http.Header, err error) {
+	c := Chunked{Lim: lim}
+	br := bufio.NewReaderSize(r, size)
+	for left := int64(0); ; {
+		have, _ := br.Peek(br.Buffered())
+		if n := min(left, int64(len(have))); n > 0 {
+			out = append(out, have[:n]...)
+			_, _ = br.Discard(int(n))
+			left -= n
+			continue
+		}
+		if left == 0 {
+			var used int
+			used, left, err = c.Next(have)
+			_, _ = br.Discard(used)
+		}
+		if err == nil && (left == 0 || br.Buffered() == 0) {
+			_, err = br.Peek(br.Buffered() + 1)
+			err = Unexpected(err)
+		}
 		if err == io.EOF {
 			return out, c.Trailer, nil
 		}
