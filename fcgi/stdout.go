@@ -1,8 +1,6 @@
 package fcgi
 
-import (
-	"io"
-)
+import "io"
 
 // records finds the content of STDOUT in the records of one request. What comes
 // on STDERR in between goes to a function.

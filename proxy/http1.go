@@ -31,9 +31,9 @@ type attempt struct {
 	shown   bool                 // an interim answer was passed on
 	freed   bool                 // the connection was given back
 	keep    bool                 // it is fit for reuse after the body of the answer
+	framing http1.Framing        // of that
 	resp    http.Response
 	body    exchange.FramedBody
-	framing http1.Framing // of the body
 	chunks  http1.Chunked
 	fields  [12]string // behind the values of a short head
 }
