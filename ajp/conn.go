@@ -48,7 +48,7 @@ func (t *Transport) attempt(c *backend.Conn, r *http.Request, hooks exchange.Hoo
 			x.c.Blameless()
 			x.release(false)
 			if x.sender == nil { // else that has closed it
-				closeBody(x.r)
+				exchange.CloseBody(x.r)
 			}
 		}
 	}()
@@ -91,7 +91,7 @@ func (x *attempt) send() *exchange.Error {
 	}
 	write := x.c.Write
 	if kind == bodyNone {
-		closeBody(x.r)
+		exchange.CloseBody(x.r)
 		x.owned = true
 		if x.hooks.Trace() == nil {
 			write = x.c.Turn
@@ -285,14 +285,14 @@ func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	}
 	e.Backend = x.c.Backend().String()
 	if !x.owned {
-		closeBody(x.r)
+		exchange.CloseBody(x.r)
 	}
 	cause := x.sender.body().ClientError()
 	ctx := x.r.Context()
 	exchange.Judge(ctx, x.c, e, cause)
 	alive := x.release(e.Op == exchange.OpRequest) // then nothing was written
 	if (!alive || ctx.Err() != nil) && x.owned && x.sender == nil {
-		closeBody(x.r) // there will be no second try
+		exchange.CloseBody(x.r) // there will be no second try
 	}
 	return exchange.EndError(ctx, e, alive, cause)
 }

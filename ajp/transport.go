@@ -76,7 +76,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		_, err = hostField(r)
 	}
 	if err != nil {
-		closeBody(r)
+		exchange.CloseBody(r)
 		return nil, err
 	}
 	hooks := exchange.HooksOf(r)
@@ -87,7 +87,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	c, err := hooks.Acquire(b, get)
 	for first := true; ; first = false {
 		if err != nil {
-			closeBody(r)
+			exchange.CloseBody(r)
 			return nil, exchange.AcquireError(r.Context(), b, err)
 		}
 		resp, xerr := t.attempt(c, r, hooks, first)
@@ -114,9 +114,3 @@ func (t *Transport) CloseIdleConnections() { t.backends.Retire() }
 // Stats returns the figures of the transport's backends, as
 // [proxy.Transport.Stats] does.
 func (t *Transport) Stats() []backend.Stats { return t.backends.Stats(t.Backend) }
-
-func closeBody(r *http.Request) {
-	if r.Body != nil {
-		_ = r.Body.Close()
-	}
-}

@@ -63,12 +63,6 @@ func tunnels(r *http.Request) bool {
 	return len(r.Header["Upgrade"]) > 0
 }
 
-func closeBody(r *http.Request) {
-	if r.Body != nil {
-		_ = r.Body.Close()
-	}
-}
-
 // absolute returns the request's URL up to the query.
 func absolute(u *url.URL) string {
 	path := u.Opaque

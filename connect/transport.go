@@ -57,20 +57,20 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.once.Do(t.setup)
 	switch {
 	case t.setupErr != nil:
-		closeBody(r)
+		exchange.CloseBody(r)
 		return nil, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusInternalServerError, Err: t.setupErr}
 	case r.URL == nil || tunnels(r): // without a URL it is refused there
 		return t.tunnelled.RoundTrip(r)
 	}
 	if _, _, err := exchange.ParseHost(r.URL.Host); err != nil { // it stands in the request line
-		closeBody(r)
+		exchange.CloseBody(r)
 		return nil, err
 	}
 	out := *r
 	out.URL = &url.URL{Scheme: "http", Host: r.URL.Host, Opaque: absolute(r.URL), RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
 	credentials, err := t.Dialer.credentials(r.Context(), r.URL.Host)
 	if err != nil {
-		closeBody(r)
+		exchange.CloseBody(r)
 		return nil, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusBadGateway, Err: err}
 	}
 	if credentials != "" {

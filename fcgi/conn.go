@@ -272,7 +272,7 @@ func (x *attempt) release(keep bool) bool {
 		}
 		x.c.Disarmed()
 	} else {
-		closeBody(x.r)
+		exchange.CloseBody(x.r)
 	}
 	if keep && x.o.take() {
 		keep = false

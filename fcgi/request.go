@@ -87,22 +87,16 @@ func (t *Transport) body(r *http.Request) (sent *http.Request, content []byte, d
 	}
 	content = make([]byte, r.ContentLength)
 	if _, err := io.ReadFull(r.Body, content); err != nil {
-		closeBody(r)
+		exchange.CloseBody(r)
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		return nil, nil, nil, exchange.ClientBodyError("", err)
 	}
-	closeBody(r)
+	exchange.CloseBody(r)
 	out := *r
 	out.Body, out.GetBody = http.NoBody, nil
 	return &out, content, nil, nil
-}
-
-func closeBody(r *http.Request) {
-	if r.Body != nil {
-		_ = r.Body.Close()
-	}
 }
 
 // checkRequest refuses what no variable may hold. Requests that came in through

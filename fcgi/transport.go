@@ -113,7 +113,7 @@ func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error
 	client := exchange.ClientRequest(r.Context())
 	o, s, err := t.target(r, client)
 	if err != nil {
-		closeBody(r)
+		exchange.CloseBody(r)
 		return nil, err
 	}
 	sent, content, done, err := t.body(r)
@@ -139,7 +139,7 @@ func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error
 	c, err := hooks.Acquire(o.b, get)
 	for {
 		if err != nil {
-			closeBody(sent)
+			exchange.CloseBody(sent)
 			return nil, exchange.AcquireError(r.Context(), o.b, err)
 		}
 		x := &attempt{t: t, o: o, c: c, r: sent, hooks: hooks, client: client, role: role, script: s, content: content, length: length}

@@ -30,12 +30,12 @@ type Transport struct {
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	protocol := upgradeOf(r.Header)
 	if protocol != "" && !(&Handler{Protocols: t.Protocols}).allows(protocol) {
-		closeBody(r)
+		exchange.CloseBody(r)
 		return nil, badRequest("protocol may not be switched to")
 	}
 	if isWebSocket(protocol) {
 		if _, err := readHandshake(r, protocol); err != nil {
-			closeBody(r)
+			exchange.CloseBody(r)
 			return nil, err
 		}
 	}
@@ -81,11 +81,5 @@ func (t *Transport) outgoing(r *http.Request) *http.Request {
 func (t *Transport) CloseIdleConnections() {
 	if c, ok := t.base().(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
-	}
-}
-
-func closeBody(r *http.Request) {
-	if r.Body != nil {
-		_ = r.Body.Close()
 	}
 }
