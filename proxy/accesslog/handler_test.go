@@ -18,7 +18,7 @@ import (
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
-// logOf serves one request through an AccessLog, a second and a half long, and
+// logOf serves one request through a Handler, a second and a half long, and
 // returns the line.
 func logOf(t *testing.T, format string, change func(r *http.Request, l *Handler), h http.HandlerFunc) (line string) {
 	t.Helper()

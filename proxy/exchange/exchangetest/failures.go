@@ -223,7 +223,7 @@ func (p phase) expected(r *http.Request, w what) expected {
 func (k *kit) check(r *http.Request, err error, want expected) {
 	var e *exchange.Error
 	if !errors.As(err, &e) {
-		k.fail("the error is no *proxy.Error: %T: %w", err, err)
+		k.fail("the error is no *exchange.Error: %T: %w", err, err)
 	}
 	if !slices.Contains(want.ops, e.Op) {
 		k.fail("the phase is %q, not %q: %w", e.Op, want.ops, err)

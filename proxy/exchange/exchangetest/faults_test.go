@@ -94,7 +94,7 @@ var faults = map[string]struct {
 }{
 	"errors without a type": {
 		spoil: spoilError(func(e *exchange.Error) error { return errors.New(e.Error()) }),
-		check: "backend closes connecting", want: "no *proxy.Error",
+		check: "backend closes connecting", want: "no *exchange.Error",
 	},
 	"wrong status": {
 		spoil: spoilError(func(e *exchange.Error) error { e.Status = 500; return e }),
@@ -183,7 +183,7 @@ var faults = map[string]struct {
 				return err
 			}}
 		}),
-		check: "backend closes in a body of unknown length", want: "no *proxy.Error",
+		check: "backend closes in a body of unknown length", want: "no *exchange.Error",
 	},
 	"answers of others": {
 		spoil: spoilRequest(func(r *http.Request) *http.Request {

@@ -97,7 +97,7 @@ func (k *kit) stale(r *http.Request, err error) {
 	var e *exchange.Error
 	switch {
 	case !errors.As(err, &e):
-		k.fail("the error is no *proxy.Error: %T: %w", err, err)
+		k.fail("the error is no *exchange.Error: %T: %w", err, err)
 	case !errors.Is(err, exchange.ErrStaleConn):
 		k.fail("the error does not wrap ErrStaleConn: %w", err)
 	case exchange.StatusOf(err) != http.StatusBadGateway:
