@@ -143,6 +143,13 @@ func TestDiskRemoveFails(t *testing.T) {
 	fail.on.Store(true)
 	require.ErrorIs(t, d.Remove(context.Background(), diskGet(t, d, diskKey)[0]), syscall.EROFS)
 	require.Empty(t, diskGet(t, d, diskKey))
+	<-d.ready
+	d.scan() // finds the files
+	require.Empty(t, diskGet(t, d, diskKey))
+	fail.on.Store(false)
+	d.scan() // removes them
+	require.Empty(t, diskGet(t, d, diskKey))
+	requireTidy(t, d)
 }
 
 // TestDiskReadFails: a file that cannot be opened is a miss, and it may work

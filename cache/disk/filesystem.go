@@ -115,6 +115,7 @@ func (d *Store) removeDirs(h keyHash) {
 // body means nothing.
 func (d *Store) unlink(n entryName) error {
 	err := d.remove(d.layout.meta(n))
+	d.noteStuck(n, err != nil)
 	if err2 := d.remove(d.layout.body(n)); err == nil {
 		err = err2
 	}

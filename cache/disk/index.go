@@ -34,10 +34,12 @@ type shard struct {
 	free        int32
 	first, last int32 // used last, used longest ago
 	hot         hotEntries
+	stuck       map[uint64]struct{} // entries that are out, though their files could not be removed
 }
 
 func (s *shard) init() {
 	s.heads = map[keyHash]int32{}
+	s.stuck = map[uint64]struct{}{}
 	s.free, s.first, s.last = none, none, none
 	s.hot.init()
 }

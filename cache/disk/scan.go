@@ -290,7 +290,7 @@ func (d *Store) loadFiles(files leafFiles) {
 		if d.known(n) {
 			continue
 		}
-		if body, ok := files.bodies[id]; !ok || body.hash != n.hash {
+		if body, ok := files.bodies[id]; !ok || body.hash != n.hash || d.isStuck(n) {
 			d.unlink(n)
 			continue
 		}

@@ -29,6 +29,27 @@ func (d *Store) known(n entryName) bool {
 	return s.find(n) != none
 }
 
+// noteStuck keeps in mind whether the files of an entry that is out are still
+// there, so that no scan takes it in again.
+func (d *Store) noteStuck(n entryName, stuck bool) {
+	s := d.shard(n.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stuck {
+		s.stuck[n.id] = struct{}{}
+	} else {
+		delete(s.stuck, n.id)
+	}
+}
+
+func (d *Store) isStuck(n entryName) bool {
+	s := d.shard(n.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, stuck := s.stuck[n.id]
+	return stuck
+}
+
 // account notes records that were added or removed.
 func (d *Store) account(n int64, blocks int64) {
 	d.count.Add(n)
