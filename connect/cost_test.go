@@ -33,7 +33,7 @@ func TestCost(t *testing.T) {
 		inputs["refusal, "+name] = func(n int) func() {
 			answer := "HTTP/1.1 407 \r\nContent-Length: 0\r\n" + fields(n) + "\r\n"
 			return func() {
-				err := readAnswer(bufio.NewReader(strings.NewReader(answer)), len(answer))
+				err := readAnswer(bufio.NewReader(strings.NewReader(answer)), len(answer), func() {})
 				var refused *RefusedError
 				require.ErrorAs(t, err, &refused)
 				refused.Answer(httptest.NewRecorder())
@@ -42,7 +42,7 @@ func TestCost(t *testing.T) {
 		inputs["tunnel, "+name] = func(n int) func() {
 			answer := "HTTP/1.1 200 \r\n" + fields(n) + "\r\n"
 			return func() {
-				require.NoError(t, readAnswer(bufio.NewReader(strings.NewReader(answer)), len(answer)))
+				require.NoError(t, readAnswer(bufio.NewReader(strings.NewReader(answer)), len(answer), func() {}))
 			}
 		}
 	}

@@ -48,7 +48,8 @@ type Dialer struct {
 	DialParent func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Timeout bounds connecting to the parent and its answer. Zero means 30 s;
-	// negative means none.
+	// negative means none. The body of a refusal has half of what is left of it,
+	// and of the context's time, and at most 5 s.
 	Timeout time.Duration
 }
 
@@ -100,8 +101,13 @@ func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	made, err := handshake(c, request)
+	end := func() { _ = c.SetDeadline(time.Unix(1, 0)) }
+	stop := context.AfterFunc(ctx, end)
+	var body *time.Timer
+	made, err := handshake(c, request, func() { body = time.AfterFunc(bodyTime(ctx), end) })
+	if body != nil {
+		body.Stop()
+	}
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -113,6 +119,16 @@ func (d *Dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, err
 	}
 	return made, nil
+}
+
+// bodyTime is how long the body of a refusal may take: 5 s, or half of the time
+// that is left, so that the status is not lost with the rest of it.
+func bodyTime(ctx context.Context) time.Duration {
+	d := 5 * time.Second
+	if deadline, limited := ctx.Deadline(); limited {
+		d = min(d, time.Until(deadline)/2)
+	}
+	return d
 }
 
 // hasParent reports whether Proxy names one.
@@ -166,12 +182,13 @@ func (d *Dialer) tlsConfig() *tls.Config {
 }
 
 // handshake asks for the tunnel, and returns the connection behind the answer.
-func handshake(c net.Conn, request []byte) (net.Conn, error) {
+// It calls refused when only the body of a refusal is missing.
+func handshake(c net.Conn, request []byte, refused func()) (net.Conn, error) {
 	if _, err := c.Write(request); err != nil {
 		return nil, err
 	}
 	r := bufio.NewReader(c)
-	if err := readAnswer(r, maxAnswer); err != nil {
+	if err := readAnswer(r, maxAnswer, refused); err != nil {
 		return nil, err
 	}
 	if n := r.Buffered(); n > 0 { // the destination spoke first

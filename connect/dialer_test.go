@@ -165,6 +165,69 @@ func TestParentRefuses(t *testing.T) {
 	require.False(t, bytes.HasSuffix(text, []byte("0\r\n\r\n")), "nobody takes a part for the whole")
 }
 
+// TestRefusalWithoutEnd: a refusal whose body does not end, or breaks off, is
+// passed on with its status by the dial timeout at the latest.
+func TestRefusalWithoutEnd(t *testing.T) {
+	const challenge = "Proxy-Authenticate: Basic realm=\"parent\"\r\n"
+	for name, tc := range map[string]struct {
+		answer string
+		status int
+		cut    bool // by the parent
+	}{
+		"until the connection closes": {"HTTP/1.1 502 Bad Gateway\r\n\r\nno", 502, false},
+		"nothing of it":               {"HTTP/1.1 407 Who\r\n" + challenge + "Content-Length: 10\r\n\r\n", 407, false},
+		"a part of it":                {"HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nno", 403, false},
+		"chunks":                      {"HTTP/1.1 407 Who\r\n" + challenge + "Transfer-Encoding: chunked\r\n\r\n2\r\nno\r\n", 407, false},
+		"cut":                         {"HTTP/1.1 407 Who\r\n" + challenge + "Content-Length: 10\r\n\r\nno", 407, true},
+		"cut chunks":                  {"HTTP/1.1 502 Bad Gateway\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nn", 502, true},
+		"a false chunk":               {"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\nno", 403, false},
+		"huge":                        {"HTTP/1.1 403 Forbidden\r\n\r\n" + strings.Repeat("x", 1<<20), 403, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			parent := server(t, func(c *net.TCPConn) {
+				r := bufio.NewReader(c)
+				if _, err := readHead(r, 1<<20); err != nil {
+					return
+				}
+				_, _ = io.WriteString(c, tc.answer)
+				if tc.cut {
+					_ = c.CloseWrite()
+				}
+				_, _ = io.Copy(io.Discard, r)
+			})
+			d := &Dialer{Proxy: mustURL(t, "http://"+parent)}
+			remote, err := NewRemote("*", "http://"+parent)
+			require.NoError(t, err)
+			for _, dial := range []func(context.Context, string, string) (net.Conn, error){
+				d.DialContext, remote.DialContext,
+				(&Dialer{Proxy: d.Proxy, Timeout: time.Second}).DialContext,
+			} {
+				h := &Handler{Clients: everybody(), DialContext: dial, DialTimeout: time.Second}
+				s := httptest.NewUnstartedServer(h)
+				s.EnableHTTP2 = true
+				s.StartTLS()
+				t.Cleanup(s.Close)
+				plain := httptest.NewServer(h)
+				t.Cleanup(plain.Close)
+				begun := time.Now()
+				_, resp := ask(t, dialTo(t, plain.Listener.Addr().String()), request)
+				require.Equal(t, tc.status, resp.StatusCode)
+				require.Equal(t, tc.status == 407, resp.Header.Get("Proxy-Authenticate") != "")
+				out, err := http.NewRequest("CONNECT", s.URL, nil)
+				require.NoError(t, err)
+				out.Host = "a.test:443"
+				resp, err = s.Client().Transport.RoundTrip(out)
+				require.NoError(t, err)
+				require.Equal(t, 2, resp.ProtoMajor)
+				require.Equal(t, tc.status, resp.StatusCode)
+				_ = resp.Body.Close()
+				require.Less(t, time.Since(begun), 2*time.Second)
+			}
+		})
+	}
+}
+
 func TestBadParents(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answer string
@@ -326,7 +389,7 @@ func FuzzParentAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		r := bufio.NewReader(bytes.NewReader(answer))
-		err := readAnswer(r, 4096)
+		err := readAnswer(r, 4096, func() {})
 		if err != nil {
 			var refused *RefusedError
 			if errors.As(err, &refused) {

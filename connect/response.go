@@ -17,7 +17,7 @@ type RefusedError struct {
 	StatusCode int
 	Header     http.Header
 	Body       []byte // the beginning, at most 64 KiB
-	Truncated  bool   // there was more, or it broke off
+	Truncated  bool   // there was more, or it broke off or did not come in time
 }
 
 // Error names the status.
@@ -31,8 +31,9 @@ const (
 )
 
 // readAnswer reads the answer to a CONNECT. It returns nil when a tunnel is
-// open, with r at its first byte, and a RefusedError when it is not.
-func readAnswer(r *bufio.Reader, limit int) error {
+// open, with r at its first byte, and a RefusedError when it is not. It calls
+// refused before it reads the body of a refusal.
+func readAnswer(r *bufio.Reader, limit int, refused func()) error {
 	for range maxInterim + 1 {
 		head, err := readHead(r, limit)
 		if err != nil {
@@ -49,6 +50,7 @@ func readAnswer(r *bufio.Reader, limit int) error {
 		case resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode < 100:
 			return fmt.Errorf("%w: the parent proxy answered %d", exchange.ErrMalformed, resp.StatusCode)
 		case resp.StatusCode >= 300:
+			refused()
 			return refusal(head, r)
 		}
 	}
@@ -96,7 +98,7 @@ func refusal(head []byte, r *bufio.Reader) error {
 }
 
 // Answer passes the refusal on as it is. It panics with http.ErrAbortHandler
-// when there is no whole body to pass on.
+// when there is no whole body to pass on, behind what there is.
 func (e *RefusedError) Answer(w http.ResponseWriter) {
 	h, hop := w.Header(), exchange.HopByHopOf(e.Header)
 	for name, values := range e.Header {
@@ -118,6 +120,7 @@ func (e *RefusedError) Answer(w http.ResponseWriter) {
 	w.WriteHeader(status)
 	_, _ = w.Write(e.Body)
 	if e.Truncated {
-		panic(http.ErrAbortHandler) // nobody may take a part for the whole
+		_ = http.NewResponseController(w).Flush() // or not even the status would go out
+		panic(http.ErrAbortHandler)               // nobody may take a part for the whole
 	}
 }
