@@ -9,14 +9,14 @@ import (
 // files are still about.
 const apr1Prefix = "$apr1$"
 
-// cutAPR1 takes "$apr1$salt$digest" apart.
+// cutAPR1 takes "$apr1$salt$digest" apart. The last digit has two bits.
 func cutAPR1(hash string) (salt, digest string, ok bool) {
 	rest, ok := strings.CutPrefix(hash, apr1Prefix)
 	if !ok {
 		return "", "", false
 	}
 	salt, digest, ok = strings.Cut(rest, "$")
-	return salt, digest, ok && salt != "" && len(salt) <= 8 && len(digest) == 22 && strings.Trim(digest, cryptDigits) == ""
+	return salt, digest, ok && salt != "" && len(salt) <= 8 && len(digest) == 22 && strings.Trim(salt+digest, cryptDigits) == "" && digest[21] <= '1'
 }
 
 // cryptDigits are the digits of crypt's base 64, from zero.

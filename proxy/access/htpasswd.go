@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -34,19 +35,19 @@ type Htpasswd struct {
 // htpasswdTable is what a file says.
 type htpasswdTable struct {
 	hashes map[string]string
-	slow   string // the one that takes longest, for users that do not exist
+	kinds  map[string]string // a hash of each kind; see work
 }
 
 // lookAgain is how long it may take until a change of a file is seen.
 const lookAgain = time.Second
 
 // maxBcryptCost is that of htpasswd. Each step more takes twice as long.
-const maxBcryptCost = 17
+const maxBcryptCost = "17"
 
 // ReadHtpasswd reads lines "user:hash". Empty lines and those that begin with
 // "#" are skipped. Hashes are bcrypt (htpasswd -B) or Apache's MD5 (-m); the
 // error names the line with any other, since it says less than it seems to, or
-// does not say what the password is of.
+// does not say what the password is of, and a line that no password fits.
 func ReadHtpasswd(r io.Reader) (*Htpasswd, error) {
 	table, err := readHtpasswd(r)
 	if err != nil {
@@ -99,71 +100,100 @@ func (h *Htpasswd) look() {
 }
 
 func readHtpasswd(r io.Reader) (htpasswdTable, error) {
-	h := htpasswdTable{hashes: make(map[string]string)}
-	dearest := -1
+	h := htpasswdTable{hashes: make(map[string]string), kinds: make(map[string]string)}
 	lines := bufio.NewScanner(r)
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	fail := func(what string) (htpasswdTable, error) { return h, fmt.Errorf("access: htpasswd: line %d%s", n, what) }
+	for ; lines.Scan(); n++ {
+		if strings.HasPrefix(lines.Text(), "\ufeff") {
+			return fail(" begins with a byte order mark, which would be part of a name")
+		}
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || line[0] == '#' {
 			continue
 		}
 		user, hash, ok := strings.Cut(line, ":")
-		if !ok || user == "" || !syntax.ValidValue(user) {
-			return h, fmt.Errorf("access: htpasswd: line %d is not user:hash", n)
+		if !ok || user == "" || len(user) >= maxCredentials || !syntax.ValidValue(user) {
+			return fail(" is not user:hash")
 		}
 		if _, again := h.hashes[user]; again {
-			return h, fmt.Errorf("access: htpasswd: line %d: the user has a line already", n)
+			return fail(": the user has a line already")
 		}
-		cost, err := hashCost(hash)
+		kind, err := hashKind(hash)
 		if err != nil {
-			return h, fmt.Errorf("access: htpasswd: line %d: %w", n, err)
+			return fail(": " + err.Error())
 		}
-		if cost > dearest {
-			dearest, h.slow = cost, hash
-		}
-		h.hashes[user] = hash
+		h.hashes[user], h.kinds[kind] = hash, hash
 	}
 	if err := lines.Err(); err != nil {
-		return h, fmt.Errorf("access: htpasswd: %w", err)
+		return h, fmt.Errorf("access: htpasswd: line %d: %w", n, err)
 	}
 	return h, nil
 }
 
-// hashCost checks a hash, and returns what checking a password against it
-// costs: zero for MD5.
-func hashCost(hash string) (int, error) {
-	if strings.HasPrefix(hash, apr1Prefix) {
-		if _, _, ok := cutAPR1(hash); !ok {
-			return 0, errors.New("the hash is malformed")
+// bcryptHash has the version, the cost, the salt, and the 184 bits of the digest
+// in 31 digits, the last of which has two bits that are zero. The version 2x is
+// of an error in how passwords beyond ASCII were hashed, 2 of one in their ends.
+var bcryptHash = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{22}[./A-Za-z0-9]{30}[.CGKOSWaeimquy26]$`)
+
+// hashKind checks that a password can fit a hash. Checking one against any hash
+// of a kind costs the same.
+func hashKind(hash string) (string, error) {
+	if _, _, ok := cutAPR1(hash); ok {
+		return apr1Prefix, nil
+	}
+	if parts := bcryptHash.FindStringSubmatch(hash); parts != nil {
+		switch cost := parts[1]; {
+		case cost < "04":
+			return "", errors.New("bcrypt's cost is below 4")
+		case cost > maxBcryptCost:
+			return "", errors.New("bcrypt's cost is above " + maxBcryptCost)
+		default:
+			return cost, nil
 		}
-		return 0, nil
 	}
-	if !strings.HasPrefix(hash, "$2") {
-		return 0, errors.New("the hash is neither bcrypt (htpasswd -B) nor Apache's MD5 (htpasswd -m)")
+	for _, prefix := range []string{apr1Prefix, "$2a$", "$2b$", "$2y$"} {
+		if strings.HasPrefix(hash, prefix) {
+			return "", errors.New("the hash is malformed")
+		}
 	}
-	cost, err := bcrypt.Cost([]byte(hash))
-	if err != nil || len(hash) != 60 {
-		return 0, errors.New("the hash is malformed")
+	return "", errors.New("the hash is neither bcrypt (htpasswd -B) nor Apache's MD5 (htpasswd -m)")
+}
+
+// work returns the hashes that a password is checked against, one of each kind
+// in the file: the user's own, and for other kinds, or if there is no such user,
+// that of somebody else. So an answer takes as long whoever the user is. It is
+// twice what the dearest kind takes at most, since each step of bcrypt's cost
+// is twice as dear as the one before.
+func (t htpasswdTable) work(user string) []string {
+	own := t.hashes[user]
+	ownKind, _ := hashKind(own)
+	list := make([]string, 0, len(t.kinds))
+	for kind, hash := range t.kinds {
+		if kind == ownKind {
+			hash = own
+		}
+		list = append(list, hash)
 	}
-	if cost > maxBcryptCost {
-		return 0, fmt.Errorf("bcrypt's cost is above %d", maxBcryptCost)
-	}
-	return cost, nil
+	return list
 }
 
 // Verify reports whether a password is that of the user. It takes as long for
-// a user that does not exist as for the one whose hash takes longest. It fits
-// [BasicAuth].Verify.
+// each user, and for one that does not exist: a password is checked against one
+// hash of each kind, and cost, that is in the file. It fits [BasicAuth].Verify.
 func (h *Htpasswd) Verify(_ context.Context, user, password string) (bool, error) {
 	table, err := h.current()
 	if err != nil {
 		return false, err
 	}
-	hash, ok := table.hashes[user]
-	if !ok {
-		hash = table.slow
+	own, known := table.hashes[user]
+	good := false
+	for _, hash := range table.work(user) {
+		if fitsHash(hash, password) && known && hash == own {
+			good = true
+		}
 	}
-	return fitsHash(hash, password) && ok, nil
+	return good, nil
 }
 
 // Stamp returns the hash of a user's password, or "" for nobody. It fits
