@@ -323,3 +323,17 @@ func (f *Forward) CloseIdleConnections() {
 		}
 	}
 }
+
+// Shutdown ends the tunnels of upgrades, and those of Connect if it has a
+// Shutdown, as [Handler.Shutdown] does.
+func (f *Forward) Shutdown(ctx context.Context) error {
+	_ = f.Validate() // sets f.handler; a Forward that is not valid has no tunnels
+	var connect error
+	var both sync.WaitGroup
+	if c, ok := f.Connect.(interface{ Shutdown(context.Context) error }); ok {
+		both.Go(func() { connect = c.Shutdown(ctx) })
+	}
+	err := f.handler.Shutdown(ctx)
+	both.Wait()
+	return errors.Join(err, connect)
+}

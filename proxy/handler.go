@@ -128,7 +128,7 @@ type Handler struct {
 	TunnelTimeout time.Duration
 
 	// Tunnels counts the upgraded connections and ends them at shutdown. If
-	// nil, they are not registered.
+	// nil, one of the Handler's own, which [Handler.Shutdown] ends as well.
 	Tunnels *tunnel.Registry
 
 	// OnTunnel, if not nil, is called with a 101 that fits, before it is passed

@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"proxy/backend", "cache/store"},
 	{"proxy/exchange"},
 	{"proxy/tunnel", "proxy/access", "proxy/internal/http1", "proxy/internal/observation", "cache/internal/rfc9111", "cache/memory", "cache/disk", "cache/tiered"},
-	{"proxy", "proxy/accesslog"},
+	{"proxy", "proxy/accesslog", "proxy/graceful"},
 	{"balancer", "fcgi", "ajp", "wstunnel", "connect", "ftpproxy", "cache"},
 	{"examples"},
 }

@@ -34,6 +34,7 @@ var sizes = map[string]size{
 	"proxy/tunnel":                {14, 10},
 	"proxy/access":                {16, 25},
 	"proxy/accesslog":             {4, 8},
+	"proxy/graceful":              {2, 2},
 	"proxy/parsertest":            {5, 3},
 	"proxy/internal/clientaddr":   {2, 4},
 	"proxy/internal/contextkey":   {2, 7},

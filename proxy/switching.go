@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -65,10 +66,7 @@ func (p *passage) switchProtocols() error {
 			return refuse("%w", err)
 		}
 	}
-	tunnels := p.h.Tunnels
-	if tunnels == nil {
-		tunnels = &p.h.ownTunnels
-	}
+	tunnels := p.h.tunnels()
 	if tunnels.Closing() {
 		return &exchange.Error{Op: exchange.OpUpgrade, Backend: p.record.Backend, Status: http.StatusServiceUnavailable, Err: http.ErrServerClosed}
 	}
@@ -179,3 +177,17 @@ func (p *passage) upgradeHead(protocol string) []byte {
 	}
 	return append(b, "\r\n"...)
 }
+
+// tunnels is where the handler's tunnels are registered.
+func (h *Handler) tunnels() *tunnel.Registry {
+	if h.Tunnels != nil {
+		return h.Tunnels
+	}
+	return &h.ownTunnels
+}
+
+// Shutdown refuses new tunnels, has the clients of those that run told to go
+// away, where that can be done, and waits until they have, or until ctx ends: see
+// [tunnel.Registry]. http.Server.Shutdown neither ends tunnels nor waits for
+// them; it does so for all else that a Handler does. Package graceful calls both.
+func (h *Handler) Shutdown(ctx context.Context) error { return h.tunnels().Shutdown(ctx) }

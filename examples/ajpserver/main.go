@@ -19,9 +19,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/modproxy/modproxy/ajp"
+	"github.com/modproxy/modproxy/proxy/graceful"
 )
 
 func main() {
@@ -67,14 +67,6 @@ func newService() http.Handler {
 func serve(ctx context.Context, l net.Listener, secret string) error {
 	server := &ajp.Server{Handler: newService(), Secret: secret, Logger: slog.Default()}
 	slog.Info("listening", "url", "ajp://"+l.Addr().String()+"/go/")
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	return server.Shutdown(grace)
+	service := &graceful.Service{Parts: []any{server}}
+	return service.Run(ctx, func() error { return server.Serve(l) })
 }

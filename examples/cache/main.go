@@ -9,7 +9,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"log/slog"
 	"net/http"
@@ -23,6 +22,7 @@ import (
 	"github.com/modproxy/modproxy/cache/memory"
 	"github.com/modproxy/modproxy/cache/tiered"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/graceful"
 )
 
 func main() {
@@ -46,30 +46,17 @@ func serve(ctx context.Context, listen, admin, to, dir string) error {
 	}
 	app.PreserveHost, app.Logger = true, slog.Default()
 	c := &cache.Cache{Header: true, CacheStatus: "modproxy", Logger: slog.Default()}
-	defer c.Close()
+	var back *disk.Store
 	if dir != "" { // CacheEnable disk, CacheRoot
-		disk := &disk.Store{Root: dir, Logger: slog.Default()}
-		defer disk.Close()
-		c.Store = &tiered.Store{Front: &memory.Store{}, Back: disk}
+		back = &disk.Store{Root: dir, Logger: slog.Default()}
+		c.Store = &tiered.Store{Front: &memory.Store{}, Back: back}
 	}
 	// /path there is what /path is here, though the address differs.
 	c.Key = func(r *http.Request) string { return r.URL.EscapedPath() + "?" + r.URL.RawQuery }
-	servers := []*http.Server{newServer(listen, c.Wrap(app)), newServer(admin, c.PurgeHandler())}
-	ended := make(chan error, len(servers))
-	for _, s := range servers {
-		go func() { ended <- s.ListenAndServe() }()
-		slog.Info("listening", "url", "http://"+s.Addr+"/")
-	}
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	for _, s := range servers {
-		err = errors.Join(err, s.Shutdown(grace))
-	}
-	return err
+	site, purging := newServer(listen, c.Wrap(app)), newServer(admin, c.PurgeHandler())
+	slog.Info("listening", "url", "http://"+listen+"/", "admin", "http://"+admin+"/")
+	service := &graceful.Service{Parts: []any{site, purging, c, app, back}} // in the order in which they are to stop
+	return service.Run(ctx, site.ListenAndServe, purging.ListenAndServe)
 }
 
 func newServer(addr string, h http.Handler) *http.Server {

@@ -21,6 +21,7 @@ import (
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/accesslog"
+	"github.com/modproxy/modproxy/proxy/graceful"
 )
 
 type options struct{ listen, allow, users, parent, ports, cert, inside string }
@@ -65,16 +66,11 @@ func serve(ctx context.Context, o options) error {
 		return err
 	}
 	server := &http.Server{Addr: o.listen, Handler: (&accesslog.Handler{Output: os.Stdout}).Wrap(f), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	context.AfterFunc(ctx, func() { _ = server.Shutdown(ctx) }) // closes the listener, and does not wait
 	slog.Info("listening", "address", o.listen)
 	listen := server.ListenAndServe
 	if o.cert != "" {
 		listen = func() error { return server.ListenAndServeTLS(o.cert, o.cert) }
 	}
-	if err = listen(); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	return errors.Join(server.Shutdown(grace), tunnels.Shutdown(grace))
+	service := &graceful.Service{Parts: []any{server, f}} // f ends its tunnels as well
+	return service.Run(ctx, listen)
 }

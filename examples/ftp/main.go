@@ -11,7 +11,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"log/slog"
 	"net/http"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/modproxy/modproxy/ftpproxy"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/graceful"
 )
 
 func main() {
@@ -38,14 +38,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	server := &http.Server{Addr: *listen, Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	go func() {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		_ = server.Shutdown(grace)
-	}()
+	service := &graceful.Service{Parts: []any{server, h}}
 	slog.Info("listening", "open", "http://"+*listen+"/")
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	if err := service.Run(ctx, server.ListenAndServe); err != nil {
 		slog.Error("cannot serve", "error", err)
 	}
 }

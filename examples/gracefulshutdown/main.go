@@ -1,5 +1,5 @@
-// Command gracefulshutdown stops without losing a request: http.Server.Shutdown
-// waits for requests, and a tunnel.Registry for WebSockets.
+// Command gracefulshutdown stops without losing a request: a graceful.Service
+// has the server wait for requests, and the handler for WebSockets.
 //
 //	go run ./examples/gracefulshutdown -to http://127.0.0.1:9001/
 //
@@ -10,19 +10,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/modproxy/modproxy/proxy"
-	"github.com/modproxy/modproxy/proxy/tunnel"
+	"github.com/modproxy/modproxy/proxy/graceful"
 )
 
 func main() {
@@ -50,31 +48,17 @@ func serve(ctx context.Context, l net.Listener, to string, notice, grace time.Du
 	if err != nil {
 		return err
 	}
-	defer app.CloseIdleConnections()
-	app.Tunnels = &tunnel.Registry{}
-	var leaving atomic.Bool
 	mux := http.NewServeMux()
 	mux.Handle("/", app)
 	mux.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) {
-		if leaving.Load() {
+		if ctx.Err() != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	stopped := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		leaving.Store(true)
-		time.Sleep(notice)
-		limit, cancel := context.WithTimeout(context.Background(), grace)
-		defer cancel()
-		tunnels := make(chan error, 1)
-		go func() { tunnels <- app.Tunnels.Shutdown(limit) }() // beside the requests, not behind them
-		err := server.Shutdown(limit)
-		stopped <- errors.Join(err, <-tunnels, server.Close())
-	}()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return <-stopped
+	noticed, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	context.AfterFunc(ctx, func() { time.AfterFunc(notice, stop) }) // until then requests are taken, and /ready says no
+	service := &graceful.Service{Parts: []any{server, app}, Grace: grace}
+	return service.Run(noticed, func() error { return server.Serve(l) })
 }

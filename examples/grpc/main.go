@@ -19,6 +19,7 @@ import (
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/graceful"
 )
 
 func main() {
@@ -58,23 +59,11 @@ func serve(ctx context.Context, l net.Listener, b *backend.Backend, log *slog.Lo
 	// the end of its stream ends the one to the backend.
 	b.Timeout, b.ConnectTimeout = -1, 5*time.Second
 	transport := &proxy.Transport{Backend: b}
-	defer transport.CloseIdleConnections()
 	h := &proxy.Handler{Target: b.URL, Transport: transport, Logger: log}
 	server := &http.Server{Handler: h, Protocols: new(http.Protocols), ReadHeaderTimeout: 10 * time.Second}
 	server.Protocols.SetHTTP1(true) // for those who look at it with curl
 	server.Protocols.SetHTTP2(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if err := server.Shutdown(grace); err != nil { // streams that did not end
-		return errors.Join(err, server.Close())
-	}
-	return nil
+	service := &graceful.Service{Parts: []any{server, transport}} // streams that do not end are cut after Grace
+	return service.Run(ctx, func() error { return server.Serve(l) })
 }

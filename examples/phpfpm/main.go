@@ -7,7 +7,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"log/slog"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/fcgi"
+	"github.com/modproxy/modproxy/proxy/graceful"
 )
 
 func main() {
@@ -34,14 +34,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	server := &http.Server{Addr: *listen, Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	go func() {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		_ = server.Shutdown(grace)
-	}()
+	service := &graceful.Service{Parts: []any{server, h.Proxy}}
 	slog.Info("listening", "site", "http://"+*listen+"/")
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	if err := service.Run(ctx, server.ListenAndServe); err != nil {
 		slog.Error("cannot serve", "error", err)
 	}
 }

@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"log/slog"
 	"net/http"
@@ -17,7 +16,7 @@ import (
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/accesslog"
-	"github.com/modproxy/modproxy/proxy/tunnel"
+	"github.com/modproxy/modproxy/proxy/graceful"
 )
 
 func main() {
@@ -39,7 +38,6 @@ func serve(ctx context.Context, listen, to string) error {
 	}
 	app.PreserveHost = true                                     // ProxyPreserveHost On
 	app.Reverse = []proxy.ReverseRule{{Path: "/app/", URL: to}} // ProxyPassReverse /app/ …
-	app.Tunnels = &tunnel.Registry{}
 	app.Logger = slog.Default()
 
 	log := &accesslog.Handler{Output: os.Stdout}
@@ -48,16 +46,7 @@ func serve(ctx context.Context, listen, to string) error {
 		// A client that never finishes its request must not hold a connection.
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 	}
-	stopped := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		stopped <- errors.Join(server.Shutdown(grace), app.Tunnels.Shutdown(grace))
-	}()
 	slog.Info("listening", "url", "http://"+listen+"/app/", "backend", to)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return <-stopped
+	service := &graceful.Service{Parts: []any{server, app}} // in the order in which they are to stop
+	return service.Run(ctx, server.ListenAndServe)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/graceful"
 )
 
 func main() {
@@ -38,6 +39,7 @@ func main() {
 
 func serve(ctx context.Context, listen, secret string, nodes []string) error {
 	var members []balancer.MemberConfig
+	var backends []any
 	for _, node := range nodes {
 		route, addr, ok := strings.Cut(node, "=")
 		if !ok {
@@ -47,7 +49,7 @@ func serve(ctx context.Context, listen, secret string, nodes []string) error {
 		if err != nil {
 			return err
 		}
-		defer b.Close()
+		backends = append(backends, b)
 		members = append(members, balancer.MemberConfig{ // BalancerMember ajp://addr route=… secret=… ping=20 hcmethod=CPING
 			Name: route, URL: "ajp://" + addr, Route: route, Backend: b,
 			RoundTripper: &ajp.Transport{Backend: b, Secret: secret, Ping: 20 * time.Second},
@@ -61,20 +63,11 @@ func serve(ctx context.Context, listen, secret string, nodes []string) error {
 	if err != nil {
 		return err
 	}
-	defer tomcats.Close()
 	// AJP tells the client's address by itself.
 	to := &url.URL{Scheme: "balancer", Host: "tomcats", Path: "/"}
 	h := &proxy.Handler{Target: to, Transport: tomcats, Forwarded: proxy.ForwardedOff}
 	slog.Info("listening", "url", "http://"+listen+"/", "tomcats", nodes)
 	server := &http.Server{Addr: listen, Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	ended := make(chan error, 1)
-	go func() { ended <- server.ListenAndServe() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	return server.Shutdown(grace)
+	service := &graceful.Service{Parts: append([]any{server, h, tomcats}, backends...)} // as a request meets them
+	return service.Run(ctx, server.ListenAndServe)
 }

@@ -8,7 +8,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"log/slog"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/modproxy/modproxy/proxy/graceful"
 	"github.com/modproxy/modproxy/wstunnel"
 )
 
@@ -43,18 +43,9 @@ func serve(ctx context.Context, listen, to string) error {
 	chat.Messages = &wstunnel.Messages{MaxSize: 64 << 10, OnMessage: moderate, PingInterval: time.Minute, CompressClient: true}
 
 	server := &http.Server{Addr: listen, Handler: chat, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	stopped := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		stopped <- errors.Join(server.Shutdown(grace), chat.Shutdown(grace)) // tunnels are not the server's
-	}()
+	service := &graceful.Service{Parts: []any{server, chat}} // tunnels are not the server's
 	slog.Info("listening", "url", "ws://"+listen+"/chat", "backend", to)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return <-stopped
+	return service.Run(ctx, server.ListenAndServe)
 }
 
 // moderate looks at what clients say.
