@@ -67,6 +67,16 @@ func (e *Error) Unwrap() []error {
 	return list
 }
 
+// Timeout reports whether what ended the last attempt, or kept a further one from
+// being made, was a time limit.
+func (e *Error) Timeout() bool {
+	if e.Err != nil && e.Err != ErrRetryBudget {
+		return exchange.IsTimeout(e.Err)
+	}
+	n := len(e.Attempts)
+	return n > 0 && exchange.IsTimeout(e.Attempts[n-1].Err)
+}
+
 // errOverdue is why a function of others is not called: it has not returned from
 // the call before.
 var errOverdue = errors.New("the call before has not returned")

@@ -3,6 +3,8 @@ package balancer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +16,7 @@ var ErrQueueFull = errors.New("member is full and so is its line")
 
 // ErrQueueTimeout is returned when a request has waited in line for a member's
 // WaitTimeout.
-var ErrQueueTimeout = errors.New("no request of the member ended in time")
+var ErrQueueTimeout = fmt.Errorf("no request of the member ended in time: %w", os.ErrDeadlineExceeded)
 
 // gate limits the requests in flight, with a line in the order of arrival.
 type gate struct {

@@ -3,6 +3,7 @@ package balancer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -81,7 +82,7 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 				return resp, nil
 			}
 			body.abandon(r)
-			if clientGone(r.Context(), err) {
+			if own := (*exchange.Error)(nil); clientGone(r.Context(), err) && errors.As(err, &own) {
 				return nil, err
 			}
 			if stop == errEnough {
@@ -173,6 +174,9 @@ func (b *Balancer) further(v *view, r *http.Request, tr *trail, resp *http.Respo
 // failure words why a request was not answered. The status is that of the last
 // attempt, or 503 when no member could be chosen at all.
 func (b *Balancer) failure(v *view, r *http.Request, tr *trail, d decision, cause error) error {
+	if ctx := r.Context(); errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		cause = exchange.EndError(ctx, &exchange.Error{}, true, nil).Err
+	}
 	e := &exchange.Error{
 		Op: exchange.OpAcquire, Backend: "balancer://" + v.config.Name, Status: http.StatusServiceUnavailable, Resend: true,
 		Err: &Error{Balancer: v.config.Name, Attempts: tr.attempts, Skipped: d.skipped, Err: cause},
@@ -181,7 +185,9 @@ func (b *Balancer) failure(v *view, r *http.Request, tr *trail, d decision, caus
 		e.Op, e.Status, e.Resend = exchange.OpClient, exchange.StatusClientClosedRequest, false
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			e.Op, e.Status = exchange.OpAcquire, http.StatusGatewayTimeout
+			return e
 		}
+		e.Err = fmt.Errorf("%w: %w", exchange.ErrClientGone, e.Err)
 		return e
 	}
 	for _, a := range tr.attempts {

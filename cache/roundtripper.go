@@ -54,7 +54,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	a.visit.serve(r, r.Body != nil && r.Body != http.NoBody)
 	returned = true
 	if a.resp == nil && a.err == nil { // the client has left
-		return nil, context.Cause(r.Context())
+		return nil, exchange.EndError(r.Context(), &exchange.Error{Op: exchange.OpClient}, false, nil)
 	}
 	return a.resp, a.err
 }

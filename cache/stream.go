@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/cache/store"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // errAbandoned ends a fetch that nobody wants any more.
@@ -310,7 +311,7 @@ func (r *streamReader) Read(p []byte) (int, error) {
 	case s.done:
 		err = io.EOF
 	default:
-		err = context.Cause(r.ctx)
+		err = exchange.EndError(r.ctx, &exchange.Error{Op: exchange.OpBody}, false, nil)
 	}
 	s.mu.Unlock()
 	return n, err

@@ -257,7 +257,7 @@ var parent = spoken{
 		"endless lines":           {does: after("HTTP/1.1 200 OK\r\n", floods("A: b\r\n")), status: 503},
 		"endless interim answers": {does: floods("HTTP/1.1 102 Processing\r\n\r\n"), status: 503},
 		"drips interim answers":   {does: drips("HTTP/1.1 102 Processing\r\n\r\n"), status: 503},
-		"drips a refusal":         {does: after("HTTP/1.1 403 Forbidden\r\nContent-Length: 99\r\n\r\n", dripsBytes("no")), status: 503},
+		"drips a refusal":         {does: after("HTTP/1.1 403 Forbidden\r\nContent-Length: 99\r\n\r\n", dripsBytes("no")), status: 503, other: true},
 		"endless refusal":         {does: after("HTTP/1.1 403 Forbidden\r\n\r\n", floods(strings.Repeat("no", 1000))), status: 503},
 		"silent after it":         {does: after("HTTP/1.1 200 OK\r\n\r\n", silent), status: 504},
 	},

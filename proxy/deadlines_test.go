@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -124,6 +126,7 @@ type misbehaviour struct {
 	does   script
 	status int  // what the client is told; 0 if its answer is cut
 	waits  int  // how many times the limit it may take; 0 means once
+	other  bool // it is not a time limit that is told
 	unread bool // it is not the request that is taken first
 	hangs  bool // dialling never returns
 	upload bool // the request has a body without an end
@@ -213,6 +216,12 @@ func (m misbehaviour) run(t *testing.T, p spoken) {
 		require.True(t, record.Aborted, "%d, %v", w.status, record.Err)
 	} else {
 		require.Equal(t, m.status, w.status, "%v", record.Err)
+	}
+	if took >= limit && !m.other && (m.status == 0 || m.status > http.StatusBadGateway) {
+		var ne net.Error
+		require.ErrorAs(t, record.Err, &ne)
+		require.True(t, ne.Timeout(), "%v", record.Err)
+		require.True(t, errors.Is(record.Err, os.ErrDeadlineExceeded) || errors.Is(record.Err, context.DeadlineExceeded), "%v", record.Err)
 	}
 	require.LessOrEqual(t, took, time.Duration(max(m.waits, 1))*(limit+limit/8)+limit/5, "%v", record.Err)
 	leave()

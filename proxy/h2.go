@@ -364,7 +364,7 @@ func (w *h2Watch) fail(err error) *exchange.Error {
 	case cause == errH2Timeout:
 		e.Status, e.Err = http.StatusGatewayTimeout, errH2Timeout
 	case errors.Is(w.parent.Err(), context.DeadlineExceeded):
-		e.Err = context.Cause(w.parent)
+		e = exchange.EndError(w.parent, e, true, nil)
 	case w.parent.Err() != nil:
 		e.Op, e.Status, e.Err = exchange.OpClient, exchange.StatusClientClosedRequest, errors.Join(exchange.ErrClientGone, err)
 	case client != nil:

@@ -2,7 +2,7 @@ package proxy
 
 import (
 	"cmp"
-	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -167,7 +167,7 @@ func (x *attempt) await(f http1.Framing) *exchange.Error {
 	case !exchange.IsTimeout(err):
 		return nil // reading the head will say what it is
 	case x.t.Ping > 0 && !x.first:
-		err = errors.New("backend did not answer the ping")
+		err = fmt.Errorf("backend did not answer the ping: %w", err)
 		x.unsent(err)
 		return &exchange.Error{Op: exchange.OpHeader, Status: http.StatusServiceUnavailable, Resend: true, Err: err}
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,8 +26,9 @@ const (
 )
 
 // ErrBusy is returned by Get when MaxConns connections are in use and none
-// became free within AcquireTimeout. It is no error of the backend.
-var ErrBusy = errors.New("backend: all connections are in use")
+// became free within AcquireTimeout. It is no error of the backend, but a timeout:
+// it wraps os.ErrDeadlineExceeded.
+var ErrBusy = fmt.Errorf("backend: all connections are in use: %w", os.ErrDeadlineExceeded)
 
 // ErrUnusable is what an [*UnusableError] is: Get returns one when the backend is
 // in the error state and Retry has not elapsed, when another request is probing

@@ -60,8 +60,13 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Timeout reports whether the cause was a timeout, as net.Error does.
+// Timeout reports whether the cause was a time limit, of whatever phase. With
+// Temporary it makes e a net.Error.
 func (e *Error) Timeout() bool { return IsTimeout(e.Err) }
+
+// Temporary reports whether the same request may fare better in a moment: a time
+// limit was met, or Resend says that it may be sent again.
+func (e *Error) Temporary() bool { return e.Resend || e.Timeout() }
 
 // MayResend reports whether the request that failed with err may be sent
 // again, to the same backend or another, without the risk of its being

@@ -231,8 +231,16 @@ func StatusOf(err error) int {
 	return FailureOf(err).Status
 }
 
-// IsTimeout reports whether err is a deadline of a socket or a context.
+// IsTimeout reports whether err is a deadline of a socket or a context. Of an
+// error that joins those of several attempts, its own Timeout says so.
 func IsTimeout(err error) bool {
+	var several interface {
+		Unwrap() []error
+		Timeout() bool
+	}
+	if errors.As(err, &several) {
+		return several.Timeout()
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		return true
 	}

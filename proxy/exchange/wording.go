@@ -105,7 +105,7 @@ func staleError(c *backend.Conn, err error) error {
 func EndError(ctx context.Context, e *Error, alive bool, clientErr error) *Error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		e.Resend, e.Status, e.Err = false, failures[failOverdue].Status, context.Cause(ctx)
+		e.Resend, e.Status, e.Err = false, failures[failOverdue].Status, overdue(ctx)
 	case !alive || ctx.Err() != nil:
 		e.Resend = false
 		e.Op, e.Status, e.Err = OpClient, failures[failGone].Status, errors.Join(ErrClientGone, context.Cause(ctx))
@@ -113,6 +113,16 @@ func EndError(ctx context.Context, e *Error, alive bool, clientErr error) *Error
 		return ClientBodyError(e.Backend, clientErr)
 	}
 	return e
+}
+
+// overdue is why a request failed whose deadline has passed: that, and the cause
+// that the context has for it.
+func overdue(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if IsTimeout(cause) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", context.DeadlineExceeded, cause)
 }
 
 // ResendRequest returns the request to send again, over a fresh connection,
@@ -146,6 +156,11 @@ func AcquireError(ctx context.Context, b *backend.Backend, err error) *Error {
 	case errors.Is(ctx.Err(), context.Canceled): // its cause may be anything
 		e.Op, e.Status, e.Resend = OpClient, failures[failGone].Status, false
 		e.Err = fmt.Errorf("%w: %w", ErrClientGone, err)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		e.Status, e.Err = failures[failOverdue].Status, overdue(ctx)
+		if errors.As(err, &dial) {
+			e.Op, e.Err = OpDial, &backend.DialError{Address: dial.Address, Err: e.Err}
+		}
 	case own != nil: // of the one who tried for all who wait
 		shared := *own
 		return &shared

@@ -42,6 +42,8 @@ type Protocol struct {
 	// Lacks names the checks that make no sense for the protocol, each with the
 	// reason, which is logged.
 	Lacks map[string]string
+
+	names string // another than the backend that errors may name
 }
 
 // Server is the backend's end of a connection. One goroutine at a time calls its

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"time"
 
@@ -85,6 +87,7 @@ func failureChecks() []check {
 var (
 	errRefused    = errors.New("refused by the check")
 	errBrokenBody = errors.New("broken by the check")
+	errOvertaken  = errors.New("overtaken by the check")
 )
 
 // run makes an exchange fail.
@@ -92,7 +95,7 @@ func (p phase) run(k *kit, w what) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if w == overtakes {
-		late, stop := context.WithTimeout(ctx, limit/2)
+		late, stop := context.WithTimeoutCause(ctx, limit/2, errOvertaken)
 		defer stop()
 		ctx = late
 	}
@@ -211,7 +214,7 @@ func (p phase) expected(r *http.Request, w what) expected {
 			e.status, e.resend = http.StatusServiceUnavailable, true
 		}
 	case overtakes:
-		e.status, e.timeout = http.StatusGatewayTimeout, true
+		e.status, e.timeout, e.cause = http.StatusGatewayTimeout, true, errOvertaken
 		e.resend = p.at == nil
 	case leaves:
 		e.ops, e.status, e.cause = []exchange.Op{exchange.OpClient}, exchange.StatusClientClosedRequest, exchange.ErrClientGone
@@ -240,10 +243,17 @@ func (k *kit) check(r *http.Request, err error, want expected) {
 	if e.Timeout() != want.timeout {
 		k.fail("Timeout() of the error is %t: %w", e.Timeout(), err)
 	}
+	var ne net.Error
+	if !errors.As(err, &ne) || ne.Timeout() != want.timeout || os.IsTimeout(err) != want.timeout {
+		k.fail("the error is no net.Error that tells whether a time limit was met: %T: %w", err, err)
+	}
+	if want.timeout && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
+		k.fail("a time limit was met, but the error wraps neither os.ErrDeadlineExceeded nor context.DeadlineExceeded: %w", err)
+	}
 	if want.cause != nil && !errors.Is(err, want.cause) {
 		k.fail("the error does not wrap %q: %w", want.cause, err)
 	}
-	if e.Backend != k.b.String() {
+	if e.Backend != k.b.String() && (e.Backend == "" || e.Backend != k.p.names) {
 		k.fail("the error names the backend %q, not %q: %w", e.Backend, k.b, err)
 	}
 }
@@ -377,7 +387,7 @@ func busy(k *kit) {
 		if err == nil {
 			k.fail("there are more connections than MaxConns")
 		}
-		k.check(r, err, expected{ops: []exchange.Op{exchange.OpAcquire}, status: http.StatusServiceUnavailable, resend: true, cause: backend.ErrBusy})
+		k.check(r, err, expected{ops: []exchange.Op{exchange.OpAcquire}, status: http.StatusServiceUnavailable, resend: true, timeout: true, cause: backend.ErrBusy})
 	}
 	_ = first.Body.Close()
 	k.goesOn()

@@ -3,6 +3,7 @@ package exchangetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -111,6 +112,18 @@ var faults = map[string]struct {
 	"nothing may be sent again": {
 		spoil: spoilError(func(e *exchange.Error) error { e.Resend = false; return e }),
 		check: "backend closes connecting", want: "does not say that the GET may be sent again",
+	},
+	"no word of a time limit": {
+		spoil: spoilError(func(e *exchange.Error) error { e.Status, e.Err = 504, errors.New("late"); return e }),
+		check: "backend stalls before the head", want: "Timeout() of the error is false",
+	},
+	"a time limit of no kind": {
+		spoil: spoilError(func(e *exchange.Error) error { e.Err = timeLimit{e.Err.Error()}; return e }),
+		check: "backend stalls before the head", want: "wraps neither",
+	},
+	"a wrapped error that hides the time limit": {
+		spoil: spoilError(func(e *exchange.Error) error { return fmt.Errorf("hidden: %w", e) }),
+		check: "backend stalls before the head", want: "no net.Error",
 	},
 	"no word of the backend": {
 		spoil: spoilError(func(e *exchange.Error) error { e.Backend = ""; return e }),
@@ -300,6 +313,13 @@ var faults = map[string]struct {
 		check: "nonsense", want: "passes for an answer",
 	},
 }
+
+// timeLimit is an error that says of itself that it is a time limit.
+type timeLimit struct{ text string }
+
+func (t timeLimit) Error() string { return t.text }
+func (timeLimit) Timeout() bool   { return true }
+func (timeLimit) Temporary() bool { return true }
 
 // TestFindsFaults shows that the kit sees what it is for.
 func TestFindsFaults(t *testing.T) {
