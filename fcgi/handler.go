@@ -76,7 +76,8 @@ func NewHandler(root, target string) (*Handler, error) {
 	b.IdleTTL, b.ReadBufferSize = DefaultIdleTTL, readBufferSize
 	return &Handler{Root: root, Proxy: &proxy.Handler{
 		Prefix: "/", Target: &url.URL{Scheme: "fcgi", Host: b.URL.Host, Path: "/"},
-		Transport: &Transport{Backend: b, Spool: exchange.Spool{All: true}},
+		AllowEncodedSlashes: true, // behind a script's name, and where no file is looked for: see run
+		Transport:           &Transport{Backend: b, Spool: exchange.Spool{All: true}},
 	}}, nil
 }
 

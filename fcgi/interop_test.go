@@ -46,7 +46,7 @@ func (f *phpFPM) transport(t testing.TB) *Transport {
 // front serves requests by php-fpm through a proxy.Handler, with the URL's path
 // below the directory of scripts.
 func (f *phpFPM) front(t testing.TB, tr *Transport) (*httptest.Server, *proxy.Handler) {
-	h := &proxy.Handler{Target: &url.URL{Scheme: "fcgi", Host: "localhost", Path: f.Dir + "/"}, Prefix: "/", Transport: tr}
+	h := &proxy.Handler{Target: &url.URL{Scheme: "fcgi", Host: "localhost", Path: f.Dir + "/"}, Prefix: "/", AllowEncodedSlashes: true, Transport: tr}
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
 	return s, h

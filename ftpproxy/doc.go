@@ -35,7 +35,8 @@
 // redirected to the path with one. Up to 1000 entries are sorted; longer
 // listings come in the order, and at the pace, of the server. ";type=a" is a
 // transfer as text, ";type=d" a listing. A path that begins with "%2F" is one
-// of the server's root, all others are of the user's home. What the server
+// of the server's root, all others are of the user's home; a [proxy.Handler]
+// passes it if AllowEncodedSlashes is set. What the server
 // refuses has the status that fits its code: 404 for 550, 401 or 403 for a
 // refused login, 503 for 421, 502 for what makes no sense.
 //

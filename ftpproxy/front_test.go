@@ -39,6 +39,7 @@ func newFront(t *testing.T, target string) *front {
 	t.Helper()
 	h, err := NewHandler("/ftp/", target)
 	require.NoError(t, err)
+	h.AllowEncodedSlashes = true
 	f := &front{Server: httptest.NewServer(h), t: t, transport: h.Transport.(*Transport), handler: h}
 	f.transport.Backend.Timeout = patience
 	t.Cleanup(func() {

@@ -67,7 +67,7 @@ func hostileHandler(resp *http.Response) *Handler {
 	h := &Handler{
 		Target: &url.URL{Scheme: "http", Host: "back.test", Path: "/"}, Prefix: "/",
 		ServerName: "front.test", Via: ViaFull, Forwarded: ForwardedAppend, ForwardedField: true, StrictQuery: true,
-		RefuseEncodedSlashes: true, Upgrades: []string{"*"}, MaxForwards: 9,
+		AllowEncodedSlashes: true, Upgrades: []string{"*"}, MaxForwards: 9,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 		Abort:          func(http.ResponseWriter, *http.Request, error) {},
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/modproxy/modproxy/proxy/internal/syntax"
@@ -38,6 +39,14 @@ func isPlainURLPath(p string) bool {
 		}
 	}
 	return true
+}
+
+// setPath gives an escaped path to a URL.
+func setPath(u *url.URL, wire string) {
+	u.Path, u.RawPath = decode(wire), ""
+	if !isPlainURLPath(wire) {
+		u.RawPath = wire
+	}
 }
 
 // appendEscaped appends a path in which nothing stands raw that may not. Triples

@@ -50,10 +50,10 @@ func ExampleNewHandler() {
 	}
 	h.Reverse = []proxy.ReverseRule{{Path: "/app/", URL: app.URL + "/v1/"}}
 
-	fmt.Println(serve(h, "/app/a%2Fb?q=1").Body)
+	fmt.Println(serve(h, "/app/a%20b?q=1").Body)
 	fmt.Println(serve(h, "http://front.example/app/old").Header().Get("Location"))
 	// Output:
-	// /v1/a%2Fb?q=1 for 192.0.2.7
+	// /v1/a%20b?q=1 for 192.0.2.7
 	// http://front.example/app/new
 }
 

@@ -170,7 +170,7 @@ func (f *Forward) setup() error {
 		f.choice.Lookup = f.Destinations.Lookup
 	}
 	f.handler = Handler{
-		Rewrite: f.rewrite, Transport: forwardTransport{f}, ServerName: f.ServerName, Via: f.Via, Forwarded: f.Forwarded,
+		Rewrite: f.rewrite, Transport: forwardTransport{f}, verbatim: true, ServerName: f.ServerName, Via: f.Via, Forwarded: f.Forwarded,
 		MaxForwards: f.MaxForwards, Upgrades: f.Upgrades, TunnelTimeout: f.TunnelTimeout, Tunnels: f.Tunnels, Client: f.Client,
 		ModifyResponse: f.ModifyResponse, ErrorHandler: f.ErrorHandler, OnRecord: f.OnRecord, Logger: f.Logger,
 	}

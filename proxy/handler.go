@@ -43,6 +43,8 @@ import (
 //   - A client that neither sends nor reads is not waited for for ever; see
 //     Client.
 //   - Without Rewrite, X-Forwarded-For, -Host and -Proto are set.
+//   - Dot segments of the path are resolved before Rewrite sees it; a path that
+//     climbs above the root is refused with 400, and CONNECT with 405.
 //   - A request whose Host is none, by [exchange.ParseHost], is refused with 400, and so
 //     is one for which Rewrite has set such a Host.
 type Handler struct {
@@ -56,11 +58,14 @@ type Handler struct {
 	Prefix string
 
 	// Mapping is how the path of the request becomes that of the backend. Zero
-	// means [MappingRaw]: byte for byte.
+	// means [MappingRaw]: byte for byte, but for dot segments. Without Target
+	// and expression it says what a dot segment is, and no more.
 	Mapping Mapping
 
 	// Rewrite, if not nil, changes the outgoing request after everything else
-	// is set. The type and rules are those of httputil.ReverseProxy: with
+	// is set. The paths that it sees have no dot segments, and a path with one
+	// that it makes ("/api" cut off "/api../x") is refused with 400. The type
+	// and rules are those of httputil.ReverseProxy: with
 	// Forwarded left at [ForwardedAuto], the fields Forwarded, X-Forwarded-For,
 	// -Host and -Proto are taken out first, and SetXForwarded adds new ones.
 	Rewrite func(*httputil.ProxyRequest)
@@ -113,10 +118,12 @@ type Handler struct {
 	// with ';' or with a malformed escape.
 	StrictQuery bool
 
-	// RefuseEncodedSlashes answers 404 to a path with "%2F", for backends that
-	// take it for a slash where the rules in front of them do not. Apache:
-	// AllowEncodedSlashes Off.
-	RefuseEncodedSlashes bool
+	// AllowEncodedSlashes passes paths with "%2F" on as they came. If false,
+	// they are answered with 404: a backend that takes it for a slash sees a
+	// path that no rule in front of it has seen ("/%2fadmin/"). Without Target
+	// and expression they pass in any case: Rewrite decides. Apache:
+	// AllowEncodedSlashes NoDecode.
+	AllowEncodedSlashes bool
 
 	// Upgrades lists the protocols that an upgrade may switch to, such as
 	// "websocket"; "*" stands for all. If nil, "websocket" only; an empty list
@@ -197,6 +204,7 @@ type Handler struct {
 	reverse  []reverseRule
 	setupErr error
 	own      Transport // used when Transport is nil
+	verbatim bool      // paths are the origin's affair: for a Forward
 
 	ownTunnels tunnel.Registry // used when Tunnels is nil
 	ownClient  ClientLimits    // used when Client is nil
@@ -287,6 +295,9 @@ func (h *Handler) setup() error {
 		case h.Rewrite == nil:
 			h.setupErr = errors.New("handler has neither Target nor Rewrite")
 		}
+		if h.rule != nil {
+			h.rule.noSlashes = !h.AllowEncodedSlashes
+		}
 	})
 	if h.setupErr != nil {
 		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusInternalServerError, Err: h.setupErr}
@@ -322,7 +333,14 @@ func (h *Handler) CloseIdleConnections() {
 // Prefix or by its expression: whether ServeHTTP would not answer 404 to it.
 // It takes no malformed URL.
 func (h *Handler) Takes(u *url.URL) bool {
-	return h.setup() == nil && u != nil && (h.rule == nil || h.rule.matches(u))
+	if h.setup() != nil || u == nil {
+		return false
+	}
+	if h.rule == nil {
+		_, err := withoutDots(u, h.Mapping)
+		return err == nil
+	}
+	return h.rule.matches(u)
 }
 
 // MapURL returns where a request for u is sent, before Rewrite has seen it,
@@ -336,10 +354,15 @@ func (h *Handler) MapURL(u *url.URL) (*url.URL, bool, error) {
 	if u == nil {
 		return nil, false, exchange.BadRequest("request has no URL")
 	}
-	out := *u
 	if h.rule == nil {
+		resolved, err := withoutDots(u, h.Mapping)
+		if err != nil {
+			return nil, false, err
+		}
+		out := *resolved
 		return &out, true, nil
 	}
+	var out url.URL
 	ok, err := h.rule.apply(u, &out)
 	if !ok || err != nil {
 		return nil, false, err

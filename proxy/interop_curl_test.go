@@ -114,6 +114,7 @@ func upload(t *testing.T, n int) (path, sum string) {
 func curlHandler(t *testing.T, origin http.Handler) *Handler {
 	programs.Find(t, "curl", "curl")
 	h, _, _ := handlerFor(t, mustParse(t, frontOf(t, origin).URL))
+	h.AllowEncodedSlashes = true
 	return h
 }
 
@@ -253,7 +254,7 @@ func TestCurlGetsEvents(t *testing.T) {
 func TestCurlPathsAsTheyAre(t *testing.T) {
 	back := frontOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.RequestURI) }))
 	h, _, _ := handlerFor(t, mustParse(t, back.URL+"/in/"))
-	h.Prefix = "/out/"
+	h.Prefix, h.AllowEncodedSlashes = "/out/", true
 	check := func(t *testing.T, at string, args func(...string) []string) {
 		for path, want := range map[string]string{
 			"/out/a%2Fb%2f..%2Fc":   "/in/a%2Fb%2f..%2Fc",

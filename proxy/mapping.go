@@ -43,6 +43,8 @@ type canonical struct {
 	wire    string // begins with "/"; only bytes for which [stands] holds, and triples %XX
 	plain   bool   // wire holds no triple, no doubled slash, and no parameter that matters
 	servlet bool
+	dots    bool // there were dot segments
+	slashes bool // there are escaped ones
 }
 
 // canonicalPath returns the path of u as m reads it, or an error with status
@@ -80,13 +82,48 @@ func canonicalPath(u *url.URL, m Mapping) (canonical, error) {
 	return c, nil
 }
 
+// withoutDots returns u with its dot segments resolved: itself if it has none,
+// and if it has no path at all. Errors are those of [canonicalPath].
+func withoutDots(u *url.URL, m Mapping) (*url.URL, error) {
+	if isAsterisk(u) || hasNoPath(u) && u.Opaque == "" {
+		return u, nil
+	}
+	c, err := canonicalPath(u, m)
+	if err != nil || !c.dots {
+		return u, err
+	}
+	out := *u
+	setPath(&out, c.wire)
+	return &out, nil
+}
+
+// holdsDots reports whether a URL is sent with a dot segment in its path.
+func holdsDots(u *url.URL, m Mapping) bool {
+	p := u.Path
+	switch {
+	case u.Opaque != "":
+		p = u.Opaque
+	case u.RawPath != "" || strings.IndexByte(p, '%') >= 0:
+		p = u.EscapedPath()
+	}
+	for rest, more := p, true; more; {
+		var segment string
+		segment, rest, more = strings.Cut(rest, "/")
+		if dotSegment(segment, m == MappingServlet) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // canonicalise brings an escaped path into the form that m asks for.
 func canonicalise(p string, m Mapping) (canonical, error) {
-	c := canonical{wire: p, servlet: m == MappingServlet}
-	t, err := survey(p, c.servlet)
+	servlet := m == MappingServlet
+	t, err := survey(p, servlet)
 	if err != nil {
 		return canonical{}, err
 	}
+	c := canonical{wire: p, servlet: servlet, dots: t.dots, slashes: t.slashes}
 	if t.foreign || t.percent && m == MappingDecoded {
 		c.wire = string(appendEscaped(make([]byte, 0, len(p)+16), p, m == MappingDecoded))
 	}
@@ -103,6 +140,7 @@ func canonicalise(p string, m Mapping) (canonical, error) {
 // traits is what a path holds that makes it more than a plain one.
 type traits struct {
 	percent bool // escapes
+	slashes bool // escaped ones
 	foreign bool // bytes that may not stand in a request line
 	doubled bool // "//"
 	dots    bool // dot segments
@@ -136,6 +174,7 @@ func survey(p string, servlet bool) (traits, error) {
 				return t, errors.New("holds an escaped NUL")
 			}
 			t.percent = true
+			t.slashes = t.slashes || d == '/'
 			i += 2
 		case c == ';':
 			t.params = true

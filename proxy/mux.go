@@ -19,12 +19,11 @@ import (
 //
 // Rules look at the decoded path without dot segments, with slashes merged. A
 // prefix "/plain" fits "/plain" and "/plain/x", not "/plainx"; a prefix
-// "/slash/" does not fit "/slash". Case matters. An escaped slash (%2F) is no
-// separator: for an expression, or a prefix that means one, it reads "%2F". A
-// backend that takes it for a slash sees a path that no rule has seen, and an
-// exception does not protect it. The request is handed on as it came.
+// "/slash/" does not fit "/slash". Case matters. The request is handed on as it
+// came.
 //
-// A request whose path is malformed or climbs above the root, or whose Host is
+// A path with an escaped slash (%2F) is answered with 404 as soon as there is a
+// rule, see AllowEncodedSlashes. A request whose path is malformed or climbs above the root, or whose Host is
 // none ([exchange.ParseHost]), is answered with 400. "OPTIONS *", and CONNECT, have no path and go to Next.
 //
 // The zero value is ready for use. Add all rules before serving; from then on
@@ -37,6 +36,14 @@ type Mux struct {
 	// that ProxyPass and ProxyPassMatch make, so set it first. Rules that need
 	// another go into a Mux of their own, joined by Next.
 	Mapping Mapping
+
+	// AllowEncodedSlashes takes paths with "%2F". It is then no separator: for an
+	// expression, or a prefix that means one, it reads "%2F". A backend that
+	// takes it for a slash sees a path that no rule has seen, and no rule
+	// protects it: "/%2fadmin/" is not under "/admin/". If false, such a path is
+	// answered with 404. As Mapping it is given to the handlers of ProxyPass and
+	// ProxyPassMatch. Apache: AllowEncodedSlashes NoDecode.
+	AllowEncodedSlashes bool
 
 	// Logger gets each rule that is tried at [exchange.LevelTrace2], and the one that
 	// fits at [exchange.LevelTrace1]. If nil, nothing is logged.
@@ -88,7 +95,7 @@ func (m *Mux) ProxyPass(prefix, target string) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.Mapping = m.Mapping
+	h.Mapping, h.AllowEncodedSlashes = m.Mapping, m.AllowEncodedSlashes
 	m.Handle(prefix, h)
 	return h, nil
 }
@@ -101,7 +108,7 @@ func (m *Mux) ProxyPassMatch(pattern, target string) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.Mapping = m.Mapping
+	h.Mapping, h.AllowEncodedSlashes = m.Mapping, m.AllowEncodedSlashes
 	m.HandleMatch(h.rule.match.re, h)
 	return h, nil
 }
@@ -111,13 +118,13 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, err := m.pick(r)
 	switch {
 	case err != nil:
-		http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+		exchange.WriteRefusal(w, r, err)
 	case h != nil:
 		h.ServeHTTP(w, r)
 	case m.Next != nil:
 		m.Next.ServeHTTP(w, r)
 	default:
-		http.NotFound(w, r)
+		exchange.WriteErrorPage(w, r, http.StatusNotFound)
 	}
 }
 
@@ -132,6 +139,9 @@ func (m *Mux) pick(r *http.Request) (http.Handler, error) {
 	c, err := canonicalPath(r.URL, m.Mapping)
 	if err != nil {
 		return nil, err
+	}
+	if c.slashes && !m.AllowEncodedSlashes && len(m.rules) > 0 {
+		return nil, errEncodedSlash()
 	}
 	traced := m.Logger != nil && m.Logger.Enabled(r.Context(), exchange.LevelTrace1)
 	var text string // of c; the same for all expressions

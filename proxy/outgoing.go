@@ -81,18 +81,23 @@ func (p *passage) prepareBody() {
 	}
 }
 
-// rewrite lets the user's function change the outgoing request.
-func (p *passage) rewrite() {
+// rewrite lets the user's function change the outgoing request. It is told of
+// the client's as in.
+func (p *passage) rewrite(in *http.Request) error {
 	if p.h.Rewrite == nil {
-		return
+		return nil
 	}
 	body, again := p.out.Body, p.out.GetBody
 	p.out.GetBody = nil
-	pr := &httputil.ProxyRequest{In: p.in, Out: p.out}
+	pr := &httputil.ProxyRequest{In: in, Out: p.out}
 	p.h.Rewrite(pr)
 	p.out = pr.Out
 	p.adopt(p.out.Context())
 	if p.out.GetBody == nil && again != nil && p.out.Body == body {
 		p.out.GetBody = again // it returns the client's body, not one that was put in its place
 	}
+	if u := p.out.URL; u != nil && !p.h.verbatim && holdsDots(u, p.h.Mapping) {
+		return exchange.BadRequest("path after Rewrite: holds a dot segment")
+	}
+	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -143,13 +142,19 @@ func (p *passage) prepare() (answered bool, err error) {
 	if h.StrictQuery && !unambiguousQuery(in.URL.RawQuery) {
 		return false, exchange.BadRequest("query can be read in more than one way")
 	}
-	if h.RefuseEncodedSlashes && hasEncodedSlash(in.URL.RawPath) {
-		return false, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusNotFound, Err: errors.New("path has an encoded slash")}
+	if in.Method == http.MethodConnect && !h.verbatim {
+		return false, refuseConnect(p.w, in)
 	}
 	if answered, err = p.limitForwards(); answered || err != nil {
 		return answered, err
 	}
-	p.outURL = *in.URL
+	seen := in // by Rewrite
+	if h.Rewrite != nil && !h.verbatim {
+		if seen, err = requestWithoutDots(in, h.Mapping); err != nil {
+			return false, err
+		}
+	}
+	p.outURL = *seen.URL
 	if h.rule != nil {
 		ok, err := h.rule.apply(in.URL, &p.outURL)
 		if err != nil {
@@ -174,7 +179,9 @@ func (p *passage) prepare() (answered bool, err error) {
 	}
 	p.addForwarded()
 	p.setMaxForwards()
-	p.rewrite()
+	if err := p.rewrite(seen); err != nil {
+		return false, err
+	}
 	if _, err := exchange.OutgoingHost(p.out); err != nil {
 		return false, err
 	}
@@ -207,9 +214,26 @@ func (p *passage) classify(err error) error {
 	return err
 }
 
-// hasEncodedSlash looks at a raw path; one without escapes is empty.
-func hasEncodedSlash(raw string) bool {
-	return strings.Contains(raw, "%2F") || strings.Contains(raw, "%2f")
+// refuseConnect is the answer to a CONNECT, which asks for a tunnel and not for
+// something of a backend.
+func refuseConnect(w http.ResponseWriter, r *http.Request) error {
+	exchange.CloseRefusedConnect(w, r)
+	return &exchange.Error{
+		Op: exchange.OpRequest, Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE"}},
+		Err: errors.New("CONNECT is for a forward proxy"),
+	}
+}
+
+// requestWithoutDots returns the request with the dot segments of its path
+// resolved: itself if it has none.
+func requestWithoutDots(r *http.Request, m Mapping) (*http.Request, error) {
+	u, err := withoutDots(r.URL, m)
+	if err != nil || u == r.URL {
+		return r, err
+	}
+	resolved := *r
+	resolved.URL = u
+	return &resolved, nil
 }
 
 // unambiguousQuery reports whether all parsers read the query alike.

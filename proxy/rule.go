@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -18,6 +19,7 @@ type rule struct {
 	scheme, host string
 	query        string // of the target
 	mode         Mapping
+	noSlashes    bool // escaped ones
 
 	prefix string // cleaned, decoded
 	path   string // of the target, escaped; takes the place of prefix
@@ -95,7 +97,8 @@ func cleanPrefix(prefix string) (string, error) {
 
 // apply maps the request URL in onto out, and reports whether the rule takes
 // it. It sets all of out but its fragment; in and out may be the same. An error
-// has status 400 and means that the request must not be forwarded at all.
+// has status 400, or 404 for an escaped slash, and means that the request must
+// not be forwarded at all.
 func (ru *rule) apply(in, out *url.URL) (bool, error) {
 	if isAsterisk(in) {
 		return false, nil
@@ -103,6 +106,9 @@ func (ru *rule) apply(in, out *url.URL) (bool, error) {
 	c, err := canonicalPath(in, ru.mode)
 	if err != nil {
 		return false, err
+	}
+	if c.slashes && ru.noSlashes {
+		return false, errEncodedSlash()
 	}
 	wire, ok, err := ru.rewrite(c)
 	if !ok || err != nil {
@@ -114,10 +120,7 @@ func (ru *rule) apply(in, out *url.URL) (bool, error) {
 
 	out.Scheme, out.Host = ru.scheme, ru.host
 	out.Opaque, out.User, out.OmitHost = "", nil, false
-	out.Path, out.RawPath = decode(wire), ""
-	if !isPlainURLPath(wire) {
-		out.RawPath = wire
-	}
+	setPath(out, wire)
 	out.RawQuery, out.ForceQuery = joinQuery(ru.query, in.RawQuery), in.ForceQuery
 	return true, nil
 }
@@ -128,7 +131,7 @@ func (ru *rule) matches(in *url.URL) bool {
 		return false
 	}
 	c, err := canonicalPath(in, ru.mode)
-	if err != nil {
+	if err != nil || c.slashes && ru.noSlashes {
 		return false
 	}
 	if ru.match != nil {
@@ -137,6 +140,11 @@ func (ru *rule) matches(in *url.URL) bool {
 	}
 	_, ok := c.hasPrefix(ru.prefix)
 	return ok
+}
+
+// errEncodedSlash is how a path with an escaped slash is refused.
+func errEncodedSlash() error {
+	return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusNotFound, Err: errors.New("path has an encoded slash")}
 }
 
 // rewrite returns the escaped path for the backend, and whether the rule takes

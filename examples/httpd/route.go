@@ -156,7 +156,7 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served, at str
 }
 
 // whole takes all paths but malformed ones.
-var whole = proxy.Handler{Target: &url.URL{Scheme: "http", Host: "nowhere.invalid"}}
+var whole = proxy.Handler{AllowEncodedSlashes: true, Target: &url.URL{Scheme: "http", Host: "nowhere.invalid"}}
 
 // pick returns the rule that takes a request, "!" included: that of the last
 // <Location> that fits and has one, or the first of the list. Rules with

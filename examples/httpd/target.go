@@ -170,6 +170,14 @@ func (l *link) close() {
 
 // newHandler makes the handler of a rule, without its settings.
 func (r *rule) newHandler() (*proxy.Handler, error) {
+	ph, err := r.mapping()
+	if err == nil {
+		ph.AllowEncodedSlashes = true // route has looked at them
+	}
+	return ph, err
+}
+
+func (r *rule) mapping() (*proxy.Handler, error) {
 	if r.pattern != nil {
 		return proxy.NewMatchHandler(r.pattern.String(), r.text)
 	}
