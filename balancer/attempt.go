@@ -327,7 +327,7 @@ func (b *writingBody) Read(p []byte) (int, error) { return readBody{b.roundTrip}
 func (b *writingBody) Close() error               { return readBody{b.roundTrip}.Close() }
 
 func (b *writingBody) WriteTo(w io.Writer) (int64, error) {
-	b.to.passing = passing{w, b.roundTrip}
+	b.to.passing = passing{w: w, x: b.roundTrip}
 	var to io.Writer = &b.to.passing
 	if rf, ok := w.(io.ReaderFrom); ok {
 		b.to.rf, to = rf, &b.to
@@ -337,26 +337,33 @@ func (b *writingBody) WriteTo(w io.Writer) (int64, error) {
 	var e *exchange.Error
 	if err == nil {
 		ended = io.EOF
-	} else if !errors.As(err, &e) {
+	} else if b.to.failed && !errors.As(err, &e) {
 		ended = exchange.ErrClientGone // w failed, not the member
 	}
 	b.count(0, ended)
 	return n, err
 }
 
-// passing counts the bytes of an answer as they pass to w.
+// passing counts the bytes of an answer as they pass to w, and knows whether that
+// has failed.
 type passing struct {
-	w io.Writer
-	x *roundTrip
+	w      io.Writer
+	x      *roundTrip
+	failed bool
 }
 
 func (p *passing) Write(b []byte) (int, error) {
 	n, err := p.w.Write(b)
 	p.x.count(int64(n), nil)
+	p.failed = p.failed || err != nil
 	return n, err
 }
 
-func (p *passing) FlushError() error { return exchange.FlushWriter(p.w) }
+func (p *passing) FlushError() error {
+	err := exchange.FlushWriter(p.w)
+	p.failed = p.failed || err != nil
+	return err
+}
 
 // passingReaderFrom is passing to a w that can splice.
 type passingReaderFrom struct {
@@ -364,8 +371,14 @@ type passingReaderFrom struct {
 	rf io.ReaderFrom
 }
 
+// ReadFrom lets w splice a part of a body, which is a LimitedReader. What else
+// there is to read passes through Write, which tells whose an error is.
 func (p *passingReaderFrom) ReadFrom(r io.Reader) (int64, error) {
+	if _, ok := r.(*io.LimitedReader); !ok {
+		return io.Copy(&p.passing, struct{ io.Reader }{r})
+	}
 	n, err := p.rf.ReadFrom(r)
 	p.x.count(n, nil)
+	p.failed = p.failed || err != nil
 	return n, err
 }

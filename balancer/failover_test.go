@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -309,6 +310,40 @@ func TestBodyKeepsWriterTo(t *testing.T) {
 	require.NoError(t, resp.Body.Close())
 	require.Zero(t, m.Busy())
 }
+
+// TestWhoseFaultABodyIs: one that writes itself tells by its writer whether it
+// was the client that failed.
+func TestWhoseFaultABodyIs(t *testing.T) {
+	for name, tc := range map[string]struct {
+		body   io.Reader
+		to     io.Writer
+		faults int64
+	}{
+		"member's": {io.MultiReader(strings.NewReader("ab"), iotest.ErrReader(io.ErrUnexpectedEOF)), io.Discard, 1},
+		"client's": {strings.NewReader("ab"), failingWriter{}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{}
+			f.do(func(r *http.Request) (*http.Response, error) {
+				resp := answer(r, 200, "")
+				resp.Body = io.NopCloser(tc.body)
+				return resp, nil
+			})
+			b := newTest(t, Config{}, MemberConfig{URL: "http://m", RoundTripper: f})
+			resp, err := b.RoundTrip(get(t, "balancer://x/"))
+			require.NoError(t, err)
+			_, err = resp.Body.(io.WriterTo).WriteTo(tc.to)
+			require.Error(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, tc.faults, b.Members()[0].errors.Load())
+		})
+	}
+}
+
+// failingWriter is a client that has left.
+type failingWriter struct{}
+
+func (failingWriter) Write([]byte) (int, error) { return 0, net.ErrClosed }
 
 // TestBodyTakenAnew: a transport that had to send an unread body again, and
 // failed all the same, leaves one to the next member.

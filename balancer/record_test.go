@@ -21,6 +21,11 @@ import (
 // record as OnRecord and as an Observer outside got it.
 func recorded(b *Balancer, r *http.Request) (inside, outside exchange.Record) {
 	h := &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "x"}, Transport: b, OnRecord: func(_ *http.Request, rec *exchange.Record) { inside = *rec }}
+	defer func() {
+		if p := recover(); p != nil && (p != http.ErrAbortHandler || !inside.Aborted) {
+			panic(p)
+		}
+	}()
 	(&proxy.Observer{Done: func(_ *http.Request, rec *exchange.Record) { outside = *rec }}).Wrap(h).ServeHTTP(httptest.NewRecorder(), r)
 	return inside, outside
 }

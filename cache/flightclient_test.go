@@ -28,8 +28,6 @@ type client struct {
 func newClient() *client {
 	c := &client{header: make(http.Header), done: make(chan struct{})}
 	c.ctx, c.leave = context.WithCancel(context.Background())
-	// As under net/http: what breaks off is a panic.
-	c.ctx = context.WithValue(c.ctx, http.ServerContextKey, &http.Server{})
 	return c
 }
 

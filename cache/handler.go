@@ -72,7 +72,7 @@ func (h *handler) respond(v *visit, _ http.Header, p plan, from source) {
 		err = p.send(v.w, from.body, from.size)
 	}
 	if err != nil {
-		v.broken()
+		v.cut = true // nobody may take a part for the whole, though others may still get it all
 		return
 	}
 	if p.whole {
@@ -83,13 +83,6 @@ func (h *handler) respond(v *visit, _ http.Header, p plan, from source) {
 func (h *handler) refuse(v *visit) {
 	v.mark(v.w.Header(), nil)
 	http.Error(v.w, http.StatusText(http.StatusGatewayTimeout), http.StatusGatewayTimeout)
-}
-
-// broken notes that an answer cannot be completed, so that nobody takes a part
-// for the whole. Where it is the leader's, others may still get theirs.
-func (v *visit) broken() {
-	ctx := v.r.Context()
-	v.cut = ctx.Err() == nil && ctx.Value(http.ServerContextKey) != nil // else the client has left
 }
 
 // observer passes an answer on and shows its head before it is sent. It keeps

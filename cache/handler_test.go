@@ -84,7 +84,9 @@ func TestClientLeavesHandlerWithCache(t *testing.T) {
 			}
 			close(stored)
 		}()
-		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://front.test/", nil).WithContext(ctx))
+		require.PanicsWithValue(t, http.ErrAbortHandler, func() {
+			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://front.test/", nil).WithContext(ctx))
+		})
 		require.Equal(t, exchange.StatusClientClosedRequest, got.Status)
 		c.Close()
 		tr.CloseIdleConnections()

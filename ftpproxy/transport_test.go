@@ -232,8 +232,10 @@ func TestStalledClientIsLetGo(t *testing.T) {
 	h := &proxy.Handler{Target: &url.URL{Scheme: "ftp", Host: "server.test", Path: "/"}, Transport: rt, Client: &proxy.ClientLimits{Timeout: 100 * time.Millisecond}}
 	w := &stuckWriter{httptest.NewRecorder(), make(chan struct{})}
 	done := make(chan struct{})
+	var aborted any
 	go func() {
 		defer close(done)
+		defer func() { aborted = recover() }()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "/f", nil))
 	}()
 	require.Eventually(t, func() bool { return rt.Stats()[0].Elected == 1 && rt.Stats()[0].Busy == 0 }, patience, time.Millisecond)
@@ -244,4 +246,5 @@ func TestStalledClientIsLetGo(t *testing.T) {
 	}
 	close(w.free)
 	<-done
+	require.Equal(t, http.ErrAbortHandler, aborted)
 }

@@ -205,9 +205,10 @@ func (p *passage) copyBody() error {
 		return nil
 	}
 	streams := resp.ContentLength < 0 || isEventStream(resp.Header)
-	// What a transport returns flushes when it pauses, and what was put in its
-	// place may not.
-	if wt, ok := resp.Body.(io.WriterTo); ok && !p.replaced && (p.h.FlushInterval == 0 || streams) {
+	// What a transport of ours returns flushes when it pauses; another's, and
+	// what was put in its place, may not.
+	own := !p.replaced && !(p.foreign && streams)
+	if wt, ok := resp.Body.(io.WriterTo); ok && own && (p.h.FlushInterval == 0 || streams) {
 		n, err := wt.WriteTo(&p.to)
 		p.record.ResponseBytes += n
 		return p.copyError(err)
@@ -245,17 +246,13 @@ func (p *passage) copyPieces(interval time.Duration) error {
 			return nil
 		}
 		if rerr != nil {
-			var e *exchange.Error
-			if !errors.As(rerr, &e) {
-				rerr = &exchange.Error{Op: exchange.OpBody, Backend: p.record.Backend, Err: rerr}
-			}
 			return rerr
 		}
 	}
 }
 
-// copyError tells an error of the backend, which is a *Error, from one of
-// writing to the client.
+// copyError tells an error of the backend, or of the body that took the place of
+// its own, from one of writing to the client.
 func (p *passage) copyError(err error) error {
 	if err == nil {
 		return nil
@@ -267,8 +264,10 @@ func (p *passage) copyError(err error) error {
 	if errors.As(err, &e) {
 		return err
 	}
-	if errors.Is(err, http.ErrContentLength) || errors.Is(err, http.ErrBodyNotAllowed) {
-		return &exchange.Error{Op: exchange.OpBody, Backend: p.record.Backend, Err: err} // the answer contradicts its head
+	// A body that fails leaves the client well. One that is too long for its head
+	// is not the client's fault either.
+	if !p.to.failed || errors.Is(err, http.ErrContentLength) || errors.Is(err, http.ErrBodyNotAllowed) {
+		return p.classify(&exchange.Error{Op: exchange.OpBody, Backend: p.record.Backend, Err: err})
 	}
 	return &exchange.Error{Op: exchange.OpClient, Backend: p.record.Backend, Status: exchange.StatusClientClosedRequest, Err: errors.Join(exchange.ErrClientGone, err)}
 }

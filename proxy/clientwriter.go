@@ -27,6 +27,7 @@ type clientWriter struct {
 	wait   *clientWait // nil before the first write
 	from   io.Closer   // what is closed when the client has stalled; may be nil
 	renews *clientWait // for the body of the request, which may pause while the answer moves; may be nil
+	failed bool        // writing to the client has
 }
 
 func (w *clientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -57,16 +58,16 @@ func (w *clientWriter) begin() error {
 	return nil
 }
 
-// done ends the wait, and makes err tell if it was too long.
+// done ends the wait, makes err tell if it was too long, and notes it.
 func (w *clientWriter) done(err *error) {
-	if w.wait == nil {
-		return
-	}
-	if !w.wait.end() {
+	switch {
+	case w.wait == nil:
+	case !w.wait.end():
 		*err = exchange.ErrClientStalled
-	} else if w.renews != nil {
+	case w.renews != nil:
 		w.renews.renew(w.limits.timeout())
 	}
+	w.failed = w.failed || *err != nil
 }
 
 // end is called when nothing is written any more.

@@ -210,10 +210,11 @@ func (m misbehaviour) run(t *testing.T, p spoken) {
 	}
 	defer leave()
 	begun := time.Now()
-	h.ServeHTTP(w, r.WithContext(t.Context()))
+	aborted := proxy.Aborts(h, w, r.WithContext(t.Context()))
 	took := time.Since(begun)
+	require.Equal(t, record.Aborted, aborted)
 	if m.status == 0 {
-		require.True(t, record.Aborted, "%d, %v", w.status, record.Err)
+		require.True(t, aborted, "%d, %v", w.status, record.Err)
 	} else {
 		require.Equal(t, m.status, w.status, "%v", record.Err)
 	}

@@ -61,8 +61,8 @@
 // Each failure is a [*exchange.Error] with its phase, the backend, and whether the
 // request may be sent again; package exchange has the one table of what the
 // client is told. When an answer breaks off after its head was sent, the client's
-// connection is cut, so that it cannot take a part for the whole: under a
-// net/http server by panic(http.ErrAbortHandler), see Handler.Abort. A client
+// connection is cut, so that it cannot take a part for the whole, by
+// panic(http.ErrAbortHandler): see Handler.Abort. A client
 // that leaves is no failure of the backend. A [exchange.Record] of each request tells
 // what happened to it.
 //

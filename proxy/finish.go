@@ -108,9 +108,7 @@ func (p *passage) abort(err error) {
 	if p.sent && !p.in.ProtoAtLeast(1, 1) && p.w.Header()["Content-Length"] == nil {
 		resetClient(p.w)
 	}
-	if p.Context.Value(http.ServerContextKey) != nil {
-		panic(http.ErrAbortHandler)
-	}
+	panic(http.ErrAbortHandler)
 }
 
 // resetClient closes the client's connection in a way that is no clean end:

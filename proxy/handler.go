@@ -169,9 +169,10 @@ type Handler struct {
 
 	// Abort cuts the client's connection when an answer broke off after its
 	// head was sent; it need not return. It is called after the cause was
-	// logged and recorded. If nil, it panics with http.ErrAbortHandler under a
-	// net/http server, which cuts the connection and logs nothing, and returns
-	// elsewhere.
+	// logged and recorded. If nil, it panics with http.ErrAbortHandler, under
+	// whatever server: that of net/http cuts the connection, or the stream of
+	// HTTP/2, and logs nothing, and so do those of HTTP/3. A test that calls
+	// ServeHTTP by itself has to expect the panic.
 	//
 	// Middleware that recovers from panics must let this one pass, or the
 	// client takes a part for the whole. What happened is known already, from

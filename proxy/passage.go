@@ -35,6 +35,7 @@ type passage struct {
 	used   int
 
 	replaced bool // ModifyResponse has put another body into the answer
+	foreign  bool // the answer is of a transport that is none of ours
 
 	upgrade string // the protocol asked for; empty if none may be
 
@@ -120,6 +121,7 @@ func (p *passage) serve() error {
 		p.logAnswer()
 	}
 	if p.record.Backend == "" {
+		p.foreign = true
 		p.record.Backend = p.out.URL.Scheme + "://" + p.out.URL.Host
 		p.record.Attempts = 1
 	}
