@@ -56,15 +56,27 @@ type factsKey struct{}
 // resp.Request of an answer, as in a Handler's ModifyResponse; or one made by
 // [WithFacts]. The facts must not be changed.
 func FactsFrom(ctx context.Context) *Facts {
-	f, _ := ctx.Value(factsKey{}).(*Facts)
-	return f
+	switch f := ctx.Value(factsKey{}).(type) {
+	case *Facts:
+		return f
+	case factsHolder:
+		return f.Facts
+	}
+	return nil
 }
 
 type factsHolderKey struct{}
+
+// factsHolder is told the facts of a request.
+type factsHolder struct{ *Facts }
+
+// OneRequest keeps copies of the request from telling theirs.
+func (factsHolder) OneRequest() {}
 
 // WithFacts returns a context for a request whose facts are wanted outside of
 // the balancer, for example by an access log: they are copied to f each time a
 // member is chosen.
 func WithFacts(ctx context.Context, f *Facts) context.Context {
-	return context.WithValue(context.WithValue(ctx, factsHolderKey{}, f), factsKey{}, f)
+	h := factsHolder{f}
+	return context.WithValue(context.WithValue(ctx, factsHolderKey{}, h), factsKey{}, h)
 }

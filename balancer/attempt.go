@@ -138,8 +138,8 @@ func (x *roundTrip) note() {
 	if rec := exchange.RecordFrom(x.Context); rec != nil {
 		rec.Balancer, rec.Member, rec.Why, rec.Skipped = x.facts.Balancer, x.m.name, x.facts.Why, x.facts.Skipped
 	}
-	if f, ok := x.Context.Value(factsHolderKey{}).(*Facts); ok {
-		*f = x.facts
+	if h, ok := x.Context.Value(factsHolderKey{}).(factsHolder); ok {
+		*h.Facts = x.facts
 	}
 }
 

@@ -29,12 +29,13 @@ type size struct{ files, names int }
 var sizes = map[string]size{
 	"proxy":                       {44, 36}, // the most subjects that a user meets at once
 	"proxy/backend":               {22, 48},
-	"proxy/exchange":              {24, 100}, // what six transports share: the widest on purpose, so that no other is
+	"proxy/exchange":              {24, 102}, // what six transports share: the widest on purpose, so that no other is
 	"proxy/exchange/exchangetest": {10, 8},
 	"proxy/tunnel":                {14, 10},
 	"proxy/access":                {16, 25},
 	"proxy/accesslog":             {4, 8},
 	"proxy/graceful":              {2, 2},
+	"proxy/mirror":                {3, 5},
 	"proxy/parsertest":            {5, 3},
 	"proxy/internal/clientaddr":   {2, 4},
 	"proxy/internal/contextkey":   {2, 7},

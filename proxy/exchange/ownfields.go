@@ -20,6 +20,9 @@ type OwnFields struct {
 	lines []ownLine
 }
 
+// OneRequest says that they are those of one request: see [Apart].
+func (*OwnFields) OneRequest() {}
+
 type ownLine struct{ name, value string }
 
 type ownFieldsKey struct{}
