@@ -223,6 +223,7 @@ func (x *attempt) accept(h *answerHead) *exchange.Error {
 	if err != nil {
 		return &exchange.Error{Op: exchange.OpHeader, Err: err}
 	}
+	x.sender.body().Answered()
 	x.c.Succeeded()
 	// These speak of a connection of HTTP; AJP frames the body by packets.
 	delete(h.header, "Connection")
@@ -287,7 +288,7 @@ func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	if !x.owned {
 		exchange.CloseBody(x.r)
 	}
-	cause := x.sender.body().ClientError()
+	e, cause := x.sender.body().Failure(e)
 	ctx := x.r.Context()
 	exchange.Judge(ctx, x.c, e, cause)
 	alive := x.release(e.Op == exchange.OpRequest) // then nothing was written

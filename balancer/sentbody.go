@@ -13,20 +13,26 @@ var errBodyRevoked = errors.New("balancer: read on the request body of an earlie
 
 // The use of a sentBody.
 const (
-	bodyFresh int32 = iota
-	bodyTouched
-	bodyRevoked
+	bodyFresh   int32 = iota
+	bodyUnread        // was closed, and nobody has read from it
+	bodyTouched       // was read from: it is the attempt's
+	bodyRevoked       // is another attempt's, or closed
 )
 
 // sentBody is the body of a request as one attempt sees it. It counts what is
 // sent, and as long as nobody has read from it, closing it does not close the
 // client's body, so that another attempt can have it.
 type sentBody struct {
-	r      io.ReadCloser
-	m      *Member
-	use    atomic.Int32
-	sent   atomic.Int64
-	closed atomic.Bool // while untouched
+	r    io.ReadCloser
+	m    *Member
+	use  atomic.Int32
+	sent atomic.Int64
+}
+
+// revoke takes the body away from an attempt that has not read from it, and
+// reports whether it was so.
+func (s *sentBody) revoke() bool {
+	return s.use.CompareAndSwap(bodyFresh, bodyRevoked) || s.use.CompareAndSwap(bodyUnread, bodyRevoked)
 }
 
 // again returns the body for the next attempt: for a request without one, nil.
@@ -36,7 +42,7 @@ func (s *sentBody) again(r *http.Request) (*sentBody, error) {
 		return nil, nil
 	case s == nil:
 		return &sentBody{r: r.Body}, nil
-	case s.use.CompareAndSwap(bodyFresh, bodyRevoked):
+	case s.revoke():
 		return &sentBody{r: s.r}, nil
 	case r.GetBody == nil:
 		return nil, exchange.ErrBodySent
@@ -51,7 +57,7 @@ func (s *sentBody) again(r *http.Request) (*sentBody, error) {
 // renew is told that the transport goes on with a body from GetBody: this one,
 // even if it was not read, is not to be had again.
 func (s *sentBody) renew() {
-	if s.use.CompareAndSwap(bodyFresh, bodyRevoked) {
+	if s.revoke() {
 		_ = s.r.Close()
 	}
 }
@@ -60,7 +66,7 @@ func (s *sentBody) renew() {
 func (s *sentBody) abandon(r *http.Request) {
 	switch {
 	case s != nil:
-		if s.use.Load() == bodyFresh {
+		if s.revoke() {
 			_ = s.r.Close()
 		}
 	case r.Body != nil:
@@ -71,14 +77,19 @@ func (s *sentBody) abandon(r *http.Request) {
 // settle closes the client's body after an answer, if the transport has closed
 // it without reading.
 func (s *sentBody) settle() {
-	if s != nil && s.closed.Load() && s.use.CompareAndSwap(bodyFresh, bodyRevoked) {
+	if s != nil && s.use.CompareAndSwap(bodyUnread, bodyRevoked) {
 		_ = s.r.Close()
 	}
 }
 
 func (s *sentBody) Read(p []byte) (int, error) {
-	if s.use.Load() != bodyTouched && !s.use.CompareAndSwap(bodyFresh, bodyTouched) && s.use.Load() == bodyRevoked {
-		return 0, errBodyRevoked
+	if s.use.Load() != bodyTouched && !s.use.CompareAndSwap(bodyFresh, bodyTouched) {
+		switch s.use.Load() {
+		case bodyUnread:
+			return 0, http.ErrBodyReadAfterClose
+		case bodyRevoked:
+			return 0, errBodyRevoked
+		}
 	}
 	n, err := s.r.Read(p)
 	if n > 0 {
@@ -89,8 +100,7 @@ func (s *sentBody) Read(p []byte) (int, error) {
 }
 
 func (s *sentBody) Close() error {
-	if s.use.Load() == bodyFresh {
-		s.closed.Store(true)
+	if s.use.CompareAndSwap(bodyFresh, bodyUnread) || s.use.Load() != bodyTouched {
 		return nil
 	}
 	return s.r.Close()

@@ -180,6 +180,7 @@ func (x *attempt) refused() *exchange.Error {
 
 // accept makes the answer out of its header, and decides how its body is read.
 func (x *attempt) accept(head []byte) error {
+	x.sender.Answered()
 	x.c.Succeeded()
 	resp := &x.resp
 	if err := parseHead(string(head), resp); err != nil {
@@ -293,7 +294,7 @@ func (x *attempt) release(keep bool) bool {
 // fail ends the exchange and words its failure.
 func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	e.Backend = x.c.Backend().String()
-	cause := x.sender.ClientError()
+	e, cause := x.sender.Failure(e)
 	ctx := x.r.Context()
 	exchange.Judge(ctx, x.c, e, cause)
 	alive := x.release(false)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
-	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // dataConn is a data connection: of the library's, until a transfer has begun,
@@ -24,9 +23,10 @@ type dataConn struct {
 	control  *backend.Conn // for its limit and its counters
 	replies  *control
 	deadline time.Time
-	held     bool // the limit is renewed by who knows what is of use, not by each read
-	lent     bool // the library must neither read nor close it
-	wrote    bool // a file is sent, not got
+	held     bool  // the limit is renewed by who knows what is of use, not by each read
+	lent     bool  // the library must neither read nor close it
+	wrote    bool  // a file is sent, not got
+	unsent   error // why it could not be sent to its end
 	shut     atomic.Bool
 }
 
@@ -43,14 +43,15 @@ func (d *dataConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write sends a part of a file. A server that does not take it need not be
-// waited for once more to say so.
+// Write sends a part of a file. A server that does not take it, or can no longer
+// be sent it, need not be waited for once more to say so.
 func (d *dataConn) Write(p []byte) (int, error) {
 	d.wrote = true
 	d.arm(d.control.Timeout())
 	n, err := d.Conn.Write(p)
 	d.control.Count(int64(n), 0)
-	if exchange.IsTimeout(err) {
+	if err != nil {
+		d.unsent = err
 		d.reset()
 		d.replies.wait = atMost(d.control, lastWord)
 	}

@@ -35,12 +35,14 @@ func TestExchanges(t *testing.T) {
 				Second: ports.give,
 				Undo:   shutLimit,
 				Lacks: map[string]string{
-					"client breaks off its body":                         "a pipe has no way to end other than well",
-					"closed when the next request is read, GET":          stale,
-					"closed when the next request is read, GET over TCP": stale,
-					"answers without content":                            "it is not the server that sends a status",
-					"answers closed unread":                              "it is not the server that sends a status",
-					"answer before the upload is read":                   "it is not the server that sends a body then",
+					"client breaks off its body":                            "a pipe has no way to end other than well",
+					"closed when the next request is read, GET":             stale,
+					"closed when the next request is read, GET over TCP":    stale,
+					"answers without content":                               "it is not the server that sends a status",
+					"answers closed unread":                                 "it is not the server that sends a status",
+					"answer when nothing can be sent any more":              "it is not the server that sends a body then",
+					"answer that goes on when nothing can be sent any more": "it is not the server that sends a body then",
+					"answer before the upload is read":                      "it is not the server that sends a body then",
 				},
 			})
 		})

@@ -69,6 +69,9 @@ func (x *attempt) notStored(body *upload, err error) (*http.Response, *exchange.
 		}
 		return nil, e
 	}
+	if d := x.s.data; d != nil && d.unsent != nil && ctl.failure != nil && !exchange.IsTimeout(d.unsent) {
+		return nil, &exchange.Error{Op: exchange.OpWrite, Resend: exchange.IsIdempotent(x.r), Err: d.unsent}
+	}
 	return x.refusedPath(phaseStore, err)
 }
 

@@ -255,6 +255,7 @@ func (x *attempt) interim() *exchange.Error {
 func (x *attempt) accept() *exchange.Error {
 	resp := &x.resp
 	resp.Request = x.r
+	x.sender.Answered()
 	x.c.Succeeded()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return x.upgrade()
@@ -323,7 +324,7 @@ func (x *attempt) fail(e *exchange.Error) *exchange.Error {
 	if x.waits {
 		x.unsent(e)
 	}
-	cause := x.sender.ClientError()
+	e, cause := x.sender.Failure(e)
 	exchange.Judge(x.r.Context(), x.c, e, cause)
 	alive := x.release(false)
 	return exchange.EndError(x.r.Context(), e, alive, cause)

@@ -140,7 +140,7 @@ func (s *bodySender) sendHead() {
 	if s.head != nil {
 		_, err := s.c.Write(s.head)
 		if err != nil {
-			s.c.Abort()
+			s.Broken(err)
 		} else {
 			wroteHead(s.hooks, s.head)
 		}

@@ -81,6 +81,7 @@ func (x *Attempt) WaitsForClient(err error) bool {
 // Body makes the body of the answer. r ends it with io.EOF, and with any other
 // error if it is cut. With keep, the connection is fit for reuse then.
 func (x *Attempt) Body(r io.Reader, keep bool) io.ReadCloser {
+	x.Sender.Answered()
 	b := &readerBody{x: x, r: r, keep: keep}
 	b.Init(b, x.Conn)
 	return b
@@ -116,7 +117,8 @@ func (x *Attempt) Release(keep bool) (alive bool) {
 // has broken off its body, goes before what the backend did.
 func (x *Attempt) Fail(e *Error) *Error {
 	e.Backend = x.Conn.Backend().String()
-	ctx, client := x.Request.Context(), x.Sender.ClientError()
+	ctx := x.Request.Context()
+	e, client := x.Sender.Failure(e)
 	Judge(ctx, x.Conn, e, client)
 	return EndError(ctx, e, x.Release(false), client)
 }

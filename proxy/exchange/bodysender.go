@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +36,12 @@ type BodySender struct {
 	extended time.Time // when the time limit was last moved ahead
 	done     chan struct{}
 	err      error // of the client's body if that is broken, else of writing; read it after done
+
+	mu       sync.Mutex // guards the rest
+	unsent   error      // why the request cannot be written
+	answered bool       // the head of the final answer is in
+	late     *time.Timer
+	gaveUp   bool // on an answer that could have come before
 }
 
 // Init prepares for sending the body of r, of which there is one, to c.
@@ -145,7 +152,58 @@ func (s *BodySender) Finish(err error) {
 		s.CloseBody()
 		s.hooks.WroteRequest(err)
 		close(s.done)
+		if err != nil && !s.broken.Load() {
+			s.Broken(err)
+		}
 	}
+}
+
+// Broken tells that the request cannot be written to its end. What the backend
+// may have answered before is waited for, but not long: then the connection is
+// aborted. Finish tells it by itself.
+func (s *BodySender) Broken(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unsent != nil || s.answered {
+		return
+	}
+	s.unsent = err
+	s.late = time.AfterFunc(endDelay, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.answered {
+			s.gaveUp = true
+			s.c.Abort()
+		}
+	})
+}
+
+// Answered tells that the head of the final answer is in: that the rest of the
+// request cannot be written no longer matters.
+func (s *BodySender) Answered() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answered = true
+	if s.late != nil {
+		s.late.Stop()
+	}
+}
+
+// Failure returns the failure e of an exchange, or in its place that the request
+// could not be written, and the error of reading the client's body if it was that.
+func (s *BodySender) Failure(e *Error) (_ *Error, clientErr error) {
+	if s == nil {
+		return e, nil
+	}
+	s.mu.Lock()
+	if s.gaveUp && !s.broken.Load() {
+		e = &Error{Op: OpWrite, Backend: e.Backend, Resend: IsIdempotent(s.r), Err: staleError(s.c, s.unsent)}
+	}
+	s.mu.Unlock()
+	return e, s.clientError()
 }
 
 // CloseBody closes the client's body, if that was not done before: it ends a
@@ -204,10 +262,10 @@ func (s *BodySender) Finished() bool {
 // Settled reports whether there is no body, or its sending has ended well.
 func (s *BodySender) Settled() bool { return s == nil || s.Finished() }
 
-// ClientError returns the error of reading the client's body, if that ended
+// clientError returns the error of reading the client's body, if that ended
 // the exchange.
-func (s *BodySender) ClientError() error {
-	if s == nil || !s.broken.Load() {
+func (s *BodySender) clientError() error {
+	if !s.broken.Load() {
 		return nil
 	}
 	<-s.done

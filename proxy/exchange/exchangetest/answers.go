@@ -18,7 +18,9 @@ func answerChecks() []check {
 	return []check{
 		{name: "HEAD", run: head},
 		{name: "answers without content", run: noContent},
-		{name: "answer before the upload is read", run: earlyAnswer},
+		{name: "answer before the upload is read", run: func(k *kit) { earlyAnswer(k, nil, nil) }},
+		{name: "answer when nothing can be sent any more", run: func(k *kit) { earlyAnswer(k, k.silence, nil) }},
+		{name: "answer that goes on when nothing can be sent any more", run: func(k *kit) { earlyAnswer(k, nil, k.silence) }},
 		{name: "interim answers", run: interim},
 		{name: "upgrade", run: upgrade},
 	}
@@ -93,10 +95,25 @@ func noContent(k *kit) {
 	}
 }
 
-// earlyAnswer: the backend answers a long upload, and reads no more of it.
-func earlyAnswer(k *kit) {
+// earlyAnswer: the backend answers a long upload, and reads no more of it. Before
+// the answer, and between its head and its body, something may happen.
+func earlyAnswer(k *kit, before, between func()) {
 	k.set(func(k *kit, c *farConn, r *http.Request) bool {
-		if inUpload(c, r) != nil || c.s.WriteHead(http.StatusForbidden, http.Header{"Content-Length": {"5"}}) != nil || c.s.WriteBody([]byte("early")) != nil || c.s.WriteEnd() != nil {
+		if inUpload(c, r) != nil {
+			return false
+		}
+		if before != nil {
+			before()
+		}
+		if c.s.WriteHead(http.StatusForbidden, http.Header{"Content-Length": {"5"}}) != nil {
+			return false
+		}
+		if between != nil {
+			k.pause()
+			between()
+			time.Sleep(limit / 20)
+		}
+		if c.s.WriteBody([]byte("early")) != nil || c.s.WriteEnd() != nil {
 			return false
 		}
 		return k.stall(c)
@@ -113,7 +130,7 @@ func earlyAnswer(k *kit) {
 		k.fail("the body is %q, %v", got, err)
 	}
 	_ = resp.Body.Close()
-	if took := time.Since(begun); took > limit/10 {
+	if took := time.Since(begun); took > limit/5 {
 		k.fail("the answer took %v", took)
 	}
 	k.goesOn()

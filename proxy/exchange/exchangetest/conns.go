@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // nearConn is the transport's end of a connection.
@@ -16,6 +18,24 @@ type nearConn struct {
 	main   bool // to the backend's own address
 	once   sync.Once
 	closed chan struct{}
+	mute   atomic.Bool // nothing can be written any more
+}
+
+// silence breaks the way to the backend, of which that sees nothing.
+func (n *nearConn) silence() {
+	n.mute.Store(true)
+	_ = n.SetWriteDeadline(time.Unix(1, 0)) // for a Write that waits
+}
+
+func (n *nearConn) Write(p []byte) (int, error) {
+	if n.mute.Load() {
+		return 0, errSilenced
+	}
+	m, err := n.Conn.Write(p)
+	if n.mute.Load() && m < len(p) {
+		err = errSilenced
+	}
+	return m, err
 }
 
 // Close notes that it was called.

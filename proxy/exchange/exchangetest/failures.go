@@ -80,6 +80,7 @@ func failureChecks() []check {
 		check{name: "client breaks off its body", run: brokenUpload},
 		check{name: "client breaks off its body over TCP", run: brokenUpload, lonely: true},
 		check{name: "client stalls in its body, and leaves", run: stalledUpload},
+		check{name: "nothing can be sent any more in an upload", run: silencedUpload},
 		check{name: oneForEach, run: busy},
 	)
 }
@@ -87,6 +88,7 @@ func failureChecks() []check {
 var (
 	errRefused    = errors.New("refused by the check")
 	errBrokenBody = errors.New("broken by the check")
+	errSilenced   = errors.New("silenced by the check")
 	errOvertaken  = errors.New("overtaken by the check")
 )
 
@@ -367,6 +369,32 @@ func stalledUpload(k *kit) {
 		k.fail("there is an answer to half a request")
 	}
 	k.check(r, err, expected{ops: []exchange.Op{exchange.OpClient}, status: exchange.StatusClientClosedRequest, cause: exchange.ErrClientGone})
+	k.goesOn()
+}
+
+// silencedUpload: an upload that cannot go on is not waited for.
+func silencedUpload(k *kit) {
+	k.set(func(k *kit, c *farConn, r *http.Request) bool {
+		if inUpload(c, r) != nil {
+			return false
+		}
+		k.silence()
+		_, _ = io.Copy(io.Discard, r.Body)
+		return k.stall(c)
+	})
+	r := k.upload(context.Background(), big)
+	begun := time.Now()
+	_, err := k.roundTrip(r)
+	if err == nil {
+		k.fail("there is an answer to a part of a request")
+	}
+	k.check(r, err, expected{
+		ops: []exchange.Op{exchange.OpWrite, exchange.OpHeader}, status: http.StatusBadGateway,
+		resend: exchange.IsIdempotent(r), cause: errSilenced,
+	})
+	if took := time.Since(begun); took > limit/5 {
+		k.fail("that took %v", took)
+	}
 	k.goesOn()
 }
 

@@ -200,6 +200,15 @@ func (k *kit) serve(c *farConn) {
 	}
 }
 
+// silence breaks the way to the backend on all connections that are open.
+func (k *kit) silence() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, n := range k.near {
+		n.silence()
+	}
+}
+
 // at tells the check that the backend is where it wants it.
 func (k *kit) at() {
 	select {
