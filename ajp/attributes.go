@@ -7,30 +7,8 @@ import "context"
 // allowedRequestAttributesPattern.
 type Attribute struct{ Name, Value string }
 
-// User is who made a request, as the server that met the client has found out.
-type User struct {
-	Name string // getRemoteUser; httpd: REMOTE_USER
-	Auth string // how: "Basic", "Digest", "CLIENT_CERT" …; getAuthType; httpd: AUTH_TYPE
-}
-
-type userKey struct{}
-
-// WithUser returns a context by which a [Transport] tells the container the
-// user of a request. Tomcat believes it with tomcatAuthentication="false".
-// Only what was verified belongs there, never what a client says of itself.
-func WithUser(ctx context.Context, u User) context.Context {
-	return context.WithValue(ctx, userKey{}, u)
-}
-
-// UserFrom returns the user of a request: what [WithUser] has set, or what a
-// [Server] was told by its proxy. It is zero if there is none.
-func UserFrom(ctx context.Context) User {
-	u, _ := ctx.Value(userKey{}).(User)
-	return u
-}
-
 // Attributes are what a [Server] was told of a request beside what an
-// http.Request has room for. The user is in [UserFrom].
+// http.Request has room for. The user is [access.User].
 type Attributes struct {
 	// Route is the part of the session identifier that names the server
 	// (jvm_route). mod_jk sends it; mod_proxy_ajp does not.

@@ -1,13 +1,13 @@
 package ajp_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 
 	"github.com/modproxy/modproxy/ajp"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // A Go service that httpd reaches by "ProxyPass /app/ ajp://127.0.0.1:8009/
@@ -18,19 +18,18 @@ func Example() {
 		panic(err)
 	}
 	server := &ajp.Server{Secret: "s3cret", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "hello %s, you asked %s for %s", ajp.UserFrom(r.Context()).Name, r.Host, r.URL)
+		fmt.Fprintf(w, "hello %s, you asked %s for %s", access.User(r.Context()), r.Host, r.URL)
 	})}
 	go func() { _ = server.Serve(l) }()
 	defer server.Close()
 
 	client := &http.Client{Transport: &ajp.Transport{Secret: "s3cret"}}
-	ctx := ajp.WithUser(context.Background(), ajp.User{Name: "ann", Auth: "Basic"})
-	r, err := http.NewRequestWithContext(ctx, "GET", "ajp://"+l.Addr().String()+"/app?a=b", nil)
+	r, err := http.NewRequest("GET", "ajp://"+l.Addr().String()+"/app?a=b", nil)
 	if err != nil {
 		panic(err)
 	}
 	r.Host = "www.example.com"
-	resp, err := client.Do(r)
+	resp, err := client.Do(access.WithUser(r, "ann", "Basic"))
 	if err != nil {
 		panic(err)
 	}

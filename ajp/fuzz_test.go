@@ -33,7 +33,7 @@ func FuzzForwardRequest(f *testing.F) {
 		u.Scheme, u.Host = "ajp", "h"
 		out := r.Clone(r.Context())
 		out.URL = &u
-		fs := facts{host: r.Host, remoteAddr: r.RemoteAddr, named: fr.attributes.Named, tls: r.TLS}
+		fs := facts{host: r.Host, remoteAddr: r.RemoteAddr, named: fr.attributes.Named, secure: r.TLS != nil, tls: r.TLS}
 		p, perr := appendForwardRequest(nil, out, bodyKindOf(out), &fs, MaxPacketSize)
 		if perr != nil {
 			return

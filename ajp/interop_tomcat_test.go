@@ -24,6 +24,7 @@ import (
 
 	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -52,7 +53,7 @@ func TestTomcat(t *testing.T) {
 	require.NoError(t, err)
 	h.Transport = tr
 	withUser := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(w, r.WithContext(WithUser(r.Context(), User{"ann", "Basic"})))
+		h.ServeHTTP(w, access.WithUser(r, "ann", "Basic"))
 	})
 	front := httptest.NewServer(withUser)
 	t.Cleanup(front.Close)

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // startServer serves h by AJP until the test ends, and returns the URL.
@@ -166,7 +168,7 @@ func TestHandlerTellsTheClientsView(t *testing.T) {
 	tr.Route = "node1"
 	tr.Attributes = func(r *http.Request) []Attribute { return []Attribute{{"org", "x"}, {"org", "y"}} }
 	front := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(w, r.WithContext(WithUser(r.Context(), User{Name: "ann", Auth: "Basic"})))
+		h.ServeHTTP(w, access.WithUser(r, "ann", "Basic"))
 	}))
 	t.Cleanup(front.Close)
 	r, err := http.NewRequest("GET", front.URL+"/app/x?y", nil)
@@ -183,7 +185,8 @@ func TestHandlerTellsTheClientsView(t *testing.T) {
 	require.Equal(t, resp.TLS.Version, got.TLS.Version)
 	require.Equal(t, resp.TLS.CipherSuite, got.TLS.CipherSuite)
 	require.Equal(t, "www.example.com", got.TLS.ServerName)
-	require.Equal(t, User{"ann", "Basic"}, UserFrom(got.Context()))
+	f := exchange.FactsOf(got, nil)
+	require.Equal(t, [2]string{"ann", "Basic"}, [2]string{f.User, f.AuthType})
 	host, port, err := net.SplitHostPort(got.RemoteAddr)
 	require.NoError(t, err)
 	require.Equal(t, "127.0.0.1", host)

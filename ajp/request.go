@@ -43,6 +43,7 @@ type facts struct {
 	authType   string
 	route      string
 	secret     string
+	secure     bool // the client came by https
 	tls        *tls.ConnectionState
 	named      []Attribute
 }
@@ -72,7 +73,7 @@ func appendForwardRequest(b []byte, r *http.Request, kind bodyKind, f *facts, si
 	if tooLong(uri, query, f.host, method) {
 		return b, tooLarge(size)
 	}
-	server, port, err := serverOf(f.host, f.tls != nil)
+	server, port, err := serverOf(f.host, f.secure)
 	if err != nil {
 		return b, err
 	}
@@ -86,7 +87,7 @@ func appendForwardRequest(b []byte, r *http.Request, kind bodyKind, f *facts, si
 	b = appendInt(b, nullString) // remote_host: nobody looks names up
 	b = appendString(b, server)
 	b = appendInt(b, port)
-	b = append(b, boolean(f.tls != nil))
+	b = append(b, boolean(f.secure))
 	if b, err = appendFields(b, r, kind, f.host, start+size); err != nil {
 		if err.Status == http.StatusRequestHeaderFieldsTooLarge {
 			err = tooLarge(size)
@@ -157,8 +158,9 @@ func target(r *http.Request) (uri, query string, err *exchange.Error) {
 // hostOf returns the host of host:port.
 func hostOf(addr string) string {
 	if host, _, err := net.SplitHostPort(addr); err == nil {
-		return host
+		addr = host
 	}
+	addr, _, _ = strings.Cut(addr, "%") // a zone means nothing to another machine
 	return addr
 }
 
@@ -415,8 +417,8 @@ func bodyPacket(packet []byte, n int) []byte {
 // facts collects what the container is told of r.
 func (t *Transport) facts(c *backend.Conn, r *http.Request) facts {
 	ctx := r.Context()
-	u := UserFrom(ctx)
-	f := facts{remoteAddr: r.RemoteAddr, remoteUser: u.Name, authType: u.Auth, route: t.Route, secret: t.Secret, tls: r.TLS}
+	known := exchange.FactsOf(r, nil)
+	f := facts{remoteAddr: known.Client, remoteUser: known.User, authType: known.AuthType, route: t.Route, secret: t.Secret, secure: known.Scheme == "https", tls: r.TLS}
 	f.host, _ = hostField(r)
 	if a, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr); ok {
 		f.localAddr = hostOf(a.String())

@@ -27,7 +27,7 @@ const DefaultTimeout = 60 * time.Second
 // fields must not be changed once it serves.
 //
 // Handlers see the client's view: Host, RemoteAddr, TLS and URL are those that
-// the proxy has told; [UserFrom] is the user that it has authenticated. All of
+// the proxy has told; [access.User] is the user that it has authenticated. All of
 // that is believed, which is why a Secret is wanted.
 //
 // A handler has what one under net/http has: http.Flusher, the methods of an

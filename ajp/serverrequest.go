@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -28,7 +29,7 @@ type forwardRequest struct {
 	hasQuery               bool
 	secret                 string
 	sslCert                string
-	user                   User
+	user, authType         string
 	attributes             Attributes
 }
 
@@ -87,9 +88,9 @@ func (fr *forwardRequest) attribute(d *decoder, code byte) (end bool) {
 	case attrContext, attrServletPath:
 		_, _ = d.string()
 	case attrRemoteUser:
-		fr.user.Name, _ = d.string()
+		fr.user, _ = d.string()
 	case attrAuthType:
-		fr.user.Auth, _ = d.string()
+		fr.authType, _ = d.string()
 	case attrQueryString:
 		fr.query, fr.hasQuery = d.string()
 	case attrRoute:
@@ -168,9 +169,6 @@ func (s *Server) allows(name string) (ok bool) {
 // newRequest makes the request for the handler.
 func (c *serverConn) newRequest(ctx context.Context, fr *forwardRequest) (*http.Request, error) {
 	ctx = context.WithValue(ctx, attributesKey{}, &fr.attributes)
-	if fr.user != (User{}) {
-		ctx = WithUser(ctx, fr.user)
-	}
 	if ip := net.ParseIP(fr.attributes.LocalAddr); ip != nil {
 		ctx = context.WithValue(ctx, http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: ip, Port: fr.serverPort}))
 	}
@@ -202,6 +200,9 @@ func (c *serverConn) newRequest(ctx context.Context, fr *forwardRequest) (*http.
 		Host: host, RequestURI: uri, RemoteAddr: c.remoteAddr(fr), Body: http.NoBody,
 	}).WithContext(ctx)
 	delete(header, "Host")
+	if fr.user != "" {
+		r = access.WithUser(r, fr.user, fr.authType)
+	}
 	if fr.secure {
 		r.TLS = c.tlsState(fr)
 	}

@@ -15,7 +15,7 @@ import (
 // name one. It follows no redirect and keeps no cookie.
 //
 // The container is told the client's view: the Host, the client's address,
-// TLS facts from the request's TLS and the user from [WithUser]. Under a
+// TLS facts from the request's TLS and the user from [access.WithUser]. Under a
 // [proxy.Handler] these are the client's own; a bare http.Client speaks for
 // itself.
 //

@@ -227,7 +227,7 @@ func (x *roundTrip) answered(resp *http.Response) {
 		resp.Request = x.request()
 	}
 	if c := v.config.Sticky.SetCookie; c != nil && x.facts.Changed {
-		cookie := v.config.Sticky.cookie(m.Route(), x.r.TLS != nil).String()
+		cookie := v.config.Sticky.cookie(m.Route(), exchange.FactsOf(x.r, nil).Scheme == "https").String()
 		resp.Header.Add("Set-Cookie", cookie)
 		exchange.NoteOwnField(x.Context, "Set-Cookie", cookie)
 	}

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // Hash sends requests with the same key to the same member, by weighted
@@ -30,13 +32,14 @@ type Hash struct {
 
 // ClientAddr is the key of a client's address, without its port.
 func ClientAddr(r *http.Request) string {
-	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		return ap.Addr().Unmap().WithZone("").String()
+	f := exchange.FactsOf(r, nil)
+	if addr, err := netip.ParseAddr(f.ClientIP()); err == nil {
+		return addr.Unmap().String()
 	}
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+	if host, _, err := net.SplitHostPort(f.Client); err == nil {
 		return host
 	}
-	return r.RemoteAddr
+	return f.Client
 }
 
 // ByHeader returns a function for the key in a header field.

@@ -49,8 +49,9 @@ type Cache struct {
 	KeyBaseURL *url.URL
 
 	// TrustedProxies are the peers whose X-Forwarded-Proto and X-Forwarded-Host
-	// are scheme and host of keys, as they are to a [proxy.Handler] with the
-	// same list. What others say in them, and in Forwarded, tells responses
+	// are scheme and host of keys, as they are to all that is further in
+	// ([exchange.Facts]). Peers that a door such as [access.RemoteIP] trusts are
+	// among them. What others say in them, and in Forwarded, tells responses
 	// apart as Vary does: nobody gets what the origin has made of another's words.
 	TrustedProxies []netip.Prefix
 

@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -86,12 +85,12 @@ func withoutQueryParameter(query, name string) string {
 // Location points.
 func (c *Cache) targetOf(r *http.Request) *url.URL {
 	u := *r.URL
-	scheme, host := proxy.Front(r, c.TrustedProxies)
+	f := exchange.FactsOf(r, c.TrustedProxies)
 	if u.Scheme == "" {
-		u.Scheme = scheme
+		u.Scheme = f.Scheme
 	}
-	if host != "" {
-		u.Host = host
+	if f.Host != "" {
+		u.Host = f.Host
 	}
 	return &u
 }

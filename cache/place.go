@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"net"
@@ -11,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
-	"github.com/modproxy/modproxy/proxy"
-	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -34,8 +31,8 @@ type place struct {
 // there.
 func (v *visit) arrives(r *http.Request, forward bool) {
 	c := v.c
-	p := place{r: r, trusted: proxy.Trusts(r, c.TrustedProxies)}
-	p.scheme, p.host = proxy.Front(r, c.TrustedProxies)
+	f := exchange.FactsOf(r, c.TrustedProxies)
+	p := place{r: r, trusted: f.Trusted, scheme: f.Scheme, host: f.Host}
 	absolute := r.URL.Scheme != ""
 	if forward && absolute {
 		p.scheme, p.host = r.URL.Scheme, r.URL.Host
@@ -43,8 +40,12 @@ func (v *visit) arrives(r *http.Request, forward bool) {
 	if p.host == "" {
 		p.host = r.URL.Host
 	}
-	if p.settle(); len(p.told) > 0 && !p.trusted { // whose words count elsewhere may be another's than here
-		peer, _, _ := net.SplitHostPort(cmp.Or(access.PeerAddr(r.Context()), r.RemoteAddr))
+	p.settle()
+	if f.Trusted {
+		p.r = exchange.WithTrustedPeer(p.r, c.TrustedProxies) // for all that is further in
+	}
+	if len(p.told) > 0 && !p.trusted { // whose words count elsewhere may be another's than here
+		peer, _, _ := net.SplitHostPort(f.Peer)
 		p.tell("by", peer)
 	}
 	switch u := p.r.URL; {
@@ -73,8 +74,7 @@ func (c *Cache) keyOf(r *http.Request) string {
 		return c.Key(r)
 	}
 	u := c.targetOf(r)
-	scheme, _ := proxy.Front(r, c.TrustedProxies)
-	return c.uriKey(scheme, u.Host, u)
+	return c.uriKey(exchange.FactsOf(r, c.TrustedProxies).Scheme, u.Host, u)
 }
 
 // goes notes the request as the origin gets it, and the key of its URI.
@@ -174,8 +174,8 @@ func (p *place) forwarded() {
 			name, value, _ := strings.Cut(pair, "=")
 			switch name = strings.ToLower(name); {
 			case (name == "for" || name == "by") && isNode(value):
-			case p.trusted && name == "proto" && strings.EqualFold(value, p.scheme):
-			case p.trusted && name == "host" && exchange.NormalHost(p.scheme, strings.Trim(value, `"`)) == p.host:
+			case name == "proto" && p.saysElsewhere("X-Forwarded-Proto", (p.scheme == "https") == (p.r.TLS != nil)) && strings.EqualFold(value, p.scheme):
+			case name == "host" && p.saysElsewhere("X-Forwarded-Host", p.r.Host == p.host) && exchange.NormalHost(p.scheme, strings.Trim(value, `"`)) == p.host:
 			default:
 				said = append(said, pair)
 			}
@@ -184,6 +184,13 @@ func (p *place) forwarded() {
 	if len(said) > 0 {
 		p.tell("Forwarded", strings.Join(said, ";"))
 	}
+}
+
+// saysElsewhere reports whether the key is what a trusted proxy says in that
+// field, or the connection itself, so that Forwarded adds nothing that the
+// backend does not know from it.
+func (p *place) saysElsewhere(field string, connection bool) bool {
+	return p.trusted && (connection || len(p.r.Header[field]) > 0)
 }
 
 // isNode reports whether a value of Forwarded is a token, or a quoted string

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -85,7 +86,11 @@ func (a *Authorizer) Wrap(next http.Handler) http.Handler {
 			a.fail(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(WithVariables(r.Context(), vars)))
+		r = r.WithContext(WithVariables(r.Context(), vars))
+		if user := vars["REMOTE_USER"]; user != "" {
+			r = access.WithUser(r, user, vars["AUTH_TYPE"])
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

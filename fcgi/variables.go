@@ -1,6 +1,7 @@
 package fcgi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"maps"
@@ -46,8 +47,13 @@ func (t *Transport) variables(p *Params, r, client *http.Request, role role, s *
 	p.add("REQUEST_URI", requestURI(front))
 	p.add("QUERY_STRING", r.URL.RawQuery)
 	t.addScript(p, r, role, s)
-	t.addServer(p, r, front)
-	addPeer(p, r)
+	f := exchange.FactsOf(r, nil)
+	t.addServer(p, r, front, &f)
+	addPeer(p, &f)
+	p.addSome("REMOTE_USER", f.User)
+	if f.User != "" {
+		p.addSome("AUTH_TYPE", f.AuthType)
+	}
 	if v := r.Header["Content-Type"]; len(v) > 0 && role == roleResponder {
 		p.add("CONTENT_TYPE", v[0])
 	}
@@ -128,16 +134,15 @@ func hostField(r, client *http.Request) (string, error) {
 }
 
 // addServer adds where the client came to.
-func (t *Transport) addServer(p *Params, r, front *http.Request) {
-	scheme, port := "http", "80"
-	if front.TLS != nil {
-		scheme, port = "https", "443"
+func (t *Transport) addServer(p *Params, r, front *http.Request, f *exchange.Facts) {
+	port := "80"
+	if f.Scheme == "https" {
+		port = "443"
 	}
-	at := front
-	if at.Host == "" {
-		at = r
+	host := f.Host
+	if host == "" {
+		host, _ = exchange.OutgoingHost(r)
 	}
-	host, _ := exchange.OutgoingHost(at)
 	name, named, _ := exchange.ParseHost(host)
 	if named != "" {
 		port = named
@@ -145,15 +150,20 @@ func (t *Transport) addServer(p *Params, r, front *http.Request) {
 	if t.ServerName != "" {
 		name = t.ServerName
 	}
-	p.add("REQUEST_SCHEME", scheme)
+	p.add("REQUEST_SCHEME", f.Scheme)
 	p.add("SERVER_NAME", name)
 	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		if at, pt, err := net.SplitHostPort(a.String()); err == nil {
 			p.add("SERVER_ADDR", at)
-			port = pt
+			if !f.Trusted { // whose client came to another port
+				port = pt
+			}
 		}
 	}
 	p.add("SERVER_PORT", port)
+	if f.Scheme == "https" {
+		p.add("HTTPS", "on")
+	}
 	if state := front.TLS; state != nil {
 		addTLS(p, state)
 	}
@@ -161,7 +171,6 @@ func (t *Transport) addServer(p *Params, r, front *http.Request) {
 
 // addTLS adds the facts that applications ask for, under mod_ssl's names.
 func addTLS(p *Params, state *tls.ConnectionState) {
-	p.add("HTTPS", "on")
 	p.add("SSL_PROTOCOL", exchange.TLSProtocol(state.Version))
 	p.add("SSL_CIPHER", tls.CipherSuiteName(state.CipherSuite))
 	p.addSome("SSL_TLS_SNI", state.ServerName)
@@ -187,14 +196,9 @@ func addTLS(p *Params, state *tls.ConnectionState) {
 
 // addPeer adds who asks. A request of this process itself has no address; it
 // comes from here.
-func addPeer(p *Params, r *http.Request) {
-	host, port, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host, port = r.RemoteAddr, ""
+func addPeer(p *Params, f *exchange.Facts) {
+	p.add("REMOTE_ADDR", cmp.Or(f.ClientIP(), "127.0.0.1"))
+	if _, port, err := net.SplitHostPort(f.Client); err == nil {
+		p.addSome("REMOTE_PORT", port)
 	}
-	if host == "" {
-		host = "127.0.0.1"
-	}
-	p.add("REMOTE_ADDR", host)
-	p.addSome("REMOTE_PORT", port)
 }

@@ -105,19 +105,20 @@ func sameBody(a, b io.ReadCloser) bool { return reflect.ValueOf(a).Comparable() 
 func (p *passage) reverse() {
 	h := p.h
 	if len(h.reverse) > 0 {
-		scheme, host := Front(p.in, h.TrustedProxies)
+		host := p.facts.Host
 		if host == "" {
 			host = h.serverName()
 		}
-		at, base := p.out.URL, ""
+		at, base, sent := p.out.URL, "", p.out.Host
 		if r := p.resp.Request; r != nil && r.URL != nil {
+			sent = r.Host
 			at = r.URL // of the member that a balancer chose, whose path comes first
 			if b, ok := strings.CutSuffix(at.EscapedPath(), p.out.URL.EscapedPath()); ok {
 				base = b
 			}
 		}
 		rewriteLocations(p.resp.Header, h.reverse, reverseView{
-			frontScheme: scheme, frontHost: host, backendHost: at.Host, backendPath: base,
+			frontScheme: p.facts.Scheme, frontHost: host, backendHost: at.Host, backendPath: base, sentHost: sent,
 		})
 	}
 	if len(h.CookieDomains)+len(h.CookiePaths) > 0 {
@@ -168,7 +169,7 @@ func (p *passage) checkTrailer(op exchange.Op) error {
 func (p *passage) announceTrailer(filter exchange.HopByHop) int {
 	n := 0
 	for name := range p.resp.Trailer {
-		if !filter.Has(name) && !http1.ForbiddenTrailer(name) {
+		if !filter.Has(name) && !exchange.ForbiddenTrailer(name) {
 			p.w.Header().Add("Trailer", name)
 			n++
 		}
@@ -186,7 +187,7 @@ func (p *passage) passTrailer(filter exchange.HopByHop, announced int) {
 	_ = p.to.FlushError()
 	dst := p.w.Header()
 	for name, values := range p.resp.Trailer {
-		if filter.Has(name) || http1.ForbiddenTrailer(name) {
+		if filter.Has(name) || exchange.ForbiddenTrailer(name) {
 			continue
 		}
 		if announced != len(p.resp.Trailer) {

@@ -65,6 +65,7 @@ func (p *passage) report() {
 	p.mu.Lock()
 	rec.Cache = p.cache
 	p.mu.Unlock()
+	rec.Client, rec.User = p.facts.Client, p.facts.User
 	if p.outer != nil {
 		p.outer.Take(rec)
 	}

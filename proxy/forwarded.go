@@ -2,27 +2,28 @@ package proxy
 
 import (
 	"net/http"
-	"net/netip"
 	"strings"
 
-	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/proxy/internal/clientaddr"
 	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
-// ForwardedMode says what becomes of X-Forwarded-For, -Host and -Proto (and of
-// Forwarded, RFC 7239) on the way to the backend.
+// ForwardedMode says what becomes of the fields that tell who the client is and
+// what it has asked for: X-Forwarded-*, X-Real-IP, and Forwarded (RFC 7239).
 type ForwardedMode int
 
 const (
-	// ForwardedAuto, the default, sets the fields to what is known of the
-	// client, and adds to those of a peer in TrustedProxies. With a Rewrite
-	// function it only removes them, as httputil.ReverseProxy does.
+	// ForwardedAuto, the default, sets X-Forwarded-For, -Host and -Proto to
+	// what is known of the client, and adds to those of a trusted peer. All
+	// others of the kind pass only if a trusted peer has sent them. A Rewrite
+	// function finds Forwarded, X-Forwarded-For, -Host and -Proto taken out, as
+	// in httputil.ReverseProxy; if it sets none of the four, they are set after
+	// it.
 	ForwardedAuto ForwardedMode = iota
 
-	// ForwardedSet does the same whether or not there is a Rewrite function.
-	ForwardedSet
+	// ForwardedRemove tells the backend nothing: it takes all of them out.
+	ForwardedRemove
 
 	// ForwardedAppend adds to the fields of any peer. A client can then tell
 	// the backend any address it likes.
@@ -37,53 +38,86 @@ const (
 	ForwardedOff
 )
 
-// addForwarded sets the forwarding fields of the outgoing request.
-func (p *passage) addForwarded() {
-	h, in, out := p.h, p.in, p.out.Header
+// rewriteSets are the fields that a Rewrite function of httputil sets itself.
+var rewriteSets = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+
+// passesForwarding reports whether a forwarding field of the client's passes.
+func (p *passage) passesForwarding(name string) bool {
+	switch h := p.h; {
+	case h.Forwarded == ForwardedRemove:
+		return false
+	case h.Forwarded != ForwardedAuto || p.facts.Trusted:
+		return true
+	default:
+		for _, passed := range h.PassForwarded {
+			if strings.EqualFold(name, passed) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// addForwarded sets the forwarding fields of the outgoing request, before the
+// Rewrite function or, for ForwardedAuto, after it.
+func (p *passage) addForwarded(rewritten bool) {
+	h, out := p.h, p.out.Header
 	mode := h.Forwarded
-	if mode == ForwardedAuto && h.Rewrite != nil {
-		for _, name := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
-			delete(out, name)
+	if after := mode == ForwardedAuto && h.Rewrite != nil; after != rewritten || mode == ForwardedOff || mode == ForwardedRemove {
+		if after {
+			for _, name := range rewriteSets {
+				delete(out, name)
+			}
 		}
 		return
 	}
-	if mode == ForwardedOff {
-		return
+	keep := mode != ForwardedAuto || p.facts.Trusted
+	prior := out
+	if rewritten {
+		for _, name := range rewriteSets {
+			if _, set := out[name]; set {
+				return // it has said itself what there is to say
+			}
+		}
+		prior = p.in.Header
 	}
-	keep := mode == ForwardedAppend || mode == ForwardedApache || Trusts(in, h.TrustedProxies)
-	client, known := clientaddr.Host(in.RemoteAddr)
-	switch prior := out["X-Forwarded-For"]; {
-	case !known && !keep:
-		delete(out, "X-Forwarded-For")
-	case known && keep && len(prior) > 0:
-		out["X-Forwarded-For"] = p.one(strings.Join(prior, ", ") + ", " + client)
+	client, known := clientaddr.Host(p.in.RemoteAddr)
+	switch before := prior["X-Forwarded-For"]; {
+	case known && keep && len(before) > 0:
+		out["X-Forwarded-For"] = p.one(strings.Join(before, ", ") + ", " + client)
 	case known:
 		out["X-Forwarded-For"] = p.one(client)
+	case keep && len(before) > 0:
+		out["X-Forwarded-For"] = before
+	default:
+		delete(out, "X-Forwarded-For")
 	}
 	if mode == ForwardedApache {
-		p.appendTo("X-Forwarded-Host", in.Host)
+		p.appendTo("X-Forwarded-Host", p.in.Host)
 		p.appendTo("X-Forwarded-Server", h.serverName())
 	} else {
-		if !keep || out["X-Forwarded-Host"] == nil {
-			p.set("X-Forwarded-Host", in.Host)
-		}
-		if !keep || out["X-Forwarded-Proto"] == nil {
-			p.set("X-Forwarded-Proto", scheme(in))
-		}
-		if !keep {
-			delete(out, "X-Forwarded-Server")
-			delete(out, "X-Forwarded-Port")
-		}
+		p.keepOrSet(keep, prior, "X-Forwarded-Host", p.facts.Host)
+		p.keepOrSet(keep, prior, "X-Forwarded-Proto", p.facts.Scheme)
 	}
-	p.addForwardedField(keep, client, known)
+	p.addForwardedField(keep, prior["Forwarded"], client, known)
+}
+
+// keepOrSet keeps a field of a trusted peer, unless the handler knows better.
+func (p *passage) keepOrSet(keep bool, prior http.Header, name, value string) {
+	if before := prior[name]; keep && before != nil && p.h.CanonicalURL == nil {
+		p.out.Header[name] = before
+		return
+	}
+	p.set(name, value)
 }
 
 // addForwardedField maintains the Forwarded field of RFC 7239.
-func (p *passage) addForwardedField(keep bool, client string, known bool) {
+func (p *passage) addForwardedField(keep bool, prior []string, client string, known bool) {
 	out := p.out.Header
-	prior := out["Forwarded"]
 	if !p.h.ForwardedField {
-		if !keep {
+		if keep && prior != nil {
+			out["Forwarded"] = prior
+		} else {
 			delete(out, "Forwarded") // it would say something else than the rest
 		}
 		return
@@ -95,9 +129,8 @@ func (p *passage) addForwardedField(keep bool, client string, known bool) {
 			node = `"[` + client + `]"`
 		}
 	}
-	scheme, host := Front(p.in, p.h.TrustedProxies)
-	element := "for=" + node + ";proto=" + scheme
-	if host != "" {
+	element := "for=" + node + ";proto=" + p.facts.Scheme
+	if host := p.facts.Host; host != "" {
 		if !syntax.IsToken(host) {
 			host = `"` + host + `"`
 		}
@@ -129,43 +162,16 @@ func (p *passage) appendTo(name, value string) {
 	p.out.Header[name] = p.one(value)
 }
 
-// Trusts reports whether the peer that has sent r is among trusted, so that its
-// forwarding fields may be believed.
-func Trusts(r *http.Request, trusted []netip.Prefix) bool {
-	if len(trusted) == 0 {
-		return false
-	}
-	addr, ok := clientaddr.Addr(r.RemoteAddr)
-	return ok && access.ContainsAddr(trusted, addr)
-}
-
-// Front returns scheme and Host as the client of a request has used them: those
-// of the connection, or the one value of X-Forwarded-Proto and X-Forwarded-Host
-// if a peer among trusted has sent it. A [Handler] tells the backend the same.
-func Front(r *http.Request, trusted []netip.Prefix) (scheme, host string) {
-	if scheme, host = "http", r.Host; r.TLS != nil {
-		scheme = "https"
-	}
-	if !Trusts(r, trusted) {
-		return scheme, host
-	}
-	if v := r.Header["X-Forwarded-Proto"]; len(v) == 1 {
-		if p := strings.ToLower(v[0]); p == "http" || p == "https" {
-			scheme = p
+// factsOf are the facts of a request, as the handler knows them.
+func (h *Handler) factsOf(r *http.Request) exchange.Facts {
+	f := exchange.FactsOf(r, h.TrustedProxies)
+	if u := h.CanonicalURL; u != nil {
+		f.Scheme = u.Scheme
+		if u.Host != "" {
+			f.Host = u.Host
 		}
 	}
-	if v := r.Header["X-Forwarded-Host"]; len(v) == 1 && v[0] != "" && strings.IndexByte(v[0], ',') < 0 {
-		if _, _, err := exchange.ParseHost(v[0]); err == nil {
-			host = v[0]
-		}
-	}
-	return scheme, host
-}
-
-// scheme returns the scheme of the connection.
-func scheme(r *http.Request) string {
-	scheme, _ := Front(r, nil)
-	return scheme
+	return f
 }
 
 func (h *Handler) serverName() string {

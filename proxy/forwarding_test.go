@@ -32,12 +32,35 @@ func TestForwardedFields(t *testing.T) {
 		"RFC 7239": {func(h *Handler) { h.ForwardedField = true }, http.Header{
 			"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"},
 			"Forwarded": {"for=127.0.0.1;proto=http;host=front.test"}}},
-		"rewrite removes": {func(h *Handler) { h.Rewrite = func(*httputil.ProxyRequest) {} }, http.Header{}},
-		"rewrite sets":    {func(h *Handler) { h.Rewrite = func(r *httputil.ProxyRequest) { r.SetXForwarded() } }, http.Header{"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"}}},
-		"set, then rewrite": {func(h *Handler) {
-			h.Forwarded = ForwardedSet
+		"removed": {func(h *Handler) { h.Forwarded = ForwardedRemove }, http.Header{}},
+		"rewrite of something else": {func(h *Handler) {
 			h.Rewrite = func(r *httputil.ProxyRequest) { r.Out.Header.Del("X-Forwarded-Host") }
-		}, http.Header{"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Proto": {"http"}}},
+		}, http.Header{
+			"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"}}},
+		"rewrite, trusted peer": {func(h *Handler) {
+			h.TrustedProxies, _ = prefixes("127.0.0.0/8")
+			h.Rewrite = func(*httputil.ProxyRequest) {}
+		}, http.Header{
+			"X-Forwarded-For": {"9.9.9.9, 127.0.0.1"}, "X-Forwarded-Host": {"evil"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"for=9.9.9.9"}}},
+		"rewrite keeps the client's": {func(h *Handler) {
+			h.Rewrite = func(r *httputil.ProxyRequest) {
+				r.Out.Header["X-Forwarded-For"] = r.In.Header["X-Forwarded-For"]
+				r.SetXForwarded()
+			}
+		}, http.Header{"X-Forwarded-For": {"9.9.9.9, 127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"}}},
+		"rewrite takes the header away": {func(h *Handler) {
+			h.Rewrite = func(r *httputil.ProxyRequest) { r.Out.Header = nil }
+		}, http.Header{
+			"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"}}},
+		"removed, then rewrite": {func(h *Handler) {
+			h.Forwarded = ForwardedRemove
+			h.Rewrite = func(*httputil.ProxyRequest) {}
+		}, http.Header{}},
+		"rewrite sets": {func(h *Handler) { h.Rewrite = func(r *httputil.ProxyRequest) { r.SetXForwarded() } }, http.Header{"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"}}},
+		"appended, then rewrite": {func(h *Handler) {
+			h.Forwarded = ForwardedAppend
+			h.Rewrite = func(r *httputil.ProxyRequest) { r.Out.Header.Del("X-Forwarded-Host") }
+		}, http.Header{"X-Forwarded-For": {"9.9.9.9, 127.0.0.1"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"for=9.9.9.9"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := echoOrigin(t)

@@ -189,14 +189,15 @@ func TestFront(t *testing.T) {
 		"nobody":         {nil, []string{"https"}, []string{"a.test"}, "http", "example.com"},
 		"trusted":        {trusted, []string{"HTTPS"}, []string{"a.test:8443"}, "https", "a.test:8443"},
 		"nothing said":   {trusted, nil, nil, "http", "example.com"},
-		"lists":          {trusted, []string{"https, http"}, []string{"a.test, b.test"}, "http", "example.com"},
-		"two fields":     {trusted, []string{"https", "http"}, []string{"a.test", "b.test"}, "http", "example.com"},
+		"lists":          {trusted, []string{"https, http"}, []string{"a.test, b.test"}, "http", "b.test"},
+		"two fields":     {trusted, []string{"https", "http"}, []string{"a.test", "b.test"}, "http", "b.test"},
 		"no such things": {trusted, []string{"javascript"}, []string{"a b"}, "http", "example.com"},
 		"empty":          {trusted, []string{""}, []string{""}, "http", "example.com"},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header["X-Forwarded-Proto"], r.Header["X-Forwarded-Host"] = tc.proto, tc.host
-		scheme, host := Front(r, tc.trusted)
+		f := exchange.FactsOf(r, tc.trusted)
+		scheme, host := f.Scheme, f.Host
 		require.Equal(t, [2]string{tc.scheme, tc.says}, [2]string{scheme, host}, name)
 		h := &Handler{Target: mustURL("http://back.test/"), TrustedProxies: tc.trusted, ForwardedField: true, Reverse: []ReverseRule{{Path: "/", URL: "http://back.test/"}}}
 		var forwarded string

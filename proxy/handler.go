@@ -42,9 +42,12 @@ import (
 //   - Upgrades pass only if Upgrades allows the protocol; "h2c" never does.
 //   - A client that neither sends nor reads is not waited for for ever; see
 //     Client.
-//   - Without Rewrite, X-Forwarded-For, -Host and -Proto are set.
 //   - Dot segments of the path are resolved before Rewrite sees it; a path that
 //     climbs above the root is refused with 400, and CONNECT with 405.
+//   - X-Forwarded-For, -Host and -Proto are set unless Rewrite has set one of
+//     them, or Forwarded. To tell the backend nothing, say [ForwardedRemove].
+//   - Other fields of that kind (X-Forwarded-*, X-Real-IP) pass only from peers
+//     that are trusted; see PassForwarded.
 //   - A request whose Host is none, by [exchange.ParseHost], is refused with 400, and so
 //     is one for which Rewrite has set such a Host.
 type Handler struct {
@@ -65,9 +68,9 @@ type Handler struct {
 	// Rewrite, if not nil, changes the outgoing request after everything else
 	// is set. The paths that it sees have no dot segments, and a path with one
 	// that it makes ("/api" cut off "/api../x") is refused with 400. The type
-	// and rules are those of httputil.ReverseProxy: with
-	// Forwarded left at [ForwardedAuto], the fields Forwarded, X-Forwarded-For,
-	// -Host and -Proto are taken out first, and SetXForwarded adds new ones.
+	// and rules are those of httputil.ReverseProxy, but for one: if it sets none
+	// of Forwarded, X-Forwarded-For, -Host and -Proto, the handler sets them
+	// after it; see [ForwardedAuto].
 	Rewrite func(*httputil.ProxyRequest)
 
 	// Transport speaks to the backend. If nil, a [Transport] of the handler's
@@ -94,9 +97,22 @@ type Handler struct {
 	ForwardedField bool
 
 	// TrustedProxies are the peers whose forwarding fields are kept and added
-	// to, and which say what the client called this server ([Front]). Those of
-	// all others are replaced.
+	// to, and which say by which scheme and Host the client has come
+	// ([exchange.Facts]). Peers that a door such as [access.RemoteIP] trusts are
+	// among them.
 	TrustedProxies []netip.Prefix
+
+	// PassForwarded are forwarding fields that pass although their sender is not
+	// trusted, such as "X-Forwarded-Prefix": for those that middleware in front
+	// has set, or judged. Forwarded and X-Forwarded-For, -Host and -Proto are
+	// set all the same.
+	PassForwarded []string
+
+	// CanonicalURL, if not nil, is how clients know this server, whatever a
+	// request says: "https://" for one behind a proxy that ends TLS and does not
+	// say so; with a host, that of all URLs that point here. Apache: ServerName
+	// https://…, UseCanonicalName On.
+	CanonicalURL *url.URL
 
 	// Reverse maps the URLs in Location, Content-Location, URI and Destination
 	// of answers back. Apache: ProxyPassReverse.
@@ -284,6 +300,9 @@ func (h *Handler) setup() error {
 		if h.reverse, h.setupErr = compileReverse(h.Reverse); h.setupErr != nil {
 			return
 		}
+		if h.setupErr = checkCanonical(h.CanonicalURL); h.setupErr != nil {
+			return
+		}
 		switch {
 		case h.rule != nil:
 			h.rule.mode = h.Mapping
@@ -304,6 +323,18 @@ func (h *Handler) setup() error {
 		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusInternalServerError, Err: h.setupErr}
 	}
 	return nil
+}
+
+// checkCanonical judges a CanonicalURL.
+func checkCanonical(u *url.URL) error {
+	if u == nil {
+		return nil
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Opaque != "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		return errors.New("CanonicalURL is neither http:// nor https:// with a host or without")
+	}
+	_, _, err := exchange.ParseHost(u.Host)
+	return err
 }
 
 // limits are those of clients.

@@ -18,7 +18,8 @@ const module = "github.com/modproxy/modproxy/"
 // used, and understood, without its neighbours. What is internal to a room, or a
 // kit for its tests, belongs to it.
 var floors = [][]string{
-	{"proxy/internal/contextkey", "proxy/internal/syntax", "proxy/internal/copybuf", "proxy/internal/clientaddr"},
+	{"proxy/internal/contextkey", "proxy/internal/syntax", "proxy/internal/copybuf"},
+	{"proxy/internal/clientaddr"},
 	{"proxy/backend", "cache/store"},
 	{"proxy/exchange"},
 	{"proxy/tunnel", "proxy/access", "proxy/internal/http1", "proxy/internal/observation", "cache/internal/rfc9111", "cache/memory", "cache/disk", "cache/tiered"},

@@ -69,6 +69,7 @@ func TestObserverSeesAllAnswers(t *testing.T) {
 				require.GreaterOrEqual(t, got.Duration, got.FirstByte)
 			}
 			got.Start, got.Duration, got.Connect, got.Connected, got.FirstByte, got.Reused = tc.want.Start, 0, 0, 0, 0, false
+			tc.want.Client = "192.0.2.1:1234"
 			require.Equal(t, tc.want, got)
 		})
 	}

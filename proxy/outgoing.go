@@ -17,7 +17,7 @@ import (
 func (p *passage) prepareHeader() {
 	in := p.in.Header
 	h := make(http.Header, len(in)+5)
-	exchange.HopByHopOf(in).CopyTo(h, in)
+	p.takeFields(h)
 	if te := in["Te"]; te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
 		h["Te"] = p.one("trailers")
 	}
@@ -92,6 +92,9 @@ func (p *passage) rewrite(in *http.Request) error {
 	pr := &httputil.ProxyRequest{In: in, Out: p.out}
 	p.h.Rewrite(pr)
 	p.out = pr.Out
+	if p.out.Header == nil {
+		p.out.Header = make(http.Header)
+	}
 	p.adopt(p.out.Context())
 	if p.out.GetBody == nil && again != nil && p.out.Body == body {
 		p.out.GetBody = again // it returns the client's body, not one that was put in its place

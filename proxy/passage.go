@@ -28,11 +28,13 @@ type passage struct {
 	to     clientWriter // w, within limits
 	body   *requestBody // nil without a request body
 	resp   *http.Response
+	facts  exchange.Facts
 	record exchange.Record
 	outer  *observation.Observation // nil if nobody observes the request from outside
 	passageHooks
 	values [8]string // behind the values of single fields that are added
 	used   int
+	odd    []string // names of the client's fields that are not plain
 
 	replaced bool // ModifyResponse has put another body into the answer
 	foreign  bool // the answer is of a transport that is none of ours
@@ -58,6 +60,8 @@ func (p *passage) value(key any, rest context.Context) any {
 		return p
 	case contextkey.ClientRequest{}:
 		return p.in
+	case contextkey.Facts{}:
+		return &p.facts
 	case traceKey:
 		return p.hooks()
 	}
@@ -138,6 +142,7 @@ func (p *passage) serve() error {
 // answered here instead.
 func (p *passage) prepare() (answered bool, err error) {
 	h, in := p.h, p.in
+	p.facts = h.factsOf(in)
 	if err := exchange.CheckHost(in); err != nil {
 		return false, err
 	}
@@ -179,11 +184,14 @@ func (p *passage) prepare() (answered bool, err error) {
 	if err := p.addVia(); err != nil {
 		return false, err
 	}
-	p.addForwarded()
+	p.addForwarded(false)
 	p.setMaxForwards()
 	if err := p.rewrite(seen); err != nil {
 		return false, err
 	}
+	p.addForwarded(true)
+	p.dropTwins()
+	p.announceClientTrailer()
 	if _, err := exchange.OutgoingHost(p.out); err != nil {
 		return false, err
 	}

@@ -75,7 +75,7 @@ func TestRecordTimes(t *testing.T) {
 			require.NoError(t, all[i].Err)
 			all[i].Start = time.Time{}
 		}
-		common := exchange.Record{Backend: "http://slow.test", Attempts: 1, Status: 200, BackendStatus: 200, RequestBytes: 7, ResponseBytes: 5}
+		common := exchange.Record{Client: "192.0.2.1:1234", Backend: "http://slow.test", Attempts: 1, Status: 200, BackendStatus: 200, RequestBytes: 7, ResponseBytes: 5}
 		first, second := common, common
 		first.Connect, first.Connected, first.FirstByte, first.Duration = time.Second, time.Second, 3*time.Second, 6*time.Second
 		second.Acquire, second.Connected, second.FirstByte, second.Duration = 6*time.Second, 6*time.Second, 8*time.Second, 11*time.Second

@@ -57,9 +57,6 @@ func newRequestBody(p *passage) *requestBody {
 	}
 	if p.in.ContentLength < 0 {
 		b.trailer = make(http.Header)
-		for name := range p.in.Trailer {
-			b.trailer[name] = nil
-		}
 	}
 	return b
 }
@@ -174,8 +171,22 @@ func (b *requestBody) finishTrailer() {
 	}
 	filter := exchange.HopByHopOf(b.p.in.Header)
 	for name, values := range b.p.in.Trailer {
-		if !filter.Has(name) {
+		if b.p.passesTrailer(filter, name) {
 			b.trailer[name] = values
+		}
+	}
+}
+
+// announceClientTrailer names the fields that the client's header announces, and
+// that will pass. Rewrite has been.
+func (p *passage) announceClientTrailer() {
+	if p.body == nil || p.body.trailer == nil || len(p.in.Trailer) == 0 {
+		return
+	}
+	filter := exchange.HopByHopOf(p.in.Header)
+	for name := range p.in.Trailer {
+		if p.passesTrailer(filter, name) {
+			p.body.trailer[name] = nil
 		}
 	}
 }

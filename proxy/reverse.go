@@ -46,6 +46,7 @@ type reverseView struct {
 	frontScheme string // as the client used it: "http" or "https"
 	frontHost   string // as the client used it, with the port if it had one
 	backendHost string // host:port the request was sent to; of the member, for a balancer
+	sentHost    string // the Host that the backend was told, if that is not in its URL
 	backendPath string // path of the member's URL, which comes before the rule's
 }
 
@@ -116,11 +117,11 @@ func reverseURL(v string, rules []reverseRule, view reverseView) (string, bool) 
 		from := ru.path
 		switch {
 		case ru.scheme == "":
-			if scheme != "" && !sameHost(scheme, host, view.backendHost) && !sameHost(scheme, host, view.frontHost) {
+			if scheme != "" && !view.isBackend(scheme, host) && !sameHost(scheme, host, view.frontHost) {
 				continue
 			}
 		case ru.scheme == "balancer":
-			if scheme == "" || !sameHost(scheme, host, view.backendHost) {
+			if scheme == "" || !view.isBackend(scheme, host) {
 				continue
 			}
 			from = strings.TrimSuffix(view.backendPath, "/") + from
@@ -132,6 +133,13 @@ func reverseURL(v string, rules []reverseRule, view reverseView) (string, bool) 
 		}
 	}
 	return "", false
+}
+
+// isBackend reports whether a normal host is that of the backend, by its URL or
+// by what it was told as Host: members that discovery has found are told the name
+// of their service.
+func (v *reverseView) isBackend(scheme, host string) bool {
+	return sameHost(scheme, host, v.backendHost) || sameHost(scheme, host, v.sentHost)
 }
 
 // frontURL makes a path absolute. A client that named no host (HTTP/1.0) gets

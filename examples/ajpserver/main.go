@@ -21,6 +21,7 @@ import (
 	"syscall"
 
 	"github.com/modproxy/modproxy/ajp"
+	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/proxy/graceful"
 )
 
@@ -44,10 +45,9 @@ func main() {
 func newService() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /go/", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintf(w, "%s asks %s for %s\n", r.RemoteAddr, r.Host, r.URL)
-		if u := ajp.UserFrom(r.Context()); u.Name != "" {
-			fmt.Fprintf(w, "httpd says that this is %s (%s)\n", u.Name, u.Auth)
+		if f := exchange.FactsOf(r, nil); f.User != "" {
+			fmt.Fprintf(w, "httpd says that this is %s (%s)\n", f.User, f.AuthType)
 		}
 		if r.TLS != nil {
 			fmt.Fprintln(w, "over TLS")

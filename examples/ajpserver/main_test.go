@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/ajp"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // TestServe asks as httpd does.
@@ -23,10 +24,10 @@ func TestServe(t *testing.T) {
 	tr := &ajp.Transport{Secret: "s3cret"}
 	defer tr.CloseIdleConnections()
 	ask := func(method, path, body string) string {
-		r, err := http.NewRequestWithContext(ajp.WithUser(context.Background(), ajp.User{Name: "ann", Auth: "Basic"}), method, "ajp://"+l.Addr().String()+path, strings.NewReader(body))
+		r, err := http.NewRequest(method, "ajp://"+l.Addr().String()+path, strings.NewReader(body))
 		require.NoError(t, err)
 		r.Host, r.RemoteAddr = "www.example.com", "192.0.2.7:40000"
-		resp, err := tr.RoundTrip(r)
+		resp, err := tr.RoundTrip(access.WithUser(r, "ann", "Basic"))
 		require.NoError(t, err)
 		defer resp.Body.Close()
 		b, err := io.ReadAll(resp.Body)

@@ -99,7 +99,9 @@ func (h *host) basicAuth(s *settings) *access.BasicAuth {
 // looked at when a requirement first asks for them.
 func (v *visit) authenticate(r *http.Request) (user string, ok bool) {
 	if !v.asked && v.served.auth != nil {
-		v.user, v.authErr = v.credentials(r)
+		if v.user, v.authErr = v.credentials(r); v.user != "" {
+			access.WithUser(r, v.user, "Basic") // for the log, though a requirement may refuse it
+		}
 	}
 	v.asked = true
 	return v.user, v.user != ""

@@ -28,7 +28,6 @@ func (l customLog) wrap(w io.Writer, next http.Handler) http.Handler {
 	log := &accesslog.Handler{
 		Output: w, Format: l.format,
 		Note: func(r *http.Request, name string) string { return visitOf(r).env[name] },
-		User: func(r *http.Request) string { return visitOf(r).user },
 	}
 	if l.when != nil {
 		log.Skip = func(r *http.Request) bool { return !l.when(visitOf(r)) }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/modproxy/modproxy/ajp"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
@@ -125,7 +124,7 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served, at str
 		return
 	}
 	if v.user != "" {
-		r = r.WithContext(ajp.WithUser(r.Context(), ajp.User{Name: v.user, Auth: "Basic"}))
+		r = access.WithUser(r, v.user, "Basic")
 	}
 	for _, step := range s.setEnv {
 		step(v, r)

@@ -59,12 +59,12 @@ func site(log io.Writer, members []string) (http.Handler, error) {
 	if err := errors.Join(badMembers, badUsers, badFormat); err != nil {
 		return nil, err
 	}
-	logged.User = func(r *http.Request) string { name, _, _ := r.BasicAuth(); return name }
 	auth := &access.BasicAuth{Realm: "site", Verify: known.Verify}
 	// The key says who asks, so that nobody gets what is another's.
 	c := &cache.Cache{Key: func(r *http.Request) string { return access.User(r.Context()) + ":" + r.Host + r.URL.RequestURI() }}
 	app := &proxy.Handler{Target: &url.URL{Scheme: "balancer", Host: "app", Path: "/"}, Transport: b}
 	// The members are told last, when nothing of the client's can get in the way.
+	// X-Forwarded-For, -Host and -Proto come as well, since it sets none of them.
 	app.Rewrite = func(p *httputil.ProxyRequest) { p.Out.Header.Set("X-User", access.User(p.In.Context())) }
 	return logged.Wrap(auth.Wrap(withoutPassword(c.Wrap(app)))), nil
 }

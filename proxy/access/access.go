@@ -54,7 +54,7 @@ func (a *Access) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		if a.Logger != nil {
-			a.Logger.Info("access: client refused", "client", r.RemoteAddr, "path", r.URL.Path)
+			a.Logger.InfoContext(r.Context(), "access: client refused", "client", r.RemoteAddr, "path", r.URL.Path)
 		}
 		if a.Denied != nil {
 			a.Denied.ServeHTTP(w, r)
@@ -70,16 +70,7 @@ func (a *Access) Allows(r *http.Request) bool {
 	if !ok {
 		return a.AllowUnix || len(a.Allow)+len(a.Deny) == 0
 	}
-	return !ContainsAddr(a.Deny, addr) && (len(a.Allow) == 0 || ContainsAddr(a.Allow, addr))
-}
-
-func ContainsAddr(prefixes []netip.Prefix, addr netip.Addr) bool {
-	for _, p := range prefixes {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return !clientaddr.In(a.Deny, addr) && (len(a.Allow) == 0 || clientaddr.In(a.Allow, addr))
 }
 
 // ParsePrefixes reads addresses as Apache's "Require ip" takes them: an

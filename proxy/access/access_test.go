@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/proxy/internal/clientaddr"
 )
 
@@ -105,11 +106,8 @@ func TestRemoteIP(t *testing.T) {
 			m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, in *http.Request) {
 				require.Equal(t, tc.want, in.RemoteAddr)
 				require.Equal(t, tc.left, in.Header.Get(header))
-				if tc.want != tc.peer {
-					require.Equal(t, tc.peer, PeerAddr(in.Context()))
-				} else {
-					require.Empty(t, PeerAddr(in.Context()))
-				}
+				require.Equal(t, tc.peer, exchange.FactsOf(in, nil).Peer)
+				require.Equal(t, tc.want, exchange.FactsOf(in, nil).Client)
 			})).ServeHTTP(httptest.NewRecorder(), r)
 			require.Equal(t, before, r.Header, "the client's header is not changed")
 		})

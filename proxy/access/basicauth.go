@@ -69,7 +69,7 @@ func (a *BasicAuth) Wrap(next http.Handler) http.Handler {
 			exchange.WriteRefusal(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), admissionKey{}, admission{user: user})))
+		next.ServeHTTP(w, WithUser(r, user, "Basic"))
 	})
 }
 

@@ -19,7 +19,7 @@ type Clients struct {
 	// are asked with 407.
 	Auth *BasicAuth
 
-	// Allow is a rule of your own. Its error refuses the request, with the
+	// Allow is a rule of your own, for a request with its [User]. Its error refuses the request, with the
 	// status of [exchange.StatusOf] if it is a [*exchange.Error], else with 403.
 	Allow func(r *http.Request) error
 }
@@ -49,15 +49,16 @@ func (c *Clients) Admit(r *http.Request) (*http.Request, error) {
 	if c.Access != nil && !c.Access.Allows(r) {
 		return nil, exchange.Forbidden("client's address")
 	}
-	a := admission{client: r}
+	out := r.WithContext(context.WithValue(r.Context(), admissionKey{}, true))
 	if c.Auth != nil {
-		var err error
-		if a.user, err = c.Auth.CheckProxy(r); err != nil {
+		user, err := c.Auth.CheckProxy(r)
+		if err != nil {
 			return nil, err
 		}
+		out = WithUser(out, user, "Basic")
 	}
 	if c.Allow != nil {
-		if err := c.Allow(r); err != nil {
+		if err := c.Allow(out); err != nil {
 			var e *exchange.Error
 			if !errors.As(err, &e) {
 				err = exchange.Forbidden("%w", err)
@@ -65,26 +66,13 @@ func (c *Clients) Admit(r *http.Request) (*http.Request, error) {
 			return nil, err
 		}
 	}
-	return r.WithContext(context.WithValue(r.Context(), admissionKey{}, a)), nil
-}
-
-// admission is what is known of a client that was let in.
-type admission struct {
-	client *http.Request
-	user   string
+	return out, nil
 }
 
 type admissionKey struct{}
 
 // Admitted reports whether a [Clients] has let the request through.
 func Admitted(ctx context.Context) bool {
-	a, _ := ctx.Value(admissionKey{}).(admission)
-	return a.client != nil
-}
-
-// User returns the name under which the client of a request has authenticated
-// itself to a [BasicAuth], or "".
-func User(ctx context.Context) string {
-	a, _ := ctx.Value(admissionKey{}).(admission)
-	return a.user
+	admitted, _ := ctx.Value(admissionKey{}).(bool)
+	return admitted
 }

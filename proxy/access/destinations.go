@@ -11,6 +11,7 @@ import (
 
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/internal/clientaddr"
 )
 
 // DefaultConnectTimeout is the ConnectTimeout of [Destinations].
@@ -102,10 +103,10 @@ func (d *Destinations) blocks(host string) bool {
 func (d *Destinations) checkAddr(a netip.Addr) error {
 	bare := a.Unmap().WithZone("") // a network contains no address with one
 	inner, carries := embedded4(a)
-	if ContainsAddr(d.DenyAddrs, bare) || carries && ContainsAddr(d.DenyAddrs, inner) {
+	if clientaddr.In(d.DenyAddrs, bare) || carries && clientaddr.In(d.DenyAddrs, inner) {
 		return exchange.Forbidden("address is among those that must not be reached")
 	}
-	if d.AllowPrivate || ContainsAddr(d.AllowAddrs, bare) || !isSpecial(a) {
+	if d.AllowPrivate || clientaddr.In(d.AllowAddrs, bare) || !isSpecial(a) {
 		return nil
 	}
 	return exchange.Forbidden("address is private or special")

@@ -1,21 +1,25 @@
 package access
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/modproxy/modproxy/proxy/internal/clientaddr"
+)
 
 // isSpecial reports whether an address is not one of the open Internet: it is
 // in the registries of special-purpose addresses (RFC 6890), or carries an IPv4
 // address that is. Zones mean an interface of this machine, and are special.
 func isSpecial(a netip.Addr) bool {
 	if a.Is4() {
-		return ContainsAddr(special4, a)
+		return clientaddr.In(special4, a)
 	}
 	if a.Zone() != "" {
 		return true
 	}
 	if inner, ok := embedded4(a); ok {
-		return a.Is4In6() || ContainsAddr(special4, inner)
+		return a.Is4In6() || clientaddr.In(special4, inner)
 	}
-	return !globalUnicast.Contains(a) || ContainsAddr(special6, a)
+	return !globalUnicast.Contains(a) || clientaddr.In(special6, a)
 }
 
 // embedded4 returns the IPv4 address that packets to a IPv6 address end up at:

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/proxy/internal/clientaddr"
 )
@@ -153,9 +152,9 @@ func logItemFor(letter byte, arg string) (logItem, error) {
 	switch letter {
 	case 'h', 'a':
 		if arg == "c" {
-			return func(b []byte, e *logEntry) []byte { return appendHost(b, peerOf(e.r)) }, nil
+			return func(b []byte, e *logEntry) []byte { return appendHost(b, exchange.FactsOf(e.r, nil).Peer) }, nil
 		}
-		return func(b []byte, e *logEntry) []byte { return appendHost(b, e.r.RemoteAddr) }, nil
+		return func(b []byte, e *logEntry) []byte { return appendHost(b, e.record.Client) }, nil
 	case 'A':
 		return func(b []byte, e *logEntry) []byte {
 			if a := clientaddr.Local(e.r.Context()); a != nil {
@@ -166,12 +165,7 @@ func logItemFor(letter byte, arg string) (logItem, error) {
 	case 'l', 'L':
 		return func(b []byte, _ *logEntry) []byte { return append(b, '-') }, nil
 	case 'u':
-		return textItem(func(e *logEntry) string {
-			if e.log.User == nil {
-				return ""
-			}
-			return e.log.User(e.r)
-		}), nil
+		return textItem(func(e *logEntry) string { return e.record.User }), nil
 	case 't':
 		return timeItem(arg)
 	case 'r':
@@ -345,13 +339,6 @@ func withoutPassword(target string) string {
 	return target[:start] + user + ":XXXXXX" + rest[at:]
 }
 
-func peerOf(r *http.Request) string {
-	if peer := access.PeerAddr(r.Context()); peer != "" {
-		return peer
-	}
-	return r.RemoteAddr
-}
-
 func appendHost(b []byte, addr string) []byte {
 	host, ok := clientaddr.Host(addr)
 	if !ok {
@@ -367,7 +354,7 @@ func portItem(arg string) (logItem, error) {
 	}
 	switch arg {
 	case "remote":
-		return textItem(func(e *logEntry) string { return port(e.r.RemoteAddr) }), nil
+		return textItem(func(e *logEntry) string { return port(e.record.Client) }), nil
 	case "", "local", "canonical":
 		return textItem(func(e *logEntry) string {
 			if a := clientaddr.Local(e.r.Context()); a != nil {

@@ -31,9 +31,6 @@ type Handler struct {
 	// Format is what a line looks like. If nil, [CommonLogFormat].
 	Format *Format
 
-	// User names the authenticated user of a request for %u. If nil, "-".
-	User func(*http.Request) string
-
 	// Note looks up %{name}n and %{name}e. Where it is nil or returns "", the
 	// names of [Format] are known, and all others are "-".
 	Note func(r *http.Request, name string) string

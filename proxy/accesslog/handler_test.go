@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -75,9 +76,8 @@ func TestAccessLogLines(t *testing.T) {
 		}, hello, `i o - example.com v`},
 		"host": {`%v %V`, func(r *http.Request, l *Handler) { r.Host = "h.test:81" }, hello, `h.test h.test`},
 		"user and note": {`%u %{n}n %{e}e`, func(r *http.Request, l *Handler) {
-			l.User = func(*http.Request) string { return "me" }
 			l.Note = func(_ *http.Request, n string) string { return "<" + n + ">" }
-		}, hello, `me <n> <e>`},
+		}, func(w http.ResponseWriter, r *http.Request) { access.WithUser(r, "me", "") }, `me <n> <e>`},
 		"password": {`%r`, func(r *http.Request, l *Handler) { r.RequestURI = "ftp://u:s3c:r%2Fet@h/a@b:c@d" }, hello, `GET ftp://u:XXXXXX@h/a@b:c@d HTTP/1.1`},
 		"CONNECT": {`%r`, func(r *http.Request, l *Handler) {
 			r.Method, r.RequestURI = "CONNECT", "u:s3cret@h:443"

@@ -22,6 +22,9 @@ type Record struct {
 	// when it had one. FirstByte is when the head of the answer was in.
 	Acquire, Connect, Connected, FirstByte time.Duration
 
+	Client string // its address and port, by [Facts]
+	User   string // who it has proved to be, by [Facts]; empty for nobody
+
 	Backend       string // where it was sent, or would have been; empty if none was chosen
 	Attempts      int    // how often it was given a connection
 	Reused        bool   // the connection was open before
@@ -106,6 +109,7 @@ func (r *Record) Answered() {
 func (r *Record) LogValue() slog.Value {
 	attrs := []slog.Attr{
 		slog.Int("status", r.Status),
+		slog.String("client", r.Client),
 		slog.String("backend", r.Backend),
 		slog.Int("attempts", r.Attempts),
 		slog.Bool("reused", r.Reused),
@@ -116,6 +120,9 @@ func (r *Record) LogValue() slog.Value {
 		slog.Duration("connect", r.Connect),
 		slog.Duration("connected", r.Connected),
 		slog.Duration("first_byte", r.FirstByte),
+	}
+	if r.User != "" {
+		attrs = append(attrs, slog.String("user", r.User))
 	}
 	if r.Balancer != "" {
 		attrs = append(attrs, slog.String("balancer", r.Balancer), slog.String("member", r.Member), slog.String("why", r.Why))

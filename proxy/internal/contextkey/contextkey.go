@@ -9,4 +9,6 @@ type (
 	Hooks         struct{} // the same, also of detached work
 	ClientRequest struct{} // the *http.Request of the client
 	Client        struct{} // the backend.Client for which a connection is opened
+	Facts         struct{} // its *exchange.Facts, or what was decided of them at the door
+	User          struct{} // the name of its user, who was verified, and how: a [2]string
 )

@@ -151,7 +151,7 @@ func (c *Chunked) parseTrailer() error {
 		return err
 	}
 	for name := range h {
-		if ForbiddenTrailer(name) {
+		if exchange.ForbiddenTrailer(name) {
 			delete(h, name)
 		}
 	}

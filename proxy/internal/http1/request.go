@@ -124,8 +124,8 @@ func AppendRequestHead(b []byte, r *http.Request, f Framing, opt HeadOptions) ([
 		b = strconv.AppendInt(b, r.ContentLength, 10)
 		b = append(b, "\r\n"...)
 	case FramingChunked:
-		if len(r.Trailer) > 0 {
-			b = AppendField(b, "Trailer", strings.Join(trailerNames(r.Trailer), ", "))
+		if names := trailerNames(r.Trailer); len(names) > 0 {
+			b = AppendField(b, "Trailer", strings.Join(names, ", "))
 		}
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	case FramingNone:
@@ -215,22 +215,12 @@ func AppendField(b []byte, name, value string) []byte {
 func trailerNames(h http.Header) []string {
 	names := make([]string, 0, len(h))
 	for name := range h {
-		if syntax.IsToken(name) && !ForbiddenTrailer(name) {
+		if syntax.IsToken(name) && !exchange.ForbiddenTrailer(name) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	return names
-}
-
-// ForbiddenTrailer names the fields that must not stand in a trailer, since
-// they frame or route the message (RFC 9110 section 6.5.1).
-func ForbiddenTrailer(name string) bool {
-	switch http.CanonicalHeaderKey(name) {
-	case "Transfer-Encoding", "Content-Length", "Trailer", "Host", "Connection", "Te", "Upgrade", "Keep-Alive", "Proxy-Connection":
-		return true
-	}
-	return false
 }
 
 // AppendTrailer appends the trailer fields, without the final empty line.

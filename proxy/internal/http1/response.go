@@ -157,7 +157,7 @@ func AnnouncedTrailer(values []string) http.Header {
 	h := make(http.Header)
 	for _, v := range values {
 		for name := range strings.SplitSeq(v, ",") {
-			if name = syntax.TrimBlank(name); syntax.IsToken(name) && !ForbiddenTrailer(name) {
+			if name = syntax.TrimBlank(name); syntax.IsToken(name) && !exchange.ForbiddenTrailer(name) {
 				h[textproto.CanonicalMIMEHeaderKey(name)] = nil
 			}
 		}

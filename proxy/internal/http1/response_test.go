@@ -115,7 +115,7 @@ func FuzzChunked(f *testing.F) {
 		}
 		require.LessOrEqual(t, len(whole), len(data))
 		for name := range wholeTrailer {
-			require.False(t, ForbiddenTrailer(name), name)
+			require.False(t, exchange.ForbiddenTrailer(name), name)
 		}
 
 		var wire bytes.Buffer

@@ -1,6 +1,7 @@
 package observation
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -33,6 +34,10 @@ type Observation struct {
 func Begin(w http.ResponseWriter, r *http.Request) *Observation {
 	o := &Observation{Context: r.Context(), Writer: Writer{ResponseWriter: w}}
 	o.outer = Of(o.Context)
+	o.Record.Client = r.RemoteAddr
+	if user, ok := o.Context.Value(contextkey.User{}).([2]string); ok {
+		o.Record.User = user[0]
+	}
 	if o.outer != nil {
 		o.Record.Start = o.outer.Record.Start
 	} else {
@@ -79,7 +84,9 @@ func (o *Observation) Take(from *exchange.Record) {
 		o.from, o.before = from, o.Record.Attempts
 	}
 	start, cache := o.Record.Start, o.Record.Cache
+	client, user := o.Record.Client, o.Record.User
 	o.Record = *from
+	o.Record.Client, o.Record.User = cmp.Or(from.Client, client), cmp.Or(from.User, user)
 	o.Record.Start = start
 	o.Record.Attempts += o.before
 	if cache != "" {
@@ -124,11 +131,25 @@ func (b *observedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// NoteCache tells of what a cache did, as exchange.NoteCache says.
-func (o *Observation) NoteCache(status string) {
+// NoteClient tells who the client of a trusted peer is.
+func (o *Observation) NoteClient(client string) {
+	o.note(func(rec *exchange.Record) { rec.Client = client })
+}
+
+// NoteUser tells who the client has proved to be.
+func (o *Observation) NoteUser(user string) {
+	o.note(func(rec *exchange.Record) { rec.User = user })
+}
+
+func (o *Observation) note(tell func(*exchange.Record)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.ended {
-		o.Record.Cache = status
+		tell(&o.Record)
 	}
+}
+
+// NoteCache tells of what a cache did, as exchange.NoteCache says.
+func (o *Observation) NoteCache(status string) {
+	o.note(func(rec *exchange.Record) { rec.Cache = status })
 }

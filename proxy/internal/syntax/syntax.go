@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -97,4 +98,32 @@ func TripleAt(p string, i int) (byte, bool) {
 	hi, ok1 := HexDigit(p[i+1])
 	lo, ok2 := HexDigit(p[i+2])
 	return hi<<4 | lo, ok1 && ok2
+}
+
+// ListMembers splits list values at the commas, or with quotes at those outside
+// them, without empty members. It goes from the end, where the proxies in front
+// write: a quote that a client left open must not swallow their members.
+func ListMembers(values []string, quotes bool) []string {
+	var entries []string
+	for _, v := range slices.Backward(values) {
+		end, quoted := len(v), false
+		for i := len(v) - 1; i >= -1; i-- {
+			if i >= 0 && quotes && v[i] == '"' && !escaped(v[:i]) {
+				quoted = !quoted
+			}
+			if i < 0 || v[i] == ',' && !quoted {
+				if e := TrimBlank(v[i+1 : end]); e != "" {
+					entries = append(entries, e)
+				}
+				end = i
+			}
+		}
+	}
+	slices.Reverse(entries)
+	return entries
+}
+
+// escaped reports whether what follows s in a quoted string is escaped.
+func escaped(s string) bool {
+	return (len(s)-len(strings.TrimRight(s, `\`)))%2 == 1
 }
