@@ -222,7 +222,7 @@ func (t *opening) check() (err error) {
 			return err
 		}
 	}
-	if exchange.ViaNames(t.r.Header, h.name) {
+	if exchange.Passed(t.r.Header, h.name) {
 		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusLoopDetected, Err: exchange.ErrLoop}
 	}
 	return nil

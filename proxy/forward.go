@@ -89,8 +89,9 @@ type Forward struct {
 	// means a pseudonym that is made when it is first needed. Apache: ServerName.
 	ServerName string
 
-	// Via says what becomes of the Via field. Zero means [ViaOn], by which
-	// loops are found. Apache: ProxyVia.
+	// Via says what becomes of the Via field. Zero means [ViaOn]. If it is off,
+	// loops are found by ServerName in CDN-Loop, as by a [Handler]. Apache:
+	// ProxyVia.
 	Via ViaMode
 
 	// Forwarded says which X-Forwarded fields origins get. Zero means

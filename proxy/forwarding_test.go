@@ -27,7 +27,7 @@ func TestForwardedFields(t *testing.T) {
 			"X-Forwarded-For": {"9.9.9.9, 127.0.0.1"}, "X-Forwarded-Host": {"evil"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {"for=9.9.9.9"}}},
 		"apache": {func(h *Handler) { h.Forwarded = ForwardedApache; h.ServerName = "proxy.test" }, http.Header{
 			"X-Forwarded-For": {"9.9.9.9, 127.0.0.1"}, "X-Forwarded-Host": {"evil, front.test"}, "X-Forwarded-Server": {"proxy.test"},
-			"X-Forwarded-Proto": {"https"}, "Forwarded": {"for=9.9.9.9"}}},
+			"X-Forwarded-Proto": {"https"}, "Forwarded": {"for=9.9.9.9"}, "Cdn-Loop": {"proxy.test"}}},
 		"off": {func(h *Handler) { h.Forwarded = ForwardedOff }, sent},
 		"RFC 7239": {func(h *Handler) { h.ForwardedField = true }, http.Header{
 			"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"},

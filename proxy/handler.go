@@ -83,7 +83,10 @@ type Handler struct {
 
 	// ServerName is the name of this proxy in Via and X-Forwarded-Server. Empty
 	// means "modproxy". With a name of its own, a request that has passed here
-	// before is refused with 508. Apache: ServerName.
+	// before is refused with 508; proxies with one name, in one process or two,
+	// are one in this. So that a request can be known, it carries the name: in
+	// Via if that is on, else in CDN-Loop (RFC 8586), the field for those that
+	// do not send Via. Apache: ServerName.
 	ServerName string
 
 	// Via says what becomes of the Via field. Apache: ProxyVia.

@@ -9,7 +9,8 @@ import (
 
 // ViaMode says what becomes of the Via field (RFC 9110 section 7.6.3) in both
 // directions. The name of this proxy in it is Handler.ServerName, and never
-// what the client sent as Host.
+// what the client sent as Host. Where that is set and not added to Via, requests
+// carry it in CDN-Loop, by which loops are found in any mode.
 type ViaMode int
 
 const (
@@ -20,18 +21,21 @@ const (
 	ViaBlock                // removes Via from requests and leaves it in answers
 )
 
-// addVia refuses a request that was here before, and maintains its Via field.
+// addVia refuses a request that was here before, and leaves this proxy's name
+// in it: in Via if that is maintained, else in CDN-Loop.
 func (p *passage) addVia() error {
-	out := p.out.Header
-	if name := p.h.ServerName; name != "" && exchange.ViaNames(out, name) {
+	name := p.h.ServerName
+	if name != "" && exchange.Passed(p.in.Header, name) {
 		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusLoopDetected, Err: exchange.ErrLoop}
 	}
 	switch p.h.Via {
-	case ViaBlock:
-		delete(out, "Via")
 	case ViaOn, ViaFull:
 		p.appendTo("Via", p.viaElement())
+		return nil
+	case ViaBlock:
+		delete(p.out.Header, "Via")
 	}
+	p.appendTo("Cdn-Loop", name)
 	return nil
 }
 

@@ -194,6 +194,15 @@ func (r *rule) mapping() (*proxy.Handler, error) {
 	return &proxy.Handler{Prefix: r.path, Target: u}, nil
 }
 
+// keepField gives a field back the values that the client sent.
+func keepField(pr *httputil.ProxyRequest, name string) {
+	if values, ok := pr.In.Header[name]; ok {
+		pr.Out.Header[name] = values
+	} else {
+		delete(pr.Out.Header, name)
+	}
+}
+
 // newHandler makes the proxy of a rule under settings.
 func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	ph, err := r.newHandler()
@@ -234,8 +243,13 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 			return nil
 		}
 	}
-	if keepExpect := said(s.expect, true); !keepExpect || len(s.envIf)+len(s.setEnv) > 0 {
+	keepExpect := said(s.expect, true)
+	keepLoops := ph.Via == proxy.ViaOn || ph.Via == proxy.ViaFull
+	if !keepExpect || !keepLoops || len(s.envIf)+len(s.setEnv) > 0 {
 		ph.Rewrite = func(pr *httputil.ProxyRequest) {
+			if !keepLoops { // tiers often have one ServerName, and httpd does not mind
+				keepField(pr, "Cdn-Loop")
+			}
 			if !keepExpect { // net/http answers 100 when the body is read
 				delete(pr.Out.Header, "Expect")
 			}
