@@ -15,6 +15,7 @@ import (
 
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/proxyprotocol"
 )
 
 // patience is how long a call may take, at the very most.
@@ -29,8 +30,9 @@ var targets = []string{
 // handedOut are types whose zero value stands for nothing, as a nil receiver
 // does, and who alone makes others.
 var handedOut = map[reflect.Type]string{
-	reflect.TypeFor[backend.Conn]():     "Backend.Get",
-	reflect.TypeFor[exchange.Attempt](): "a transport, of a connection",
+	reflect.TypeFor[backend.Conn]():       "Backend.Get",
+	reflect.TypeFor[proxyprotocol.Conn](): "Listener.Accept",
+	reflect.TypeFor[exchange.Attempt]():   "a transport, of a connection",
 }
 
 // TestZeroValues calls every method of every zero value, by value and by
