@@ -47,7 +47,7 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 	hooks := exchange.HooksOf(r)
 	for again := false; ; again = true {
 		hooks.GetConn(b)
-		use, c, err := p.reserve(r.Context(), strings.ToLower(r.URL.Scheme), again)
+		use, c, err := p.reserve(namedContext(r.Context(), b, r), strings.ToLower(r.URL.Scheme), again)
 		if err != nil {
 			exchange.CloseBody(r)
 			return nil, exchange.AcquireError(r.Context(), b, err)

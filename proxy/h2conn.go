@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -43,10 +42,9 @@ var errH2Unread = fmt.Errorf("backend does not take what it is sent: %w", os.Err
 // What could be much, the bodies of requests, waits before it is written.
 type h2Conn struct {
 	upgradedConn
-	pool   *h2Pool
-	cc     *http2.ClientConn
-	client netip.AddrPort // with the PROXY protocol, whom alone it serves
-	limit  time.Duration  // for sending a piece; negative: none
+	pool  *h2Pool
+	cc    *http2.ClientConn
+	limit time.Duration // for sending a piece; negative: none
 
 	taken atomic.Int64 // streams that requests have; see h2Pool.take
 	heard atomic.Int64 // how often a stream was sent something that it waits for
@@ -68,8 +66,8 @@ type h2Conn struct {
 	onSettle func(known bool) // nil once it was called; guarded by mu
 }
 
-func newH2Conn(p *h2Pool, c *backend.Conn, client netip.AddrPort) *h2Conn {
-	return &h2Conn{pool: p, upgradedConn: upgradedConn{c: c, closed: c.Detach()}, client: client, limit: c.Timeout(), opened: time.Now()}
+func newH2Conn(p *h2Pool, c *backend.Conn) *h2Conn {
+	return &h2Conn{pool: p, upgradedConn: upgradedConn{c: c, closed: c.Detach()}, limit: c.Timeout(), opened: time.Now()}
 }
 
 // take counts a stream more that requests have.
@@ -82,8 +80,13 @@ func (h *h2Conn) take() {
 // give counts one less. The last leaves the connection unused, and perhaps
 // closed.
 func (h *h2Conn) give() {
-	if h.taken.Add(-1) == 0 && !h.c.Rest(h.closeUnused) {
+	if h.taken.Add(-1) != 0 {
+		return
+	}
+	if !h.c.Rest(h.closeUnused) {
 		h.closeUnused()
+	} else if old := h.pool.tooMany(); old != nil {
+		_ = old.cc.Close()
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -27,7 +26,7 @@ type h2Pool struct {
 
 	mu      sync.Mutex // guards the rest
 	conns   []*h2Conn
-	opening *h2Opening
+	opening map[backend.Audience]*h2Opening
 	plain   bool // the backend has chosen HTTP/1.1 the last time
 }
 
@@ -41,8 +40,9 @@ type h2Use struct {
 // h2Opening is a connection that is being opened, for which others wait: until
 // the backend has said how many streams it takes.
 type h2Opening struct {
-	done chan struct{}
-	err  error // set before done is closed: why the backend cannot be reached
+	done     chan struct{}
+	audience backend.Audience
+	err      error // set before done is closed: why the backend cannot be reached
 }
 
 // errH2Silent is told to those who wait for a connection that was opened.
@@ -74,10 +74,9 @@ func (t *Transport) h2PoolOf(b *backend.Backend) *h2Pool {
 // reserve returns a stream for a request, or the HTTP/1.1 connection that was
 // opened instead because the backend chose that.
 func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (use h2Use, c *backend.Conn, err error) {
-	var client netip.AddrPort
-	bound := p.b.ProxyProtocol != 0
-	if bound {
-		client = backend.ClientOf(ctx).Source
+	audience, err := p.b.AudienceOf(ctx)
+	if err != nil {
+		return h2Use{}, nil, err
 	}
 	var waited time.Duration // for another to open a connection
 	for {
@@ -85,11 +84,11 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (use h2
 			return h2Use{}, nil, err
 		}
 		p.mu.Lock()
-		if h := p.take(client); h != nil {
+		if h := p.take(audience); h != nil {
 			p.mu.Unlock()
 			return h2Use{conn: h, reused: true, acquire: waited}, nil, nil
 		}
-		if wait := p.opening; wait != nil && !p.plain && !bound {
+		if wait := p.opening[audience]; wait != nil && !p.plain {
 			p.mu.Unlock()
 			begun := time.Now()
 			select {
@@ -103,14 +102,17 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (use h2
 				return h2Use{}, nil, context.Cause(ctx)
 			}
 		}
-		opening := &h2Opening{done: make(chan struct{})}
-		p.opening = opening
+		opening := &h2Opening{done: make(chan struct{}), audience: audience}
+		if p.opening == nil {
+			p.opening = make(map[backend.Audience]*h2Opening)
+		}
+		p.opening[audience] = opening
 		unused := p.spare()
 		p.mu.Unlock()
 		if unused != nil {
 			_ = unused.cc.Close()
 		}
-		use, c, err := p.openShared(ctx, opening, scheme, client, fresh)
+		use, c, err := p.openShared(ctx, opening, scheme, fresh)
 		p.mu.Lock()
 		if use.conn != nil {
 			p.conns = append(p.conns, use.conn)
@@ -132,14 +134,14 @@ func (p *h2Pool) reserve(ctx context.Context, scheme string, fresh bool) (use h2
 
 // openShared is open for those who wait, too: if a hook panics, the next in line
 // tries.
-func (p *h2Pool) openShared(ctx context.Context, o *h2Opening, scheme string, client netip.AddrPort, fresh bool) (h2Use, *backend.Conn, error) {
+func (p *h2Pool) openShared(ctx context.Context, o *h2Opening, scheme string, fresh bool) (h2Use, *backend.Conn, error) {
 	returned := false
 	defer func() {
 		if !returned {
 			p.opened(o, nil)
 		}
 	}()
-	use, c, err := p.open(ctx, scheme, client, fresh)
+	use, c, err := p.open(ctx, scheme, fresh)
 	returned = true
 	return use, c, err
 }
@@ -147,8 +149,8 @@ func (p *h2Pool) openShared(ctx context.Context, o *h2Opening, scheme string, cl
 // opened lets those go on who wait for a connection.
 func (p *h2Pool) opened(o *h2Opening, err error) {
 	p.mu.Lock()
-	if p.opening == o {
-		p.opening = nil
+	if p.opening[o.audience] == o {
+		delete(p.opening, o.audience)
 	}
 	p.mu.Unlock()
 	o.err = err
@@ -171,14 +173,14 @@ func (p *h2Pool) silence(h *h2Conn, known bool) error {
 // Streams are counted here. The HTTP/2 client's own reservations stay for ever
 // when a request is cancelled before it is written: clients that come and go
 // would fill one connection after the other.
-func (p *h2Pool) take(client netip.AddrPort) *h2Conn {
+func (p *h2Pool) take(audience backend.Audience) *h2Conn {
 	p.conns = slices.DeleteFunc(p.conns, func(h *h2Conn) bool {
 		s := h.cc.State()
 		return s.Closed || s.Closing
 	})
 	var full []*h2Conn
 	for _, h := range p.conns {
-		if h.client != client {
+		if h.c.Audience() != audience {
 			continue
 		}
 		s := h.cc.State()
@@ -201,7 +203,7 @@ func (p *h2Pool) take(client netip.AddrPort) *h2Conn {
 // full reports whether all connections that may be open are HTTP/2's.
 func (p *h2Pool) full() bool { return p.b.MaxConns > 0 && len(p.conns) >= p.b.MaxConns }
 
-// spare takes an unused connection of some client out of a full pool, to make
+// spare takes an unused connection of some audience out of a full pool, to make
 // room for another's. The caller holds the lock.
 func (p *h2Pool) spare() *h2Conn {
 	if !p.full() {
@@ -216,8 +218,33 @@ func (p *h2Pool) spare() *h2Conn {
 	return nil
 }
 
+// tooMany takes an unused connection out of the list where more are unused than
+// MaxIdle allows; nil if there are not.
+func (p *h2Pool) tooMany() *h2Conn {
+	most := cmp.Or(p.b.MaxIdle, backend.DefaultMaxIdle)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.conns) <= most {
+		return nil
+	}
+	first, unused := -1, 0
+	for i, h := range p.conns {
+		if h.taken.Load() == 0 {
+			if unused++; first < 0 {
+				first = i
+			}
+		}
+	}
+	if unused <= most {
+		return nil
+	}
+	h := p.conns[first]
+	p.conns = slices.Delete(p.conns, first, first+1)
+	return h
+}
+
 // open opens a connection and takes a stream of it.
-func (p *h2Pool) open(ctx context.Context, scheme string, client netip.AddrPort, fresh bool) (h2Use, *backend.Conn, error) {
+func (p *h2Pool) open(ctx context.Context, scheme string, fresh bool) (h2Use, *backend.Conn, error) {
 	get := p.b.Get
 	if fresh {
 		get = p.b.GetFresh
@@ -235,7 +262,7 @@ func (p *h2Pool) open(ctx context.Context, scheme string, client netip.AddrPort,
 	}
 	use := h2Use{acquire: c.AcquireTime(), connect: c.ConnectTime()}
 	_ = c.SetDeadline(time.Time{})
-	h := newH2Conn(p, c, client)
+	h := newH2Conn(p, c)
 	if h.cc, err = p.t2.NewClientConn(h); err != nil {
 		_ = h.Close()
 		return h2Use{}, nil, err

@@ -89,7 +89,9 @@ func (p *passage) NoteCache(status string) {
 
 // client is who the backend is told about by the PROXY protocol.
 func (p *passage) client() backend.Client {
-	return backend.ClientFrom(p.in.RemoteAddr, clientaddr.Local(p.Context))
+	c := backend.ClientFrom(p.in.RemoteAddr, clientaddr.Local(p.Context))
+	c.TLS = p.in.TLS
+	return c
 }
 
 // one returns a slice with the value v, without an allocation of its own.

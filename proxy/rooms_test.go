@@ -38,7 +38,7 @@ var sizes = map[string]size{
 	"proxy/mirror":                {3, 5},
 	"proxy/proxyprotocol":         {6, 14},
 	"proxy/parsertest":            {5, 3},
-	"proxy/internal/clientaddr":   {3, 8}, // what RemoteAddr says, and what Forwarded does
+	"proxy/internal/clientaddr":   {3, 8},  // what RemoteAddr says, and what Forwarded does
 	"proxy/internal/contextkey":   {2, 10}, // the facts, and the user
 	"proxy/internal/copybuf":      {2, 4},
 	"proxy/internal/http1":        {5, 22},

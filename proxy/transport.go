@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"sync"
@@ -113,7 +114,7 @@ func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Respo
 	if http1.RequestFraming(r) == http1.FramingNone && hooks.Trace() == nil {
 		get = b.GetTurn
 	}
-	c, err := hooks.Acquire(b, get)
+	c, err := hooks.Acquire(b, getNamed(b, r, get))
 	for {
 		if err != nil {
 			exchange.CloseBody(r)
@@ -130,8 +131,27 @@ func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Respo
 		}
 		hooks.Resent(xerr)
 		r = again
-		c, err = hooks.Acquire(b, b.GetFresh)
+		c, err = hooks.Acquire(b, getNamed(b, r, b.GetFresh))
 	}
+}
+
+// getNamed is get for a connection to the name to which r is sent, where that
+// matters.
+func getNamed(b *backend.Backend, r *http.Request, get func(context.Context) (*backend.Conn, error)) func(context.Context) (*backend.Conn, error) {
+	if !b.ServerNameFromHost {
+		return get
+	}
+	return func(ctx context.Context) (*backend.Conn, error) { return get(namedContext(ctx, b, r)) }
+}
+
+// namedContext is ctx for a connection to the name to which r is sent.
+func namedContext(ctx context.Context, b *backend.Backend, r *http.Request) context.Context {
+	if !b.ServerNameFromHost {
+		return ctx
+	}
+	host, _ := exchange.OutgoingHost(r)
+	name, _, _ := exchange.ParseHost(host)
+	return backend.WithServerName(ctx, name)
 }
 
 // backendFor returns the backend that serves u.

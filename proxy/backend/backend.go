@@ -71,11 +71,41 @@ type Backend struct {
 	// offered by ALPN for the scheme h2, and "http/1.1" for the others.
 	TLS *tls.Config
 
+	// ServerNameFromHost sends the name to which each request is sent, its Host,
+	// as SNI, and checks the certificate against it, in place of the name in TLS
+	// or the URL: for backends that have a certificate for each site, to which
+	// the client's Host is passed on. A connection made for one name carries no
+	// request for another, and sessions are resumed for the same name alone. A
+	// name for which the backend has no certificate is a [*ServerNameError], which
+	// says nothing about the backend. A request without a Host has the name in
+	// TLS or the URL. Apache: what ProxyPreserveHost does to https.
+	ServerNameFromHost bool
+
 	// ProxyProtocol, if not zero, announces each client to the backend by a
-	// PROXY protocol header of that version when a connection is opened.
-	// Connections are then reused only for the same client address (see
+	// PROXY protocol header of that version when a connection is opened. Of a
+	// client whose address is of another family than the one that it has
+	// connected to, both are told as of IPv6; of one that has connected to a
+	// unix-domain socket, that address is told as unspecified. Without a client,
+	// as in health checks, the header is that of nobody (UNKNOWN, LOCAL).
+	// Connections are reused only for a client of the same header (see
 	// [WithClient]).
 	ProxyProtocol ProxyProtocol
+
+	// ProxyProtocolTLVs are further facts that a header of ProxyProtocolV2 tells
+	// of the client's TLS, in this order: [proxyprotocol.TypeALPN],
+	// [proxyprotocol.TypeAuthority] and [proxyprotocol.TypeSSL]; of the last, the
+	// version, the cipher suite by its IANA name, and the common name of a
+	// verified certificate. They are those of the connection that came here, also
+	// where another proxy has named the client. None by default. HAProxy:
+	// proxy-v2-options.
+	ProxyProtocolTLVs []byte
+
+	// UniqueID, if not nil, returns the id that a header of ProxyProtocolV2 tells,
+	// of up to 128 bytes; none if it is empty. It is asked for each request, and a
+	// connection is reused for the same id alone: an id of the client's
+	// connection, such as ConnContext of an http.Server may put into its context,
+	// leaves the client its connections, one of the request does not.
+	UniqueID func(ctx context.Context) string
 
 	// MaxConns limits the connections, open or being opened, of this process.
 	// Zero or less means no limit. Apache: max.
@@ -251,6 +281,9 @@ func (b *Backend) setup() error {
 		b.life, b.stop = context.WithCancel(context.Background())
 		b.network, b.address, b.setupErr = b.where()
 		if b.setupErr != nil {
+			return
+		}
+		if b.setupErr = b.checkProxyProtocol(); b.setupErr != nil {
 			return
 		}
 		b.text = b.URL.Scheme + "://" + b.URL.Host

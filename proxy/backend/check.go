@@ -40,7 +40,8 @@ func (b *Backend) For(ctx context.Context) *Backend {
 func (b *Backend) forChecks() *Backend {
 	return &Backend{
 		URL: b.URL, Socket: b.Socket, DialContext: b.DialContext, SourceAddr: b.SourceAddr, Resolver: b.Resolver,
-		TLS: b.TLS, ProxyProtocol: b.ProxyProtocol, ConnectTimeout: b.ConnectTimeout, Timeout: b.Timeout,
+		TLS: b.TLS, ServerNameFromHost: b.ServerNameFromHost, ProxyProtocol: b.ProxyProtocol, ProxyProtocolTLVs: b.ProxyProtocolTLVs, UniqueID: b.UniqueID,
+		ConnectTimeout: b.ConnectTimeout, Timeout: b.Timeout,
 		KeepAlive: b.KeepAlive, ReceiveBufferSize: b.ReceiveBufferSize,
 		ReadBufferSize: b.ReadBufferSize, WriteBufferSize: b.WriteBufferSize, DisableReuse: b.DisableReuse,
 		MaxIdle: -1, AddressTTL: -1,

@@ -25,10 +25,9 @@ type Conn struct {
 	State any
 
 	backend  *Backend
-	wire     net.Conn // below TLS
-	peek     *peeker  // nil where the socket cannot be looked at
-	client   netip.AddrPort
-	owner    string     // whom alone it serves; empty for Get
+	wire     net.Conn   // below TLS
+	peek     *peeker    // nil where the socket cannot be looked at
+	audience Audience   // whom alone it serves
 	ip       netip.Addr // of the backend, for AddressTTL
 	deadline time.Duration
 	since    time.Duration // when it became idle
@@ -45,8 +44,8 @@ type Conn struct {
 	place    place         // under an IdleLimit
 }
 
-func (b *Backend) newConn(nc, wire net.Conn, client Client, born time.Duration) *Conn {
-	c := &Conn{Conn: nc, backend: b, wire: wire, client: client.Source, peek: newPeeker(wire), born: born, rested: -1}
+func (b *Backend) newConn(nc, wire net.Conn, audience Audience, born time.Duration) *Conn {
+	c := &Conn{Conn: nc, backend: b, wire: wire, audience: audience, peek: newPeeker(wire), born: born, rested: -1}
 	if a, ok := wire.RemoteAddr().(*net.TCPAddr); ok {
 		c.ip = a.AddrPort().Addr().Unmap()
 	}

@@ -3,7 +3,9 @@ package backend
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http/httptrace"
 	"strings"
@@ -17,7 +19,15 @@ func (b *Backend) Probe(ctx context.Context) error {
 	if err := b.setup(); err != nil {
 		return err
 	}
-	c, err := b.dial(ctx, Client{})
+	var nobody Audience
+	var err error
+	if b.ProxyProtocol != NoProxyProtocol {
+		nobody.header, _, err = b.announcement(WithCheck(ctx))
+	}
+	if err != nil {
+		return err
+	}
+	c, err := b.dial(ctx, nobody)
 	if err != nil {
 		return &DialError{Address: b.address, Err: err}
 	}
@@ -26,20 +36,20 @@ func (b *Backend) Probe(ctx context.Context) error {
 
 // dial opens a connection: connect, PROXY header, TLS. The caller holds a
 // place in the pool for it.
-func (b *Backend) dial(ctx context.Context, client Client) (*Conn, error) {
+func (b *Backend) dial(ctx context.Context, audience Audience) (*Conn, error) {
 	if timeout := or(b.ConnectTimeout, or(b.Timeout, DefaultTimeout)); timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
 	if b.DialContext == nil {
-		return b.begin(ctx, client)
+		return b.begin(ctx, audience)
 	}
-	return Within(ctx, func(ctx context.Context) (*Conn, error) { return b.begin(ctx, client) }, (*Conn).Abort)
+	return Within(ctx, func(ctx context.Context) (*Conn, error) { return b.begin(ctx, audience) }, (*Conn).Abort)
 }
 
 // begin opens a connection, for as long as ctx allows if connect obeys it.
-func (b *Backend) begin(ctx context.Context, client Client) (*Conn, error) {
+func (b *Backend) begin(ctx context.Context, audience Audience) (*Conn, error) {
 	born := time.Since(b.epoch)
 	nc, err := b.connect(ctx)
 	if err != nil {
@@ -48,19 +58,21 @@ func (b *Backend) begin(ctx context.Context, client Client) (*Conn, error) {
 	if rb, ok := nc.(interface{ SetReadBuffer(int) error }); ok && b.ReceiveBufferSize > 0 {
 		_ = rb.SetReadBuffer(b.ReceiveBufferSize) // a wish: the system has its own limits
 	}
-	if b.ProxyProtocol == 0 && b.tls == nil {
-		return b.newConn(nc, nc, client, born), nil
+	if audience.header == "" && b.tls == nil {
+		return b.newConn(nc, nc, audience, born), nil
 	}
 	// What follows reads and writes: the context must be able to end it.
 	wire := nc
 	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
-	if b.ProxyProtocol != 0 {
-		err = b.ProxyProtocol.write(nc, client)
+	if audience.header != "" {
+		if _, err = io.WriteString(nc, audience.header); err != nil {
+			err = fmt.Errorf("PROXY header: %w", err)
+		}
 	}
 	if err == nil && b.tls != nil {
-		tc := tls.Client(nc, b.tls)
+		tc := tls.Client(nc, b.tlsFor(audience.name))
 		if err = Handshake(ctx, tc); err != nil {
-			err = fmt.Errorf("TLS handshake: %w", err)
+			err = handshakeError(audience.name, err)
 		}
 		nc = tc
 	}
@@ -71,7 +83,7 @@ func (b *Backend) begin(ctx context.Context, client Client) (*Conn, error) {
 		_ = wire.Close()
 		return nil, err
 	}
-	return b.newConn(nc, wire, client, born), nil
+	return b.newConn(nc, wire, audience, born), nil
 }
 
 // Handshake does the TLS handshake of c, and tells the hooks of an
@@ -101,6 +113,41 @@ func (b *Backend) connect(ctx context.Context) (net.Conn, error) {
 		d.LocalAddr = &net.TCPAddr{IP: b.SourceAddr.AsSlice(), Zone: b.SourceAddr.Zone()}
 	}
 	return d.DialContext(ctx, b.network, b.address)
+}
+
+// ServerNameError is the error of a TLS handshake for a name that the request has
+// named (ServerNameFromHost): the backend has no certificate for that name, or does
+// not serve it. It says nothing about the backend's state.
+type ServerNameError struct {
+	Name string
+	Err  error
+}
+
+// Error names the name and the cause.
+func (e *ServerNameError) Error() string { return fmt.Sprintf("for %q: %v", e.Name, e.Err) }
+
+// Unwrap returns the cause.
+func (e *ServerNameError) Unwrap() error { return e.Err }
+
+// handshakeError words the failure of a handshake. One that has only taken too
+// long is not the name's fault.
+func handshakeError(name string, err error) error {
+	var ne net.Error
+	if name != "" && !(errors.As(err, &ne) && ne.Timeout()) && !errors.Is(err, context.DeadlineExceeded) {
+		err = &ServerNameError{name, err}
+	}
+	return fmt.Errorf("TLS handshake: %w", err)
+}
+
+// tlsFor returns the configuration for connections to a name other than the
+// backend's own; empty means that. Sessions are kept by name.
+func (b *Backend) tlsFor(name string) *tls.Config {
+	if name == "" {
+		return b.tls
+	}
+	cfg := b.tls.Clone()
+	cfg.ServerName = name
+	return cfg
 }
 
 // tlsConfig completes the TLS field without changing it.

@@ -47,6 +47,14 @@
 // ProxyPass without a balancer. The machine is [Health]; each member of a balancer
 // has one of its own.
 //
+// # Whom a connection serves
+//
+// Most connections serve everybody. One that was announced by a PROXY header, that
+// was made for a name (ServerNameFromHost), or on which somebody has logged in
+// ([Backend.GetFor]), serves its [Audience] alone. The names that clients bring are
+// not trusted: they fill no more than MaxIdle unused connections, and put no backend
+// into the error state.
+//
 // # Security
 //
 // Addresses come from configuration alone: nothing here reads a URL of a

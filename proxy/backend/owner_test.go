@@ -78,7 +78,7 @@ func TestOwnersMakeRoom(t *testing.T) {
 	first.Release(true)
 	second.Release(true)
 	third.Release(true)
-	require.Nil(t, b.pool.take(first.client, "1", false), "the longest idle made room")
+	require.Nil(t, b.pool.take(Audience{owner: "1"}), "the longest idle made room")
 	require.Same(t, third, getFor(t, b, "3"))
 	require.Same(t, second, getFor(t, b, "2"))
 	second.Release(false)

@@ -2,9 +2,9 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"time"
 )
@@ -95,10 +95,13 @@ func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, e
 			}
 		}()
 	}
-	var client Client
-	if b.ProxyProtocol != 0 {
-		client = ClientOf(ctx)
+	var audience Audience
+	if b.ProxyProtocol != NoProxyProtocol || b.ServerNameFromHost {
+		if audience, err = b.AudienceOf(ctx); err != nil {
+			return nil, err
+		}
 	}
+	audience.owner = owner
 	b.counters.elected.Add(1)
 	var begun time.Duration
 	if b.MaxConns > 0 { // else nobody waits
@@ -109,11 +112,9 @@ func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, e
 	if trial {
 		which = dialAnew
 	}
-	c, err := b.acquire(ctx, client.Source, owner, which)
+	c, err := b.acquire(ctx, audience, which)
 	if c == nil && err == nil {
-		if c, err = b.open(ctx, client); err == nil {
-			c.owner = owner
-		}
+		c, err = b.open(ctx, audience)
 	}
 	if err != nil {
 		return nil, err
@@ -133,7 +134,7 @@ func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, e
 }
 
 // acquire returns an idle connection, or nil for the permission to dial.
-func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, owner string, which choice) (*Conn, error) {
+func (b *Backend) acquire(ctx context.Context, audience Audience, which choice) (*Conn, error) {
 	p := &b.pool
 	for {
 		p.mu.Lock()
@@ -143,7 +144,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, owner stri
 		}
 		var c *Conn
 		if which != dialAnew {
-			c = p.take(client, owner, b.ProxyProtocol != 0)
+			c = p.take(audience)
 		}
 		if c == nil {
 			break
@@ -169,7 +170,7 @@ func (b *Backend) acquire(ctx context.Context, client netip.AddrPort, owner stri
 		_ = c.Close()
 		return nil, nil
 	}
-	w := &waiter{handed: make(chan *Conn, 1), client: client, owner: owner, fresh: which == dialAnew}
+	w := &waiter{handed: make(chan *Conn, 1), audience: audience, fresh: which == dialAnew}
 	p.line.push(w)
 	p.mu.Unlock()
 	b.note(ctx, slog.LevelDebug, "backend: waiting for a connection", nil)
@@ -256,14 +257,14 @@ func (b *Backend) idleLimit(c *Conn) time.Duration {
 
 // open dials with the permission to do so, and gives it back on failure, also
 // where a hook or a function of others has panicked.
-func (b *Backend) open(ctx context.Context, client Client) (*Conn, error) {
+func (b *Backend) open(ctx context.Context, audience Audience) (*Conn, error) {
 	opened := false
 	defer func() {
 		if !opened {
 			b.pool.forget(b)
 		}
 	}()
-	c, err := b.dial(ctx, client)
+	c, err := b.dial(ctx, audience)
 	if err == nil {
 		opened = true
 		b.counters.created.Add(1)
@@ -274,8 +275,12 @@ func (b *Backend) open(ctx context.Context, client Client) (*Conn, error) {
 	if cause := Over(ctx); cause != nil {
 		return nil, &DialError{b.address, cause}
 	}
+	var name *ServerNameError
+	blameless := errors.As(err, &name)
 	err = &DialError{b.address, err}
-	b.MarkError(err)
+	if !blameless {
+		b.MarkError(err)
+	}
 	return nil, err
 }
 
@@ -292,10 +297,10 @@ func Over(ctx context.Context) error {
 	return nil
 }
 
-// take returns the idle connection used last that serves this client and owner.
-func (p *pool) take(client netip.AddrPort, owner string, bound bool) *Conn {
+// take returns the idle connection used last that serves this audience.
+func (p *pool) take(audience Audience) *Conn {
 	i := len(p.idle) - 1
-	for i >= 0 && (p.idle[i].owner != owner || bound && p.idle[i].client != client) {
+	for i >= 0 && p.idle[i].audience != audience {
 		i--
 	}
 	if i < 0 {
@@ -349,7 +354,7 @@ func (p *pool) put(b *Backend, c *Conn) (kept bool) {
 	p.mu.Lock()
 	if w := p.line.pop(); w != nil {
 		p.mu.Unlock()
-		if w.fresh || w.owner != c.owner || b.ProxyProtocol != 0 && w.client != c.client {
+		if w.fresh || w.audience != c.audience {
 			_ = c.Close()
 			c = nil
 		}
@@ -359,7 +364,7 @@ func (p *pool) put(b *Backend, c *Conn) (kept bool) {
 	}
 	if p.closed || p.retired || len(p.idle) >= or(b.MaxIdle, DefaultMaxIdle) {
 		p.lost(1)
-		if c.owner != "" && !p.closed && !p.retired && len(p.idle) > 0 {
+		if c.audience != (Audience{}) && !p.closed && !p.retired && len(p.idle) > 0 {
 			// Or those who came once would keep all who come often waiting.
 			oldest := p.idle[0]
 			p.remove(0)

@@ -86,7 +86,7 @@ func (b *Backend) warm() {
 			}
 			p.open++
 			p.mu.Unlock()
-			c, err := b.dial(b.life, Client{})
+			c, err := b.dial(b.life, Audience{})
 			if err != nil {
 				p.forget(b)
 				p.mu.Lock()

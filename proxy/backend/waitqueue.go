@@ -1,7 +1,5 @@
 package backend
 
-import "net/netip"
-
 // line is the queue of those who wait for a connection, first in, first out.
 type line struct {
 	first, last *waiter
@@ -12,8 +10,7 @@ type line struct {
 // channel is closed when the pool is.
 type waiter struct {
 	handed     chan *Conn // of capacity 1
-	client     netip.AddrPort
-	owner      string
+	audience   Audience
 	fresh      bool
 	prev, next *waiter
 	queued     bool

@@ -64,6 +64,7 @@
 //	the request has been here before                     508     no             none         ERROR
 //	no connection is free, or the backend is left alone  503     yes            none         ERROR
 //	the backend cannot be reached, or not in time        503     yes            error state  ERROR
+//	the backend does not serve the Host by TLS           502     yes            none         ERROR
 //	the request is not written to its end                502     yes            fault        ERROR
 //	a connection was closed while it was idle            502     if idempotent  none         ERROR
 //	no byte of an answer                                 502     if idempotent  fault        ERROR

@@ -66,6 +66,7 @@ func TestRows(t *testing.T) {
 		{&Error{Op: OpAcquire, Err: late}, failBusy},
 		{backend.ErrUnusable, failBusy},
 		{&Error{Op: OpDial, Err: late}, failDial},
+		{&Error{Op: OpDial, Err: &backend.DialError{Err: &backend.ServerNameError{Err: io.EOF}}}, failServerName},
 		{&Error{Op: OpWrite, Err: io.ErrClosedPipe}, failWrite},
 		{&Error{Op: OpWrite, Err: errors.Join(ErrStaleConn, io.ErrClosedPipe)}, failStale},
 		{&Error{Op: OpHeader, Err: errSilent}, failSilent},

@@ -106,6 +106,7 @@ const (
 	failLoop
 	failBusy
 	failDial
+	failServerName
 	failWrite
 	failStale
 	failSilent
@@ -132,6 +133,7 @@ var failures = [...]Failure{
 	failLoop:        {"the request has been here before", http.StatusLoopDetected, Never, Blameless},
 	failBusy:        {"no connection is free, or the backend is left alone", http.StatusServiceUnavailable, Always, Blameless},
 	failDial:        {"the backend cannot be reached, or not in time", http.StatusServiceUnavailable, Always, Down},
+	failServerName:  {"the backend does not serve the Host by TLS", http.StatusBadGateway, Always, Blameless},
 	failWrite:       {"the request is not written to its end", http.StatusBadGateway, Always, Faulty},
 	failStale:       {"a connection was closed while it was idle", http.StatusBadGateway, IfIdempotent, Blameless},
 	failSilent:      {"no byte of an answer", http.StatusBadGateway, IfIdempotent, Faulty},
@@ -172,6 +174,8 @@ func rowOf(err error) int {
 	switch {
 	case e.Op == OpAcquire:
 		return failBusy
+	case e.Op == OpDial && errors.As(err, new(*backend.ServerNameError)):
+		return failServerName
 	case e.Op == OpDial:
 		return failDial
 	case e.Op == OpClient && e.Status == 0:

@@ -11,4 +11,5 @@ type (
 	Client        struct{} // the backend.Client for which a connection is opened
 	Facts         struct{} // its *exchange.Facts, or what was decided of them at the door
 	User          struct{} // the name of its user, who was verified, and how: a [2]string
+	ServerName    struct{} // the name to which the request is sent, of backend.WithServerName
 )
