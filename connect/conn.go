@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 // the answer ends with the handler, and with it the request.
 type streamConn struct {
 	body    io.ReadCloser
+	ctx     context.Context // of the request: it ends with the stream
 	w       http.ResponseWriter
 	rc      *http.ResponseController
 	writing atomic.Int32
@@ -32,6 +34,10 @@ func (s *streamConn) Write(p []byte) (int, error) {
 	}
 	return n, s.rc.Flush()
 }
+
+// Gone returns why the client is gone, though it is not read from; nil if it is
+// there.
+func (s *streamConn) Gone() error { return context.Cause(s.ctx) }
 
 // Close ends reads, and a write that waits for the client, which costs the
 // stream.

@@ -293,6 +293,36 @@ func TestHTTP2Faults(t *testing.T) {
 	close(over)
 }
 
+// TestHTTP2GoneBehindStuckBytes: a client that resets its stream while the
+// destination does not read is noticed, and so is a destination that is gone
+// while the client does not read.
+func TestHTTP2GoneBehindStuckBytes(t *testing.T) {
+	e := make(ends, 2)
+	idle := make(chan struct{})
+	defer close(idle)
+	blocked := make(chan struct{})
+	h := &Handler{Clients: everybody(), OnEnd: func(a Account) { e <- a }, Destinations: inside(server(t, func(c *net.TCPConn) { <-idle }))}
+	resp, w := http2Proxy(t, h)(t, "a.test:443")
+	go func() {
+		defer close(blocked)
+		_, _ = w.Write(make([]byte, 64<<20))
+	}()
+	for sent := int64(-1); sent != h.tunnels().List()[0].Sent || sent == 0; time.Sleep(50 * time.Millisecond) {
+		sent = h.tunnels().List()[0].Sent
+	}
+	_ = resp.Body.Close()
+	e.next(t)
+	<-blocked
+
+	h = &Handler{Clients: everybody(), OnEnd: func(a Account) { e <- a }, Destinations: inside(server(t, func(c *net.TCPConn) {
+		_ = c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		_, _ = c.Write(make([]byte, 64<<20))
+		reset(c)
+	}))}
+	http2Proxy(t, h)(t, "a.test:443")
+	require.Error(t, e.next(t).Err)
+}
+
 // TestTLSClient: a client that speaks TLS to the proxy itself can half-close as
 // well.
 func TestTLSClient(t *testing.T) {

@@ -46,7 +46,7 @@ func (t *opening) joinConn() error {
 // joinStream joins the stream of a CONNECT over HTTP/2 to the destination. It
 // returns when the tunnel has ended, since the stream ends with the handler.
 func (t *opening) joinStream() error {
-	s := &streamConn{body: t.r.Body, w: t.w, rc: http.NewResponseController(t.w), closed: make(chan struct{})}
+	s := &streamConn{body: t.r.Body, ctx: t.r.Context(), w: t.w, rc: http.NewResponseController(t.w), closed: make(chan struct{})}
 	t.w.WriteHeader(http.StatusOK)
 	if err := s.rc.Flush(); err != nil {
 		t.giveUp()

@@ -1,6 +1,7 @@
 package wstunnel
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -74,7 +75,7 @@ func (w *streamWriter) SwitchProtocols(h http.Header) (io.ReadWriteCloser, error
 	if err := rc.Flush(); err != nil {
 		return nil, err
 	}
-	w.stream = &stream{w: w.ResponseWriter, body: w.r.Body, rc: rc, addr: streamAddr(w.r.RemoteAddr), closed: make(chan struct{})}
+	w.stream = &stream{w: w.ResponseWriter, body: w.r.Body, ctx: w.r.Context(), rc: rc, addr: streamAddr(w.r.RemoteAddr), closed: make(chan struct{})}
 	return w.stream, nil
 }
 
@@ -93,6 +94,7 @@ func (w *streamWriter) wait() {
 type stream struct {
 	w      http.ResponseWriter
 	body   io.ReadCloser
+	ctx    context.Context // of the request: it ends with the stream
 	rc     *http.ResponseController
 	addr   streamAddr
 	once   sync.Once
@@ -146,6 +148,10 @@ func (s *stream) end(reset bool) error {
 	})
 	return nil
 }
+
+// Gone returns why the client is gone, though it is not read from; nil if it is
+// there.
+func (s *stream) Gone() error { return context.Cause(s.ctx) }
 
 // CloseWrite cannot be done without ending the stream.
 func (s *stream) CloseWrite() error { return errors.ErrUnsupported }

@@ -1,6 +1,7 @@
 package wstunnel
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rand"
@@ -181,6 +182,28 @@ func testOverHTTP2(t *testing.T) {
 		_, s := connect(t, cc, "websocket", http.Header{fieldVersion: {"13"}})
 		_ = s.Close()
 		nothingLeft(t, h, 0)
+	})
+	t.Run("client is gone and the backend does not read", func(t *testing.T) {
+		for _, mode := range []string{"bytes", "messages"} {
+			idle := make(chan struct{})
+			h := handlerTo(t, scripted(t, func(c net.Conn, r *http.Request, _ *bufio.Reader) {
+				_, _ = io.WriteString(c, switching(r))
+				<-idle
+			}))
+			modes[mode](h)
+			if h.Messages != nil {
+				h.Messages.MaxSize = -1
+			}
+			cc := overHTTP2(t, h)
+			_, s := connect(t, cc, "websocket", http.Header{fieldVersion: {"13"}})
+			go func() { _, _ = io.WriteString(s, endlessFrame(true)+strings.Repeat("x", 64<<20)) }()
+			for sent := int64(-1); sent != h.Proxy.Tunnels.List()[0].Sent || sent == 0; time.Sleep(50 * time.Millisecond) {
+				sent = h.Proxy.Tunnels.List()[0].Sent
+			}
+			_ = s.Reader.(io.Closer).Close() // resets the stream
+			nothingLeft(t, h, 0)
+			close(idle)
+		}
 	})
 	t.Run("idle", func(t *testing.T) {
 		h := handlerTo(t, echoServer(t, websocket.Upgrader{}).URL)

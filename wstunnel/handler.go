@@ -248,6 +248,7 @@ func (h *Handler) onTunnel(resp *http.Response, tn *tunnel.Tunnel) error {
 	}
 	tn.MaxLife, tn.CloseDelay = h.MaxLife, h.CloseDelay
 	if isWebSocket(tn.Protocol) {
+		tn.HalfCloseTimeout = closeWait
 		if err := checkAnswer(resp.Request.Header, resp.Header); err != nil {
 			return err
 		}
@@ -269,7 +270,6 @@ func (h *Handler) onTunnel(resp *http.Response, tn *tunnel.Tunnel) error {
 func follow(tn *tunnel.Tunnel) {
 	var mask [4]byte
 	_, _ = rand.Read(mask[:])
-	tn.HalfCloseTimeout = closeWait
 	tn.ToClient = tunnel.Farewell{Bytes: goingAway, Framing: &framing{}}
 	tn.ToBackend = tunnel.Farewell{Bytes: closeFrame(websocket.CloseGoingAway, mask[:]), Framing: &framing{masked: true}}
 }

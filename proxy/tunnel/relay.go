@@ -48,6 +48,8 @@ type direction struct {
 	wanted   atomic.Bool  // the farewell is to be written when it can be
 	said     bool         // it was: nothing may follow
 	mu       sync.Mutex   // held while bytes are written, while copying
+	shut     atomic.Bool  // its end was passed on, unless sockets do it
+	stalled  stalled      // unless sockets do it
 }
 
 func newRelay(t *Registry, tn Tunnel) *relay {
@@ -71,6 +73,7 @@ func (r *relay) start() {
 		go r.join(client, backend, clientData, backendData)
 	case r.startSockets(client, backend, clientData, backendData):
 	default:
+		r.watch(client, backend)
 		r.open.Store(2)
 		go r.move(&r.up, backend, client, clientData)
 		go r.move(&r.down, client, backend, backendData)
@@ -80,6 +83,12 @@ func (r *relay) start() {
 	if d := r.nextLook(r.started); d > 0 && !r.ended && r.timer == nil {
 		r.timer = time.AfterFunc(d, r.look)
 	}
+}
+
+// watch sets up what looks at a side that is not read from.
+func (r *relay) watch(client, backend any) {
+	r.up.stalled = stalled{relay: r, from: client, back: &r.down}
+	r.down.stalled = stalled{relay: r, from: backend, back: &r.up}
 }
 
 // bare returns what to read from and write to, with old deadlines removed.
@@ -154,6 +163,16 @@ func (d *direction) skip(n int64) {
 // writeFailed is what becomes of a tunnel when one direction can write no
 // more: the other may still have something to say, but not for long.
 func (r *relay) writeFailed(err error) { r.goWithin(err, lastWords) }
+
+// endBehind is what becomes of a tunnel when the end of one side has come and
+// stands behind bytes that the other does not read.
+func (r *relay) endBehind() {
+	d := r.tn.HalfCloseTimeout
+	if r.tn.NoHalfClose {
+		d = lastWords
+	}
+	r.goWithin(nil, d)
+}
 
 // lastWords is how long a side that no longer hears may go on to speak.
 const lastWords = 5 * time.Second

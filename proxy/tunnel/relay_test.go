@@ -48,6 +48,7 @@ func unixPair(t testing.TB) (a, b net.Conn) {
 // opaque hides what a connection is, as TLS does, and can half-close.
 type opaque struct{ net.Conn }
 
+func (o opaque) NetConn() net.Conn { return o.Conn }
 func (o opaque) CloseWrite() error { return o.Conn.(*net.TCPConn).CloseWrite() }
 
 // wholes is the framing of a protocol in which each byte is a message.

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync/atomic"
 	"time"
 )
 
 // join lets a function of the tunnel's own move the bytes.
 func (r *relay) join(client, backend io.ReadWriteCloser, clientData, backendData []byte) {
-	r.end(r.tn.Join(countedConn(client, clientData, &r.down.count), countedConn(backend, backendData, &r.up.count)))
+	r.watch(client, backend)
+	r.end(r.tn.Join(countedConn(client, clientData, &r.down), countedConn(backend, backendData, &r.up)))
 	r.finish()
 }
 
@@ -18,16 +18,16 @@ func (r *relay) join(client, backend io.ReadWriteCloser, clientData, backendData
 // and what is written is counted.
 type counted struct {
 	net.Conn
-	early   []byte
-	written *atomic.Int64
+	early []byte
+	d     *direction // of what is written
 }
 
-func countedConn(c io.ReadWriteCloser, early []byte, written *atomic.Int64) net.Conn {
+func countedConn(c io.ReadWriteCloser, early []byte, d *direction) net.Conn {
 	nc, ok := c.(net.Conn)
 	if !ok {
 		nc = noDeadlines{c}
 	}
-	return &counted{nc, early, written}
+	return &counted{nc, early, d}
 }
 
 func (c *counted) Read(p []byte) (int, error) {
@@ -42,14 +42,17 @@ func (c *counted) Read(p []byte) (int, error) {
 }
 
 func (c *counted) Write(p []byte) (int, error) {
+	c.d.stalled.begin()
 	n, err := c.Conn.Write(p)
-	c.written.Add(int64(n))
+	c.d.stalled.end()
+	c.d.count.Add(int64(n))
 	return n, err
 }
 
 // CloseWrite half-closes, where the connection can.
 func (c *counted) CloseWrite() error {
 	if hc, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		c.d.shut.Store(true)
 		return hc.CloseWrite()
 	}
 	return errors.ErrUnsupported

@@ -188,3 +188,41 @@ func (p pipe) close() {
 	_ = syscall.Close(p.r)
 	_ = syscall.Close(p.w)
 }
+
+// goneBy reports whether events of a socket say that the other side neither
+// speaks nor hears, with the error if it was a reset. A socket that was shut down
+// on this side is closed both ways by an end of the other.
+func goneBy(fd int, events uint32, shut bool) (bool, error) {
+	if events&syscall.EPOLLERR != 0 {
+		if errno, _ := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ERROR); errno != 0 {
+			return true, os.NewSyscallError("read", syscall.Errno(errno))
+		}
+	}
+	return events&syscall.EPOLLHUP != 0 && !shut, nil
+}
+
+// inspect looks at a socket that nobody reads from now: whether the other side
+// has ended behind what it has sent, and whether it is gone.
+func inspect(c syscall.Conn, shut bool) (ended, gone bool, err error) {
+	raw, rerr := c.SyscallConn()
+	if rerr != nil {
+		return false, false, nil // closed here
+	}
+	_ = raw.Control(func(fd uintptr) {
+		epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+		if err != nil {
+			return
+		}
+		defer syscall.Close(epoll)
+		events := []syscall.EpollEvent{{Events: syscall.EPOLLRDHUP}}
+		if err := syscall.EpollCtl(epoll, syscall.EPOLL_CTL_ADD, int(fd), &events[0]); err != nil {
+			return
+		}
+		if n, err := syscall.EpollWait(epoll, events, 0); n != 1 || err != nil {
+			return
+		}
+		ended = true
+		gone, rerr = goneBy(int(fd), events[0].Events, shut)
+	})
+	return ended, gone, rerr
+}

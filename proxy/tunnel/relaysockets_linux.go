@@ -28,6 +28,7 @@ type socket struct {
 	fd      int
 	armed   uint32 // what epoll tells of it
 	deaf    bool   // it tells nothing, for it would never stop
+	ended   bool   // its end has come, and stands behind what is stuck
 	in, out *flow  // of what comes from it, and of what goes to it
 }
 
@@ -35,6 +36,7 @@ type socket struct {
 //
 //	reading ──socket full──► stuck ──written──► reading
 //	reading ──end, or dst takes no more──► over
+//	stuck ──src reset──► over, 5 s later at the latest
 type flow struct {
 	d        *direction
 	src, dst *socket
@@ -146,8 +148,12 @@ func (p *socketPair) fail(cause error) {
 // arm tells epoll what to wait for, if that has changed.
 func (p *socketPair) arm(s *socket) {
 	var want uint32
-	if !s.in.over && !s.in.stuck() {
+	switch {
+	case s.in.over:
+	case !s.in.stuck():
 		want |= syscall.EPOLLIN
+	case !s.ended:
+		want |= syscall.EPOLLRDHUP
 	}
 	if s.out.stuck() {
 		want |= syscall.EPOLLOUT
@@ -178,6 +184,9 @@ func (p *socketPair) handle(s *socket, events uint32) {
 	if events&broken != 0 && !s.deaf {
 		p.deafen(s)
 	}
+	if events&(syscall.EPOLLRDHUP|broken) != 0 && s.in.stuck() && !p.over {
+		p.endsBehind(s, events)
+	}
 	p.leave()
 }
 
@@ -207,6 +216,21 @@ func (p *socketPair) unheard(s *socket) {
 		return
 	}
 	p.relay.goWithin(nil, lastWords)
+}
+
+// endsBehind is what becomes of a tunnel one side of which has ended, or is gone
+// altogether, while what came from it is stuck: the other side must not keep it
+// by not reading.
+func (p *socketPair) endsBehind(s *socket, events uint32) {
+	if !s.ended {
+		s.ended = true
+		p.relay.endBehind()
+	}
+	if gone, err := goneBy(s.fd, events, s.out.over); gone {
+		s.out.over = true
+		p.discard(s.out)
+		p.relay.goWithin(err, lastWords)
+	}
 }
 
 // pumps is how often a busy flow may read before others have their turn.

@@ -2,7 +2,10 @@
 
 package tunnel
 
-import "io"
+import (
+	"io"
+	"syscall"
+)
 
 // socketPair is not available here: a relay copies.
 type socketPair struct{}
@@ -17,3 +20,6 @@ func (*socketPair) close()         {}
 type loops struct{}
 
 func (*loops) close() {}
+
+// inspect cannot see here what stands behind bytes that are not read.
+func inspect(syscall.Conn, bool) (ended, gone bool, err error) { return false, false, nil }

@@ -28,6 +28,10 @@ func (p *socketPair) splice(f *flow) bool {
 		}
 	}
 	n, err := splice(f.src.fd, f.pipe.w, int(most))
+	if err != nil && err != syscall.EAGAIN && err != syscall.EINVAL { // the socket's: a read would not meet it again
+		p.fail(os.NewSyscallError("splice", err))
+		return false
+	}
 	if err != nil || n == 0 {
 		// Nothing is there, or it is the end, or the system cannot: a read will
 		// tell which.

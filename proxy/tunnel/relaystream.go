@@ -15,6 +15,7 @@ func (r *relay) move(d *direction, dst, src io.ReadWriteCloser, first []byte) {
 		err = r.copy(d, dst, src)
 	}
 	var w *writeError
+	d.shut.Store(err == nil)
 	switch {
 	case errors.As(err, &w):
 		r.writeFailed(w.error)
@@ -44,7 +45,9 @@ func (r *relay) write(d *direction, dst io.Writer, b []byte) error {
 	var err error
 	if len(passes) > 0 {
 		var n int
+		d.stalled.begin()
 		n, err = dst.Write(passes)
+		d.stalled.end()
 		d.count.Add(int64(n))
 	}
 	if last && err == nil {

@@ -33,8 +33,8 @@ type Tunnel struct {
 	// it, the other side may go on sending. Apache: proxy-nohalfclose.
 	NoHalfClose bool
 
-	// HalfCloseTimeout is how long the other side may go on then. Zero means as
-	// long as it likes.
+	// HalfCloseTimeout is how long the other side may go on then, and how long it
+	// may leave unread what came before that end. Zero means as long as it likes.
 	HalfCloseTimeout time.Duration
 
 	// Protocol, Target and ClientAddr tell what the tunnel is, in List.
