@@ -87,13 +87,12 @@ func clientGone(ctx context.Context, err error) bool {
 	return backend.Over(ctx) != nil || errors.Is(err, exchange.ErrClientGone) || errors.Is(err, exchange.ErrClientStalled) || errors.Is(err, context.Canceled)
 }
 
-// judge decides what err says about the member, by the table of
-// [exchange.FailureOf].
+// judge decides what err says about the member.
 func judge(ctx context.Context, err error, failOnTimeout bool) exchange.Blame {
-	if clientGone(ctx, err) || isBusy(err) {
+	if isBusy(err) {
 		return exchange.Blameless
 	}
-	blame := exchange.FailureOf(err).Blame
+	blame := exchange.BlameOf(ctx, err)
 	if blame == exchange.Faulty && failOnTimeout && isTimeout(err) {
 		return exchange.Down
 	}

@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"proxy/exchange"},
 	{"proxy/tunnel", "proxy/access", "proxy/internal/http1", "proxy/internal/observation", "cache/internal/rfc9111", "cache/memory", "cache/disk", "cache/tiered"},
 	{"proxy", "proxy/accesslog", "proxy/graceful"},
-	{"balancer", "fcgi", "ajp", "wstunnel", "connect", "ftpproxy", "cache", "proxy/mirror"},
+	{"balancer", "fcgi", "ajp", "wstunnel", "connect", "ftpproxy", "cache", "proxy/mirror", "proxy/breaker"},
 	{"examples"},
 }
 

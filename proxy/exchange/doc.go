@@ -22,6 +22,8 @@
 //	Attempt                       one request over one connection, with all of the above
 //	AcquireError, WriteError, HeadError, ClientBodyError, EndError, Judge
 //	                              failures, by the table below
+//	BlameOf                       what a failure says about the backend
+//	Apart, Detached               the context of a copy of the request, of work behind it
 //	IsIdempotent, ResendRequest   whether to try again
 //	WriteErrorPage, WriteRefusal  what the client is told
 //

@@ -151,6 +151,16 @@ var failures = [...]Failure{
 // FailureOf returns the row of an error.
 func FailureOf(err error) Failure { return failures[rowOf(err)] }
 
+// BlameOf returns what err says about the backend that a request with ctx was
+// sent to: nothing if the request is over, for then whatever fails may do so
+// because of that; else as [FailureOf] says.
+func BlameOf(ctx context.Context, err error) Blame {
+	if backend.Over(ctx) != nil || errors.Is(err, context.Canceled) {
+		return Blameless
+	}
+	return FailureOf(err).Blame
+}
+
 // rowOf finds the row. What the client, or a rule, has done goes before what the
 // backend did.
 func rowOf(err error) int {

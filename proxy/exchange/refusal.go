@@ -48,7 +48,7 @@ func AddErrorFields(h http.Header, err error) {
 		return
 	}
 	if e.RetryAfter > 0 {
-		h["Retry-After"] = []string{strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10)}
+		h["Retry-After"] = []string{strconv.FormatInt(int64((e.RetryAfter-1)/time.Second)+1, 10)}
 	}
 	maps.Copy(h, e.Header)
 }
