@@ -164,7 +164,7 @@ func (s *BodySender) Finish(err error) {
 func (s *BodySender) Broken(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.unsent != nil || s.answered {
+	if s.unsent != nil || s.answered || s.c == nil {
 		return
 	}
 	s.unsent = err
