@@ -213,3 +213,10 @@ func (h *Handler) missing(w http.ResponseWriter, r *http.Request) {
 	name := path.Clean("/" + h.FrontController)
 	h.pass(w, r, h.script(name, ""))
 }
+
+// CloseIdleConnections closes those of Proxy, as [proxy.Handler] does.
+func (h *Handler) CloseIdleConnections() {
+	if h.Proxy != nil {
+		h.Proxy.CloseIdleConnections()
+	}
+}

@@ -117,6 +117,13 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	return h.Proxy.Tunnels.Shutdown(ctx)
 }
 
+// CloseIdleConnections closes those of Proxy, as [proxy.Handler] does.
+func (h *Handler) CloseIdleConnections() {
+	if h.Proxy != nil {
+		h.Proxy.CloseIdleConnections()
+	}
+}
+
 // allows reports whether clients may switch to protocol. The proxy has the last
 // word.
 func (h *Handler) allows(protocol string) bool {

@@ -187,6 +187,10 @@ func (s *Store) Stats() store.Stats {
 	return store.Stats{Entries: s.count, Bytes: s.used, MaxBytes: s.maxBytes(), Evictions: s.evictions}
 }
 
+// Close does nothing, and returns nil: there is nothing to stop. With it, a store
+// can be closed whatever it is.
+func (s *Store) Close() error { return nil }
+
 // reserve takes n bytes of the budget, if need be from others.
 func (s *Store) reserve(n int64) error {
 	s.mu.Lock()

@@ -431,3 +431,14 @@ func (w *writer) Abort() {
 	w.abortFront()
 	w.Writer.Abort()
 }
+
+// Close closes Front and Back, if they can be closed.
+func (t *Store) Close() error {
+	var errs []error
+	for _, s := range []store.Store{t.Front, t.Back} {
+		if c, ok := s.(io.Closer); ok {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -46,16 +46,14 @@ func serve(ctx context.Context, listen, admin, to, dir string) error {
 	}
 	app.PreserveHost, app.Logger = true, slog.Default()
 	c := &cache.Cache{Header: true, CacheStatus: "modproxy", Logger: slog.Default()}
-	var back *disk.Store
 	if dir != "" { // CacheEnable disk, CacheRoot
-		back = &disk.Store{Root: dir, Logger: slog.Default()}
-		c.Store = &tiered.Store{Front: &memory.Store{}, Back: back}
+		c.Store = &tiered.Store{Front: &memory.Store{}, Back: &disk.Store{Root: dir, Logger: slog.Default()}}
 	}
 	// /path there is what /path is here, though the address differs.
 	c.Key = func(r *http.Request) string { return r.URL.EscapedPath() + "?" + r.URL.RawQuery }
 	site, purging := newServer(listen, c.Wrap(app)), newServer(admin, c.PurgeHandler())
 	slog.Info("listening", "url", "http://"+listen+"/", "admin", "http://"+admin+"/")
-	service := &graceful.Service{Parts: []any{site, purging, c, app, back}} // in the order in which they are to stop
+	service := &graceful.Service{Parts: []any{site, purging, c, app, c.Store}} // in the order in which they are to stop
 	return service.Run(ctx, site.ListenAndServe, purging.ListenAndServe)
 }
 

@@ -34,7 +34,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	server := &http.Server{Addr: *listen, Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	service := &graceful.Service{Parts: []any{server, h.Proxy}}
+	service := &graceful.Service{Parts: []any{server, h}}
 	slog.Info("listening", "site", "http://"+*listen+"/")
 	if err := service.Run(ctx, server.ListenAndServe); err != nil {
 		slog.Error("cannot serve", "error", err)
