@@ -73,6 +73,9 @@ type Transport struct {
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	b, _, err := t.backends.For(r.URL, t.Backend, t.NewBackend, "ajp")
 	if err == nil {
+		err = exchange.CheckRequest(r)
+	}
+	if err == nil {
 		_, err = hostField(r)
 	}
 	if err != nil {

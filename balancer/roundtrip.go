@@ -30,6 +30,10 @@ type trail struct {
 // The Request of the answer is the one that the member got. A failure is a
 // [*exchange.Error] that wraps a [*Error].
 func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL == nil { // the rest is for the member's transport to check
+		exchange.CloseBody(r)
+		return nil, exchange.CheckRequest(r)
+	}
 	v := b.view.Load()
 	if v.config.RetryBudget > 0 {
 		b.budget.request(v.config.RetryBudget)

@@ -33,10 +33,14 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = &clone
 	}
 	r = rfc9111.NamedCanonically(r)
-	if _, err := exchange.OutgoingHost(r); err != nil {
-		if r.Body != nil {
-			_ = r.Body.Close()
-		}
+	var err error
+	if r.URL == nil {
+		err = exchange.CheckRequest(r)
+	} else {
+		_, err = exchange.OutgoingHost(r)
+	}
+	if err != nil { // the rest is for next to check
+		exchange.CloseBody(r)
 		return nil, err
 	}
 	if passesBy(r) {

@@ -62,7 +62,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	case r.URL == nil || tunnels(r): // without a URL it is refused there
 		return t.tunnelled.RoundTrip(r)
 	}
-	if _, _, err := exchange.ParseHost(r.URL.Host); err != nil { // it stands in the request line
+	_, _, err := exchange.ParseHost(r.URL.Host) // it stands in the request line
+	if err == nil && r.URL.Scheme == "" {
+		err = exchange.BadRequest("request URL has no scheme")
+	}
+	if err != nil {
 		exchange.CloseBody(r)
 		return nil, err
 	}

@@ -5,8 +5,6 @@ import (
 	"io"
 	"net/http"
 
-	"golang.org/x/net/http/httpguts"
-
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -99,31 +97,17 @@ func (t *Transport) body(r *http.Request) (sent *http.Request, content []byte, d
 	return &out, content, nil, nil
 }
 
-// checkRequest refuses what no variable may hold. Requests that came in through
-// net/http never have it.
+// checkRequest refuses what no variable may hold. Of the path, script does so.
 func checkRequest(r, client *http.Request) error {
+	if err := exchange.CheckRequest(r); err != nil {
+		return err
+	}
 	if _, err := hostField(r, client); err != nil {
 		return err
 	}
 	if client != nil { // whose Host is the name of the server, too
 		if _, _, err := exchange.ParseHost(client.Host); err != nil {
 			return err
-		}
-	}
-	if r.Method != "" && !httpguts.ValidHeaderFieldName(r.Method) {
-		return badRequest("method is no token")
-	}
-	if hasControl(r.URL.RawQuery) {
-		return badRequest("query has control bytes")
-	}
-	for name, values := range r.Header {
-		if !httpguts.ValidHeaderFieldName(name) {
-			return badRequest("name of a field is no token")
-		}
-		for _, v := range values {
-			if !httpguts.ValidHeaderFieldValue(v) {
-				return badRequest("value of a field has control bytes")
-			}
 		}
 	}
 	return nil

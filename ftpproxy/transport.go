@@ -138,6 +138,9 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, *exchange.Error)
 	if err != nil {
 		return nil, err
 	}
+	if bad := (*exchange.Error)(nil); errors.As(exchange.CheckRequest(r), &bad) {
+		return nil, bad
+	}
 	at, err := parseTarget(r.URL)
 	if err != nil {
 		return nil, err

@@ -477,11 +477,10 @@ func FuzzForwardTarget(f *testing.F) {
 	fw := &Forward{Clients: everybody(), ServerName: "f.test", Transports: map[string]http.RoundTripper{"http": nil, "https": nil}}
 	fw.Transports["http"] = roundTripFunc(func(r *http.Request) (*http.Response, error) {
 		got = r.URL
-		var err error
-		sent, err = http1.AppendRequestHead(nil, asWritten(r), http1.FramingNone, http1.HeadOptions{})
-		if err != nil {
-			return nil, exchange.BadRequest("%w", err)
+		if err := exchange.CheckRequest(asWritten(r)); err != nil {
+			return nil, err
 		}
+		sent = http1.AppendRequestHead(nil, asWritten(r), http1.FramingNone, http1.HeadOptions{})
 		return byName("x").RoundTrip(r)
 	})
 	f.Fuzz(func(t *testing.T, target string) {

@@ -100,13 +100,23 @@ func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (
 	w.answered.Store(true)
 	w.heard()
 	resp.Request = r
+	dropForbidden(resp.Trailer)
 	if http1.NoContent(r.Method, resp.StatusCode) {
 		w.end()
 		dropContent(r.Method, resp)
 		return resp, nil
 	}
-	resp.Body = w.responseBody(resp.Body)
+	resp.Body = w.responseBody(resp)
 	return resp, nil
+}
+
+// dropForbidden drops what must not stand in a trailer.
+func dropForbidden(trailer http.Header) {
+	for name := range trailer {
+		if exchange.ForbiddenTrailer(name) {
+			delete(trailer, name)
+		}
+	}
 }
 
 // dropContent makes the body of an answer that has no content an empty one: the
@@ -191,7 +201,7 @@ func (w *h2Watch) expire() {
 	switch {
 	case w.answered.Load() && !w.reading.Load():
 		return // the next Read begins the limit anew
-	case w.waits.Load() && (!w.answered.Load() || w.method.ContentLength > 0):
+	case w.waits.Load() && (!w.answered.Load() && w.method.Method != http.MethodConnect || w.method.ContentLength > 0):
 		w.progress()
 		return
 	case w.isYoung():
@@ -253,9 +263,16 @@ func (w *h2Watch) request(r *http.Request) *http.Request {
 	}
 	out.Header = make(http.Header, len(r.Header)+1)
 	for name, values := range r.Header {
-		if name != "Connection" && name != "Upgrade" {
-			out.Header[name] = values
+		switch name {
+		case "Connection", "Upgrade", "Transfer-Encoding", "Content-Length", "Trailer", "Host", "Keep-Alive", "Proxy-Connection":
+			continue // of HTTP/1, or ours to say
+		case "Te":
+			if !httpguts.HeaderValuesContainsToken(values, "trailers") {
+				continue // RFC 9113 section 8.2.2
+			}
+			values = []string{"trailers"}
 		}
+		out.Header[name] = values
 	}
 	if r.Header["User-Agent"] == nil {
 		out.Header["User-Agent"] = []string{""} // none, rather than one made up
@@ -407,18 +424,19 @@ func unprocessed(err error) bool {
 }
 
 // responseBody watches the body of the answer.
-func (w *h2Watch) responseBody(body io.ReadCloser) io.ReadCloser {
-	if body == http.NoBody {
+func (w *h2Watch) responseBody(resp *http.Response) io.ReadCloser {
+	if resp.Body == http.NoBody {
 		w.end()
-		return body
+		return resp.Body
 	}
 	w.progress()
-	return &h2ResponseBody{body, w}
+	return &h2ResponseBody{resp.Body, w, resp}
 }
 
 type h2ResponseBody struct {
 	body io.ReadCloser
 	w    *h2Watch
+	resp *http.Response
 }
 
 func (b *h2ResponseBody) Read(p []byte) (int, error) {
@@ -438,6 +456,7 @@ func (b *h2ResponseBody) Read(p []byte) (int, error) {
 		return n, e
 	}
 	if err != nil {
+		dropForbidden(b.resp.Trailer)
 		b.w.end()
 	}
 	return n, err

@@ -428,7 +428,7 @@ func TestHTTP2SlowReader(t *testing.T) {
 		w := watchH2(&backend.Backend{URL: req.URL, Timeout: time.Second}, h2Use{conn: &h2Conn{cc: new(http2.ClientConn)}}, req)
 		w.answered.Store(true)
 		pr, pw := io.Pipe()
-		b := w.responseBody(pr)
+		b := w.responseBody(&http.Response{Body: pr})
 		defer b.Close()
 		go func() { _, _ = io.WriteString(pw, "ab") }()
 		p := make([]byte, 1)

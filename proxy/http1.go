@@ -30,6 +30,7 @@ type attempt struct {
 	first   bool                 // a byte of the answer has come
 	shown   bool                 // an interim answer was passed on
 	freed   bool                 // the connection was given back
+	sends   http1.Framing        // of the request's body
 	keep    bool                 // it is fit for reuse after the body of the answer
 	framing http1.Framing        // of that
 	resp    http.Response
@@ -95,8 +96,8 @@ func (x *attempt) answer() (*http.Response, *exchange.Error) {
 
 // send writes the request, or leaves its body to a goroutine.
 func (x *attempt) send() *exchange.Error {
-	r := x.r
-	f := http1.RequestFraming(r)
+	r, f := x.r, http1.RequestFraming(x.r)
+	x.sends = f
 	// Apache tells its KeepAliveTimeout only to those who say keep-alive. Once
 	// for each connection is enough.
 	opt := http1.HeadOptions{Close: r.Close || x.c.Backend().DisableReuse, Keep: !x.c.Reused()}
@@ -104,15 +105,10 @@ func (x *attempt) send() *exchange.Error {
 		exchange.CloseBody(r)
 	} else {
 		expects := httpguts.HeaderValuesContainsToken(r.Header["Expect"], "100-continue")
-		opt.Expect = x.t.Ping > 0 && !expects
+		opt.Expect = x.t.Ping > 0 && !expects && f != http1.FramingClose
 		x.waits = expects || opt.Expect
 	}
-	var err error
-	x.state.scratch, err = http1.AppendRequestHead(x.state.scratch[:0], r, f, opt)
-	if err != nil {
-		x.unsent(err)
-		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusBadRequest, Err: err}
-	}
+	x.state.scratch = http1.AppendRequestHead(x.state.scratch[:0], r, f, opt)
 	if f != http1.FramingNone && !x.waits {
 		x.sender = startSender(x.c, r, f, x.state.scratch, x.hooks)
 		return nil
@@ -188,7 +184,7 @@ func (x *attempt) readHead() *exchange.Error {
 		if err == nil {
 			break
 		}
-		if exchange.IsTimeout(err) && x.sender.WaitsForClient() {
+		if exchange.IsTimeout(err) && x.sender.WaitsForClient() && x.sends != http1.FramingClose {
 			x.c.Extend() // it is not the backend that is slow
 			continue
 		}
@@ -238,14 +234,14 @@ func (x *attempt) interim() *exchange.Error {
 	x.shown = true
 	code := x.resp.StatusCode
 	if code == http.StatusContinue && x.waits {
-		x.startBody(http1.RequestFraming(x.r))
+		x.startBody(x.sends)
 	}
 	if err := x.hooks.Interim(code, x.resp.Header); err != nil {
 		return &exchange.Error{Op: exchange.OpClient, Err: err}
 	}
 	x.c.Arm(0)
 	if x.waits { // that was not what the body waits for
-		return x.await(http1.RequestFraming(x.r))
+		return x.await(x.sends)
 	}
 	return nil
 }
@@ -264,7 +260,7 @@ func (x *attempt) accept() *exchange.Error {
 	if err != nil {
 		return &exchange.Error{Op: exchange.OpHeader, Err: err}
 	}
-	keep := f != http1.FramingClose && !x.waits && !x.r.Close && resp.ProtoMinor == 1
+	keep := f != http1.FramingClose && x.sends != http1.FramingClose && !x.waits && !x.r.Close && resp.ProtoMinor == 1
 	if v := resp.Header["Connection"]; v != nil && httpguts.HeaderValuesContainsToken(v, "close") {
 		keep = false
 	}
@@ -288,9 +284,6 @@ func (x *attempt) accept() *exchange.Error {
 	}
 	if f == http1.FramingChunked {
 		resp.TransferEncoding = []string{"chunked"}
-		if v := resp.Header["Trailer"]; v != nil {
-			resp.Trailer = http1.AnnouncedTrailer(v)
-		}
 	}
 	x.beginBody(f, length, keep)
 	return nil

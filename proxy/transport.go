@@ -87,13 +87,13 @@ type Transport struct {
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	b, err := t.backendFor(r.URL)
 	if err == nil {
-		_, err = exchange.OutgoingHost(r)
+		err = exchange.CheckRequest(r)
 	}
 	if err != nil {
 		exchange.CloseBody(r)
 		return nil, err
 	}
-	if t.Spool != nil {
+	if t.Spool != nil && r.Method != http.MethodConnect {
 		spooled, done, err := t.Spool.Request(r)
 		if err != nil {
 			return nil, err

@@ -17,6 +17,7 @@
 //	BodyFraming                   what goes around its pieces
 //	FramedBody, Framing           the body of an answer, and what is none of it between its pieces
 //	ResponseBody, BodySource      the same, where it has to be read in another way
+//	CheckRequest                  what no protocol can carry, before a connection is taken
 //	HopByHop, OutgoingHost        what of a request's fields goes on, and to which host
 //	ParseFields                   field lines, by the rules for HTTP/1
 //	Attempt                       one request over one connection, with all of the above

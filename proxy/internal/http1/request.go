@@ -2,8 +2,6 @@ package http1
 
 import (
 	"encoding/base64"
-	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -15,34 +13,6 @@ import (
 	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
-// checkTarget refuses a method, host or target that could be read in two ways
-// by the backend.
-func checkTarget(r *http.Request) error {
-	if r.Method != "" && !syntax.IsToken(r.Method) {
-		return errors.New("method is no token")
-	}
-	if _, err := exchange.OutgoingHost(r); err != nil {
-		return exchange.ErrHost
-	}
-	if syntax.HasBlankOrControl(r.URL.RawQuery) || syntax.HasBlankOrControl(r.URL.Opaque) {
-		return errors.New("target has blanks or control bytes")
-	}
-	return nil
-}
-
-// checkField refuses a field that could be read in two ways by the backend.
-func checkField(name string, values []string) error {
-	if !syntax.IsToken(name) {
-		return errors.New("field name is no token")
-	}
-	for _, v := range values {
-		if !syntax.ValidValue(v) {
-			return fmt.Errorf("value of field %s has control bytes", name)
-		}
-	}
-	return nil
-}
-
 // Framing is how the body of a message is delimited.
 type Framing uint8
 
@@ -53,13 +23,16 @@ const (
 	FramingClose
 )
 
-// RequestFraming returns how the body of r is sent.
+// RequestFraming returns how the body of r is sent. That of CONNECT has no framing:
+// it is what goes through the tunnel.
 func RequestFraming(r *http.Request) Framing {
 	switch {
 	case r.Body == nil || r.Body == http.NoBody:
 		return FramingNone
 	case r.ContentLength > 0:
 		return FramingLength
+	case r.Method == http.MethodConnect:
+		return FramingClose
 	}
 	return FramingChunked
 }
@@ -71,12 +44,9 @@ type HeadOptions struct {
 	Expect bool // add Expect: 100-continue
 }
 
-// AppendRequestHead appends the head of r with its final empty line, or
-// refuses it.
-func AppendRequestHead(b []byte, r *http.Request, f Framing, opt HeadOptions) ([]byte, error) {
-	if err := checkTarget(r); err != nil {
-		return b, err
-	}
+// AppendRequestHead appends the head of r, which has passed [exchange.CheckRequest], with its
+// final empty line.
+func AppendRequestHead(b []byte, r *http.Request, f Framing, opt HeadOptions) []byte {
 	method := r.Method
 	if method == "" {
 		method = http.MethodGet
@@ -99,13 +69,6 @@ func AppendRequestHead(b []byte, r *http.Request, f Framing, opt HeadOptions) ([
 			}
 		case "Te":
 			te = len(values) > 0
-		default:
-			if exchange.FramesInDisguise(name) {
-				return b, fmt.Errorf("field %s is not in canonical form", name)
-			}
-		}
-		if err := checkField(name, values); err != nil {
-			return b, err
 		}
 		for _, v := range values {
 			b = AppendField(b, name, v)
@@ -133,18 +96,14 @@ func AppendRequestHead(b []byte, r *http.Request, f Framing, opt HeadOptions) ([
 			b = append(b, "Content-Length: 0\r\n"...)
 		}
 	}
-	b, err := appendConnection(b, r.Header, te, opt)
-	if err != nil {
-		return b, err
-	}
-	return append(b, "\r\n"...), nil
+	return append(appendConnection(b, r.Header, te, opt), "\r\n"...)
 }
 
 // appendConnection appends the Connection field: the options that the request
 // has, and what is ours to say beside them. A request to switch protocols does
 // not ask for the connection's end, even if it is not used again: the two
 // contradict each other.
-func appendConnection(b []byte, h http.Header, te bool, opt HeadOptions) ([]byte, error) {
+func appendConnection(b []byte, h http.Header, te bool, opt HeadOptions) []byte {
 	start := len(b)
 	b = append(b, "Connection: "...)
 	first := len(b)
@@ -155,9 +114,6 @@ func appendConnection(b []byte, h http.Header, te bool, opt HeadOptions) ([]byte
 		b = append(b, option...)
 	}
 	given := h["Connection"]
-	if err := checkField("Connection", given); err != nil {
-		return b, err
-	}
 	has := func(option string) bool { return httpguts.HeaderValuesContainsToken(given, option) }
 	for _, v := range given {
 		if v != "" {
@@ -176,15 +132,20 @@ func appendConnection(b []byte, h http.Header, te bool, opt HeadOptions) ([]byte
 		add("keep-alive")
 	}
 	if len(b) == first {
-		return b[:start], nil
+		return b[:start]
 	}
-	return append(b, "\r\n"...), nil
+	return append(b, "\r\n"...)
 }
 
-// appendTarget appends the target in origin-form. The raw form of the path is
-// kept where the URL has one.
+// appendTarget appends the target: in origin-form, or for CONNECT in
+// authority-form, unless the URL has a path. The raw form of the path is kept where
+// the URL has one.
 func appendTarget(b []byte, r *http.Request) []byte {
 	u := r.URL
+	if r.Method == http.MethodConnect && u.Path == "" && u.Opaque == "" {
+		host, _ := exchange.OutgoingHost(r)
+		return append(b, host...)
+	}
 	if u.Opaque != "" {
 		if strings.HasPrefix(u.Opaque, "//") {
 			b = append(append(b, u.Scheme...), ':')

@@ -103,7 +103,7 @@ func parseStatusLine(line string, resp *http.Response) error {
 // ResponseFraming decides how the body of an answer is delimited (RFC 9112
 // section 6.3), and refuses what could be read in two ways. It takes the
 // fields that frame out of the header, but for the length of an answer to HEAD
-// or with status 304.
+// or with status 304, and what a chunked one announces of its trailer.
 func ResponseFraming(method string, resp *http.Response) (f Framing, length int64, err error) {
 	h := resp.Header
 	te, hasTE := h["Transfer-Encoding"]
@@ -127,6 +127,10 @@ func ResponseFraming(method string, resp *http.Response) (f Framing, length int6
 			return 0, 0, exchange.Malformed("transfer coding other than chunked")
 		}
 		delete(h, "Transfer-Encoding")
+		if v := h["Trailer"]; v != nil {
+			delete(h, "Trailer")
+			resp.Trailer = AnnouncedTrailer(v)
+		}
 	}
 	code := resp.StatusCode
 	switch {
