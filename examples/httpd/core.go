@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // coreDirectives are those of httpd's core.
@@ -15,14 +17,19 @@ func coreDirectives() []directive {
 	return []directive{
 		{name: "Listen", in: inServer, min: 1, max: 2, note: "http alone; without any, the ports of the virtual hosts and of -listen", apply: applyListen},
 		{name: "ServerName", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			_, name, ok := strings.Cut(d.Args[0], "://")
+			scheme, name, ok := strings.Cut(d.Args[0], "://")
 			if !ok {
-				name = d.Args[0]
+				scheme, name = "http", d.Args[0]
 			}
+			if scheme = strings.ToLower(scheme); scheme != "http" && scheme != "https" {
+				return fmt.Errorf("%q is no scheme of a server", scheme)
+			}
+			s.canonical = &url.URL{Scheme: scheme, Host: exchange.NormalHost(scheme, name)}
 			name, _, _ = strings.Cut(name, ":")
 			s.names = append([]string{name}, s.names...)
 			return nil
 		}},
+		{name: "UseCanonicalName", in: anywhere, min: 1, max: 1, note: "On and Off; a port in ServerName counts with On alone", apply: applySwitch(func(s *settings) **bool { return &s.canonicalName })},
 		{name: "ServerAlias", in: inVhost, min: 1, max: -1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			if len(s.names) == 0 {
 				s.names = append(s.names, "")

@@ -51,7 +51,7 @@ func acceptedDirectives() []directive {
 		accept("modules are part of the program", "LoadModule"),
 		accept("nothing is served from files", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
 		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature"),
-		accept("names are those of the configuration, and never looked up", "HostnameLookups", "UseCanonicalName", "UseCanonicalPhysicalPort"),
+		accept("names are those of the configuration, and never looked up", "HostnameLookups", "UseCanonicalPhysicalPort"),
 		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
 		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
 		accept("httpd does not apply it to requests that are proxied either", "LimitRequestBody"),

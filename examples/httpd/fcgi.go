@@ -96,9 +96,6 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 		env.Set("DOCUMENT_ROOT", s.documentRoot)
 		env.Set("CONTEXT_DOCUMENT_ROOT", s.documentRoot)
 	}
-	if h.name != "" {
-		env.Set("SERVER_NAME", hostOf(h.name))
-	}
 	if said(s.generic, false) {
 		env.Set("SCRIPT_FILENAME", "proxy:fcgi://"+r.URL.Host+env.Get("SCRIPT_FILENAME"))
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,6 +31,7 @@ type scope struct {
 	listen    []string // Listen, of the main server
 	addresses []string // of a virtual host
 	names     []string // ServerName first
+	canonical *url.URL // ServerName with its scheme and port; nil without one
 	locations []*scope
 	proxies   []*scope
 	logs      []customLog
@@ -53,6 +55,7 @@ type scope struct {
 // settings are what sections override; nil is not said.
 type settings struct {
 	preserveHost  *bool
+	canonicalName *bool // UseCanonicalName
 	via           *proxy.ViaMode
 	addHeaders    *bool
 	override      *proxy.ErrorOverride
@@ -103,6 +106,7 @@ type settings struct {
 // merge returns s with what inner says otherwise.
 func (s settings) merge(inner settings) settings {
 	over(&s.preserveHost, inner.preserveHost)
+	over(&s.canonicalName, inner.canonicalName)
 	over(&s.via, inner.via)
 	over(&s.addHeaders, inner.addHeaders)
 	over(&s.override, inner.override)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"path"
 	"strings"
 	"sync"
@@ -53,6 +54,7 @@ type host struct {
 	tunnels   *tunnel.Registry
 	client    *proxy.ClientLimits
 	name      string // ServerName
+	canonical *url.URL
 	base      *served
 	log       io.Writer
 	logger    *slog.Logger
@@ -91,7 +93,7 @@ func (st *site) newHost(main, s *scope, tunnels *tunnel.Registry) (*host, error)
 		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies}
 	for _, named := range []*scope{s, main} {
 		if h.name == "" && len(named.names) > 0 {
-			h.name = named.names[0]
+			h.name, h.canonical = named.names[0], named.canonical
 		}
 	}
 	logs := s.logs

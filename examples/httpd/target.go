@@ -220,6 +220,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	ph.PreserveHost = said(s.preserveHost, false)
 	ph.Via = said(s.via, proxy.ViaOff)
 	ph.ServerName = h.name
+	ph.CanonicalURL = h.canonicalURL(s)
 	ph.Forwarded = proxy.ForwardedApache
 	if !said(s.addHeaders, true) || r.speaksAJP() || balancedAJP(h.routes[r]) {
 		ph.Forwarded = proxy.ForwardedOff
@@ -281,4 +282,17 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 // those of the handler are wanted.
 func unusedTransport() *proxy.Transport {
 	return &proxy.Transport{Backend: &backend.Backend{}}
+}
+
+// canonicalURL is how the host calls itself: by the scheme of ServerName,
+// whatever proxies in front say, and by its name with UseCanonicalName On.
+func (h *host) canonicalURL(s *served) *url.URL {
+	u := url.URL{Scheme: "http"}
+	if h.canonical != nil {
+		u.Scheme = h.canonical.Scheme
+		if said(s.canonicalName, false) {
+			u.Host = h.canonical.Host
+		}
+	}
+	return &u
 }
