@@ -64,7 +64,8 @@ func (c *Condition) Stats() HealthStats {
 }
 
 // Stats returns a snapshot. The figures are read one after another, so that
-// they may differ by what happened in between.
+// they may differ by what happened in between. Connections that the backend has
+// closed are not among the idle ones: those that are found so are closed here.
 func (b *Backend) Stats() Stats {
 	k := &b.counters
 	s := Stats{
@@ -77,8 +78,10 @@ func (b *Backend) Stats() Stats {
 		Flags: b.Flags(),
 	}
 	b.pool.mu.Lock()
+	dead, _ := b.pool.look(b)
 	s.Open, s.Idle, s.Waiting = int64(b.pool.open), int64(len(b.pool.idle)), int64(b.pool.line.n)
 	b.pool.mu.Unlock()
+	closeAll(dead)
 	c := b.health.Condition()
 	s.HealthStats = c.Stats()
 	return s

@@ -4,7 +4,7 @@ import "time"
 
 // maxSweep is the longest that a connection closed by the backend stays
 // unnoticed in the pool.
-const maxSweep = time.Minute
+const maxSweep = 5 * time.Second
 
 // sweepIn is when to look after an idle connection.
 func (b *Backend) sweepIn(c *Conn) time.Duration {
@@ -27,9 +27,22 @@ func (p *pool) arm(b *Backend, d time.Duration) {
 // sweep closes what was idle for too long or was closed by the backend.
 func (p *pool) sweep(b *Backend) {
 	p.mu.Lock()
-	next := maxSweep
+	dead, next := p.look(b)
+	p.armed = false
+	if len(p.idle) > 0 && !p.closed {
+		p.arm(b, max(next, time.Millisecond))
+	}
+	p.mu.Unlock()
+	closeAll(dead)
+	b.tend()
+}
+
+// look takes those idle connections out of the list that are not fit for use, for
+// the caller to close, and returns when to look again. The caller holds the lock.
+func (p *pool) look(b *Backend) (dead []*Conn, next time.Duration) {
+	next = maxSweep
 	now := time.Since(b.epoch)
-	dead := p.unfit(func(c *Conn) bool {
+	dead = p.unfit(func(c *Conn) bool {
 		if !b.fit(c, false) {
 			return false
 		}
@@ -38,13 +51,7 @@ func (p *pool) sweep(b *Backend) {
 		}
 		return true
 	})
-	p.armed = false
-	if len(p.idle) > 0 && !p.closed {
-		p.arm(b, max(next, time.Millisecond))
-	}
-	p.mu.Unlock()
-	closeAll(dead)
-	b.tend()
+	return dead, next
 }
 
 // tend does what is due besides serving: it opens connections for MinIdle and
