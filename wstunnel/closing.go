@@ -74,6 +74,7 @@ func (s *session) leave() {
 // ended is what the end of one side's messages means for the other.
 func (s *session) ended(from, to *peer, err error) {
 	var closed *websocket.CloseError
+	var refused *CloseError
 	switch {
 	case errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure:
 		s.closing(nil)
@@ -83,9 +84,8 @@ func (s *session) ended(from, to *peer, err error) {
 		from.closed.Store(true)
 		s.refuse(from, to, errTooBig)
 		s.drain(from)
-	case isProtocolError(err):
-		from.closed.Store(true) // so was this one
-		s.refuse(from, to, &CloseError{Code: websocket.CloseProtocolError, Reason: err.Error()})
+	case errors.As(err, &refused): // of its frames
+		s.refuse(from, to, refused)
 		s.drain(from)
 	case from.closed.Load(): // it has left without an answer
 		s.closing(nil)
@@ -104,7 +104,7 @@ func (s *session) drain(from *peer) {
 	buf := streamBuffers.Get().(*[writeBuffer]byte)
 	defer streamBuffers.Put(buf)
 	for {
-		if _, err := from.wire.Read(buf[:]); err != nil {
+		if _, err := from.wire.Conn.Read(buf[:]); err != nil {
 			return
 		}
 	}
@@ -142,13 +142,4 @@ func (s *session) keepAlive() {
 	if !s.over {
 		s.ping.Reset(max(next, time.Millisecond))
 	}
-}
-
-// isProtocolError reports whether gorilla/websocket has told the peer of a
-// violation. It has no other sign of that than the word.
-func isProtocolError(err error) bool {
-	const own = "websocket: "
-	var ce *websocket.CloseError
-	text := err.Error()
-	return !errors.As(err, &ce) && len(text) > len(own) && text[:len(own)] == own
 }

@@ -26,10 +26,11 @@ const (
 var writeBuffers = new(sync.Pool)
 
 // wire is a connection during the unseen handshake and after it. It notes when
-// the peer was last heard of.
+// the peer was last heard of, and checks its frames.
 type wire struct {
 	net.Conn
-	heard atomic.Int64 // as time since some epoch
+	heard  atomic.Int64 // as time since some epoch
+	frames frames       // of the peer
 
 	unseen bool         // the handshake goes on; only before the wire is shared
 	sent   bytes.Buffer // its request
@@ -49,8 +50,14 @@ func (w *wire) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
+	if w.frames.over != nil {
+		return 0, w.frames.over
+	}
 	n, err := w.Conn.Read(p)
 	w.heard.Store(int64(time.Since(epoch)))
+	if n, over := w.frames.check(p[:n]); over != nil {
+		return n, over
+	}
 	return n, err
 }
 
@@ -92,7 +99,7 @@ func (w *wire) silence() time.Duration { return time.Since(epoch) - time.Duratio
 
 // dialed makes the backend's connection one of messages.
 func dialed(nc net.Conn, compressed bool) (*peer, error) {
-	w := &wire{Conn: nc, unseen: true}
+	w := &wire{Conn: nc, unseen: true, frames: frames{deflate: compressed}}
 	d := websocket.Dialer{
 		NetDial:        func(string, string) (net.Conn, error) { return w, nil },
 		ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: writeBuffers,
@@ -108,7 +115,7 @@ func dialed(nc net.Conn, compressed bool) (*peer, error) {
 
 // accepted makes the client's connection one of messages.
 func accepted(nc net.Conn, compressed bool) (*peer, error) {
-	w := &wire{Conn: nc, unseen: true}
+	w := &wire{Conn: nc, unseen: true, frames: frames{masked: true, deflate: compressed}}
 	u := websocket.Upgrader{
 		ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: writeBuffers,
 		EnableCompression: compressed,

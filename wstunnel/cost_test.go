@@ -80,6 +80,17 @@ func TestCost(t *testing.T) {
 				}
 			}
 		}
+		inputs["checked, frames "+name] = func(n int) func() {
+			b := frames(n)
+			return func() {
+				f := newFrames()
+				_, _ = f.check(b)
+				f = newFrames()
+				for i := range b {
+					_, _ = f.check(b[i : i+1])
+				}
+			}
+		}
 		inputs["messages, frames "+name] = func(n int) func() {
 			b := frames(n)
 			return func() { passMessages(t, b) }
@@ -87,6 +98,8 @@ func TestCost(t *testing.T) {
 	}
 	parsertest.Linear(t, inputs)
 }
+
+func newFrames() *frames { return &frames{masked: true} }
 
 // tokens is a list of different tokens.
 func tokens(n int) string {

@@ -35,9 +35,11 @@
 // hundred bytes.
 //
 // With [Messages], each side has a WebSocket of its own with the proxy: frames
-// are checked, messages limited in size, shown to a function that may change or
-// refuse them, and compressed on either side as that side has agreed to; Pings
-// find out who is gone. That costs two goroutines and a few KiB for each tunnel.
+// are checked, so that all that RFC 6455 and RFC 7692 have an endpoint refuse
+// ends here with 1002 or 1007, whichever side it comes from; messages are limited
+// in size, shown to a function that may change or refuse them, and compressed on
+// either side as that side has agreed to; Pings find out who is gone. That costs
+// two goroutines and a few KiB for each tunnel.
 //
 // # HTTP/2
 //

@@ -172,6 +172,7 @@ func testOverHTTP2(t *testing.T) {
 		go func() { done <- h.Shutdown(t.Context()) }()
 		_, _, err = p.ReadMessage()
 		require.True(t, websocket.IsCloseError(err, websocket.CloseGoingAway), "%v", err)
+		p.sendClose(websocket.CloseGoingAway, "")
 		require.NoError(t, <-done)
 		resp, _ := connect(t, cc, "websocket", http.Header{fieldVersion: {"13"}})
 		require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)

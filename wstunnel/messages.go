@@ -65,7 +65,8 @@ type Message struct {
 	Data []byte
 }
 
-// CloseError closes a WebSocket with a code of RFC 6455 section 7.4.
+// CloseError closes a WebSocket with a code of RFC 6455 section 7.4. 1005 stands
+// for a Close without one; 1011 is sent for a code that may not be.
 type CloseError struct {
 	Code   int
 	Reason string // at most 123 bytes are sent
@@ -149,7 +150,7 @@ func (m *Messages) maxSize() int64 {
 // closeCode is what the sender of a message that was refused is told.
 func closeCode(err error) *CloseError {
 	var ce *CloseError
-	if errors.As(err, &ce) {
+	if errors.As(err, &ce) && (validCode(ce.Code) || ce.Code == websocket.CloseNoStatusReceived) {
 		return ce
 	}
 	return &CloseError{Code: websocket.CloseInternalServerErr}

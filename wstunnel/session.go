@@ -84,7 +84,6 @@ func (s *session) run(client, backend *peer) error {
 // side as messages do: gorilla/websocket writes nothing more to a connection on
 // which a write has met its time limit.
 func (s *session) control(from, to *peer) {
-	from.SetCloseHandler(func(int, string) error { return nil }) // the other side answers
 	from.SetPingHandler(func(data string) error {
 		_ = to.WriteControl(websocket.PingMessage, []byte(data), time.Time{})
 		return nil
@@ -104,7 +103,11 @@ func (s *session) control(from, to *peer) {
 func (s *session) pass(from, to *peer, fromBackend bool) {
 	for {
 		kind, r, err := from.NextReader()
-		if err == nil && !to.closed.Load() {
+		if err != nil {
+			s.ended(from, to, err)
+			return
+		}
+		if !to.closed.Load() {
 			err = uncompressed(s.message(to, kind, r, fromBackend))
 		}
 		var we *writeError

@@ -10,7 +10,14 @@ const (
 	bitFinal   = 0x80
 	bitMask    = 0x80
 	bitControl = 0x08 // of the opcode
-	opClose    = 0x08
+
+	bitCompressed = 0x40 // RSV1: RFC 7692 section 6
+	bitsReserved  = 0x30 // RSV2 and RSV3
+
+	opContinuation = 0x00
+	opBinary       = 0x02
+	opClose        = 0x08
+	opPong         = 0x0a
 )
 
 // maxHead is the length of the longest frame head: two bytes, eight of length,
