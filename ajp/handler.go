@@ -6,9 +6,10 @@ import (
 )
 
 // NewHandler returns the reverse proxy of a path to a container, as Apache's
-// "ProxyPass path ajp://host:8009/… mapping=servlet" does: the fields of
-// forwarding are left to the attributes of AJP, and the path is read as the
-// container will, so that "/app/..;/manager" is not below "/app".
+// "ProxyPass path ajp://host:8009/… mapping=servlet" does: who the client is
+// stands in the attributes of AJP, and no forwarding fields are added
+// ([proxy.ForwardedNone]). The path is read as the container will, so that
+// "/app/..;/manager" is not below "/app".
 func NewHandler(prefix, target string) (*proxy.Handler, error) {
 	h, err := proxy.NewHandler(prefix, target)
 	if err != nil {
@@ -19,6 +20,6 @@ func NewHandler(prefix, target string) (*proxy.Handler, error) {
 		return nil, err
 	}
 	h.Transport = &Transport{Backend: b}
-	h.Forwarded, h.Mapping = proxy.ForwardedOff, proxy.MappingServlet
+	h.Forwarded, h.Mapping = proxy.ForwardedNone, proxy.MappingServlet
 	return h, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -114,6 +115,10 @@ const (
 // question is the request as the authorizer gets it.
 func (a *Authorizer) question(r *http.Request) *http.Request {
 	out := r.WithContext(r.Context())
+	if !exchange.FactsOf(r, nil).Trusted {
+		out.Header = maps.Clone(r.Header)
+		maps.DeleteFunc(out.Header, func(name string, _ []string) bool { return exchange.IsForwardingField(name) })
+	}
 	at := *a.URL
 	at.RawQuery = r.URL.RawQuery
 	out.URL = &at

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/examples/programs"
+	"github.com/modproxy/modproxy/proxy/access"
 )
 
 // writeSite writes files, and returns the root.
@@ -220,6 +221,7 @@ func TestAuthorizer(t *testing.T) {
 		}
 	})
 	a := &Authorizer{URL: &url.URL{Scheme: "fcgi", Host: "auth", Path: "/srv/auth.php"}, Transport: tr}
+	var user string
 	app := child(t, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "served %s", b)
@@ -229,12 +231,18 @@ func TestAuthorizer(t *testing.T) {
 			t.Errorf("REMOTE_USER=%q", user)
 		}
 	}
-	s := httptest.NewServer(a.Wrap(behindHandler(app)))
+	in := behindHandler(app)
+	s := httptest.NewServer(a.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user = access.User(r.Context())
+		in.ServeHTTP(w, r)
+	})))
 	defer s.Close()
 	ask := func(pass string) (*http.Response, string) {
 		r, err := http.NewRequest("POST", s.URL+"/x/a.php?q=1", io.MultiReader(strings.NewReader("body")))
 		require.NoError(t, err)
 		r.Header.Set("X-Pass", pass)
+		r.Header.Set("X-Forwarded-User", "root")
+		r.Header.Set("X-Real-Ip", "10.0.0.1")
 		resp, err := s.Client().Do(r)
 		require.NoError(t, err)
 		return resp, readAll(t, resp)
@@ -248,9 +256,10 @@ func TestAuthorizer(t *testing.T) {
 	require.Equal(t, "/x/a.php?q=1", asked.env["REQUEST_URI"])
 	require.Equal(t, "/srv/auth.php", asked.env["SCRIPT_FILENAME"])
 	require.Empty(t, asked.stdin)
-	for _, name := range []string{"CONTENT_LENGTH", "PATH_INFO", "PATH_TRANSLATED", "SCRIPT_NAME"} {
+	for _, name := range []string{"CONTENT_LENGTH", "PATH_INFO", "PATH_TRANSLATED", "SCRIPT_NAME", "HTTP_X_FORWARDED_USER", "HTTP_X_REAL_IP"} {
 		require.NotContains(t, asked.env, name)
 	}
+	require.Equal(t, "ann", user)
 	resp, body = ask("no")
 	require.Equal(t, 401, resp.StatusCode)
 	require.Equal(t, "Basic", resp.Header.Get("WWW-Authenticate"))

@@ -36,6 +36,6 @@ func NewHandler(prefix, target string) (*proxy.Handler, error) {
 	}
 	b.IdleTTL, b.MaxIdle = DefaultIdleTTL, DefaultMaxIdle
 	h.Transport = &Transport{Backend: b, User: user}
-	h.Forwarded = proxy.ForwardedOff
+	h.Forwarded = proxy.ForwardedNone
 	return h, nil
 }

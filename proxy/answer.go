@@ -117,6 +117,9 @@ func (p *passage) reverse() {
 				base = b
 			}
 		}
+		if sent == p.in.Host {
+			sent = "" // the backend knows its public URLs
+		}
 		rewriteLocations(p.resp.Header, h.reverse, reverseView{
 			frontScheme: p.facts.Scheme, frontHost: host, backendHost: at.Host, backendPath: base, sentHost: sent,
 		})

@@ -49,8 +49,9 @@ func TestFieldsOfStrangers(t *testing.T) {
 		"listed":           {h: &Handler{PassForwarded: []string{"x-forwarded-prefix", "X-Real-IP"}}, passes: "X-Forwarded-Prefix x-forwarded-prefix X-Real-Ip x-real-ip", twins: "Transfer-Encoding_"},
 		"listed but set":   {h: &Handler{PassForwarded: []string{"X-Forwarded-For"}}, twins: "Transfer-Encoding_"},
 		"off":              {h: &Handler{Forwarded: ForwardedOff}, passes: strange, twins: "Transfer-Encoding_"},
-		"removed":          {h: &Handler{Forwarded: ForwardedRemove, TrustedProxies: trusted}, twins: "Transfer-Encoding_"},
-		"removed, rewrite": {h: &Handler{Forwarded: ForwardedRemove, Rewrite: rewrite}, twins: "Transfer-Encoding_"},
+		"none":             {h: &Handler{Forwarded: ForwardedNone}, twins: "Transfer-Encoding_"},
+		"none, trusted":    {h: &Handler{Forwarded: ForwardedNone, TrustedProxies: trusted}, passes: strange, twins: "Transfer-Encoding_"},
+		"none, rewrite":    {h: &Handler{Forwarded: ForwardedNone, Rewrite: rewrite}, twins: "Transfer-Encoding_"},
 		"append":           {h: &Handler{Forwarded: ForwardedAppend}, passes: strange, twins: "Transfer-Encoding_"},
 	} {
 		t.Run(name, func(t *testing.T) {

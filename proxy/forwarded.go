@@ -22,8 +22,8 @@ const (
 	// it.
 	ForwardedAuto ForwardedMode = iota
 
-	// ForwardedRemove tells the backend nothing: it takes all of them out.
-	ForwardedRemove
+	// ForwardedNone adds none. Those of a trusted peer pass.
+	ForwardedNone
 
 	// ForwardedAppend adds to the fields of any peer. A client can then tell
 	// the backend any address it likes.
@@ -44,9 +44,7 @@ var rewriteSets = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host"
 // passesForwarding reports whether a forwarding field of the client's passes.
 func (p *passage) passesForwarding(name string) bool {
 	switch h := p.h; {
-	case h.Forwarded == ForwardedRemove:
-		return false
-	case h.Forwarded != ForwardedAuto || p.facts.Trusted:
+	case h.Forwarded != ForwardedAuto && h.Forwarded != ForwardedNone || p.facts.Trusted:
 		return true
 	default:
 		for _, passed := range h.PassForwarded {
@@ -63,7 +61,7 @@ func (p *passage) passesForwarding(name string) bool {
 func (p *passage) addForwarded(rewritten bool) {
 	h, out := p.h, p.out.Header
 	mode := h.Forwarded
-	if after := mode == ForwardedAuto && h.Rewrite != nil; after != rewritten || mode == ForwardedOff || mode == ForwardedRemove {
+	if after := mode == ForwardedAuto && h.Rewrite != nil; after != rewritten || mode == ForwardedOff || mode == ForwardedNone {
 		if after {
 			for _, name := range rewriteSets {
 				delete(out, name)

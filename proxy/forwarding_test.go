@@ -32,7 +32,7 @@ func TestForwardedFields(t *testing.T) {
 		"RFC 7239": {func(h *Handler) { h.ForwardedField = true }, http.Header{
 			"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"},
 			"Forwarded": {"for=127.0.0.1;proto=http;host=front.test"}}},
-		"removed": {func(h *Handler) { h.Forwarded = ForwardedRemove }, http.Header{}},
+		"none": {func(h *Handler) { h.Forwarded = ForwardedNone }, http.Header{}},
 		"rewrite of something else": {func(h *Handler) {
 			h.Rewrite = func(r *httputil.ProxyRequest) { r.Out.Header.Del("X-Forwarded-Host") }
 		}, http.Header{
@@ -52,8 +52,8 @@ func TestForwardedFields(t *testing.T) {
 			h.Rewrite = func(r *httputil.ProxyRequest) { r.Out.Header = nil }
 		}, http.Header{
 			"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"}}},
-		"removed, then rewrite": {func(h *Handler) {
-			h.Forwarded = ForwardedRemove
+		"none, then rewrite": {func(h *Handler) {
+			h.Forwarded = ForwardedNone
 			h.Rewrite = func(*httputil.ProxyRequest) {}
 		}, http.Header{}},
 		"rewrite sets": {func(h *Handler) { h.Rewrite = func(r *httputil.ProxyRequest) { r.SetXForwarded() } }, http.Header{"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Host": {"front.test"}, "X-Forwarded-Proto": {"http"}}},

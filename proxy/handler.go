@@ -45,7 +45,7 @@ import (
 //   - Dot segments of the path are resolved before Rewrite sees it; a path that
 //     climbs above the root is refused with 400, and CONNECT with 405.
 //   - X-Forwarded-For, -Host and -Proto are set unless Rewrite has set one of
-//     them, or Forwarded. To tell the backend nothing, say [ForwardedRemove].
+//     them, or Forwarded. With [ForwardedNone] they are not.
 //   - Other fields of that kind (X-Forwarded-*, X-Real-IP) pass only from peers
 //     that are trusted; see PassForwarded.
 //   - A request whose Host is none, by [exchange.ParseHost], is refused with 400, and so

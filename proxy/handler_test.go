@@ -295,6 +295,50 @@ func TestReverseMapping(t *testing.T) {
 	require.Equal(t, "a=b; Path=/out/; Domain=pub.test", resp.Header.Get("Set-Cookie"))
 }
 
+// TestReverseByTheNameSent: a backend calls itself by its address or by the Host
+// that it was told, and a rule by either; not so where that is the client's.
+func TestReverseByTheNameSent(t *testing.T) {
+	for name, tc := range map[string]struct {
+		rule, location, want string
+		change               func(h *Handler)
+	}{
+		"rewritten Host":              {"http://10.0.0.1:81/in/", "http://app.internal/in/x", "http://front.test/out/x", func(h *Handler) { h.Rewrite = func(r *httputil.ProxyRequest) { r.Out.Host = "app.internal" } }},
+		"rewritten Host, port":        {"http://10.0.0.1:81/in/", "http://app.internal:80/in/x", "http://front.test/out/x", func(h *Handler) { h.Rewrite = func(r *httputil.ProxyRequest) { r.Out.Host = "APP.internal" } }},
+		"rewritten Host, path rule":   {"/in/", "http://app.internal/in/x", "http://front.test/out/x", func(h *Handler) { h.Rewrite = func(r *httputil.ProxyRequest) { r.Out.Host = "app.internal" } }},
+		"a stranger's":                {"http://10.0.0.1:81/in/", "http://other.test/in/x", "http://other.test/in/x", func(h *Handler) { h.Rewrite = func(r *httputil.ProxyRequest) { r.Out.Host = "app.internal" } }},
+		"the client's Host":           {"http://10.0.0.1:81/in/", "http://front.test/in/x", "http://front.test/in/x", func(h *Handler) { h.PreserveHost = true }},
+		"the client's, by Rewrite":    {"http://10.0.0.1:81/in/", "http://front.test/in/x", "http://front.test/in/x", func(h *Handler) { h.Rewrite = func(r *httputil.ProxyRequest) { r.Out.Host = r.In.Host } }},
+		"a rule by the name":          {"http://svc.test/in/", "http://svc.test/in/x", "http://front.test/out/x", discovered},
+		"a rule by the name, address": {"http://svc.test/in/", "http://10.0.0.9:80/in/x", "http://front.test/out/x", discovered},
+		"a balancer, by the name":     {"balancer://app/in/", "http://svc.test/in/x", "http://front.test/out/x", discovered},
+		"a balancer, by the address":  {"balancer://app/in/", "http://10.0.0.9/in/x", "http://front.test/out/x", discovered},
+		"a path rule, by the name":    {"/in/", "http://svc.test/in/x", "http://front.test/out/x", discovered},
+		"another scheme":              {"http://svc.test/in/", "https://svc.test/in/x", "https://svc.test/in/x", discovered},
+	} {
+		h := &Handler{Target: mustURL("http://10.0.0.1:81/in/"), Prefix: "/out/", Reverse: []ReverseRule{{Path: "/out/", URL: tc.rule}}}
+		location := tc.location
+		h.Transport = roundTripFunc(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 302, ProtoMajor: 1, Header: http.Header{"Location": {location}}, Body: http.NoBody, Request: r}, nil
+		})
+		tc.change(h)
+		r := httptest.NewRequest(http.MethodGet, "http://front.test/out/a", nil)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Equal(t, tc.want, w.Header().Get("Location"), name)
+	}
+}
+
+// discovered sends to a member as discovery makes them: at an address, told the
+// name of the service.
+func discovered(h *Handler) {
+	next := h.Transport
+	h.Transport = roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		out := r.Clone(r.Context())
+		out.URL.Host, out.Host = "10.0.0.9:80", "svc.test"
+		return next.RoundTrip(out)
+	})
+}
+
 func TestClientThatLeaves(t *testing.T) {
 	closed := make(chan struct{})
 	arrived := make(chan struct{})

@@ -26,7 +26,8 @@ type ReverseRule struct {
 	Path string
 
 	// URL is what the backend calls it, in one of three forms. An absolute URL
-	// fits values under it. A path ("/app") fits values that are paths, and
+	// fits values under it; the backend's address and the Host that it was told
+	// are the same, unless that is the client's. A path ("/app") fits values that are paths, and
 	// absolute ones whose host is the backend's or the one the client used
 	// (Apache: any host). A balancer ("balancer://name/app") fits absolute
 	// values under the URL of the member that answered.
@@ -46,7 +47,7 @@ type reverseView struct {
 	frontScheme string // as the client used it: "http" or "https"
 	frontHost   string // as the client used it, with the port if it had one
 	backendHost string // host:port the request was sent to; of the member, for a balancer
-	sentHost    string // the Host that the backend was told, if that is not in its URL
+	sentHost    string // the Host that the backend was told, if that is neither the one nor the other
 	backendPath string // path of the member's URL, which comes before the rule's
 }
 
@@ -125,7 +126,7 @@ func reverseURL(v string, rules []reverseRule, view reverseView) (string, bool) 
 				continue
 			}
 			from = strings.TrimSuffix(view.backendPath, "/") + from
-		case ru.scheme != scheme || ru.host != host:
+		case ru.scheme != scheme || ru.host != host && !(view.isBackend(scheme, ru.host) && view.isBackend(scheme, host)):
 			continue
 		}
 		if mapped, ok := replacePathPrefix(path, from, ru.front); ok {

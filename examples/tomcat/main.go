@@ -65,7 +65,7 @@ func serve(ctx context.Context, listen, secret string, nodes []string) error {
 	}
 	// AJP tells the client's address by itself.
 	to := &url.URL{Scheme: "balancer", Host: "tomcats", Path: "/"}
-	h := &proxy.Handler{Target: to, Transport: tomcats, Forwarded: proxy.ForwardedOff}
+	h := &proxy.Handler{Target: to, Transport: tomcats, Forwarded: proxy.ForwardedNone}
 	slog.Info("listening", "url", "http://"+listen+"/", "tomcats", nodes)
 	server := &http.Server{Addr: listen, Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	service := &graceful.Service{Parts: append([]any{server, h, tomcats}, backends...)} // as a request meets them
