@@ -164,7 +164,7 @@ func (x *roundTrip) request() *http.Request {
 		u.Path = base.Path + slashed(u.Path)
 	}
 	out.URL = u
-	if x.sent != nil {
+	if out.Body = http.NoBody; x.sent != nil {
 		out.Body = x.sent
 		if r.GetBody != nil {
 			out.GetBody = func() (io.ReadCloser, error) {

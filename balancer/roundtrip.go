@@ -25,7 +25,8 @@ type trail struct {
 
 // RoundTrip sends the request to a member. Its URL may be of any scheme and
 // host, such as balancer://name: they are replaced by the member's, and the
-// path is put behind the member's.
+// path is put behind the member's. As a Handler does, it hands on a request
+// without a body with http.NoBody, never nil.
 //
 // The Request of the answer is the one that the member got. A failure is a
 // [*exchange.Error] that wraps a [*Error].

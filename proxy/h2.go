@@ -274,6 +274,9 @@ func (w *h2Watch) request(r *http.Request) *http.Request {
 		}
 		out.Header[name] = values
 	}
+	if v := http1.URLCredentials(r); v != "" {
+		out.Header["Authorization"] = []string{v}
+	}
 	if r.Header["User-Agent"] == nil {
 		out.Header["User-Agent"] = []string{""} // none, rather than one made up
 	}

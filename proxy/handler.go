@@ -74,7 +74,7 @@ type Handler struct {
 	Rewrite func(*httputil.ProxyRequest)
 
 	// Transport speaks to the backend. If nil, a [Transport] of the handler's
-	// own.
+	// own. A request without a body comes to it with http.NoBody, never nil.
 	Transport http.RoundTripper
 
 	// PreserveHost sends the client's Host to the backend in place of the

@@ -26,9 +26,7 @@ const (
 //
 // It speaks HTTP/1.1 to URLs of the schemes http and https, and HTTP/2 to h2
 // (TLS), h2c (clear text) and to https backends whose TLS configuration offers
-// "h2" in NextProtos and that choose it. It follows no redirect, keeps no
-// cookie, decodes no content, adds no User-Agent and uses no proxy from the
-// environment.
+// "h2" in NextProtos and that choose it.
 //
 // Each failure is a [*exchange.Error]. A request is sent again by itself once, on a
 // fresh connection, when a reused connection turned out to be closed before a
@@ -38,6 +36,32 @@ const (
 // A 101 answer has a Body that is an io.ReadWriteCloser. The hooks of an
 // httptrace.ClientTrace are told what they are told by net/http, interim answers
 // among it. The zero value is ready for use.
+//
+// What differs from http.Transport:
+//
+//   - It uses no proxy from the environment, asks for no compression and decodes
+//     none, and adds no User-Agent. Credentials in a URL are sent as
+//     Authorization.
+//   - The first request over a connection says "Connection: keep-alive", so that
+//     servers tell how long they keep it (Keep-Alive), which is obeyed.
+//   - A Backend has a Timeout of 60 s for each wait, unless it says otherwise.
+//     "Expect: 100-continue" waits for 1 s, unless ExpectTimeout says otherwise.
+//   - No request that is not idempotent is sent again, and none twice.
+//   - A body whose length is not known is sent in chunks, whatever the method,
+//     even if it turns out to be empty. A length without a body is none, and a
+//     request may be without a Header. Request.Cancel is not looked at.
+//   - A field whose name means Host, Content-Length, Transfer-Encoding or
+//     Connection, but is not in canonical form, is refused. Trailer fields that
+//     must not stand in a trailer are dropped, of requests and answers; of a
+//     request, those that frame are refused.
+//   - Answers are refused that could be read in two ways (such as unequal
+//     lengths, a length beside chunks, other transfer codings), that
+//     have too long a head, more than MaxInterim interim answers, or a 101 that
+//     nobody asked for.
+//   - Closing the body of an answer takes a short rest off the connection, for
+//     200 ms at most, to keep it.
+//   - That a connection was closed by the backend is found out by a look at the
+//     socket before each use, every five seconds, and by Stats.
 type Transport struct {
 	// Backend is where all requests go, whatever host their URL names. If nil,
 	// each scheme and host gets a Backend of its own on first use.

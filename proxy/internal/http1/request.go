@@ -74,9 +74,8 @@ func AppendRequestHead(b []byte, r *http.Request, f Framing, opt HeadOptions) []
 			b = AppendField(b, name, v)
 		}
 	}
-	if u := r.URL.User; u != nil && r.Header["Authorization"] == nil {
-		password, _ := u.Password()
-		b = AppendField(b, "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
+	if v := URLCredentials(r); v != "" {
+		b = AppendField(b, "Authorization", v)
 	}
 	if opt.Expect {
 		b = append(b, "Expect: 100-continue\r\n"...)
@@ -97,6 +96,17 @@ func AppendRequestHead(b []byte, r *http.Request, f Framing, opt HeadOptions) []
 		}
 	}
 	return append(appendConnection(b, r.Header, te, opt), "\r\n"...)
+}
+
+// URLCredentials returns the Authorization that the URL of r stands for, or "" if it
+// names nobody, or the request has one.
+func URLCredentials(r *http.Request) string {
+	u := r.URL.User
+	if u == nil || r.Header["Authorization"] != nil {
+		return ""
+	}
+	password, _ := u.Password()
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password))
 }
 
 // appendConnection appends the Connection field: the options that the request
