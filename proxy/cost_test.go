@@ -94,8 +94,13 @@ type costOfRequest struct {
 
 func costsOfRequests() map[string]costOfRequest {
 	list := map[string]costOfRequest{
-		"rules of a Mux": {path("//a%2f;b/..;c/."), hostileMux(MappingRaw)},
-		"servlet rules":  {path("//a;b/..;c"), hostileMux(MappingServlet)},
+		"rules of a Mux":           {path("//a%2f;b/..;c/."), hostileMux(MappingRaw)},
+		"servlet rules":            {path("//a;b/..;c"), hostileMux(MappingServlet)},
+		"a path of rules":          {path("/a"), hostileMux(MappingRaw)},
+		"a path of rules, escaped": {path("/%61"), hostileMux(MappingRaw)},
+		"a host for rules":         {func(r *http.Request, n int) { r.Host = strings.Repeat("a.", n/2) + "a" }, hostileMux(MappingRaw)},
+		"a query for rules":        {func(r *http.Request, n int) { r.URL.RawQuery = strings.Repeat("q=a&", n/4) }, hostileMux(MappingRaw)},
+		"fields for rules":         {func(r *http.Request, n int) { r.Host = "a.a.a"; values("Accept", "b")(r, n) }, hostileMux(MappingRaw)},
 	}
 	for name, text := range map[string]string{"slashes": "/", "dots": "/a/..", "bytes to escape": `/"`, "schemes": "://", "escapes": "/%41"} {
 		list["forwarded, "+name] = costOfRequest{func(r *http.Request, n int) {
@@ -275,8 +280,11 @@ func path(text string) func(r *http.Request, n int) {
 }
 
 func hostileMux(mapping Mapping) http.Handler {
-	m := &Mux{Mapping: mapping}
+	m := &Mux{Mapping: mapping, AllowEncodedSlashes: true}
 	for i := range 20 {
+		m.Add(Rule{Methods: []string{"POST"}, Hosts: []string{"*." + strings.Repeat("a.", i+1) + "a"}, Header: []Condition{{Name: "Accept", Values: []string{"a"}}}})
+		m.Add(Rule{Path: strings.Repeat("/a", i), Query: []Condition{{Name: "q", Match: regexp.MustCompile("(a|b)*c$|q{60}")}, {Name: "r"}}})
+		m.ExceptMatch(regexp.MustCompile(strings.Repeat("^/a", i) + "b$"))
 		m.Except(fmt.Sprintf("/a/%d", i))
 		// Too long for the quicker of package regexp's engines, which is for short text alone.
 		m.ExceptMatch(regexp.MustCompile(fmt.Sprintf("(a|b)*(a/b)+c%d$|q{60}", i)))

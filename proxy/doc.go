@@ -37,8 +37,8 @@
 //
 // # Concurrency
 //
-// Every type may be used by any number of goroutines once its fields are set
-// and, for a [Mux], its rules are added. A request without a body is sent and
+// Every type may be used by any number of goroutines once its fields are set. The
+// rules of a [Mux] may be added and replaced while it serves. A request without a body is sent and
 // answered on the goroutine of its handler alone; one with a body has a second
 // that sends it. A tunnel has two, which begin when the handler has returned.
 //

@@ -9,6 +9,47 @@ import (
 	"github.com/modproxy/modproxy/proxy"
 )
 
+// Rules by host, method, header and query, and a list that is read anew while
+// it serves.
+func ExampleRule() {
+	say := func(text string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, text) })
+	}
+	var mux proxy.Mux
+	ask := func(method, target, channel string) {
+		r := httptest.NewRequest(method, target, nil)
+		r.Header.Set("X-Channel", channel)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		fmt.Print(w.Body)
+	}
+
+	mux.Add(proxy.Rule{
+		Hosts:   []string{"shop.example", "*.shop.example"},
+		Path:    "/app/",
+		Header:  []proxy.Condition{{Name: "X-Channel", Values: []string{"beta"}}},
+		Query:   []proxy.Condition{{Name: "v", Match: regexp.MustCompile(`^2\.`)}},
+		Handler: say("new application"),
+	})
+	mux.Handle("shop.example/app/", say("application"))
+	mux.Handle("GET /", say("pages"))
+	ask("GET", "http://shop.example:8080/app/x?v=2.1", "beta")
+	ask("GET", "http://shop.example/app/x?v=1.9", "beta")
+	ask("GET", "http://other.example/app/x", "")
+	ask("POST", "http://other.example/app/x", "")
+
+	if err := mux.Replace(proxy.Rule{Handler: say("closed")}); err != nil {
+		fmt.Println(err)
+	}
+	ask("GET", "http://shop.example/", "")
+	// Output:
+	// new application
+	// application
+	// pages
+	// 405 Method Not Allowed
+	// closed
+}
+
 // Two backends, a directory between them that is served here, and a file type
 // that is never forwarded.
 func ExampleMux() {

@@ -1,10 +1,16 @@
 package proxy
 
 import (
+	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -16,18 +22,27 @@ import (
 //	var m proxy.Mux
 //	m.Except("/app/static")                        // ProxyPass /app/static !
 //	m.ProxyPass("/app", "http://127.0.0.1:8080/x") // ProxyPass /app http://127.0.0.1:8080/x
+//	m.Handle("GET *.shop.example/pics/", pics)     // by method and host as well
 //
 // Rules look at the decoded path without dot segments, with slashes merged. A
 // prefix "/plain" fits "/plain" and "/plain/x", not "/plainx"; a prefix
 // "/slash/" does not fit "/slash". Case matters. The request is handed on as it
-// came.
+// came. A [Rule] also looks at fields of the header and parameters of the query.
 //
 // A path with an escaped slash (%2F) is answered with 404 as soon as there is a
-// rule, see AllowEncodedSlashes. A request whose path is malformed or climbs above the root, or whose Host is
-// none ([exchange.ParseHost]), is answered with 400. "OPTIONS *", and CONNECT, have no path and go to Next.
+// rule, see AllowEncodedSlashes. A request whose path is malformed or climbs
+// above the root, or whose Host is none ([exchange.ParseHost]), is answered with
+// 400, and one that rules refuse for its method alone with 405 if there is no
+// Next. "OPTIONS *", and CONNECT, have no path and go to Next.
 //
-// The zero value is ready for use. Add all rules before serving; from then on
-// a Mux may be used by any number of goroutines.
+// Ten thousand rules cost what ten do: they are found by host and by the
+// beginning of the path, a prefix or what an expression that is anchored by "^"
+// begins with. What costs one by one are rules that have all of that in common,
+// and expressions with no such beginning, up to the first rule that fits.
+//
+// The zero value is ready for use. A Mux may be used by any number of
+// goroutines, and rules may be added and replaced while it serves: each request
+// sees the list as it was at one moment.
 type Mux struct {
 	// Next serves what no rule takes, and exceptions. If nil, the answer is 404.
 	Next http.Handler
@@ -49,55 +64,48 @@ type Mux struct {
 	// fits at [exchange.LevelTrace1]. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	rules []muxRule
+	mu   sync.Mutex // held while the list is changed
+	list atomic.Pointer[ruleList]
 }
 
-// muxRule is one line of the list: a prefix, or an expression if not nil. A nil
-// handler is an exception.
-type muxRule struct {
-	prefix  string
-	re      *regexp.Regexp
-	handler http.Handler
-}
-
-// Handle adds a rule for the paths under prefix, which begins with "/" and is
-// written decoded; "" fits every path. It panics when prefix is not such a
-// path, or h is nil.
-func (m *Mux) Handle(prefix string, h http.Handler) {
-	if h == nil {
-		panic("proxy: nil handler")
-	}
-	m.add(prefix, h)
+// Handle adds a rule for a pattern: "[METHOD ][HOST]/PREFIX", of which method
+// and host are those of a [Rule] and of http.ServeMux, and the prefix is
+// written decoded; "" fits every request. It panics when the pattern is none, or
+// h is nil.
+func (m *Mux) Handle(pattern string, h http.Handler) {
+	ru := mustParsePattern(pattern)
+	ru.Handler = needHandler(h)
+	m.Add(ru)
 }
 
 // HandleMatch adds a rule for the paths that re matches anywhere; write "^" to
 // anchor it, and "(?s)" if "." is to match a newline that came as %0A, as it
 // does in Apache. It panics when re or h is nil.
 func (m *Mux) HandleMatch(re *regexp.Regexp, h http.Handler) {
-	if h == nil {
-		panic("proxy: nil handler")
-	}
-	m.addMatch(re, h)
+	m.Add(Rule{Match: needExpression(re), Handler: needHandler(h)})
 }
 
-// Except adds an exception: paths under prefix go to Next, whatever rules
+// Except adds an exception: what fits the pattern goes to Next, whatever rules
 // follow. It panics as Handle does. Apache: ProxyPass prefix !
-func (m *Mux) Except(prefix string) { m.add(prefix, nil) }
+func (m *Mux) Except(pattern string) { m.Add(mustParsePattern(pattern)) }
 
 // ExceptMatch adds an exception for the paths that re matches, as HandleMatch
 // says. It panics when re is nil. Apache: ProxyPassMatch regex !
-func (m *Mux) ExceptMatch(re *regexp.Regexp) { m.addMatch(re, nil) }
+func (m *Mux) ExceptMatch(re *regexp.Regexp) { m.Add(Rule{Match: needExpression(re)}) }
 
-// ProxyPass adds a rule that forwards the paths under prefix to target, and
-// returns its handler for further settings. Errors are those of [NewHandler].
-func (m *Mux) ProxyPass(prefix, target string) (*Handler, error) {
-	h, err := NewHandler(prefix, target)
+// ProxyPass adds a rule that forwards what fits the pattern (see Handle) to
+// target, and returns its handler for further settings: its Prefix is that of
+// the pattern. Errors are those of [NewHandler], and of a pattern that is none.
+func (m *Mux) ProxyPass(pattern, target string) (*Handler, error) {
+	ru, err := parsePattern(pattern)
 	if err != nil {
 		return nil, err
 	}
-	h.Mapping, h.AllowEncodedSlashes = m.Mapping, m.AllowEncodedSlashes
-	m.Handle(prefix, h)
-	return h, nil
+	h, err := NewHandler(ru.Path, target)
+	if err != nil {
+		return nil, err
+	}
+	return m.pass(ru, h)
 }
 
 // ProxyPassMatch adds a rule that forwards the paths that match pattern to
@@ -108,9 +116,74 @@ func (m *Mux) ProxyPassMatch(pattern, target string) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	return m.pass(Rule{Match: h.rule.match.re}, h)
+}
+
+func (m *Mux) pass(ru Rule, h *Handler) (*Handler, error) {
 	h.Mapping, h.AllowEncodedSlashes = m.Mapping, m.AllowEncodedSlashes
-	m.HandleMatch(h.rule.match.re, h)
+	ru.Handler = h
+	if err := m.append(ru); err != nil {
+		return nil, err
+	}
 	return h, nil
+}
+
+// Add adds a rule behind the others. It panics when the rule could not be meant:
+// its path, hosts, methods or conditions are none. [Mux.Replace] is for rules that
+// are not written in a program.
+func (m *Mux) Add(ru Rule) {
+	if err := m.append(ru); err != nil {
+		panic(err.Error())
+	}
+}
+
+// Replace takes rules in place of all that there are, for a configuration that
+// was read again or members that were discovered. Requests under way go on by
+// the old ones. A rule that could not be meant is an error, and nothing is
+// changed.
+//
+// Replace closes nothing. Who takes a [Handler] out of all lists calls its
+// CloseIdleConnections afterwards.
+func (m *Mux) Replace(rules ...Rule) error {
+	list := &ruleList{}
+	for _, ru := range rules {
+		if err := list.add(ru); err != nil {
+			return err
+		}
+	}
+	list.prepare()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.list.Store(list)
+	return nil
+}
+
+func (m *Mux) append(ru Rule) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := &ruleList{}
+	if old := m.list.Load(); old != nil {
+		next.rules, next.byMethod = old.rules, old.byMethod // what is appended lies behind what old sees
+	}
+	if err := next.add(ru); err != nil {
+		return err
+	}
+	m.list.Store(next)
+	return nil
+}
+
+func needHandler(h http.Handler) http.Handler {
+	if h == nil {
+		panic("proxy: nil handler")
+	}
+	return h
+}
+
+func needExpression(re *regexp.Regexp) *regexp.Regexp {
+	if re == nil {
+		panic("proxy: nil expression")
+	}
+	return re
 }
 
 // ServeHTTP hands the request to the first rule that fits.
@@ -140,58 +213,47 @@ func (m *Mux) pick(r *http.Request) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.slashes && !m.AllowEncodedSlashes && len(m.rules) > 0 {
+	list := m.list.Load()
+	if list == nil || len(list.rules) == 0 {
+		return nil, nil
+	}
+	if c.slashes && !m.AllowEncodedSlashes {
 		return nil, errEncodedSlash()
 	}
-	traced := m.Logger != nil && m.Logger.Enabled(r.Context(), exchange.LevelTrace1)
-	var text string // of c; the same for all expressions
-	for i := range m.rules {
-		ru := &m.rules[i]
-		fits := false
-		if ru.re == nil {
-			_, fits = c.hasPrefix(ru.prefix)
-		} else {
-			if text == "" {
-				text, _ = c.text()
+	q := ruleRequest{Request: r, path: c, host: hostForRules(r.Host)}
+	var ru *muxRule
+	if m.Logger != nil && m.Logger.Enabled(r.Context(), exchange.LevelTrace1) {
+		ru = m.pickAloud(list, &q)
+	} else {
+		ru = list.find(&q)
+	}
+	if ru != nil {
+		return ru.Handler, nil
+	}
+	if m.Next == nil && list.byMethod {
+		q.allowed = make(map[string]bool)
+		if list.find(&q); len(q.allowed) > 0 {
+			return nil, &exchange.Error{
+				Op: exchange.OpRequest, Status: http.StatusMethodNotAllowed, Err: errors.New("no rule takes the method"),
+				Header: http.Header{"Allow": {strings.Join(slices.Sorted(maps.Keys(q.allowed)), ", ")}},
 			}
-			fits = ru.re.MatchString(text)
-		}
-		if traced {
-			m.trace(r, ru, fits)
-		}
-		if fits {
-			return ru.handler, nil
 		}
 	}
 	return nil, nil
 }
 
-// trace logs that a rule was tried.
-func (m *Mux) trace(r *http.Request, ru *muxRule, fits bool) {
-	text := ru.prefix
-	if ru.re != nil {
-		text = ru.re.String()
+// pickAloud tries one rule after the other and logs it.
+func (m *Mux) pickAloud(list *ruleList, q *ruleRequest) *muxRule {
+	for _, ru := range list.rules {
+		fits := ru.takes(q.Method) && ru.fits(q)
+		m.Logger.Log(q.Context(), exchange.LevelTrace2, "proxy: rule tried", "rule", ru.text, "path", q.URL.Path, "fits", fits)
+		if fits {
+			m.Logger.Log(q.Context(), exchange.LevelTrace1, "proxy: rule fits", "rule", ru.text, "path", q.URL.Path, "exception", ru.Handler == nil)
+			return ru
+		}
 	}
-	m.Logger.Log(r.Context(), exchange.LevelTrace2, "proxy: rule tried", "rule", text, "path", r.URL.Path, "fits", fits)
-	if fits {
-		m.Logger.Log(r.Context(), exchange.LevelTrace1, "proxy: rule fits", "rule", text, "path", r.URL.Path, "exception", ru.handler == nil)
-	}
+	return nil
 }
 
 // hasNoPath reports whether a URL is the authority that CONNECT names.
 func hasNoPath(u *url.URL) bool { return u.Path == "" && u.RawPath == "" }
-
-func (m *Mux) add(prefix string, h http.Handler) {
-	cleaned, err := cleanPrefix(prefix)
-	if err != nil {
-		panic(err.Error())
-	}
-	m.rules = append(m.rules, muxRule{prefix: cleaned, handler: h})
-}
-
-func (m *Mux) addMatch(re *regexp.Regexp, h http.Handler) {
-	if re == nil {
-		panic("proxy: nil expression")
-	}
-	m.rules = append(m.rules, muxRule{re: re, handler: h})
-}

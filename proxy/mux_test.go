@@ -136,7 +136,7 @@ func TestMuxProxyPass(t *testing.T) {
 	require.Error(t, err)
 	_, err = m.ProxyPassMatch(`(`, "http://b/x")
 	require.Error(t, err)
-	require.Len(t, m.rules, 2)
+	require.Len(t, m.list.Load().rules, 2)
 }
 
 func TestMuxPanicsOnRulesThatCannotBeMeant(t *testing.T) {
