@@ -222,12 +222,12 @@ func (m *Member) locate(c *MemberConfig) error {
 			m.release = func() { _ = b.Close() }
 		}
 	}
-	u, err := url.Parse(text)
+	u, err := backend.ParseURL(text)
 	if err != nil {
 		return fmt.Errorf("balancer: member: %w", err)
 	}
 	if u.Scheme == "" || u.Host == "" || u.Opaque != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("balancer: member %q: want scheme://host or scheme://host/path", u.Redacted())
+		return fmt.Errorf("balancer: member %q: want scheme://host or scheme://host/path", backend.RedactURL(u.String()))
 	}
 	u.Path, m.rawBase = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.EscapedPath(), "/")
 	u.RawPath = ""

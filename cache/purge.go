@@ -3,12 +3,12 @@ package cache
 import (
 	"cmp"
 	"context"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
 	"github.com/modproxy/modproxy/cache/store"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // PurgeMode is how responses are purged.
@@ -133,7 +133,7 @@ func (c *Cache) keyOfURI(uri string) (string, error) {
 	if c.Key != nil {
 		return uri, nil
 	}
-	u, err := url.Parse(uri)
+	u, err := backend.ParseURL(uri)
 	if err != nil {
 		return "", err
 	}

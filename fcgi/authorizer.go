@@ -51,7 +51,7 @@ func NewAuthorizer(target string) (*Authorizer, error) {
 		return nil, err
 	}
 	if !strings.EqualFold(b.URL.Scheme, "fcgi") {
-		return nil, fmt.Errorf("fcgi: target %q: want a URL of the scheme fcgi", target)
+		return nil, fmt.Errorf("fcgi: target %q: want a URL of the scheme fcgi", backend.RedactURL(target))
 	}
 	at := *b.URL
 	b.IdleTTL = DefaultIdleTTL

@@ -65,7 +65,7 @@ func NewHandler(root, target string) (*Handler, error) {
 		return nil, err
 	}
 	if !strings.EqualFold(b.URL.Scheme, "fcgi") {
-		return nil, fmt.Errorf("fcgi: target %q: want a URL of the scheme fcgi", target)
+		return nil, fmt.Errorf("fcgi: target %q: want a URL of the scheme fcgi", backend.RedactURL(target))
 	}
 	if root, err = filepath.Abs(root); err != nil {
 		return nil, err

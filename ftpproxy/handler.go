@@ -2,7 +2,6 @@ package ftpproxy
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 
 	"github.com/modproxy/modproxy/proxy"
@@ -14,15 +13,14 @@ import (
 // all clients. The settings of its Transport, a [*Transport], may be changed
 // before the first request.
 func NewHandler(prefix, target string) (*proxy.Handler, error) {
-	u, err := url.Parse(target)
+	u, err := backend.ParseURL(target)
 	if err != nil {
-		// The text of err has the URL, and that a password.
-		return nil, fmt.Errorf("ftpproxy: target is no URL")
+		return nil, fmt.Errorf("ftpproxy: target: %w", err)
 	}
 	switch strings.ToLower(u.Scheme) {
 	case "ftp", "ftps", "ftpes":
 	default:
-		return nil, fmt.Errorf("ftpproxy: target %q: want a URL of the scheme ftp, ftps or ftpes", u.Redacted())
+		return nil, fmt.Errorf("ftpproxy: target %q: want a URL of the scheme ftp, ftps or ftpes", backend.RedactURL(u.String()))
 	}
 	user := u.User
 	u.User = nil

@@ -239,7 +239,7 @@ func NewHandler(prefix, target string) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := url.Parse(text)
+	u, err := backend.ParseURL(text)
 	if err != nil {
 		return nil, fmt.Errorf("proxy: target: %w", err)
 	}
@@ -283,7 +283,7 @@ func cutSocket(target string) (*backend.Backend, string, error) {
 	}
 	socket, text, ok := strings.Cut(target, "|")
 	if !ok {
-		return nil, "", fmt.Errorf("proxy: target %q: want unix:/path|scheme://host/", target)
+		return nil, "", fmt.Errorf("proxy: target %q: want unix:/path|scheme://host/", backend.RedactURL(target))
 	}
 	if strings.HasSuffix(text, ":") {
 		text += "//localhost"

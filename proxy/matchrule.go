@@ -3,11 +3,12 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/modproxy/modproxy/proxy/exchange"
+
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // matcher is the expression and the substitution of a ProxyPassMatch.
@@ -42,22 +43,22 @@ func newMatchRule(re *regexp.Regexp, target string, m Mapping) (*rule, error) {
 	}
 	scheme, rest, ok := strings.Cut(target, "://")
 	if !ok {
-		return nil, fmt.Errorf("proxy: target %q: want scheme://host/path", target)
+		return nil, fmt.Errorf("proxy: target %q: want scheme://host/path", backend.RedactURL(target))
 	}
 	end := strings.IndexAny(rest, "/?#$")
 	if end < 0 {
 		end = len(rest)
 	}
-	base, err := url.Parse(scheme + "://" + rest[:end])
+	base, err := backend.ParseURL(scheme + "://" + rest[:end])
 	if err != nil {
 		return nil, fmt.Errorf("proxy: target: %w", err)
 	}
 	if base.Hostname() == "" || strings.HasSuffix(base.Host, ":") || base.Opaque != "" {
-		return nil, fmt.Errorf("proxy: target %q: scheme, host and port must be written out, a capture cannot stand for them", target)
+		return nil, fmt.Errorf("proxy: target %q: scheme, host and port must be written out, a capture cannot stand for them", backend.RedactURL(target))
 	}
 	pieces, err := parseTemplate(rest[end:], re.NumSubexp())
 	if err != nil {
-		return nil, fmt.Errorf("proxy: target %q: %w", target, err)
+		return nil, fmt.Errorf("proxy: target %q: %w", backend.RedactURL(target), err)
 	}
 	return &rule{scheme: base.Scheme, host: base.Host, mode: m, match: &matcher{re: re, pieces: pieces}}, nil
 }

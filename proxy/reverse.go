@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
@@ -62,7 +63,7 @@ func compileReverse(rules []ReverseRule) ([]reverseRule, error) {
 		if !strings.HasPrefix(r.URL, "/") || strings.HasPrefix(r.URL, "//") {
 			var ok bool
 			if ru.scheme, ru.host, ru.path, ok = splitAbsolute(r.URL); !ok || strings.ContainsAny(ru.path, "?#") {
-				return nil, fmt.Errorf("proxy: reverse rule: url %q is neither a path nor scheme://host/path", r.URL)
+				return nil, fmt.Errorf("proxy: reverse rule: url %q is neither a path nor scheme://host/path", backend.RedactURL(r.URL))
 			}
 		}
 		compiled = append(compiled, ru)

@@ -14,6 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/proxy/tunnel"
 )
@@ -86,7 +87,7 @@ func NewHandler(prefix, target string) (*Handler, error) {
 	switch strings.ToLower(p.Target.Scheme) {
 	case "ws", "wss", "http", "https":
 	default:
-		return nil, fmt.Errorf("wstunnel: target %q: want a URL of the scheme ws or wss", target)
+		return nil, fmt.Errorf("wstunnel: target %q: want a URL of the scheme ws or wss", backend.RedactURL(target))
 	}
 	return &Handler{Proxy: p}, nil
 }

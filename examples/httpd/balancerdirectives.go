@@ -78,7 +78,7 @@ func (c *cluster) member(target string, d *conf.Directive) (*member, error) {
 	_, text := cutUnix(target)
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok || rest == "" || rest[0] == '/' {
-		return nil, fmt.Errorf("%q is no URL", target)
+		return nil, fmt.Errorf("%q is no URL", backend.RedactURL(target))
 	}
 	if err := checkScheme(scheme); err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (m *member) set(word string) error {
 	key, value, ok := strings.Cut(word, "=")
 	key = strings.ToLower(key)
 	if !ok {
-		return fmt.Errorf("parameter %q has no value", word)
+		return fmt.Errorf("parameter %q has no value", backend.RedactURL(word))
 	}
 	if known, err := m.check.set(key, value); known {
 		return err

@@ -17,6 +17,7 @@ import (
 	"github.com/modproxy/modproxy/balancer/manager"
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // cluster is a balancer as it was declared: by <Proxy balancer://name>, by
@@ -62,7 +63,7 @@ func (s *scope) server() *scope {
 func (s *scope) cluster(target string, d *conf.Directive) (*cluster, error) {
 	name := balancerName(target)
 	if name == "" {
-		return nil, fmt.Errorf("%q names no balancer", target)
+		return nil, fmt.Errorf("%q names no balancer", backend.RedactURL(target))
 	}
 	s = s.server()
 	for _, c := range s.clusters {

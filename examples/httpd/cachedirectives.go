@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // cacheSettings are what the directives of mod_cache and its stores say; nil is
@@ -142,7 +143,7 @@ func cacheDirectives() []directive {
 		words("CacheIgnoreHeaders", "answers that set cookies are stored only if they say that they are for all, or with Set-Cookie here", func(s *cacheSettings) **[]string { return &s.ignoreHeaders }),
 		words("CacheIgnoreURLSessionIdentifiers", "", func(s *cacheSettings) **[]string { return &s.ignoreIDs }),
 		{name: "CacheKeyBaseURL", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			u, err := url.Parse(d.Args[0])
+			u, err := backend.ParseURL(d.Args[0])
 			if err == nil && (u.Scheme == "" || u.Host == "") {
 				err = errors.New("scheme and host are needed")
 			}

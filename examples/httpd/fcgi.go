@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/modproxy/modproxy/examples/httpd/internal/expr"
 	"github.com/modproxy/modproxy/fcgi"
 	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // fcgiVar is a ProxyFCGISetEnvIf.
@@ -163,14 +163,14 @@ func (b *builder) applyProxyHandler(s *scope, d *conf.Directive, to string) erro
 	r.socket, r.text = cutUnix(to)
 	scheme, rest, ok := strings.Cut(r.text, "://")
 	if !ok || !strings.EqualFold(scheme, "fcgi") && !isBalancer(r.text) {
-		return fmt.Errorf("handler %q is not supported: want proxy:fcgi://host:port, proxy:unix:/path|fcgi://host, or proxy:balancer://name", d.Args[0])
+		return fmt.Errorf("handler %q is not supported: want proxy:fcgi://host:port, proxy:unix:/path|fcgi://host, or proxy:balancer://name", backend.RedactURL(d.Args[0]))
 	}
-	u, err := url.Parse(r.text)
+	u, err := backend.ParseURL(r.text)
 	if err != nil {
 		return err
 	}
 	if p := path.Clean("/" + u.Path); p != "/" {
-		return fmt.Errorf("the path of handler %q is that of the DocumentRoot: leave %q out", d.Args[0], p)
+		return fmt.Errorf("the path of handler %q is that of the DocumentRoot: leave %q out", backend.RedactURL(d.Args[0]), p)
 	}
 	if !strings.HasSuffix(rest, "/") {
 		r.text += "/"

@@ -12,6 +12,7 @@ import (
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
 	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // forwardSettings are those of forward proxying.
@@ -112,7 +113,7 @@ func applyProxyRemote(_ *builder, s *scope, d *conf.Directive) (err error) {
 	}
 	r.parent, err = url.Parse(d.Args[1])
 	if err != nil || r.parent.Scheme != "http" && r.parent.Scheme != "https" || r.parent.Hostname() == "" {
-		return fmt.Errorf("%q is no http or https URL of a proxy", withoutPassword(d.Args[1]))
+		return fmt.Errorf("%q is no http or https URL of a proxy", backend.RedactURL(d.Args[1]))
 	}
 	if len(d.Args) == 3 {
 		user, password, ok := strings.Cut(d.Args[2], ":")

@@ -53,14 +53,6 @@ func cutUser(authority string) (user, host string) {
 
 var errFTPTarget = errors.New("user and password of a target must be escaped")
 
-// withoutPassword returns a target as it may be shown.
-func withoutPassword(target string) string {
-	if u, err := url.Parse(target); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return target
-}
-
 // ftpTransport speaks FTP as the sections say that apply to a request.
 type ftpTransport struct {
 	b        *backend.Backend // nil: one for each host

@@ -59,7 +59,7 @@ func (p *params) set(word string) error {
 		case "interpolate":
 			return fmt.Errorf("interpolate is not supported: variables are replaced when the file is read")
 		}
-		return fmt.Errorf("parameter %q has no value", word)
+		return fmt.Errorf("parameter %q has no value", backend.RedactURL(word))
 	}
 	if value == "" {
 		return fmt.Errorf("parameter %q has no value", key)

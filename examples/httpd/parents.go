@@ -196,9 +196,9 @@ func (h *host) checkParent(at *conf.Directive, r memberTarget) error {
 	switch scheme, _ := r.origin(); {
 	case d == nil:
 	case r.socket != "":
-		h.warn(at.Errorf("ProxyRemote has no effect for %s: a socket of this machine has no way by another proxy", withoutPassword(r.whole)))
+		h.warn(at.Errorf("ProxyRemote has no effect for %s: a socket of this machine has no way by another proxy", backend.RedactURL(r.whole)))
 	case scheme == "ftp":
-		h.warn(at.Errorf("ProxyRemote sends requests for %s to %s as they are, which speaks FTP: directives of FTP have no effect", withoutPassword(r.whole), d.Proxy.Host))
+		h.warn(at.Errorf("ProxyRemote sends requests for %s to %s as they are, which speaks FTP: directives of FTP have no effect", backend.RedactURL(r.whole), d.Proxy.Host))
 	default:
 		if err := mayGoBy(scheme, d); err != nil {
 			return locate(at, err)

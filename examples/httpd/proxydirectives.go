@@ -104,7 +104,7 @@ func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
 	if s.context == inLocation {
 		r.path, r.pattern = s.path, s.pattern
 		if strings.HasPrefix(words[0], "/") {
-			return fmt.Errorf("inside <Location> the path is the section's: leave %q out", words[0])
+			return fmt.Errorf("inside <Location> the path is the section's: leave %q out", backend.RedactURL(words[0]))
 		}
 	} else {
 		if words[0] == "~" && !match {
@@ -157,7 +157,7 @@ func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
 func (b *builder) checkTarget(r *rule) error {
 	scheme, rest, ok := strings.Cut(r.text, "://")
 	if !ok {
-		return fmt.Errorf("%q is no URL", r.target)
+		return fmt.Errorf("%q is no URL", backend.RedactURL(r.target))
 	}
 	if err := checkScheme(scheme); err != nil && !isBalancer(r.text) {
 		return err
@@ -169,7 +169,7 @@ func (b *builder) checkTarget(r *rule) error {
 		}
 	}
 	if r.pattern == nil && strings.HasSuffix(r.path, "/") != strings.HasSuffix(rest, "/") {
-		b.warn(r.at.Errorf("only one of %s and %s ends in a slash: paths will be joined wrongly", r.path, withoutPassword(r.target)))
+		b.warn(r.at.Errorf("only one of %s and %s ends in a slash: paths will be joined wrongly", r.path, backend.RedactURL(r.target)))
 	}
 	return r.makeProto()
 }

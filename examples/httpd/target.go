@@ -181,7 +181,7 @@ func (r *rule) mapping() (*proxy.Handler, error) {
 	if r.pattern != nil {
 		return proxy.NewMatchHandler(r.pattern.String(), r.text)
 	}
-	u, err := url.Parse(r.text)
+	u, err := backend.ParseURL(r.text)
 	if err != nil {
 		if isFTP(r.text) {
 			return nil, errFTPTarget // err has the text, and that a password
@@ -189,7 +189,7 @@ func (r *rule) mapping() (*proxy.Handler, error) {
 		return nil, err
 	}
 	if u.Host == "" {
-		return nil, fmt.Errorf("%q names no host", withoutPassword(r.target))
+		return nil, fmt.Errorf("%q names no host", backend.RedactURL(r.target))
 	}
 	return &proxy.Handler{Prefix: r.path, Target: u}, nil
 }
@@ -211,7 +211,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	}
 	if r.fallback {
 		if h.settings.documentRoot == "" {
-			return nil, fmt.Errorf("SetHandler %q needs a DocumentRoot", r.target)
+			return nil, fmt.Errorf("SetHandler %q needs a DocumentRoot", backend.RedactURL(r.target))
 		}
 		ph.Target = &url.URL{Scheme: ph.Target.Scheme, Host: ph.Target.Host, Path: strings.TrimSuffix(h.settings.documentRoot, "/") + "/"}
 	}

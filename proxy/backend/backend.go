@@ -202,14 +202,14 @@ func Parse(s string) (*Backend, error) {
 	if len(s) > 5 && strings.EqualFold(s[:5], "unix:") {
 		path, rest, ok := strings.Cut(s[5:], "|")
 		if !ok || path == "" {
-			return nil, fmt.Errorf("backend: %q: want unix:/path|scheme://host/", s)
+			return nil, fmt.Errorf("backend: %q: want unix:/path|scheme://host/", RedactURL(s))
 		}
 		socket, s = path, rest
 		if strings.HasSuffix(s, ":") { // "unix:/path|http:" means localhost
 			s += "//localhost"
 		}
 	}
-	u, err := url.Parse(s)
+	u, err := ParseURL(s)
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
@@ -307,7 +307,7 @@ func (b *Backend) where() (network, address string, err error) {
 	}
 	host, port := b.URL.Hostname(), b.URL.Port()
 	if host == "" {
-		return "", "", fmt.Errorf("backend: %q names no host", b.URL.Redacted())
+		return "", "", fmt.Errorf("backend: %q names no host", RedactURL(b.URL.String()))
 	}
 	if port == "" {
 		if port = DefaultPort(b.URL.Scheme); port == "" {
