@@ -122,10 +122,9 @@ func (x *attempt) peek() (kind byte, length int, err error) {
 			}
 			return kind, length, nil
 		}
-		if !exchange.IsTimeout(err) || !x.sender.body().WaitsForClient() {
+		if !exchange.IsTimeout(err) || !x.sender.body().Excuses() {
 			return 0, 0, err
 		}
-		x.c.Extend() // it is not the container that is slow
 	}
 }
 

@@ -53,7 +53,7 @@ func CPing(ctx context.Context, b *backend.Backend) error {
 	if err != nil {
 		return exchange.AcquireError(ctx, b, err)
 	}
-	wait := c.Timeout()
+	wait := c.Limits().Header
 	if wait < 0 {
 		wait = time.Hour
 	}

@@ -399,8 +399,7 @@ func (s *bodySender) Room(buf []byte) ([]byte, error) {
 
 // Send is part of [exchange.BodyFraming].
 func (s *bodySender) Send(buf, _ []byte, n int, _ bool) error {
-	s.c.Extend() // the client may have used the time up
-	_, err := s.c.Write(bodyPacket(buf, n))
+	_, err := s.Write(bodyPacket(buf, n))
 	return err
 }
 

@@ -82,6 +82,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		exchange.CloseBody(r)
 		return nil, err
 	}
+	if b.RequestTimeout > 0 {
+		return exchange.WithinRequestTimeout(b, r, t.send)
+	}
+	return t.send(b, r)
+}
+
+// send is RoundTrip to b.
+func (t *Transport) send(b *backend.Backend, r *http.Request) (*http.Response, error) {
 	hooks := exchange.HooksOf(r)
 	get := b.Get
 	if bodyKindOf(r) == bodyNone && hooks.Trace() == nil {

@@ -19,18 +19,23 @@ type connState struct {
 	params  Params
 }
 
-// attempt is one request and its answer.
-type attempt struct {
-	t       *Transport
-	o       *origin
-	c       *backend.Conn
-	r       *http.Request
-	hooks   exchange.Hooks
+// question is what a request asks of an application.
+type question struct {
 	client  *http.Request // nil without one
 	role    role
 	script  script
-	content []byte // the body, if it was read before; else that of r is sent
+	content []byte // the body, if it was read before; else that of the request is sent
 	length  int64  // of the body
+}
+
+// attempt is one request and its answer.
+type attempt struct {
+	t     *Transport
+	o     *origin
+	c     *backend.Conn
+	r     *http.Request
+	hooks exchange.Hooks
+	question
 
 	state    *connState
 	watch    exchange.Watch

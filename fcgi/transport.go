@@ -130,8 +130,21 @@ func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error
 	case sent.Body == nil || sent.Body == http.NoBody: // whatever ContentLength says
 		length = 0
 	}
-	hooks := exchange.HooksOf(r)
-	streams := content == nil && length > 0 // the body, by a goroutine
+	q := question{client: client, role: role, script: s, content: content, length: length}
+	resp, err := exchange.WithinRequestTimeout(o.b, sent, func(_ *backend.Backend, sent *http.Request) (*http.Response, error) {
+		return t.send(o, sent, q)
+	})
+	if err != nil {
+		return nil, err
+	}
+	resp.Request = r
+	return resp, nil
+}
+
+// send sends a request to o.
+func (t *Transport) send(o *origin, sent *http.Request, q question) (*http.Response, error) {
+	hooks := exchange.HooksOf(sent)
+	streams := q.content == nil && q.length > 0 // the body, by a goroutine
 	get := o.b.Get
 	if !streams && hooks.Trace() == nil {
 		get = o.b.GetTurn
@@ -140,13 +153,12 @@ func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error
 	for {
 		if err != nil {
 			exchange.CloseBody(sent)
-			return nil, exchange.AcquireError(r.Context(), o.b, err)
+			return nil, exchange.AcquireError(sent.Context(), o.b, err)
 		}
-		x := &attempt{t: t, o: o, c: c, r: sent, hooks: hooks, client: client, role: role, script: s, content: content, length: length}
+		x := &attempt{t: t, o: o, c: c, r: sent, hooks: hooks, question: q}
 		resp, xerr := x.run()
 		if xerr == nil {
 			hooks.Answered()
-			resp.Request = r
 			return resp, nil
 		}
 		again := exchange.ResendRequest(sent, xerr)

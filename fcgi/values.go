@@ -59,7 +59,7 @@ func Values(ctx context.Context, b *backend.Backend, names ...string) (map[strin
 
 // valuesOver asks over c, and closes it.
 func valuesOver(ctx context.Context, c *backend.Conn, query []byte) (map[string]string, error) {
-	wait := c.Timeout()
+	wait := c.Limits().Header
 	if wait < 0 {
 		wait = time.Hour
 	}

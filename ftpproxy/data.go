@@ -36,7 +36,7 @@ func (d *dataConn) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	if !d.held {
-		d.arm(d.control.Timeout())
+		d.arm(d.control.Limits().Read)
 	}
 	n, err := d.Conn.Read(p)
 	d.control.Count(0, int64(n))
@@ -47,7 +47,7 @@ func (d *dataConn) Read(p []byte) (int, error) {
 // be sent it, need not be waited for once more to say so.
 func (d *dataConn) Write(p []byte) (int, error) {
 	d.wrote = true
-	d.arm(d.control.Timeout())
+	d.arm(d.control.Limits().Write)
 	n, err := d.Conn.Write(p)
 	d.control.Count(int64(n), 0)
 	if err != nil {
@@ -61,7 +61,7 @@ func (d *dataConn) Write(p []byte) (int, error) {
 // hold begins the limit for all reads that follow.
 func (d *dataConn) hold() {
 	d.held = true
-	d.arm(d.control.Timeout())
+	d.arm(d.control.Limits().Read)
 }
 
 // Close ends the transfer.
@@ -93,7 +93,7 @@ func (d *dataConn) endStored(tc *tls.Conn) {
 func (d *dataConn) Handshake() error {
 	if tc, ok := d.Conn.(*tls.Conn); ok {
 		d.wrote = true
-		d.arm(d.control.Timeout())
+		d.arm(d.control.Limits().Connect)
 		return tc.Handshake()
 	}
 	return nil
@@ -199,15 +199,14 @@ func (s *session) dialPort(ctx context.Context, port string) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", addr)
 }
 
-// atMost returns d, or the backend's Timeout if that is shorter.
+// atMost returns d, or the backend's HeaderTimeout if that is shorter.
 func atMost(c *backend.Conn, d time.Duration) time.Duration {
-	if t := c.Timeout(); t > 0 {
+	if t := c.Limits().Header; t > 0 {
 		return min(t, d)
 	}
 	return d
 }
 
 func (s *session) connectTimeout() time.Duration {
-	b := s.c.Backend()
-	return cmp.Or(b.ConnectTimeout, cmp.Or(b.Timeout, backend.DefaultTimeout))
+	return s.c.Limits().Connect
 }

@@ -51,7 +51,7 @@ type listBody struct {
 func (b *listBody) begin() (*http.Response, *exchange.Error) {
 	var list []entry
 	var err error
-	begun, patience := time.Now(), b.x.c.Timeout()/2
+	begun, patience := time.Now(), b.x.c.Limits().Read/2
 	for b.l != nil && err == nil && len(list) < sortedEntries {
 		if len(list) > 0 && patience > 0 && time.Since(begun) > patience {
 			break

@@ -164,7 +164,7 @@ func (s *session) handshakeData(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	s.data.arm(s.c.Timeout())
+	s.data.arm(s.c.Limits().Connect)
 	err := tc.HandshakeContext(ctx)
 	if err == nil {
 		return nil

@@ -296,7 +296,7 @@ func (b *fileBody) writeSome(w io.Writer) (int64, error) {
 // splice moves a piece of the body, but for its last byte.
 func (b *fileBody) splice(rf io.ReaderFrom, d *dataConn) (int64, error) {
 	src := &io.LimitedReader{R: d.tcp(), N: min(b.left-1, splicePiece)}
-	want, begun, limit := src.N, time.Now(), d.control.Timeout()
+	want, begun, limit := src.N, time.Now(), d.control.Limits().Read
 	d.arm(limit)
 	n, err := b.turn.write(func() (int64, error) { return rf.ReadFrom(src) })
 	moved := want - src.N // what left the server, whether or not the client got it

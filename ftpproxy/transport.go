@@ -152,6 +152,20 @@ func (t *Transport) roundTrip(r *http.Request) (*http.Response, *exchange.Error)
 	if !t.allows(r.Method, at) {
 		return t.notAllowed(r, at), nil
 	}
+	resp, err2 := exchange.WithinRequestTimeout(b, r, func(b *backend.Backend, r *http.Request) (*http.Response, error) {
+		resp, err := t.send(b, r, who, at)
+		if err != nil {
+			return nil, err
+		}
+		return resp, nil
+	})
+	var failed *exchange.Error
+	_ = errors.As(err2, &failed)
+	return resp, failed
+}
+
+// send asks a server for what is at a place.
+func (t *Transport) send(b *backend.Backend, r *http.Request, who credentials, at target) (*http.Response, *exchange.Error) {
 	hooks := exchange.HooksOf(r)
 	for first := true; ; first = false {
 		x, err := t.acquire(r, b, who, hooks, first)

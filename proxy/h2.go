@@ -164,7 +164,7 @@ type h2Watch struct {
 	reused  bool // the connection was open before
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	limit   time.Duration
+	limits  backend.Limits
 	expect  time.Duration // how long a body waits for a 100
 	interim h2Interim
 
@@ -175,23 +175,20 @@ type h2Watch struct {
 	ended    atomic.Bool  // the stream was given back
 	silent   atomic.Int64 // what conn.heard was when the limit began
 
-	mu    sync.Mutex // guards what follows
-	timer *time.Timer
-	begun time.Time // when the limit began
-	cause error     // why the client's body could not be read
+	mu    sync.Mutex    // guards what follows
+	timer *time.Timer   // nil until there is a limit
+	begun time.Time     // when the limit began
+	limit time.Duration // of the phase that it is of
+	cause error         // why the client's body could not be read
 }
 
 func watchH2(b *backend.Backend, use h2Use, r *http.Request) *h2Watch {
-	w := &h2Watch{b: b, conn: use.conn, parent: r.Context(), method: r, reused: use.reused, limit: cmp.Or(b.Timeout, backend.DefaultTimeout)}
+	w := &h2Watch{b: b, conn: use.conn, parent: r.Context(), method: r, reused: use.reused, limits: use.conn.c.Limits()}
 	w.interim.w = w
 	w.ctx, w.cancel = context.WithCancelCause(w.parent)
 	w.silent.Store(w.conn.heard.Load())
-	if w.limit > 0 {
-		w.mu.Lock()
-		w.begun = time.Now()
-		w.timer = time.AfterFunc(w.limit, w.expire)
-		w.mu.Unlock()
-	}
+	w.unread.Store(r.Body != nil && r.Body != http.NoBody)
+	w.progress()
 	return w
 }
 
@@ -213,14 +210,30 @@ func (w *h2Watch) expire() {
 	w.cancel(errH2Timeout)
 }
 
-// progress begins the time limit anew.
+// progress begins the time limit anew: that of the phase in which the exchange is.
 func (w *h2Watch) progress() {
 	w.silent.Store(w.conn.heard.Load())
+	limit := w.limits.Header
+	switch {
+	case w.answered.Load():
+		limit = w.limits.Read
+	case w.unread.Load():
+		limit = w.limits.Write
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.timer != nil && w.ctx.Err() == nil {
-		w.begun = time.Now()
-		w.timer.Reset(w.limit)
+	switch {
+	case w.ctx.Err() != nil:
+	case limit > 0:
+		w.begun, w.limit = time.Now(), limit
+		if w.timer == nil {
+			w.timer = time.AfterFunc(limit, w.expire)
+		} else {
+			w.timer.Reset(limit)
+		}
+	case w.timer != nil:
+		w.limit = 0
+		w.timer.Stop()
 	}
 }
 
@@ -228,7 +241,7 @@ func (w *h2Watch) progress() {
 func (w *h2Watch) isYoung() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return time.Since(w.begun) < w.limit
+	return w.limit == 0 || time.Since(w.begun) < w.limit
 }
 
 // heard notes that the stream got something that it waits for.

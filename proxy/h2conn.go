@@ -67,7 +67,7 @@ type h2Conn struct {
 }
 
 func newH2Conn(p *h2Pool, c *backend.Conn) *h2Conn {
-	return &h2Conn{pool: p, upgradedConn: upgradedConn{c: c, closed: c.Detach()}, limit: c.Timeout(), opened: time.Now()}
+	return &h2Conn{pool: p, upgradedConn: upgradedConn{c: c, closed: c.Detach()}, limit: c.Limits().Write, opened: time.Now()}
 }
 
 // take counts a stream more that requests have.

@@ -160,7 +160,7 @@ func (p *h2Pool) opened(o *h2Opening, err error) {
 // silence returns the failure of those who have waited for h in vain: nil if it
 // is of use, or if another try is worth while.
 func (p *h2Pool) silence(h *h2Conn, known bool) error {
-	if known || h.limit < 0 || time.Since(h.opened) < h.limit {
+	if limit := h.c.Limits().Header; known || limit < 0 || time.Since(h.opened) < limit {
 		return nil
 	}
 	return &exchange.Error{Op: exchange.OpHeader, Backend: p.b.String(), Status: http.StatusGatewayTimeout, Resend: true, Err: errH2Silent}

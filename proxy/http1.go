@@ -147,7 +147,7 @@ func (x *attempt) unsent(why error) {
 // long as it may stay silent.
 func (x *attempt) await(f http1.Framing) *exchange.Error {
 	wait := cmp.Or(x.t.ExpectTimeout, DefaultExpectTimeout)
-	if limit := x.c.Timeout(); limit > 0 {
+	if limit := x.c.Limits().Header; limit > 0 {
 		wait = min(wait, limit)
 	}
 	if x.t.Ping > 0 {
@@ -184,9 +184,8 @@ func (x *attempt) readHead() *exchange.Error {
 		if err == nil {
 			break
 		}
-		if exchange.IsTimeout(err) && x.sender.WaitsForClient() && x.sends != http1.FramingClose {
-			x.c.Extend() // it is not the backend that is slow
-			continue
+		if exchange.IsTimeout(err) && x.sends != http1.FramingClose && x.sender.Excuses() {
+			continue // it is not the backend that is slow
 		}
 		return exchange.HeadError(x.c, x.r, err, x.first) // an interim answer may have come
 	}

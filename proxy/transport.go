@@ -125,6 +125,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer done()
 		r = spooled
 	}
+	if b.RequestTimeout > 0 {
+		return exchange.WithinRequestTimeout(b, r, t.send)
+	}
+	return t.send(b, r)
+}
+
+// send is RoundTrip to b.
+func (t *Transport) send(b *backend.Backend, r *http.Request) (*http.Response, error) {
 	if speaksH2(r.URL.Scheme, b) {
 		return t.roundTripH2(b, r)
 	}

@@ -136,13 +136,33 @@ type Backend struct {
 	// Zero means Timeout. Apache: connectiontimeout.
 	ConnectTimeout time.Duration
 
-	// Timeout bounds each wait for the backend: to take what it is sent, piece
-	// by piece; to send a head whole, be it of an interim answer or the final
-	// one, or a reply; and to send more of a body. Only bytes of the body are
-	// more of it: frames, records, packets and lines without any, such as error
-	// output, do not begin the wait anew. While it is the client that is waited
-	// for, the time does not run. To save timers a wait may last an eighth
-	// longer. Zero means 60 s; negative means none. Apache: timeout,
+	// WriteTimeout bounds each wait for the backend to take what it is sent,
+	// piece by piece. Zero means Timeout.
+	WriteTimeout time.Duration
+
+	// HeaderTimeout bounds the wait for a head, be it of an interim answer or the
+	// final one, or for a reply, whole. It begins when the request is sent, and
+	// anew after each interim answer. Zero means Timeout.
+	HeaderTimeout time.Duration
+
+	// ReadTimeout bounds each wait for more of a body. Only bytes of the body
+	// are more of it: frames, records, packets and lines without any, such as
+	// error output, do not begin the wait anew. Zero means Timeout.
+	ReadTimeout time.Duration
+
+	// RequestTimeout bounds an exchange as a whole: from the wait for a
+	// connection to the last byte of the answer's body, which is cut, not ended,
+	// when it is over. It does not bound what follows a 101. It is the request's
+	// own time, as if its context had that deadline, and says nothing about the
+	// backend. Zero or less means none, as in Apache.
+	RequestTimeout time.Duration
+
+	// Timeout is what the four limits above RequestTimeout are where they are
+	// zero. While it is the client that is waited for, none of them runs. To save
+	// timers a wait may last an eighth longer. Zero means 60 s; negative means
+	// none, and so do times that nobody waits for, from 73 years on, here and in
+	// the fields above. What they end is an error whose Timeout method returns
+	// true, and is answered with 504, or 503 while connecting. Apache: timeout,
 	// ProxyTimeout, which bound the wait for each byte.
 	Timeout time.Duration
 
@@ -183,6 +203,7 @@ type Backend struct {
 	pool     pool
 	health   Health
 	counters counters
+	limits   Limits
 	flags    atomic.Uint32
 	resolved addressBook
 	tls      *tls.Config
@@ -278,6 +299,7 @@ func (b *Backend) Close() error {
 func (b *Backend) setup() error {
 	b.once.Do(func() {
 		b.epoch = time.Now()
+		b.limits = b.Limits()
 		b.life, b.stop = context.WithCancel(context.Background())
 		b.network, b.address, b.setupErr = b.where()
 		if b.setupErr != nil {

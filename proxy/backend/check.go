@@ -41,7 +41,8 @@ func (b *Backend) forChecks() *Backend {
 	return &Backend{
 		URL: b.URL, Socket: b.Socket, DialContext: b.DialContext, SourceAddr: b.SourceAddr, Resolver: b.Resolver,
 		TLS: b.TLS, ServerNameFromHost: b.ServerNameFromHost, ProxyProtocol: b.ProxyProtocol, ProxyProtocolTLVs: b.ProxyProtocolTLVs, UniqueID: b.UniqueID,
-		ConnectTimeout: b.ConnectTimeout, Timeout: b.Timeout,
+		ConnectTimeout: b.ConnectTimeout, WriteTimeout: b.WriteTimeout, HeaderTimeout: b.HeaderTimeout, ReadTimeout: b.ReadTimeout,
+		RequestTimeout: b.RequestTimeout, Timeout: b.Timeout,
 		KeepAlive: b.KeepAlive, ReceiveBufferSize: b.ReceiveBufferSize,
 		ReadBufferSize: b.ReadBufferSize, WriteBufferSize: b.WriteBufferSize, DisableReuse: b.DisableReuse,
 		MaxIdle: -1, AddressTTL: -1,

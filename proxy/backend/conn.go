@@ -24,24 +24,26 @@ type Conn struct {
 	// from one use to the next. It is nil on a new connection.
 	State any
 
-	backend  *Backend
-	wire     net.Conn   // below TLS
-	peek     *peeker    // nil where the socket cannot be looked at
-	audience Audience   // whom alone it serves
-	ip       netip.Addr // of the backend, for AddressTTL
-	deadline time.Duration
-	since    time.Duration // when it became idle
-	idle     time.Duration // how long it may be idle; 0 means by the Backend
-	rested   time.Duration // how long it was idle before this use; negative if it was not
-	sent     atomic.Int64  // a second goroutine may write
-	received atomic.Int64  // and a third close
-	born     time.Duration // when its opening began
-	waited   time.Duration // in line, of this use
-	opening  time.Duration // how long its opening took, of the first use
-	pooled   bool          // has been idle
-	used     bool          // has served before
-	trial    bool          // this use probes a backend in the error state
-	place    place         // under an IdleLimit
+	backend       *Backend
+	wire          net.Conn      // below TLS
+	peek          *peeker       // nil where the socket cannot be looked at
+	audience      Audience      // whom alone it serves
+	ip            netip.Addr    // of the backend, for AddressTTL
+	deadline      time.Duration // of reads, since the epoch; 0 means none, negative not known
+	writeDeadline time.Duration
+	reading       atomic.Int64  // the limit that reads have
+	since         time.Duration // when it became idle
+	idle          time.Duration // how long it may be idle; 0 means by the Backend
+	rested        time.Duration // how long it was idle before this use; negative if it was not
+	sent          atomic.Int64  // a second goroutine may write
+	received      atomic.Int64  // and a third close
+	born          time.Duration // when its opening began
+	waited        time.Duration // in line, of this use
+	opening       time.Duration // how long its opening took, of the first use
+	pooled        bool          // has been idle
+	used          bool          // has served before
+	trial         bool          // this use probes a backend in the error state
+	place         place         // under an IdleLimit
 }
 
 func (b *Backend) newConn(nc, wire net.Conn, audience Audience, born time.Duration) *Conn {
@@ -108,42 +110,6 @@ func (c *Conn) Info() httptrace.GotConnInfo {
 // Backend returns the backend that the connection leads to.
 func (c *Conn) Backend() *Backend { return c.backend }
 
-// Arm sets the time limit for the reads and writes that follow to the
-// backend's Timeout, or to d if d is not zero; a negative d removes it. To
-// save a timer for each request, a limit that is already set is left alone
-// while it lies between d and 9/8 of d ahead.
-func (c *Conn) Arm(d time.Duration) {
-	if d == 0 {
-		d = or(c.backend.Timeout, DefaultTimeout)
-	}
-	if d < 0 {
-		if c.deadline != 0 {
-			c.deadline = 0
-			_ = c.Conn.SetDeadline(time.Time{})
-		}
-		return
-	}
-	now := time.Since(c.backend.epoch)
-	if left := c.deadline - now; left >= d && left <= d+d/8 {
-		return
-	}
-	c.deadline = now + d + d/8
-	_ = c.Conn.SetDeadline(c.backend.epoch.Add(c.deadline))
-}
-
-// Extend moves the limit that Arm set ahead, as if Arm were called now. Unlike
-// Arm, it may be called by a second goroutine, one that writes while the first
-// reads.
-func (c *Conn) Extend() {
-	if d := or(c.backend.Timeout, DefaultTimeout); d > 0 {
-		_ = c.Conn.SetDeadline(time.Now().Add(d + d/8))
-	}
-}
-
-// Timeout returns the backend's Timeout: at least that long after Arm(0) the
-// reads and writes that follow may take. Negative means for ever.
-func (c *Conn) Timeout() time.Duration { return or(c.backend.Timeout, DefaultTimeout) }
-
 // Ended reports whether the backend has closed the connection and no byte of
 // it is left to read from the socket, as far as the system can tell.
 func (c *Conn) Ended() bool { return c.peek != nil && c.peek.look() == peekClosed }
@@ -184,7 +150,7 @@ func closeAll(conns []*Conn) {
 
 // Disarmed tells the connection that its deadline was changed behind Arm's
 // back, so that the next Arm sets it anew.
-func (c *Conn) Disarmed() { c.deadline = -1 }
+func (c *Conn) Disarmed() { c.deadline, c.writeDeadline = -1, -1 }
 
 // LimitIdle shortens the time for which this connection may be idle, as told
 // by the backend (Keep-Alive: timeout=). Times longer than the backend's

@@ -37,7 +37,7 @@ func (b *Backend) Probe(ctx context.Context) error {
 // dial opens a connection: connect, PROXY header, TLS. The caller holds a
 // place in the pool for it.
 func (b *Backend) dial(ctx context.Context, audience Audience) (*Conn, error) {
-	if timeout := or(b.ConnectTimeout, or(b.Timeout, DefaultTimeout)); timeout > 0 {
+	if timeout := b.limits.Connect; timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()

@@ -30,9 +30,12 @@
 // # Timeouts
 //
 // AcquireTimeout bounds the wait for a free connection, ConnectTimeout the
-// dialling with its TLS handshake, Timeout each single wait for a byte to be
-// read or written (protocols call [Conn.Arm]). The context given to Get bounds
-// the wait and the dialling together.
+// dialling with its TLS handshake. Then each phase of an exchange has its limit:
+// WriteTimeout for each piece that is sent, HeaderTimeout for the head of the
+// answer, ReadTimeout for each wait for more of its body (protocols call [Conn.Arm]
+// and [Conn.ArmBody]). All of them are Timeout where nothing else is said.
+// RequestTimeout bounds the whole. The context given to Get bounds the wait and the
+// dialling together.
 //
 // # State
 //

@@ -37,7 +37,7 @@ func (a *addressBook) gone(c *Conn) bool {
 // Dialling does not depend on it: that resolves the name each time.
 func (b *Backend) refresh() {
 	ttl := or(b.AddressTTL, DefaultAddressTTL)
-	if ttl < 0 || b.DialContext != nil {
+	if finite(ttl) < 0 || b.DialContext != nil {
 		return
 	}
 	now := time.Since(b.epoch)

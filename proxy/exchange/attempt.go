@@ -68,14 +68,10 @@ func (f *bodyFrames) Send(_, room []byte, n int, last bool) error {
 }
 
 // WaitsForClient reports whether err, of waiting for the backend, is a time
-// limit that the client has used up, by sending its body slowly. The limit then
-// begins anew.
+// limit that the client has used up, by sending its body slowly, or the sending of
+// it, which has a limit of its own. The limit then begins anew.
 func (x *Attempt) WaitsForClient(err error) bool {
-	if !IsTimeout(err) || !x.Sender.WaitsForClient() || x.Request.Context().Err() != nil {
-		return false
-	}
-	x.Conn.Extend()
-	return true
+	return IsTimeout(err) && x.Request.Context().Err() == nil && x.Sender.Excuses()
 }
 
 // Body makes the body of the answer. r ends it with io.EOF, and with any other

@@ -28,12 +28,14 @@ type BodySender struct {
 	left  int64 // negative if the length is not known
 
 	reading  atomic.Bool  // the goroutine waits for the client
-	fed      atomic.Int64 // when that ended last, since born
+	writing  atomic.Bool  // it waits for the backend to take a piece
+	fed      atomic.Int64 // when either ended last, since born
 	ending   atomic.Bool  // the last byte is being written
 	broken   atomic.Bool  // the client's body failed
 	closed   atomic.Bool  // the client's body was closed
 	born     time.Time
-	extended time.Time // when the time limit was last moved ahead
+	extended time.Time     // when the time limits were last moved ahead
+	step     time.Duration // how often they are
 	done     chan struct{}
 	err      error // of the client's body if that is broken, else of writing; read it after done
 
@@ -51,7 +53,15 @@ func (s *BodySender) Init(c *backend.Conn, r *http.Request, hooks Hooks) {
 		s.left = -1 // by the convention of net/http
 	}
 	s.born, s.done = time.Now(), make(chan struct{})
-	s.extended = s.born
+	s.extended, s.step = s.born, time.Second
+	if c != nil {
+		l := c.Limits()
+		for _, limit := range []time.Duration{l.Write, l.Header, l.Read} {
+			if limit > 0 {
+				s.step = min(s.step, limit/8)
+			}
+		}
+	}
 }
 
 // Expect tells that the backend can say nothing before the client has sent
@@ -103,11 +113,15 @@ func (s *BodySender) Write(p []byte) (int, error) {
 	if s.c == nil {
 		return 0, net.ErrClosed
 	}
-	if now := time.Now(); now.Sub(s.extended) > time.Second {
+	if now := time.Now(); now.Sub(s.extended) > s.step {
 		s.extended = now
 		s.c.Extend()
 	}
-	return s.c.Write(p)
+	s.writing.Store(true)
+	n, err := s.c.Write(p)
+	s.fed.Store(int64(time.Since(s.born)))
+	s.writing.Store(false)
+	return n, err
 }
 
 // BodyFraming is what a protocol puts around the pieces of a request's body.
@@ -167,6 +181,9 @@ func (s *BodySender) Broken(err error) {
 	if s.unsent != nil || s.answered || s.c == nil {
 		return
 	}
+	if s.c == nil {
+		return // without Init
+	}
 	s.unsent = err
 	s.late = time.AfterFunc(endDelay, func() {
 		s.mu.Lock()
@@ -214,18 +231,25 @@ func (s *BodySender) CloseBody() {
 	}
 }
 
-// WaitsForClient reports whether nothing can come from the backend since the
-// client has not sent what it has to answer, or has done so a moment ago only, so
-// that a time limit that was met was not the backend's.
-func (s *BodySender) WaitsForClient() bool {
-	if s == nil {
+// Excuses reports whether a time limit for reading that was met was not the
+// backend's, and moves it ahead: nothing can come since the client has not sent what
+// is to be answered, or the backend has not taken it yet, for which there is another
+// limit, or has taken it later than the limit began.
+func (s *BodySender) Excuses() bool {
+	if s == nil || s.c == nil {
 		return false
 	}
-	if s.reading.Load() {
+	limit := s.c.ReadLimit()
+	if s.reading.Load() || s.writing.Load() {
+		s.c.ExtendRead(limit)
 		return true
 	}
-	fed := s.fed.Load()
-	return fed > 0 && time.Since(s.born)-time.Duration(fed) < s.c.Timeout()/16
+	left := limit - (time.Since(s.born) - time.Duration(s.fed.Load()))
+	if s.fed.Load() == 0 || left <= limit/16 {
+		return false
+	}
+	s.c.ExtendRead(left)
+	return true
 }
 
 // Ending reports whether the last piece was read, which is written in a moment.

@@ -181,11 +181,7 @@ func (b *FramedBody) await() error {
 // excused reports whether the time limit was met since the client owes a part of
 // the request's body, and moves the limit ahead.
 func (b *FramedBody) excused(err error) bool {
-	if b.resting || !IsTimeout(err) || !b.sender.WaitsForClient() {
-		return false
-	}
-	b.c.Extend()
-	return true
+	return !b.resting && IsTimeout(err) && b.sender.Excuses()
 }
 
 // unexpected makes an end of the connection inside of a message an error.
@@ -308,7 +304,7 @@ func (b *FramedBody) splice(rf io.ReaderFrom, tc *net.TCPConn) (int64, error) {
 	case err == nil && moved < want:
 		b.end(io.ErrUnexpectedEOF, true)
 	case err != nil && IsTimeout(err):
-		if limit := b.c.Timeout(); limit < 0 || time.Since(begun) < limit-limit/16 {
+		if limit := b.c.Limits().Read; limit < 0 || time.Since(begun) < limit-limit/16 {
 			return n, err // the backend's limit has not passed: it is the client's
 		}
 		b.c.Disarmed() // a slow client used the time up: there was something to read
@@ -364,14 +360,14 @@ func (b *FramedBody) writeGathered(w io.Writer) (written int64, err error) {
 		}
 		if !flushed {
 			if b.c.Waiting() {
-				b.c.Arm(0)
+				b.c.ArmBody()
 				continue
 			}
 			if err := FlushWriter(w); err != nil {
 				return written, err
 			}
 			flushed = true
-			b.c.Arm(0)
+			b.c.ArmBody()
 		}
 	}
 }

@@ -114,7 +114,7 @@ func (b *ResponseBody) Read(p []byte) (n int, err error) {
 	}
 	defer b.leave()
 	if b.ended == nil && len(p) > 0 {
-		b.c.Arm(0)
+		b.c.ArmBody()
 	}
 	for b.ended == nil && n == 0 && len(p) > 0 {
 		n = b.src.ReadSome(p)
@@ -140,7 +140,7 @@ func (b *ResponseBody) WriteTo(w io.Writer) (n int64, err error) {
 	defer b.leave()
 	b.to = w
 	to := (*bodyWriter)(b)
-	b.c.Arm(0)
+	b.c.ArmBody()
 	for flushed := false; b.ended == nil; {
 		ready := b.src.SomeReady()
 		if b.ended != nil { // SomeReady has found it out
@@ -151,7 +151,7 @@ func (b *ResponseBody) WriteTo(w io.Writer) (n int64, err error) {
 				return n, err
 			}
 			flushed = true
-			b.c.Arm(0) // a slow client may have used the time up
+			b.c.ArmBody() // a slow client may have used the time up
 		}
 		m, err := b.src.WriteSome(to, ready)
 		n += m
@@ -160,7 +160,7 @@ func (b *ResponseBody) WriteTo(w io.Writer) (n int64, err error) {
 		}
 		if m > 0 && b.ended == nil { // or there would be no end to what says nothing
 			flushed = false
-			b.c.Arm(0)
+			b.c.ArmBody()
 		}
 	}
 	if b.ended != io.EOF {
