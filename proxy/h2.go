@@ -183,7 +183,7 @@ type h2Watch struct {
 }
 
 func watchH2(b *backend.Backend, use h2Use, r *http.Request) *h2Watch {
-	w := &h2Watch{b: b, conn: use.conn, parent: r.Context(), method: r, reused: use.reused, limits: use.conn.c.Limits()}
+	w := &h2Watch{b: b, conn: use.conn, parent: r.Context(), method: r, reused: use.reused, limits: b.Limits()}
 	w.interim.w = w
 	w.ctx, w.cancel = context.WithCancelCause(w.parent)
 	w.silent.Store(w.conn.heard.Load())
