@@ -31,7 +31,7 @@ type Service struct {
 	//
 	//	Shutdown(context.Context) error    first, and all at once: an http.Server or an ajp.Server
 	//	                                   accepts nobody any more and finishes what it has; a
-	//	                                   proxy.Handler, connect.Handler, wstunnel.Handler or
+	//	                                   proxy.Handler or proxy.Mux, connect.Handler, wstunnel.Handler or
 	//	                                   tunnel.Registry ends its tunnels, of which an
 	//	                                   http.Server knows nothing; a mirror ends its copies
 	//	Close() error or Close()           then, one after the other; of a part that has Shutdown
