@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"reflect"
 	"strings"
 	"time"
 
@@ -17,29 +16,30 @@ import (
 // answer passes the answer of the backend to the client.
 func (p *passage) answer() error {
 	h, resp := p.h, p.resp
-	defer func() { _ = resp.Body.Close() }() // ModifyResponse may put another in its place
+	defer p.closeAnswer()
 	p.reverse()
 	if h.Via == ViaOn || h.Via == ViaFull {
 		resp.Header["Via"] = p.via(resp.Header["Via"])
 	}
 	filter := exchange.HopByHopOf(resp.Header)
-	required := p.requiredUpgrade()
+	upgrades := p.advertised()
 	if h.ModifyResponse != nil {
 		filter.Strip(resp.Header)
-		body := resp.Body
-		err := h.ModifyResponse(resp)
-		if p.replaced = !sameBody(body, resp.Body); p.replaced {
-			defer body.Close()
-		}
-		if err != nil {
+		if err := p.modify(); err != nil {
 			return err
 		}
 	}
 	if h.ErrorOverride != nil && h.ErrorOverride.applies(resp.StatusCode) {
-		return p.override()
+		return p.override(upgrades)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 999 {
 		return &exchange.Error{Op: exchange.OpHeader, Backend: p.record.Backend, Err: exchange.Malformed("%d is no status of a final answer", resp.StatusCode)}
+	}
+	if err := p.checkTrailer(exchange.OpHeader); err != nil {
+		return err
+	}
+	if err := p.declare(); err != nil {
+		return err
 	}
 	dst := p.w.Header()
 	if h.ModifyResponse != nil {
@@ -51,10 +51,7 @@ func (p *passage) answer() error {
 		dst["Content-Type"] = nil // or net/http would guess one from the body
 	}
 	p.closeIfUnread()
-	if required != "" {
-		dst["Upgrade"] = []string{required}
-		dst["Connection"] = append(dst["Connection"], "Upgrade")
-	}
+	p.advertise(upgrades)
 	if empty := p.correctLength(dst); empty {
 		p.writeHead(resp.StatusCode)
 		if resp.Body != http.NoBody { // its end, by packets, may come behind the head
@@ -62,12 +59,12 @@ func (p *passage) answer() error {
 		}
 		return nil
 	}
-	if err := p.checkTrailer(exchange.OpHeader); err != nil {
-		return err
-	}
 	announced := p.announceTrailer(filter)
 	p.writeHead(resp.StatusCode)
 	if err := p.copyBody(); err != nil {
+		return err
+	}
+	if err := p.checkLength(); err != nil {
 		return err
 	}
 	if err := p.checkTrailer(exchange.OpBody); err != nil {
@@ -97,9 +94,6 @@ func (p *passage) correctLength(dst http.Header) (empty bool) {
 	}
 	return true
 }
-
-// sameBody compares without the panic that some types of others would cause.
-func sameBody(a, b io.ReadCloser) bool { return reflect.ValueOf(a).Comparable() && a == b }
 
 // reverse maps what the answer says about its place back to the client's view.
 func (p *passage) reverse() {
@@ -211,7 +205,7 @@ func (p *passage) copyBody() error {
 	streams := resp.ContentLength < 0 || isEventStream(resp.Header)
 	// What a transport of ours returns flushes when it pauses; another's, and
 	// what was put in its place, may not.
-	own := !p.replaced && !(p.foreign && streams)
+	own := !p.replaced && !(p.foreign && streams) && (p.declared < 0 || p.declared == resp.ContentLength)
 	if wt, ok := resp.Body.(io.WriterTo); ok && own && (p.h.FlushInterval == 0 || streams) {
 		n, err := wt.WriteTo(&p.to)
 		p.record.ResponseBytes += n
@@ -239,6 +233,9 @@ func (p *passage) copyPieces(interval time.Duration) error {
 	}
 	for {
 		n, rerr := p.resp.Body.Read(lent[:])
+		if err := p.tooLong(n); err != nil {
+			return err
+		}
 		if n > 0 {
 			m, werr := dst.Write(lent[:n])
 			p.record.ResponseBytes += int64(m)

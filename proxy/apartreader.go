@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/internal/copybuf"
@@ -28,12 +29,13 @@ func endsReads(w http.ResponseWriter) bool {
 // apartReader reads on a goroutine of its own where a read cannot be ended, so
 // that whoever waits for it can go on. One goroutine reads, another may give up.
 type apartReader struct {
-	r     io.Reader
-	buf   [copybuf.Size]byte
-	asked bool // for what will be got
-	got   chan apartRead
-	over  chan struct{}
-	once  sync.Once
+	r       closeOnce
+	buf     [copybuf.Size]byte
+	asked   bool // for what will be got
+	got     chan apartRead
+	over    chan struct{}
+	once    sync.Once
+	closing atomic.Bool // the body is to be closed
 }
 
 type apartRead struct {
@@ -43,8 +45,8 @@ type apartRead struct {
 
 var errGivenUp = errors.New("proxy: request body is not waited for any more")
 
-func newApartReader(r io.Reader) *apartReader {
-	return &apartReader{r: r, got: make(chan apartRead, 1), over: make(chan struct{})}
+func newApartReader(r io.ReadCloser) *apartReader {
+	return &apartReader{r: closeOnce{ReadCloser: r}, got: make(chan apartRead, 1), over: make(chan struct{})}
 }
 
 func (a *apartReader) Read(p []byte) (int, error) {
@@ -54,6 +56,9 @@ func (a *apartReader) Read(p []byte) (int, error) {
 		go func() {
 			n, err := a.r.Read(into)
 			a.got <- apartRead{n, err}
+			if a.closing.Load() {
+				_ = a.r.Close()
+			}
 		}()
 	}
 	select {
@@ -62,6 +67,15 @@ func (a *apartReader) Read(p []byte) (int, error) {
 	case read := <-a.got:
 		a.asked = false
 		return copy(p, a.buf[:read.n]), read.err
+	}
+}
+
+// close closes the body, or leaves that to the read that is under way: it would wait
+// for it.
+func (a *apartReader) close() {
+	a.closing.Store(true)
+	if !a.asked || len(a.got) > 0 {
+		_ = a.r.Close()
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 )
 
 // ErrorOverride answers with a page of its own in place of the backend's for
-// errors. The status stays, and so does the WWW-Authenticate of a 401; all else
-// of the backend's answer is dropped. Apache: ProxyErrorOverride.
+// errors. The status stays, and so do the WWW-Authenticate of a 401 and the Upgrade
+// of a 426; all else of the backend's answer is dropped. Apache: ProxyErrorOverride.
 type ErrorOverride struct {
 	// Codes are the status codes that it applies to. If empty, all from 400 to
 	// 599.
@@ -29,12 +29,15 @@ func (o *ErrorOverride) applies(code int) bool {
 }
 
 // override answers with the handler's own page.
-func (p *passage) override() error {
+func (p *passage) override(upgrades string) error {
 	resp := p.resp
 	if v := resp.Header["Www-Authenticate"]; v != nil && resp.StatusCode == http.StatusUnauthorized {
 		p.w.Header()["Www-Authenticate"] = v
 	}
 	p.closeIfUnread()
+	if resp.StatusCode == http.StatusUpgradeRequired {
+		p.advertise(upgrades)
+	}
 	p.mu.Lock()
 	p.final = true
 	p.mu.Unlock()

@@ -27,16 +27,33 @@ func (p *passage) finish(err error) {
 			p.answerError(err)
 		}
 	}
-	if p.body != nil && !p.record.Upgraded {
-		p.body.finish(err == nil || !p.sent && p.record.Status != exchange.StatusClientClosedRequest)
-	}
-	p.to.end()
+	p.leave(err == nil || !p.sent && p.record.Status != exchange.StatusClientClosedRequest)
 	aborts := err != nil && (p.sent || p.record.Status == exchange.StatusClientClosedRequest)
 	p.record.Aborted = aborts
 	p.report()
 	if aborts {
 		p.abort(err)
 	}
+}
+
+// leave lets go of the client and of the bodies of its request, once.
+func (p *passage) leave(answered bool) {
+	if p.left {
+		return
+	}
+	p.left = true
+	if p.put != nil {
+		_ = p.put.first.Close()
+	}
+	switch {
+	case p.record.Upgraded:
+	case p.body != nil:
+		p.body.finish(answered)
+		p.body.close()
+	default:
+		exchange.CloseBody(p.in)
+	}
+	p.to.end()
 }
 
 // answerError tells the client of a failure.

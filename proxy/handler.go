@@ -28,28 +28,67 @@ import (
 //
 // Rewrite, Transport, FlushInterval, ModifyResponse and ErrorHandler mean what
 // they mean there, so that a proxy with a Rewrite function moves over by a
-// change of the type's name. The differences are meant:
+// change of the type's name. Of a request:
 //
+//   - There are no Director, BufferPool and ErrorLog: Rewrite has taken the place of
+//     the first, buffers are lent in any case, and Logger is the last.
 //   - The query is passed on byte for byte, and never cut; see StrictQuery.
+//   - Dot segments of the path are resolved before Rewrite sees it; a path that
+//     climbs above the root is refused with 400, and CONNECT with 405.
+//   - A request whose Host is none, by [exchange.ParseHost], is refused with 400, and so
+//     is one for which Rewrite has set such a Host.
+//   - X-Forwarded-For, -Host and -Proto are set unless Rewrite has set one of
+//     them, or Forwarded. With [ForwardedNone] they are not.
+//   - Other fields of that kind (X-Forwarded-*, X-Real-IP) pass only from peers
+//     that are trusted; see PassForwarded.
+//   - Transport is one of this library's by default: it takes no proxy from the
+//     environment, does not ask for gzip by itself, and says "Connection:
+//     keep-alive" in the first request of a connection. Any gets http.NoBody, and
+//     not nil, with a request that has no body.
+//   - A body that Rewrite has put in, or a ContentLength that it has set, must fit
+//     each other: the failure is a [*exchange.Error] with status 500, and the backend
+//     does not get a part for the whole.
+//
+// Of an answer:
+//
 //   - Flushing needs no FlushInterval: whenever the backend pauses, the client
 //     gets what is there.
 //   - Interim answers and trailers pass the same filter as final heads, and
 //     leave alone what an outer handler has put into the header. A trailer of
 //     more than 1000 fields is refused.
+//   - An Upgrade that asks or offers (426, or any other status) is kept, as far as
+//     Upgrades allows what it lists.
+//   - ModifyResponse must leave ContentLength, the Content-Length field and the body
+//     as they fit each other: what is seen before the head is sent goes to
+//     ErrorHandler, what is seen later cuts the client's connection. A field that is
+//     changed along with the body needs no ContentLength. The body that it has
+//     replaced is closed.
+//   - No type is guessed for an answer without Content-Type.
+//
+// Of failures:
+//
 //   - The answer to a failure follows [exchange.StatusOf] (503, 504, 502 …), and each
-//     failure is a [*exchange.Error]. A client that left is not reported as a failure of
-//     the backend.
-//   - Upgrades pass only if Upgrades allows the protocol; "h2c" never does.
+//     failure is a [*exchange.Error].
+//   - A client that left, or whose context ended, is not reported as a failure of
+//     the backend, and ErrorHandler is not asked to answer it.
+//   - An answer that breaks off is a panic with http.ErrAbortHandler under every
+//     server, and in tests; see Abort.
 //   - A client that neither sends nor reads is not waited for for ever; see
 //     Client.
-//   - Dot segments of the path are resolved before Rewrite sees it; a path that
-//     climbs above the root is refused with 400, and CONNECT with 405.
-//   - X-Forwarded-For, -Host and -Proto are set unless Rewrite has set one of
-//     them, or Forwarded. With [ForwardedNone] they are not.
-//   - Other fields of that kind (X-Forwarded-*, X-Real-IP) pass only from peers
-//     that are trusted; see PassForwarded.
-//   - A request whose Host is none, by [exchange.ParseHost], is refused with 400, and so
-//     is one for which Rewrite has set such a Host.
+//
+// Of upgrades:
+//
+//   - They pass only if Upgrades allows the protocol, which by default is websocket
+//     alone; "h2c" never does. Of a list, the client asks for those that pass.
+//   - ServeHTTP returns when the 101 is sent, and not at the end of the tunnel, so
+//     that a tunnel without traffic holds no memory of the server. The header of the
+//     ResponseWriter then has the fields of the 101, as after any other answer.
+//   - So the request's context, which the server ends then, does not end the tunnel.
+//     It ends when both sides have sent their last byte, when one fails, after
+//     TunnelTimeout, and by the Shutdown of Tunnels. OnTunnel can have its end told.
+//
+// A client that closes its side of the connection behind the request, as nc -N does,
+// has left for both: net/http's server ends the request's context at that moment.
 type Handler struct {
 	// Target is the URL that requests are sent to: its path takes the place of
 	// Prefix. If nil, Rewrite must set the outgoing URL. Apache: ProxyPass.
@@ -177,7 +216,8 @@ type Handler struct {
 	ReplayLimit int
 
 	// ModifyResponse may change the answer before it is passed on. Its error
-	// goes to ErrorHandler.
+	// goes to ErrorHandler. In place of the body of a 101 it may put another
+	// io.ReadWriteCloser, through which the tunnel goes.
 	ModifyResponse func(*http.Response) error
 
 	// ErrorHandler answers a request that failed before a head was sent to the
@@ -415,6 +455,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		p.record.Start = time.Now()
 	}
+	defer p.leave(false) // a function of the user has panicked
 	err := p.serve()
 	p.finish(err)
 }

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net/http"
-	"net/http/httputil"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -21,15 +20,34 @@ func (p *passage) prepareHeader() {
 	if te := in["Te"]; te != nil && httpguts.HeaderValuesContainsToken(te, "trailers") {
 		h["Te"] = p.one("trailers")
 	}
-	if protocol := exchange.UpgradeOf(in); protocol != "" && p.h.allowsUpgrade(protocol) && p.in.ProtoMajor == 1 && p.in.ProtoMinor >= 1 {
-		p.upgrade = protocol
-		h["Connection"] = p.one("Upgrade")
-		h["Upgrade"] = p.one(protocol)
+	if p.mayUpgrade() {
+		if p.upgrade = p.h.allowedUpgrades(in); p.upgrade != "" {
+			h["Connection"] = p.one("Upgrade")
+			h["Upgrade"] = p.one(p.upgrade)
+		}
 	}
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = p.one("") // how net/http is told not to make one up
 	}
 	p.out.Header = h
+}
+
+// allowedUpgrades returns those of the protocols in a message's Upgrade that
+// clients may switch to, as a list, or "".
+func (h *Handler) allowedUpgrades(header http.Header) string {
+	named := header["Upgrade"]
+	if len(named) == 0 || exchange.UpgradeOf(header) == "" {
+		return ""
+	}
+	var list []string
+	for _, values := range named {
+		for v := range strings.SplitSeq(values, ",") {
+			if v = syntax.TrimBlank(v); h.allowsUpgrade(v) {
+				list = append(list, v)
+			}
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // allowsUpgrade reports whether clients may switch to protocol.
@@ -60,9 +78,7 @@ func isUpgradeToken(s string) bool {
 func (p *passage) prepareBody() {
 	in := p.in
 	if in.Body == nil || in.Body == http.NoBody || in.ContentLength == 0 {
-		p.out.Body = http.NoBody
-		p.out.GetBody = nil
-		p.out.ContentLength = 0
+		p.out.Body, p.out.GetBody, p.out.ContentLength = http.NoBody, nil, 0
 		return
 	}
 	p.body = newRequestBody(p)
@@ -79,28 +95,4 @@ func (p *passage) prepareBody() {
 		// is read.
 		_ = http.NewResponseController(p.w).EnableFullDuplex()
 	}
-}
-
-// rewrite lets the user's function change the outgoing request. It is told of
-// the client's as in.
-func (p *passage) rewrite(in *http.Request) error {
-	if p.h.Rewrite == nil {
-		return nil
-	}
-	body, again := p.out.Body, p.out.GetBody
-	p.out.GetBody = nil
-	pr := &httputil.ProxyRequest{In: in, Out: p.out}
-	p.h.Rewrite(pr)
-	p.out = pr.Out
-	if p.out.Header == nil {
-		p.out.Header = make(http.Header)
-	}
-	p.adopt(p.out.Context())
-	if p.out.GetBody == nil && again != nil && p.out.Body == body {
-		p.out.GetBody = again // it returns the client's body, not one that was put in its place
-	}
-	if u := p.out.URL; u != nil && !p.h.verbatim && holdsDots(u, p.h.Mapping) {
-		return exchange.BadRequest("path after Rewrite: holds a dot segment")
-	}
-	return nil
 }

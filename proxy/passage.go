@@ -36,8 +36,14 @@ type passage struct {
 	used   int
 	odd    []string // names of the client's fields that are not plain
 
-	replaced bool // ModifyResponse has put another body into the answer
-	foreign  bool // the answer is of a transport that is none of ours
+	back     closeOnce  // the body of the backend's answer
+	replaced bool       // ModifyResponse has put another body into the answer
+	length   int64      // ContentLength before ModifyResponse
+	lengths  []string   // and Content-Length
+	declared int64      // what the head announces, if that is not sure to be right; else negative
+	put      *putBodies // what Rewrite has put in place of the client's body, or nil
+	left     bool       // nobody reads from the client any more
+	foreign  bool       // the answer is of a transport that is none of ours
 
 	upgrade string // the protocol asked for; empty if none may be
 
@@ -121,7 +127,14 @@ func (p *passage) serve() error {
 	if err != nil {
 		return p.classify(err)
 	}
-	p.resp, p.to.from = resp, resp.Body
+	if resp.Body == nil {
+		resp.Body = http.NoBody
+	}
+	if resp.Header == nil {
+		resp.Header = make(http.Header)
+	}
+	p.resp = resp
+	p.back.ReadCloser, p.to.from = resp.Body, &p.back
 	p.record.BackendStatus = resp.StatusCode
 	if p.logs(exchange.LevelTrace3) {
 		p.logAnswer()
@@ -214,6 +227,11 @@ func (p *passage) transport() http.RoundTripper {
 // classify tells a failure of the backend from a client that has left, or that
 // does not send its body.
 func (p *passage) classify(err error) error {
+	if p.put != nil {
+		if wrong := p.put.failure.Load(); wrong != nil {
+			return wrong // whatever a transport has made of it
+		}
+	}
 	if p.body != nil && p.body.wait.exceeded() {
 		return &exchange.Error{Op: exchange.OpClient, Backend: p.record.Backend, Status: http.StatusRequestTimeout, Err: exchange.ErrClientStalled}
 	}

@@ -194,6 +194,18 @@ func (p *passage) announceClientTrailer() {
 // unread reports whether a part of the body is still with the client.
 func (b *requestBody) unread() bool { return b != nil && !b.ended.Load() }
 
+// close closes the client's body, behind finish.
+func (b *requestBody) close() {
+	if apart, ok := b.from.(*apartReader); ok {
+		apart.giveUp()
+		b.turn.take()
+		defer b.turn.give()
+		apart.close()
+		return
+	}
+	_ = b.p.in.Body.Close()
+}
+
 // finish makes sure that nobody reads any more. If a client of HTTP/1 has its
 // answer, what it is still sending is taken off the connection, within limits,
 // so that it can read the answer.

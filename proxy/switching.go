@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/proxy/internal/http1"
 	"github.com/modproxy/modproxy/proxy/internal/syntax"
@@ -19,14 +21,19 @@ import (
 // runs on after the handler has returned.
 func (p *passage) switchProtocols() error {
 	resp := p.resp
-	back, ok := resp.Body.(io.ReadWriteCloser)
+	_, ok := resp.Body.(io.ReadWriteCloser)
 	protocol := exchange.UpgradeOf(resp.Header)
+	started := false
+	defer func() {
+		if !started { // refused, or a function of the user has panicked
+			p.closeAnswer()
+		}
+	}()
 	refuse := func(format string, args ...any) error {
-		_ = resp.Body.Close()
 		return &exchange.Error{Op: exchange.OpUpgrade, Backend: p.record.Backend, Status: http.StatusBadGateway, Err: fmt.Errorf(format, args...)}
 	}
 	switch {
-	case p.upgrade == "" || !strings.EqualFold(protocol, p.upgrade):
+	case p.upgrade == "" || !httpguts.HeaderValuesContainsToken([]string{p.upgrade}, protocol):
 		return refuse("%w: backend switched to a protocol that was not asked for", exchange.ErrMalformed)
 	case !ok:
 		return refuse("transport gave a 101 answer whose body cannot be written")
@@ -36,19 +43,24 @@ func (p *passage) switchProtocols() error {
 	}
 	filter := exchange.HopByHopOf(resp.Header)
 	filter.Strip(resp.Header)
-	started := false
-	defer func() {
-		if !started { // refused, or a function of the user has panicked
-			_ = resp.Body.Close()
-		}
-	}()
+	resp.Header["Connection"], resp.Header["Upgrade"] = []string{"Upgrade"}, []string{protocol}
 	if p.h.ModifyResponse != nil {
-		if err := p.h.ModifyResponse(resp); err != nil {
+		if err := p.modify(); err != nil {
 			return err
 		}
 		if resp.StatusCode != http.StatusSwitchingProtocols {
 			return refuse("ModifyResponse made %d of a switch of protocols", resp.StatusCode)
 		}
+		if !strings.EqualFold(exchange.UpgradeOf(resp.Header), protocol) {
+			return refuse("ModifyResponse made another of the protocol that was switched to")
+		}
+	}
+	back, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok {
+		return refuse("ModifyResponse put in a body that cannot be written")
+	}
+	if p.replaced {
+		back = bothEnds{back, &p.back}
 	}
 	tn := tunnel.Tunnel{
 		Backend: back, IdleTimeout: p.h.TunnelTimeout,
@@ -76,6 +88,27 @@ func (p *passage) switchProtocols() error {
 	}
 	started = true
 	return tunnels.Start(tn)
+}
+
+// bothEnds is what ModifyResponse has put in place of the backend's connection. At
+// the end of the tunnel that is closed as well.
+type bothEnds struct {
+	io.ReadWriteCloser
+	back io.Closer
+}
+
+func (b bothEnds) Close() error {
+	err := b.ReadWriteCloser.Close()
+	_ = b.back.Close()
+	return err
+}
+
+// CloseWrite half-closes the connection if what was put in its place can.
+func (b bothEnds) CloseWrite() error {
+	if hc, ok := b.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+		return hc.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // Switcher is a ResponseWriter that has a way of its own to switch protocols,
@@ -127,7 +160,9 @@ func (p *passage) takeOver(protocol string) (io.ReadWriteCloser, []byte, error) 
 	if limit := p.to.limits.timeout(); limit > 0 {
 		_ = client.SetWriteDeadline(time.Now().Add(limit))
 	}
-	if _, err := client.Write(p.upgradeHead(protocol)); err != nil {
+	head := p.upgradeHead(protocol)
+	exchange.AddFields(p.w.Header(), p.resp.Header) // for whoever looks at what was said
+	if _, err := client.Write(head); err != nil {
 		_ = client.Close()
 		return nil, nil, gone(err)
 	}
@@ -137,16 +172,31 @@ func (p *passage) takeOver(protocol string) (io.ReadWriteCloser, []byte, error) 
 	return client, early, nil
 }
 
-// requiredUpgrade returns the protocol that a 426 asks the client to switch to,
-// if this proxy would let it (RFC 9110 section 15.5.22), or else "".
-func (p *passage) requiredUpgrade() string {
-	if p.resp.StatusCode != http.StatusUpgradeRequired || p.in.ProtoMajor != 1 {
+// mayUpgrade reports whether the client can switch protocols on its connection at
+// all (RFC 9110 section 7.8).
+func (p *passage) mayUpgrade() bool { return p.in.ProtoMajor == 1 && p.in.ProtoMinor >= 1 }
+
+// advertised returns the protocols that the answer asks the client to switch to, as
+// a 426 must, or offers, as far as this proxy would let it; or "" (RFC 9110 sections
+// 7.8 and 15.5.22).
+func (p *passage) advertised() string {
+	if p.resp.Header["Upgrade"] == nil || !p.mayUpgrade() {
 		return ""
 	}
-	if protocol := exchange.UpgradeOf(p.resp.Header); p.h.allowsUpgrade(protocol) {
-		return protocol
+	return p.h.allowedUpgrades(p.resp.Header)
+}
+
+// advertise tells the client of them.
+func (p *passage) advertise(protocols string) {
+	if protocols == "" {
+		return
 	}
-	return ""
+	h := p.w.Header()
+	if p.in.Close && h["Connection"] == nil {
+		h["Connection"] = []string{"close"} // or net/http would put it in place of what follows
+	}
+	h["Upgrade"] = []string{protocols}
+	h["Connection"] = append(h["Connection"], "Upgrade")
 }
 
 // upgradeHeader is the header of the 101 as the client gets it.

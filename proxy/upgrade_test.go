@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,22 +205,133 @@ func TestRefusedUpgradeIsAnOrdinaryAnswer(t *testing.T) {
 	require.EqualValues(t, 1, b.Stats().Idle)
 }
 
-// TestUpgradeRequired: a 426 names the protocol, unless it may not pass.
-func TestUpgradeRequired(t *testing.T) {
-	for protocol, passes := range map[string]bool{"websocket": true, "foo/2": false, "h2c": false} {
-		o := answering(t, "HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade, X-N\r\nX-N: 1\r\nUpgrade: "+protocol+"\r\nContent-Length: 2\r\n\r\nno")
-		h, _, _ := handlerFor(t, o.url())
-		h.ModifyResponse = func(r *http.Response) error { return nil }
-		resp, err := client(t).Get(frontOf(t, h).URL)
-		require.NoError(t, err)
-		require.Equal(t, "no", body(t, resp))
-		require.Equal(t, http.StatusUpgradeRequired, resp.StatusCode)
-		var named, joined []string
-		if passes {
-			named, joined = []string{protocol}, []string{"Upgrade"}
+// TestUpgradeAdvertised: what a 426 asks for, and what any other answer offers, is
+// passed on as far as the client may switch to it here.
+func TestUpgradeAdvertised(t *testing.T) {
+	for name, tc := range map[string]struct {
+		allow   []string
+		fields  string
+		version string
+		passes  string
+	}{
+		"one":          {nil, "Upgrade: websocket", "1.1", "websocket"},
+		"not allowed":  {nil, "Upgrade: foo/2", "1.1", ""},
+		"h2c":          {[]string{"*"}, "Upgrade: h2c", "1.1", ""},
+		"list":         {nil, "Upgrade: foo/2, websocket, h2c", "1.1", "websocket"},
+		"list of all":  {[]string{"*"}, "Upgrade: foo/2,websocket ,h2c", "1.1", "foo/2, websocket"},
+		"two fields":   {[]string{"*"}, "Upgrade: foo/2\r\nUpgrade: bar, baz", "1.1", "foo/2, bar, baz"},
+		"malformed":    {[]string{"*"}, "Upgrade: a b, ,foo", "1.1", "foo"},
+		"old client":   {nil, "Upgrade: websocket", "1.0", ""},
+		"HTTP/2":       {nil, "Upgrade: websocket", "2", ""},
+		"nothing said": {nil, "X-A: 1", "1.1", ""},
+	} {
+		for _, status := range []string{"426 Upgrade Required", "200 OK", "404 Not Found", "426 overridden"} {
+			t.Run(name+"/"+status, func(t *testing.T) {
+				o := answering(t, "HTTP/1.1 "+status+"\r\nConnection: Upgrade, X-N\r\nX-N: 1\r\n"+tc.fields+"\r\nContent-Length: 2\r\n\r\nno")
+				h, _, _ := handlerFor(t, o.url())
+				h.Upgrades = tc.allow
+				h.ModifyResponse = func(r *http.Response) error { return nil }
+				if strings.HasSuffix(status, "overridden") {
+					h.ErrorOverride = &ErrorOverride{}
+				}
+				var got http.Header
+				if tc.version == "2" {
+					at, cl := h2Front(t, h)
+					resp, err := cl.Get(at)
+					require.NoError(t, err)
+					_ = body(t, resp)
+					got = resp.Header
+				} else {
+					text := exchangeRaw(t, frontOf(t, h).Listener.Addr().String(), "GET / HTTP/"+tc.version+"\r\nHost: f\r\nConnection: close\r\n\r\n")
+					head, _, _ := strings.Cut(text, "\r\n\r\n")
+					_, lines, _ := strings.Cut(head, "\r\n")
+					got, _ = exchange.ParseFields(lines+"\r\n", nil)
+				}
+				if tc.passes == "" {
+					require.Empty(t, got["Upgrade"])
+					require.NotContains(t, strings.Join(got["Connection"], ","), "Upgrade")
+				} else {
+					require.Equal(t, []string{tc.passes}, got["Upgrade"])
+					require.Contains(t, got["Connection"], "Upgrade")
+				}
+				require.Empty(t, got.Get("X-N"))
+			})
 		}
-		require.Equal(t, named, resp.Header["Upgrade"])
-		require.Equal(t, joined, resp.Header["Connection"])
-		require.Empty(t, resp.Header.Get("X-N"))
+	}
+}
+
+// upper is a connection as ModifyResponse may put it in: what passes is changed.
+type upper struct {
+	io.ReadWriteCloser
+	closes *atomic.Int32
+}
+
+func (u upper) Read(p []byte) (int, error) {
+	n, err := u.ReadWriteCloser.Read(p)
+	copy(p, bytes.ToUpper(p[:n]))
+	return n, err
+}
+
+func (u upper) Close() error {
+	u.closes.Add(1)
+	return u.ReadWriteCloser.Close()
+}
+
+// TestModifyResponseOfASwitch: it sees the protocol, what it puts in is what the
+// tunnel goes through, as in httputil, and the header tells afterwards what was said.
+func TestModifyResponseOfASwitch(t *testing.T) {
+	for name, tc := range map[string]struct {
+		modify func(*http.Response, *atomic.Int32)
+		status int
+		echo   string
+		closes int32
+	}{
+		"left alone":       {func(*http.Response, *atomic.Int32) {}, 101, "hello early", 0},
+		"wrapped":          {func(r *http.Response, n *atomic.Int32) { r.Body = upper{r.Body.(io.ReadWriteCloser), n} }, 101, "HELLO EARLY", 1},
+		"not writable":     {func(r *http.Response, n *atomic.Int32) { r.Body = http.NoBody }, 502, "", 0},
+		"nothing":          {func(r *http.Response, n *atomic.Int32) { r.Body = nil }, 502, "", 0},
+		"another protocol": {func(r *http.Response, n *atomic.Int32) { r.Header.Set("Upgrade", "foo") }, 502, "", 0},
+		"refused after": {func(r *http.Response, n *atomic.Int32) {
+			r.Body, r.StatusCode = upper{r.Body.(io.ReadWriteCloser), n}, 200
+		}, 502, "", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := switching(t, "websocket")
+			h, b, _ := handlerFor(t, o.url())
+			var closes atomic.Int32
+			h.ModifyResponse = func(r *http.Response) error {
+				require.Equal(t, "websocket", r.Header.Get("Upgrade"))
+				r.Header.Set("X-Modified", "yes")
+				tc.modify(r, &closes)
+				return nil
+			}
+			after := make(chan http.Header, 1)
+			front := frontOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("X-Outer", "yes")
+				h.ServeHTTP(w, r)
+				after <- w.Header().Clone()
+			}))
+			c, err := net.Dial("tcp", front.Listener.Addr().String())
+			require.NoError(t, err)
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: f\r\nConnection: Upgrade\r\nUpgrade: foo, websocket\r\n\r\nearly")
+			r := bufio.NewReader(c)
+			resp, err := http.ReadResponse(r, nil)
+			require.NoError(t, err)
+			require.Equal(t, tc.status, resp.StatusCode)
+			said := <-after
+			if tc.status == 101 {
+				got := make([]byte, len(tc.echo))
+				_, err = io.ReadFull(r, got)
+				require.NoError(t, err)
+				require.Equal(t, tc.echo, string(got))
+				for _, h := range []http.Header{resp.Header, said} {
+					require.Equal(t, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "X-Modified": {"yes"}, "X-Outer": {"yes"}}, h)
+				}
+			}
+			_ = c.Close()
+			require.Eventually(t, func() bool { return b.Stats().Open == 0 && closes.Load() == tc.closes }, 20*time.Second, time.Millisecond)
+		})
 	}
 }

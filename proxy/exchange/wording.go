@@ -24,8 +24,14 @@ func IsIdempotent(r *http.Request) bool {
 }
 
 // ClientBodyError words why the body of a request could not be read from the
-// client, as opposed to a failure of the backend.
+// client, as opposed to a failure of the backend. A body that fails with an
+// [*Error] has found the words itself.
 func ClientBodyError(backend string, err error) *Error {
+	if own := (*Error)(nil); errors.As(err, &own) {
+		worded := *own
+		worded.Backend = backend
+		return &worded
+	}
 	e := &Error{Op: OpClient, Backend: backend, Err: err}
 	row := rowOf(e)
 	if row == failHook {
