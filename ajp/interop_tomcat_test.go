@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -313,6 +314,7 @@ func TestTomcatSeesWhatItSeesBehindHTTPD(t *testing.T) {
 	theirs := startHTTPD(t, withProxyAJP, "ProxyPass / "+url+"/ secret=s3cret\n")
 	h, err := NewHandler("/", url)
 	require.NoError(t, err)
+	h.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} // httpd believes everybody
 	tr := h.Transport.(*Transport)
 	tr.Secret = "s3cret"
 	t.Cleanup(func() { _ = tr.Backend.Close() })
