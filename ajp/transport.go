@@ -109,6 +109,7 @@ func (t *Transport) send(b *backend.Backend, r *http.Request) (*http.Response, e
 		again := r
 		if !errors.Is(xerr.Err, errNoPong) || !first { // else nothing was sent, and the body is untouched
 			if again = exchange.ResendRequest(r, xerr); again == nil || !first {
+				hooks.Failed(xerr)
 				return nil, xerr
 			}
 		}

@@ -68,8 +68,9 @@ func (x *roundTrip) Value(key any) any {
 // Within lets [exchange.HooksOf] look past x, which has no hooks.
 func (x *roundTrip) Within() context.Context { return x.Context }
 
-// enter counts the request among those of the member, once there is room.
-func (x *roundTrip) enter() error {
+// enter counts the request among those of the member, once there is room. It is
+// an attempt from here on, which ends those before it.
+func (x *roundTrip) enter(tr *trail) error {
 	m := x.m
 	m.busy.Add(1)
 	if m.removed.Load() {
@@ -77,6 +78,8 @@ func (x *roundTrip) enter() error {
 		return errRemoved
 	}
 	m.elected.Add(1)
+	tr.tell(x.r)
+	x.note()
 	if m.gate.max.Load() > 0 && !backend.IsCheck(x.Context) {
 		wait := m.config.Load().WaitTimeout
 		if wait == 0 {
@@ -110,7 +113,6 @@ func (x *roundTrip) leave() {
 // send sends the request. An error has been held against the member, if
 // it says anything about it.
 func (x *roundTrip) send() (*http.Response, error) {
-	x.note()
 	returned := false
 	defer func() {
 		if !returned { // the transport has panicked, or a hook
@@ -135,9 +137,7 @@ func (x *roundTrip) send() (*http.Response, error) {
 
 // note tells those who want to know who was chosen.
 func (x *roundTrip) note() {
-	if rec := exchange.RecordFrom(x.Context); rec != nil {
-		rec.Balancer, rec.Member, rec.Why, rec.Skipped = x.facts.Balancer, x.m.name, x.facts.Why, x.facts.Skipped
-	}
+	exchange.RecordFrom(x.Context).Choose(x.facts.Balancer, x.m.name, x.facts.Why, x.facts.Skipped)
 	if h, ok := x.Context.Value(factsHolderKey{}).(factsHolder); ok {
 		*h.Facts = x.facts
 	}

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,14 +69,13 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 			held = nil
 		}
 		x := newRoundTrip(b, v, d, s, r, body, tr.attempts)
-		if err = x.enter(); err == errRemoved {
+		if err = x.enter(&tr); err == errRemoved {
 			d.undo()
 			v = b.view.Load()
 			continue
 		}
 		var resp *http.Response
 		if err == nil {
-			tr.tell(r)
 			resp, err = x.send()
 		}
 		if err == nil && !v.failsOn(resp.StatusCode) {
@@ -123,9 +123,9 @@ func (tr *trail) add(x *roundTrip, resp *http.Response, err error) {
 	if rec == nil {
 		return
 	}
-	f := exchange.FailedAttempt{Backend: rec.Backend, Member: a.Member, Start: x.start.Sub(rec.Start), Duration: a.Duration, Status: a.Status, Err: err}
+	f := exchange.FailedAttempt{Backend: cmp.Or(rec.Backend, x.m.base.Scheme+"://"+x.m.base.Host), Member: a.Member, Start: x.start.Sub(rec.Start), Duration: a.Duration, Status: a.Status, Err: err}
 	var e *exchange.Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e.Backend != "" {
 		f.Backend = e.Backend
 	}
 	tr.untold = append(tr.untold, f)

@@ -114,7 +114,7 @@ const (
 
 // question is the request as the authorizer gets it.
 func (a *Authorizer) question(r *http.Request) *http.Request {
-	out := r.WithContext(r.Context())
+	out := r.WithContext(exchange.Beside(r.Context()))
 	if !exchange.FactsOf(r, nil).Trusted {
 		out.Header = maps.Clone(r.Header)
 		maps.DeleteFunc(out.Header, func(name string, _ []string) bool { return exchange.IsForwardingField(name) })

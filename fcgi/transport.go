@@ -163,6 +163,7 @@ func (t *Transport) send(o *origin, sent *http.Request, q question) (*http.Respo
 		}
 		again := exchange.ResendRequest(sent, xerr)
 		if again == nil {
+			hooks.Failed(xerr)
 			return nil, xerr
 		}
 		hooks.Resent(xerr)

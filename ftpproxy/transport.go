@@ -179,8 +179,10 @@ func (t *Transport) send(b *backend.Backend, r *http.Request, who credentials, a
 			return resp, nil
 		}
 		if !x.stale || !first {
+			hooks.Failed(err)
 			return nil, err
 		}
+		hooks.Resent(err)
 	}
 }
 

@@ -49,6 +49,7 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 		hooks.GetConn(b)
 		use, c, err := p.reserve(namedContext(r.Context(), b, r), strings.ToLower(r.URL.Scheme), again)
 		if err != nil {
+			hooks.Failed(err)
 			exchange.CloseBody(r)
 			return nil, exchange.AcquireError(r.Context(), b, err)
 		}
@@ -68,6 +69,7 @@ func (t *Transport) roundTripH2(b *backend.Backend, r *http.Request) (*http.Resp
 		}
 		next := exchange.ResendRequest(r, xerr)
 		if next == nil || again {
+			hooks.Failed(xerr)
 			return nil, xerr
 		}
 		hooks.Resent(xerr)

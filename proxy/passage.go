@@ -125,6 +125,10 @@ func (p *passage) serve() error {
 	p.final = true
 	p.mu.Unlock()
 	if err != nil {
+		var ours *exchange.Error
+		if !errors.As(err, &ours) {
+			p.noteForeign()
+		}
 		return p.classify(err)
 	}
 	if resp.Body == nil {
@@ -139,11 +143,7 @@ func (p *passage) serve() error {
 	if p.logs(exchange.LevelTrace3) {
 		p.logAnswer()
 	}
-	if p.record.Backend == "" {
-		p.foreign = true
-		p.record.Backend = p.out.URL.Scheme + "://" + p.out.URL.Host
-		p.record.Attempts = 1
-	}
+	p.noteForeign()
 	if p.outer != nil {
 		p.outer.Take(&p.record)
 	}
@@ -151,6 +151,21 @@ func (p *passage) serve() error {
 		return p.switchProtocols()
 	}
 	return p.answer()
+}
+
+// noteForeign notes the attempt of a transport that has told of none.
+func (p *passage) noteForeign() {
+	if p.record.Backend != "" {
+		return
+	}
+	p.foreign = true
+	p.record.Backend = p.out.URL.Scheme + "://" + p.out.URL.Host
+	p.mu.Lock()
+	asked := p.cache != "hit"
+	p.mu.Unlock()
+	if asked {
+		p.record.Attempts = len(p.record.Failed) + 1
+	}
 }
 
 // prepare builds the outgoing request. It reports whether the request was

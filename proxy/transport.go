@@ -159,6 +159,7 @@ func (t *Transport) roundTrip1(b *backend.Backend, r *http.Request) (*http.Respo
 		}
 		again := exchange.ResendRequest(r, xerr)
 		if again == nil {
+			hooks.Failed(xerr)
 			return nil, xerr
 		}
 		hooks.Resent(xerr)

@@ -12,12 +12,16 @@ import (
 // does not end with ctx, and what is done under it is told to no record. Hooks
 // of an httptrace.ClientTrace are kept; those of a [proxy.Handler] do nothing once it
 // has its answer.
-func Detached(ctx context.Context) context.Context {
-	free := context.WithoutCancel(ctx)
+func Detached(ctx context.Context) context.Context { return Beside(context.WithoutCancel(ctx)) }
+
+// Beside returns a context for another request for the sake of the one that ctx
+// belongs to, such as the question to an authorizer: it ends with ctx, but what is
+// done under it is told to no record, and is no attempt.
+func Beside(ctx context.Context) context.Context {
 	if ctx.Value(contextkey.Passage{}) == nil && ctx.Value(contextkey.Observation{}) == nil {
-		return free
+		return ctx
 	}
-	return detached{free}
+	return detached{ctx}
 }
 
 type detached struct{ context.Context }

@@ -48,6 +48,8 @@ func (h Hooks) Acquire(b *backend.Backend, get func(context.Context) (*backend.C
 	c, err := get(h.context())
 	if err == nil {
 		h.GotConn(c)
+	} else {
+		h.Failed(err)
 	}
 	return c, err
 }
@@ -55,6 +57,9 @@ func (h Hooks) Acquire(b *backend.Backend, get func(context.Context) (*backend.C
 // GetConn tells that a connection of b is wanted, for who does not take it by
 // [Hooks.Acquire].
 func (h Hooks) GetConn(b *backend.Backend) {
+	if h.record != nil {
+		h.record.Ask(b.String())
+	}
 	if h.trace != nil && h.trace.GetConn != nil {
 		h.trace.GetConn(b.Address())
 	}
@@ -157,6 +162,14 @@ func (h Hooks) Interim(code int, fields http.Header) error {
 
 // Answered tells that the head of the answer is in.
 func (h Hooks) Answered() { h.record.Answered() }
+
+// Failed tells that the attempt has failed because of err, for the case that
+// somebody further out tries again.
+func (h Hooks) Failed(err error) {
+	if h.record != nil {
+		h.record.tried = err
+	}
+}
 
 // Resent tells that the attempt has failed because of err, and that the same
 // backend is tried again.

@@ -2,7 +2,11 @@ package exchange
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/internal/contextkey"
@@ -25,10 +29,19 @@ type Record struct {
 	Client string // its address and port, by [Facts]
 	User   string // who it has proved to be, by [Facts]; empty for nobody
 
-	Backend       string // where it was sent, or would have been; empty if none was chosen
-	Attempts      int    // how often it was given a connection
+	Backend string // where it was sent, or would have been; empty if none was chosen
+
+	// Attempts is how often it was tried at a backend: each time that a
+	// connection was asked for, whether one was got or not (the dial is refused,
+	// there is no place in line, the backend is in the error state), and each
+	// time that a balancer chose a member. Choosing a member and asking it for
+	// a connection are one attempt. It is len(Failed)+1 where something was
+	// tried at last, and 0 where nothing was: a cache had the answer, or the
+	// request was refused.
+	Attempts int
+	Failed   []FailedAttempt // the attempts before the last, in order
+
 	Reused        bool   // the connection was open before
-	Failed        []FailedAttempt
 	Status        int    // what the client got; 499 if it had left, 0 if nothing was sent
 	BackendStatus int    // what the backend answered; 0 if it did not
 	RequestBytes  int64  // of the body, read from the client
@@ -42,12 +55,15 @@ type Record struct {
 	Member   string // its member
 	Why      string // why that one: the session's, or the name of the method
 	Skipped  []Skip // members that could not be chosen; not to be changed
+
+	tried error // why the last attempt failed, as its transport says
 }
 
 // FailedAttempt is an attempt that was followed by another: a member of a
-// balancer that failed, or a connection that turned out to be closed.
+// balancer that failed, a connection that turned out to be closed, or an answer
+// that was not taken.
 type FailedAttempt struct {
-	Backend  string        // where it was sent, or should have been
+	Backend  string        // where it was sent, or should have been; empty if that is not known
 	Member   string        // of the balancer; empty without one
 	Start    time.Duration // from the Record's
 	Duration time.Duration
@@ -56,7 +72,13 @@ type FailedAttempt struct {
 }
 
 // Skip is a member of a balancer that was passed over, and why.
-type Skip struct{ Member, Why string }
+type Skip struct {
+	Member string `json:"member"`
+	Why    string `json:"why"`
+}
+
+// String is the member and why, for a log line.
+func (s Skip) String() string { return s.Member + ": " + s.Why }
 
 // RecordFrom returns the record of the request that ctx belongs to, or nil if
 // it does not pass through a [proxy.Handler]. Only the goroutine that handles the
@@ -66,15 +88,63 @@ func RecordFrom(ctx context.Context) *Record {
 	return r
 }
 
+// begun is when the attempt under way began.
+func (r *Record) begun() time.Duration {
+	if n := len(r.Failed); r.Connected == 0 && n > 0 {
+		return r.Failed[n-1].Start + r.Failed[n-1].Duration
+	}
+	return r.Connected - r.Connect - r.Acquire
+}
+
+// begin counts an attempt. One before it that nobody has called failed has
+// answered, and the answer was not taken, or was sent by one who tries again.
+func (r *Record) begin() {
+	if r.Attempts > len(r.Failed) {
+		r.Resent(r.tried)
+	}
+	r.Attempts, r.tried = len(r.Failed)+1, nil
+}
+
+// Choose notes that a balancer has chosen a member, which begins an attempt: why
+// it, and who was passed over.
+func (r *Record) Choose(balancer, member, why string, skipped []Skip) {
+	if r == nil {
+		return
+	}
+	if !r.chosen() { // else by a balancer that is a member itself
+		r.begin()
+	}
+	r.Balancer, r.Member, r.Why, r.Skipped = balancer, member, why, skipped
+}
+
+// chosen reports whether a member was chosen and no connection asked for yet.
+func (r *Record) chosen() bool {
+	return r.Balancer != "" && r.Backend == "" && r.Attempts > len(r.Failed)
+}
+
+// Ask notes that a connection of a backend is asked for, which begins an attempt
+// if choosing it has not. [Hooks] does so.
+func (r *Record) Ask(backend string) {
+	if r == nil {
+		return
+	}
+	if !r.chosen() {
+		r.begin()
+	}
+	r.Backend = backend
+}
+
 // Attempt notes that the request was given a connection. [Hooks] does so, and
 // knows more.
 func (r *Record) Attempt(backend string, reused bool) {
 	if r == nil {
 		return
 	}
+	if asked := r.Backend != "" && r.Connected == 0; !asked && !r.chosen() {
+		r.begin()
+	}
 	r.Backend, r.Reused, r.Connected = backend, reused, time.Since(r.Start)
 	r.Acquire, r.Connect = 0, 0
-	r.Attempts++
 }
 
 // Resent notes that the attempt has failed because of err, and that the same
@@ -83,7 +153,7 @@ func (r *Record) Resent(err error) {
 	if r == nil {
 		return
 	}
-	begun := r.Connected - r.Connect - r.Acquire
+	begun := r.begun()
 	r.Fail(FailedAttempt{Backend: r.Backend, Member: r.Member, Start: begun, Duration: time.Since(r.Start) - begun, Err: err})
 }
 
@@ -94,7 +164,8 @@ func (r *Record) Fail(a FailedAttempt) {
 		return
 	}
 	r.Failed = append(r.Failed, a)
-	r.Backend, r.Reused = "", false
+	r.Attempts = max(r.Attempts, len(r.Failed))
+	r.Backend, r.Reused, r.tried = "", false, nil
 	r.Acquire, r.Connect, r.Connected, r.FirstByte = 0, 0, 0, 0
 }
 
@@ -133,8 +204,8 @@ func (r *Record) LogValue() slog.Value {
 	if r.Cache != "" {
 		attrs = append(attrs, slog.String("cache", r.Cache))
 	}
-	for _, a := range r.Failed {
-		attrs = append(attrs, slog.Any("failed", a))
+	if len(r.Failed) > 0 {
+		attrs = append(attrs, slog.Any("failed", r.Failed))
 	}
 	if r.Err != nil {
 		attrs = append(attrs, slog.String("error", r.Err.Error()))
@@ -142,16 +213,36 @@ func (r *Record) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// LogValue groups the facts for a log line.
-func (a FailedAttempt) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.String("backend", a.Backend), slog.Duration("duration", a.Duration)}
-	if a.Status != 0 {
-		attrs = append(attrs, slog.Int("status", a.Status))
-	}
+// MarshalJSON makes an object of the facts, with the error in words.
+func (a FailedAttempt) MarshalJSON() ([]byte, error) {
+	facts := struct {
+		Backend  string        `json:"backend"`
+		Member   string        `json:"member,omitempty"`
+		Start    time.Duration `json:"start"` // in nanoseconds, as slog writes them
+		Duration time.Duration `json:"duration"`
+		Status   int           `json:"status,omitempty"`
+		Error    string        `json:"error,omitempty"`
+	}{Backend: a.Backend, Member: a.Member, Start: a.Start, Duration: a.Duration, Status: a.Status}
 	if a.Err != nil {
-		attrs = append(attrs, slog.String("error", a.Err.Error()))
+		facts.Error = a.Err.Error()
 	}
-	return slog.GroupValue(attrs...)
+	return json.Marshal(facts)
+}
+
+// String is who failed and why, for a log line.
+func (a FailedAttempt) String() string {
+	who := a.Backend
+	if a.Member != "" && a.Member != a.Backend {
+		who = strings.TrimSpace(a.Member + " " + a.Backend)
+	}
+	why := "not taken"
+	switch {
+	case a.Err != nil:
+		why = a.Err.Error()
+	case a.Status != 0:
+		why = "status " + strconv.Itoa(a.Status)
+	}
+	return fmt.Sprintf("%s after %v: %s", who, a.Duration, why)
 }
 
 // Levels of detail below slog.LevelDebug, as in Apache's LogLevel.

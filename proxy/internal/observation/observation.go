@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,8 +28,8 @@ type Observation struct {
 	mu     sync.Mutex // guards record against what goes on behind the answer
 	ended  bool       // record must not be changed any more
 	Record exchange.Record
-	from   *exchange.Record // whose facts were taken last
-	before int              // attempts of those before it
+	from   *exchange.Record         // whose facts were taken last
+	before []exchange.FailedAttempt // those that were made before it
 }
 
 func Begin(w http.ResponseWriter, r *http.Request) *Observation {
@@ -81,20 +82,40 @@ func (o *Observation) Take(from *exchange.Record) {
 		return
 	}
 	if o.from != from {
-		o.from, o.before = from, o.Record.Attempts
+		o.from, o.before = from, o.attempts()
 	}
 	start, cache := o.Record.Start, o.Record.Cache
 	client, user := o.Record.Client, o.Record.User
 	o.Record = *from
 	o.Record.Client, o.Record.User = cmp.Or(from.Client, client), cmp.Or(from.User, user)
 	o.Record.Start = start
-	o.Record.Attempts += o.before
+	if len(o.before) > 0 {
+		o.Record.Failed = slices.Concat(o.before, from.Failed)
+		o.Record.Attempts += len(o.before)
+	}
 	if cache != "" {
 		o.Record.Cache = cache
 	}
 	if o.outer != nil {
 		o.outer.Take(&o.Record)
 	}
+}
+
+// attempts are those of the record, of which another handler's are the rest.
+func (o *Observation) attempts() []exchange.FailedAttempt {
+	rec := &o.Record
+	if rec.Attempts == 0 {
+		return nil
+	}
+	before := slices.Clip(rec.Failed)
+	if rec.Attempts > len(before) {
+		begun := rec.Connected - rec.Connect - rec.Acquire
+		before = append(before, exchange.FailedAttempt{
+			Backend: rec.Backend, Member: rec.Member, Start: begun, Duration: time.Since(rec.Start) - begun,
+			Status: rec.BackendStatus, Err: rec.Err,
+		})
+	}
+	return before
 }
 
 // End completes the record.
