@@ -28,8 +28,8 @@ import (
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
-// speakers are the transports, by the scheme of their backends.
-var speakers = map[string]func(*backend.Backend) http.RoundTripper{
+// overEach are the transports, by the scheme of their backends.
+var overEach = map[string]func(*backend.Backend) http.RoundTripper{
 	"http":  func(b *backend.Backend) http.RoundTripper { return &proxy.Transport{Backend: b} },
 	"https": func(b *backend.Backend) http.RoundTripper { return &proxy.Transport{Backend: b} },
 	"h2":    func(b *backend.Backend) http.RoundTripper { return &proxy.Transport{Backend: b} },
@@ -72,7 +72,7 @@ func attemptsOf(t *testing.T, h *proxy.Handler) (inside, outside exchange.Record
 // failed at somebody, over every protocol.
 func TestAttemptsWithoutAConnection(t *testing.T) {
 	refused := errors.New("refused")
-	for scheme, speak := range speakers {
+	for scheme, speak := range overEach {
 		name := func(i int) string { return fmt.Sprintf("%s://m%d.test", scheme, i) }
 		down := func(t *testing.T, i int) *backend.Backend {
 			u, err := url.Parse(name(i))
