@@ -265,6 +265,7 @@ func (v *visit) answer(f *flight) errand {
 func (v *visit) countOwn(f *flight) {
 	v.c.counters.misses.Add(1)
 	v.result.Outcome, v.result.forwardedStatus = OutcomeMiss, uint16(f.status)
+	v.result.NotStored = f.why.Word(f.status)
 	if f.why != "" {
 		v.result.Reason = string(f.why)
 	}

@@ -204,7 +204,7 @@ func (w *fetchWriter) Flush() { _ = w.FlushError() }
 func (w *fetchWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.mode == modeUndecided {
 		f := w.f
-		f.header, f.why = w.header, "the connection was taken over"
+		f.header, f.why = w.header, rfc9111.RefusedUpgrade
 		w.mode, w.hijacked = modeDirect, true
 		f.decide(outcomeDirect)
 		if w.direct = f.takeClient(); w.direct == nil {

@@ -51,7 +51,7 @@ type flight struct {
 	status    int
 	header    http.Header     // as it came
 	told      http.Header     // what of it is the origin's
-	why       rfc9111.Refusal // not to store; "" if it is stored
+	why       rfc9111.Refusal // not to store
 	retry     bool            // which need not hold for others
 	meta      *store.Meta     // of what is being stored
 	facts     *rfc9111.Facts

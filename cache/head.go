@@ -24,7 +24,7 @@ func (v *visit) head() {
 			return
 		}
 	}
-	v.result.Outcome, v.result.forwarded, v.result.Reason = OutcomeMiss, l.fwd, l.why()
+	v.result.Outcome, v.result.forwarded, v.result.Reason, v.result.NotStored = OutcomeMiss, l.fwd, l.why(), rfc9111.RefusedUnsafe.Word(0)
 	c.counters.misses.Add(1)
 	sent := time.Now()
 	f, out := v.standIn()

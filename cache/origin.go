@@ -108,13 +108,13 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 			c.alone.add(f.loner, now)
 		}
 	case f.carry(tags):
-		f.why, f.retry = "purged while it was fetched", true
+		f.why, f.retry = rfc9111.RefusedPurged, true
 	case f.locked:
-		f.why = "another request is storing it"
+		f.why = rfc9111.RefusedLocked
 	case c.MaxFileSize > 0 && length > c.MaxFileSize:
-		f.why = "larger than MaxFileSize"
+		f.why = rfc9111.RefusedLarge
 	case length >= 0 && length < c.MinFileSize:
-		f.why = "smaller than MinFileSize"
+		f.why = rfc9111.RefusedSmall
 	case f.beginStore(x, length, tags):
 		if length == 0 {
 			f.commit(0, nil)
@@ -165,7 +165,7 @@ func (f *flight) beginStore(x *rfc9111.Transaction, length int64, tags []string)
 		part, total, _ := rfc9111.ParseContentRange(x.Header)
 		m.Parts, m.Length = []store.Part{part}, total
 		if length >= 0 && length != part.End-part.Start {
-			f.why = "a Content-Range that contradicts the length"
+			f.why = rfc9111.RefusedContradiction
 			return false
 		}
 	}
@@ -179,13 +179,16 @@ func (f *flight) beginStore(x *rfc9111.Transaction, length int64, tags []string)
 	}
 	if err != nil {
 		c.storeFailed(f.out.Context(), "create", err)
-		f.why = "the store does not take it"
+		f.why = byStore(err)
 		return false
 	}
 	c.storeWorked(f.out.Context(), "create")
 	f.body.readSize, f.body.readTime = c.ReadSize, c.ReadTime
 	f.body.onWhole = func() { f.commit(length, nil) }
-	f.body.onFail = func(err error) { c.storeFailed(context.WithoutCancel(f.out.Context()), "write", err) }
+	f.body.onFail = func(err error) {
+		f.notStored(byStore(err))
+		c.storeFailed(context.WithoutCancel(f.out.Context()), "write", err)
+	}
 	f.mu.Lock()
 	if f.hasClient {
 		f.leads = f.body.reader(f.leader)
@@ -218,6 +221,7 @@ func (f *flight) fail(err error) {
 	case f.committed: // all of the body had come
 		err = nil
 	default:
+		f.notStored(rfc9111.RefusedCut)
 		f.c.counters.broken.Add(1)
 		f.body.writer.Abort()
 	}
@@ -232,10 +236,14 @@ func (f *flight) commit(n int64, trailer http.Header) {
 	f.committed = true
 	ctx := context.WithoutCancel(f.out.Context())
 	if !s.whole() || n < c.MinFileSize {
+		if s.whole() {
+			f.notStored(rfc9111.RefusedSmall)
+		}
 		s.writer.Abort()
 		return
 	}
 	if part := f.meta.Parts; len(part) > 0 && n != part[0].End-part[0].Start {
+		f.notStored(rfc9111.RefusedContradiction)
 		c.counters.broken.Add(1)
 		s.writer.Abort() // its Content-Range told something else
 		return
@@ -244,6 +252,7 @@ func (f *flight) commit(n int64, trailer http.Header) {
 	f.storing.Lock()
 	defer f.storing.Unlock()
 	if f.purged {
+		f.notStored(rfc9111.RefusedPurged)
 		s.writer.Abort()
 		return
 	}
@@ -262,11 +271,13 @@ func (f *flight) commit(n int64, trailer http.Header) {
 		err = s.writer.Commit(m, f.superseded(ctx)...)
 	}
 	if err == errNotWorth {
+		f.notStored(rfc9111.RefusedSmallPart)
 		s.writer.Abort()
 		c.counters.refused.Add(1)
 		return
 	}
 	if err != nil {
+		f.notStored(byStore(err))
 		s.writer.Abort()
 		c.storeFailed(ctx, "commit", err)
 		return

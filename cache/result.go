@@ -1,10 +1,12 @@
 package cache
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
+	"github.com/modproxy/modproxy/cache/store"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -45,6 +47,38 @@ type Result struct {
 	Collapsed bool          // the answer is that of another request
 	Stale     bool          // it is out of date
 
+	// NotStored is why the origin's answer is not stored, in a word; empty if it
+	// is being stored, or if the origin has given none. What goes wrong later is
+	// told to the request's [exchange.Record] alone.
+	//
+	//	method           it is not a GET (nor, for what is stored, a HEAD)
+	//	bypass           Bypass said so
+	//	body             a request to read that has a body
+	//	condition        the request has one that only the origin can judge
+	//	no-store         of the response or the request
+	//	private          of the response
+	//	Authorization    in the request, and the response does not say that it is for all
+	//	Set-Cookie       in the response, which does not say that it is for all
+	//	Vary *           never matches
+	//	Vary             names too much
+	//	status 500       this status is not stored, or not without a lifetime
+	//	must-understand  with a status that is not understood
+	//	invalid field    in the header of the response
+	//	no lifetime      that could be read, and no validator
+	//	no-cache         of the response, and no validator
+	//	expired          when it came, and no validator
+	//	query            QueryNeedsExpiry
+	//	Content-Range    is missing, or contradicts the body
+	//	too large        MaxFileSize, or the store's own limit
+	//	too small        MinFileSize
+	//	small part       of a large response, not worth copying that
+	//	locked           another request stores it (CollapseLock)
+	//	purged           while it was fetched
+	//	broken off       before its end
+	//	store error      the store has failed
+	//	upgrade          the connection was taken over
+	NotStored string
+
 	forwardedStatus uint16
 	forwarded       rfc9111.Forwarded
 }
@@ -70,9 +104,28 @@ func (v *visit) mark(h http.Header, f *rfc9111.Facts) {
 		v.tell(h, "Cache-Status", string(s.Append(nil)), h["Cache-Status"]...)
 	}
 	exchange.NoteCache(v.r.Context(), res.Outcome.String())
+	if res.NotStored != "" {
+		exchange.NoteNotStored(v.r.Context(), res.NotStored)
+	}
 	if c.OnResult != nil {
 		c.OnResult(v.r, res)
 	}
+}
+
+// notStored tells the record of the request that has caused the flight why its
+// answer is not stored after all.
+func (f *flight) notStored(why rfc9111.Refusal) {
+	if f.leader != nil && !f.behind {
+		exchange.NoteNotStored(f.leader, why.Word(f.status))
+	}
+}
+
+// byStore is why a store has not taken an answer.
+func byStore(err error) rfc9111.Refusal {
+	if errors.Is(err, store.ErrTooLarge) {
+		return rfc9111.RefusedStoreLimit
+	}
+	return rfc9111.RefusedStore
 }
 
 // tell adds a field to what was there before.

@@ -97,13 +97,13 @@ func (v *visit) serve(r *http.Request, body bool) {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case bypass && rfc9111.Safe(r.Method):
-		v.pass(OutcomeBypass, rfc9111.FwdBypass, "the cache is passed by")
+		v.pass(OutcomeBypass, rfc9111.FwdBypass, rfc9111.RefusedBypass)
 		return
 	case !reads:
-		v.pass(OutcomeBypass, rfc9111.FwdMethod, "the method is not one that is cached")
+		v.pass(OutcomeBypass, rfc9111.FwdMethod, rfc9111.RefusedUnsafe)
 		return
 	case body: // no key tells what it asks for
-		v.pass(OutcomeBypass, rfc9111.FwdBypass, "a request to read that has a body")
+		v.pass(OutcomeBypass, rfc9111.FwdBypass, rfc9111.RefusedBody)
 		return
 	}
 	v.req = rfc9111.ParseRequestDirectives(r.Header)
@@ -111,7 +111,7 @@ func (v *visit) serve(r *http.Request, body bool) {
 	case r.Method == http.MethodHead:
 		v.head()
 	case rfc9111.WantsOrigin(r.Header):
-		v.pass(OutcomeMiss, rfc9111.FwdRequest, "a condition that only the origin can judge")
+		v.pass(OutcomeMiss, rfc9111.FwdRequest, rfc9111.RefusedCondition)
 	default:
 		v.get()
 	}
@@ -119,8 +119,8 @@ func (v *visit) serve(r *http.Request, body bool) {
 
 // pass lets a request pass that the cache cannot answer, nor store the answer to.
 // If it changes things, what is stored for its URI goes.
-func (v *visit) pass(o Outcome, why rfc9111.Forwarded, reason string) {
-	v.result.Outcome, v.result.forwarded, v.result.Reason = o, why, reason
+func (v *visit) pass(o Outcome, why rfc9111.Forwarded, refusal rfc9111.Refusal) {
+	v.result.Outcome, v.result.forwarded, v.result.Reason, v.result.NotStored = o, why, string(refusal), refusal.Word(0)
 	if o == OutcomeMiss {
 		v.c.counters.misses.Add(1)
 	} else {

@@ -80,7 +80,7 @@ func (p *passage) report() {
 		rec.RequestBytes = p.body.read.Load()
 	}
 	p.mu.Lock()
-	rec.Cache = p.cache
+	rec.Cache, rec.NotStored = p.cache, p.notStored
 	p.mu.Unlock()
 	rec.Client, rec.User = p.facts.Client, p.facts.User
 	if p.outer != nil {

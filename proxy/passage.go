@@ -50,7 +50,9 @@ type passage struct {
 	mu    sync.Mutex // held while an interim answer is written
 	final bool       // no interim answers any more
 	cache string     // what a cache between the handler and the backend did
-	sent  bool       // the head of the answer is sent
+
+	notStored string // why that has not stored the answer
+	sent      bool   // the head of the answer is sent
 }
 
 // Value answers for what the passage knows, and the client's context for the
@@ -91,6 +93,13 @@ func (p *passage) NoteCache(status string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cache = status
+}
+
+// NoteNotStored tells why it has not stored the answer.
+func (p *passage) NoteNotStored(why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.notStored = why
 }
 
 // client is who the backend is told about by the PROXY protocol.

@@ -28,8 +28,8 @@ import (
 //	%%          a percent sign
 //
 // Notes that are known of themselves tell of the request's [exchange.Record]: backend,
-// member, attempts, reused (1 or 0), backend-status, cache-status, request-bytes,
-// error, and in µs acquire, connect, connected and first-byte.
+// member, attempts, reused (1 or 0), backend-status, cache-status, not-stored,
+// request-bytes, error, and in µs acquire, connect, connected and first-byte.
 //
 // "%400,501{Referer}i" gives "-" unless the status is listed, "%!200{…}i" if
 // it is.
@@ -277,6 +277,8 @@ func note(r *exchange.Record, name string) string {
 		}
 	case "cache-status":
 		return r.Cache
+	case "not-stored":
+		return r.NotStored
 	case "request-bytes":
 		return number(r.RequestBytes)
 	case "error":

@@ -49,6 +49,7 @@ type Record struct {
 	Upgraded      bool   // the connection became a tunnel, which [tunnel.Registry] counts
 	Aborted       bool   // the answer broke off, or the handler has panicked
 	Cache         string // what a cache did, by [NoteCache]; empty without one
+	NotStored     string // why that has not stored the answer, in a word of [cache.Result]; empty if it has, or had one
 	Err           error  // why it failed; nil if it did not
 
 	Balancer string // the balancer that chose; empty without one
@@ -204,6 +205,9 @@ func (r *Record) LogValue() slog.Value {
 	if r.Cache != "" {
 		attrs = append(attrs, slog.String("cache", r.Cache))
 	}
+	if r.NotStored != "" {
+		attrs = append(attrs, slog.String("not_stored", r.NotStored))
+	}
 	if len(r.Failed) > 0 {
 		attrs = append(attrs, slog.Any("failed", r.Failed))
 	}
@@ -263,9 +267,26 @@ const (
 // results, and may be called from any goroutine; after the request it does
 // nothing.
 func NoteCache(ctx context.Context, status string) {
+	noteCache(ctx, func(n cacheNotes) { n.NoteCache(status) })
+}
+
+// NoteNotStored tells the record of the request that ctx belongs to why a cache
+// has not stored the answer, for [Record].NotStored, as [NoteCache] does; it may
+// come later than that.
+func NoteNotStored(ctx context.Context, why string) {
+	noteCache(ctx, func(n cacheNotes) { n.NoteNotStored(why) })
+}
+
+// cacheNotes takes what is told of caches.
+type cacheNotes interface {
+	NoteCache(status string)
+	NoteNotStored(why string)
+}
+
+func noteCache(ctx context.Context, tell func(cacheNotes)) {
 	for _, key := range [...]any{contextkey.Observation{}, contextkey.Passage{}} {
-		if n, ok := ctx.Value(key).(interface{ NoteCache(status string) }); ok {
-			n.NoteCache(status)
+		if n, ok := ctx.Value(key).(cacheNotes); ok {
+			tell(n)
 		}
 	}
 }

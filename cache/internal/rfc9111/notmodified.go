@@ -160,7 +160,7 @@ func (p *Policy) MayFreshen(m *store.Meta, x *Transaction) (why Refusal, gone bo
 		return why, false
 	}
 	if !validFields(x.Header) {
-		return "a header field that is not valid", false
+		return refusedField, false
 	}
 	names, _ := Nominated(append(slices.Clone(m.Header["Vary"]), x.Header["Vary"]...))
 	if TooHeavy(names, x.Asked) {

@@ -48,7 +48,7 @@ func ParseContentRange(h http.Header) (p store.Part, length int64, ok bool) {
 // section 3.3.
 func storablePart(h http.Header) Refusal {
 	if _, _, ok := ParseContentRange(h); !ok {
-		return "partial content without one readable Content-Range"
+		return refusedPart
 	}
 	return ""
 }

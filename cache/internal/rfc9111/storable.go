@@ -56,11 +56,6 @@ type Policy struct {
 	NormalizeEncoding []string
 }
 
-// Refusal is the reason why a response is not stored; "" means that it is.
-type Refusal string
-
-const RefusedTooHeavy Refusal = "too much in the fields that Vary names"
-
 // Transaction is a request and its response as the rules of storing see them.
 type Transaction struct {
 	Method  string
@@ -91,16 +86,16 @@ func (p *Policy) Storable(x *Transaction) Refusal {
 	d := &x.Response
 	switch {
 	case x.Method != http.MethodGet:
-		return "only responses to GET are stored"
+		return refusedMethod
 	case x.Status < 200 || x.Status > 599:
-		return "the status is not a final one"
+		return refusedFinal
 	case x.Status == http.StatusNotModified, x.Status == http.StatusPreconditionFailed,
 		x.Status == http.StatusRequestedRangeNotSatisfiable:
-		return "the status answers a condition or a range of this request only"
+		return refusedConditional
 	case !validFields(x.Header):
-		return "a header field that is not valid"
+		return refusedField
 	case len(x.Header["Set-Cookie"]) > 0 && !p.cookieIsPublic(d):
-		return "Set-Cookie without public or s-maxage"
+		return refusedCookie
 	}
 	if why := p.refusedByResponse(x.Status, x.Header, d); why != "" {
 		return why
@@ -121,13 +116,13 @@ func (p *Policy) Storable(x *Transaction) Refusal {
 func (p *Policy) refusedByResponse(status int, h http.Header, d *responseDirectives) Refusal {
 	switch {
 	case d.mustUnderstand && !understood(status):
-		return "must-understand with a status that is not understood"
+		return refusedUnderstand
 	case d.noStore && !d.mustUnderstand && !p.StoreNoStore:
-		return "no-store in the response"
+		return refusedNoStore
 	case d.private && !p.StorePrivate:
-		return "private in the response"
+		return refusedPrivate
 	case variesOnAll(h["Vary"]):
-		return "Vary: * never matches"
+		return refusedVaryAll
 	}
 	return ""
 }
@@ -138,9 +133,9 @@ func (p *Policy) RefusedByRequest(x *Transaction) Refusal {
 	names, _ := Nominated(x.Header["Vary"])
 	switch {
 	case x.Request.NoStore && !p.IgnoreCacheControl:
-		return "no-store in the request"
+		return refusedAsked
 	case authorized(x.Asked, &x.Response):
-		return "Authorization in the request, without public, must-revalidate or s-maxage"
+		return refusedAuthorization
 	case TooHeavy(names, x.Asked):
 		return RefusedTooHeavy
 	}
@@ -187,27 +182,27 @@ func (p *Policy) worthKeeping(x *Transaction) Refusal {
 	d := &x.Response
 	explicit := x.TTL != nil || d.public || d.maxAge.given() || d.sMaxAge.given() || len(x.Header["Expires"]) > 0 && d.target == ""
 	if !explicit && !heuristicStatus(x.Status) && !(d.private && p.StorePrivate) {
-		return "the status is not cacheable without an explicit lifetime"
+		return refusedStatus
 	}
 	life := x.freshness(p)
 	if p.QueryNeedsExpiry && x.Target != nil && x.Target.RawQuery != "" && !life.explicit() {
-		return "query without an explicit lifetime"
+		return refusedQuery
 	}
 	if hasValidator(x.Header, x.ResponseTime) {
 		return ""
 	}
 	switch {
 	case d.NoCache:
-		return "no-cache without a validator"
+		return refusedNoCache
 	case life.Source == LifeNone, life.Source == lifeDefault && !p.IgnoreNoLastMod:
-		return "neither a lifetime nor a validator"
+		return refusedLifetime
 	case p.StoreExpired || p.staleWindow(d.staleIfError, p.StaleIfError) > 0 || p.staleWindow(d.staleWhileRevalidate, p.StaleWhileRevalidate) > 0:
 		return ""
 	case life.Source == lifeBroken:
-		return "a broken lifetime and no validator"
+		return refusedBroken
 	}
 	if initialAge(x.Header, x.RequestTime, x.ResponseTime) >= life.Lifetime {
-		return "already expired, without a validator"
+		return refusedExpired
 	}
 	return ""
 }

@@ -84,7 +84,7 @@ func (o *Observation) Take(from *exchange.Record) {
 	if o.from != from {
 		o.from, o.before = from, o.attempts()
 	}
-	start, cache := o.Record.Start, o.Record.Cache
+	start, cache, notStored := o.Record.Start, o.Record.Cache, o.Record.NotStored
 	client, user := o.Record.Client, o.Record.User
 	o.Record = *from
 	o.Record.Client, o.Record.User = cmp.Or(from.Client, client), cmp.Or(from.User, user)
@@ -96,6 +96,7 @@ func (o *Observation) Take(from *exchange.Record) {
 	if cache != "" {
 		o.Record.Cache = cache
 	}
+	o.Record.NotStored = cmp.Or(notStored, o.Record.NotStored)
 	if o.outer != nil {
 		o.outer.Take(&o.Record)
 	}
@@ -173,4 +174,9 @@ func (o *Observation) note(tell func(*exchange.Record)) {
 // NoteCache tells of what a cache did, as exchange.NoteCache says.
 func (o *Observation) NoteCache(status string) {
 	o.note(func(rec *exchange.Record) { rec.Cache = status })
+}
+
+// NoteNotStored tells why a cache has not stored the answer.
+func (o *Observation) NoteNotStored(why string) {
+	o.note(func(rec *exchange.Record) { rec.NotStored = why })
 }
