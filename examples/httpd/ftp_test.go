@@ -106,7 +106,7 @@ func TestFTPConfigurationErrors(t *testing.T) {
 		"ProxyFtpListOnWildcard maybe":                                      "x.conf:2: ProxyFtpListOnWildcard is On or Off",
 		"ProxyFtpEscapeWildcards":                                           "x.conf:2: ProxyFtpEscapeWildcards takes 1 argument",
 		"ProxyPass / ftp://a:s3cret%zz@ftp/":                                "x.conf:2: ProxyPass: user and password of a target must be escaped",
-		"ProxyPass / ftp://a:s3cret@/x/":                                    `x.conf:2: ProxyPass: "ftp://a:xxxxx@/x/" names no host`,
+		"ProxyPass / ftp://a:s3cret@/x/":                                    `x.conf:2: ProxyPass: "ftp://xxxxx@/x/" names no host`,
 		"<Proxy balancer://b>\nBalancerMember ftp://a:s3cret@ftp\n</Proxy>": "x.conf:3: BalancerMember: a member is known by its URL: it may hold no password",
 	} {
 		_, _, err := read("Listen 80\n" + config)
