@@ -106,8 +106,8 @@ func (h *h2Conn) closeUnused() {
 
 // ConnectionState lets the HTTP/2 client see that TLS is spoken.
 func (h *h2Conn) ConnectionState() tls.ConnectionState {
-	if tc, ok := h.c.Conn.(*tls.Conn); ok {
-		return tc.ConnectionState()
+	if state := h.c.TLS(); state != nil {
+		return *state
 	}
 	return tls.ConnectionState{}
 }

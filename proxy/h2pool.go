@@ -3,7 +3,6 @@ package proxy
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -274,8 +273,8 @@ func (p *h2Pool) open(ctx context.Context, scheme string, fresh bool) (h2Use, *b
 
 // negotiated returns the protocol that ALPN chose.
 func negotiated(c *backend.Conn) string {
-	if tc, ok := c.Conn.(*tls.Conn); ok {
-		return tc.ConnectionState().NegotiatedProtocol
+	if state := c.TLS(); state != nil {
+		return state.NegotiatedProtocol
 	}
 	return ""
 }

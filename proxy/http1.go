@@ -249,7 +249,7 @@ func (x *attempt) interim() *exchange.Error {
 // the connection.
 func (x *attempt) accept() *exchange.Error {
 	resp := &x.resp
-	resp.Request = x.r
+	resp.Request, resp.TLS = x.r, x.c.TLS()
 	x.sender.Answered()
 	x.c.Succeeded()
 	if resp.StatusCode == http.StatusSwitchingProtocols {

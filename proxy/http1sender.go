@@ -93,7 +93,7 @@ func (s *bodySender) writePiece(buf []byte, at, end int) error {
 		at -= n
 		copy(buf[at:], head)
 	} else if n > 0 {
-		if _, err := s.c.Write(head); err != nil {
+		if _, err := s.WriteHead(head); err != nil {
 			s.mu.Unlock()
 			return err
 		}
@@ -138,7 +138,7 @@ func (s *bodySender) sendHead() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.head != nil {
-		_, err := s.c.Write(s.head)
+		_, err := s.WriteHead(s.head)
 		if err != nil {
 			s.Broken(err)
 		} else {

@@ -30,8 +30,8 @@ const (
 //
 // Each failure is a [*exchange.Error]. A request is sent again by itself once, on a
 // fresh connection, when a reused connection turned out to be closed before a
-// byte of the answer came and the request is idempotent and has no body, or
-// one that GetBody returns anew.
+// byte of the answer came, if it has no body, or one that GetBody returns anew,
+// and is idempotent, or nothing of it was written.
 //
 // A 101 answer has a Body that is an io.ReadWriteCloser. The hooks of an
 // httptrace.ClientTrace are told what they are told by net/http, interim answers
@@ -46,7 +46,10 @@ const (
 //     servers tell how long they keep it (Keep-Alive), which is obeyed.
 //   - A Backend has a Timeout of 60 s for each wait, unless it says otherwise.
 //     "Expect: 100-continue" waits for 1 s, unless ExpectTimeout says otherwise.
-//   - No request that is not idempotent is sent again, and none twice.
+//   - No request is sent again twice. One for which a connection is being opened
+//     does not take another that becomes free meanwhile.
+//   - A body that waits for a 100 is not sent behind a final answer; the
+//     connection is closed then. One that is longer than its length is cut to it.
 //   - A body whose length is not known is sent in chunks, whatever the method,
 //     even if it turns out to be empty. A length without a body is none, and a
 //     request may be without a Header. Request.Cancel is not looked at.

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http/httptrace"
@@ -25,7 +26,8 @@ type Conn struct {
 	State any
 
 	backend       *Backend
-	wire          net.Conn      // below TLS
+	wire          net.Conn // below TLS
+	tls           *tls.ConnectionState
 	peek          *peeker       // nil where the socket cannot be looked at
 	audience      Audience      // whom alone it serves
 	ip            netip.Addr    // of the backend, for AddressTTL
@@ -53,6 +55,10 @@ func (b *Backend) newConn(nc, wire net.Conn, audience Audience, born time.Durati
 	}
 	c.R = bufio.NewReaderSize(c, or(b.ReadBufferSize, 8192))
 	c.W = bufio.NewWriterSize(c, or(b.WriteBufferSize, 4096))
+	if secure, ok := nc.(*tls.Conn); ok {
+		state := secure.ConnectionState()
+		c.tls = &state
+	}
 	return c
 }
 
@@ -83,6 +89,13 @@ func (c *Conn) TCP() *net.TCPConn {
 	tc, _ := c.Conn.(*net.TCPConn)
 	return tc
 }
+
+// TLS returns what the handshake has agreed on, of which nothing may be changed;
+// nil where no TLS is spoken.
+func (c *Conn) TLS() *tls.ConnectionState { return c.tls }
+
+// Unwritten reports whether nothing was written in this use.
+func (c *Conn) Unwritten() bool { return c.sent.Load() == 0 }
 
 // Count adds to the bytes sent and received over the connection.
 func (c *Conn) Count(sent, received int64) {

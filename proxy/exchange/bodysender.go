@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -37,7 +38,8 @@ type BodySender struct {
 	extended time.Time     // when the time limits were last moved ahead
 	step     time.Duration // how often they are
 	done     chan struct{}
-	err      error // of the client's body if that is broken, else of writing; read it after done
+	err      error      // of the client's body if that is broken, else of writing; read it after done
+	writes   sync.Mutex // held while writing
 
 	mu       sync.Mutex // guards the rest
 	unsent   error      // why the request cannot be written
@@ -118,10 +120,18 @@ func (s *BodySender) Write(p []byte) (int, error) {
 		s.c.Extend()
 	}
 	s.writing.Store(true)
-	n, err := s.c.Write(p)
+	n, err := s.WriteHead(p)
 	s.fed.Store(int64(time.Since(s.born)))
 	s.writing.Store(false)
 	return n, err
+}
+
+// WriteHead writes what goes before the body. Another goroutine may do so, before
+// the first Write.
+func (s *BodySender) WriteHead(p []byte) (int, error) {
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	return s.c.Write(p)
 }
 
 // BodyFraming is what a protocol puts around the pieces of a request's body.
@@ -220,7 +230,22 @@ func (s *BodySender) Failure(e *Error) (_ *Error, clientErr error) {
 		e = &Error{Op: OpWrite, Backend: e.Backend, Resend: IsIdempotent(s.r), Err: staleError(s.c, s.unsent)}
 	}
 	s.mu.Unlock()
+	if e.Op == OpWrite || errors.Is(e.Err, ErrStaleConn) {
+		e.Resend = e.Resend || s.unwritten()
+	}
 	return e, s.clientError()
+}
+
+// unwritten ends the connection, and reports whether nothing of the request went
+// over it: nobody has acted on that, whatever its method is.
+func (s *BodySender) unwritten() bool {
+	if s.c == nil || !s.c.Unwritten() {
+		return false
+	}
+	s.c.Abort()
+	s.writes.Lock() // the write that may be under way ends
+	defer s.writes.Unlock()
+	return s.c.Unwritten()
 }
 
 // CloseBody closes the client's body, if that was not done before: it ends a

@@ -81,6 +81,9 @@
 //	another library's transport cannot connect           502     yes            error state  ERROR
 //	another library's transport cannot connect in time   504     yes            error state  ERROR
 //
+// A request of which nothing was written over a connection that was closed while
+// it was idle may be sent again whatever its method is ([Error].Resend).
+//
 // 499 is recorded, and never sent. On demand is by a balancer's RetryIdempotent
 // of what is idempotent. In the column of the backend, a fault counts toward
 // ejecting a member, and ends a trial; none leaves a trial undecided.
