@@ -22,8 +22,9 @@ import (
 // in memory that keeps RFC 9111 to the letter; each departure from it is a
 // field, named as in Apache.
 //
-// One Cache may be put around several handlers, and several Caches may use one
-// Store, if they have the same rules.
+// One Cache may be put around several handlers, also one within another: a request
+// that it has sent on, and that comes to it again for the same, passes it by.
+// Several Caches may use one Store, if they have the same rules.
 type Cache struct {
 	// Store keeps the responses. If nil, a [memory.Store] of the cache's own.
 	// Apache: CacheEnable disk, CacheEnable socache.

@@ -128,7 +128,7 @@ func (v *visit) newFlightIn(ctx context.Context, l *lookup, plain, outlives bool
 		c: v.c, key: v.result.Key, place: v.told, loner: v.loner(), asked: v.r, req: v.req, leader: v.r.Context(),
 		cancel: cancel, decided: make(chan struct{}), ended: make(chan struct{}),
 	}
-	ctx, f.own = exchange.CollectOwnFields(ctx)
+	ctx, f.own = exchange.CollectOwnFields(v.sending(ctx))
 	f.out = v.r.WithContext(ctx)
 	f.out.Method = http.MethodGet
 	if outlives {

@@ -40,7 +40,7 @@ func (v *visit) head() {
 // the origin gets it.
 func (v *visit) standIn() (*flight, *http.Request) {
 	f := &flight{c: v.c, key: v.result.Key}
-	ctx, own := exchange.CollectOwnFields(v.r.Context())
+	ctx, own := exchange.CollectOwnFields(v.sending(v.r.Context()))
 	f.own = own
 	return v.c.flights.add(f), v.r.WithContext(ctx)
 }

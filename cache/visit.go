@@ -105,6 +105,9 @@ func (v *visit) serve(r *http.Request, body bool) {
 	case body: // no key tells what it asks for
 		v.pass(OutcomeBypass, rfc9111.FwdBypass, rfc9111.RefusedBody)
 		return
+	case v.isBack():
+		v.front.pass(v, r, func(int, http.Header) {})
+		return
 	}
 	v.req = rfc9111.ParseRequestDirectives(r.Header)
 	switch {
