@@ -175,7 +175,7 @@ func (l *Listener) greet(c net.Conn) {
 	if l.Logger == nil {
 		return
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
 		l.Logger.Debug("proxyprotocol: connection ended without a header", "peer", c.RemoteAddr().String())
 		return
 	}
