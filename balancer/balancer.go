@@ -48,7 +48,7 @@ type Config struct {
 	Sticky Sticky
 
 	// Timeout is how long a request waits for a member to become usable when
-	// none is. Zero refuses it at once. Apache: timeout.
+	// none is. Zero or less refuses it at once. Apache: timeout.
 	Timeout time.Duration
 
 	// FailOnStatus puts a member that answers with one of these into the error
@@ -76,14 +76,14 @@ type Config struct {
 
 	// RetryBackoff is the pause before the second further attempt; it doubles
 	// for each that follows, and is spread at random. The first is made at
-	// once. Zero makes all at once.
+	// once. Zero or less makes all at once.
 	RetryBackoff time.Duration
 
 	// Eject, if not nil, takes members out that fail too often in a row.
 	Eject *Ejection
 
-	// MaxChecks is the number of active checks that may run at once. Zero
-	// means 16.
+	// MaxChecks is the number of active checks that may run at once. Zero or
+	// less means 16.
 	MaxChecks int
 
 	// Discovery, if not nil, is asked for the members again and again: those
@@ -91,7 +91,7 @@ type Config struct {
 	Discovery Discovery
 
 	// DiscoveryInterval is the time between questions when Discovery names
-	// none. Zero means 30 s.
+	// none. Zero or less means 30 s. It is never asked more often than once a second.
 	DiscoveryInterval time.Duration
 
 	// Growth is how many members a page such as that of package manager may add. Zero means 5; negative
@@ -120,7 +120,8 @@ type Config struct {
 
 // Ejection takes a member out of use that fails too often: the error state,
 // for failures which do not lead there by themselves. Failures are answers of
-// 500 and above, and requests that ended without an answer.
+// 500 and above, and requests that ended without an answer. Numbers must not be
+// negative.
 type Ejection struct {
 	// Failures is how many in a row it takes. Zero means 5.
 	Failures int
@@ -130,7 +131,7 @@ type Ejection struct {
 	Time time.Duration
 
 	// MaxShare is the share of the members that may be out at a time. Zero
-	// means 0.5. One may always be, but never all.
+	// means 0.5, and 1 is the most. One may always be, but never all.
 	MaxShare float64
 }
 
@@ -199,7 +200,7 @@ func (b *Balancer) lock() {
 }
 
 func (c *Config) validate() error {
-	if c.RetryBudget < 0 || c.RetryBudget > 1 {
+	if !(c.RetryBudget >= 0 && c.RetryBudget <= 1) { // nor is it not a number
 		return errors.New("balancer: RetryBudget is not in 0 to 1")
 	}
 	if c.Method == nil {
@@ -209,6 +210,9 @@ func (c *Config) validate() error {
 		if s < 100 || s > 599 {
 			return fmt.Errorf("balancer: FailOnStatus: %d is no status", s)
 		}
+	}
+	if e := c.Eject; e != nil && (e.Failures < 0 || e.Time < 0 || !(e.MaxShare >= 0 && e.MaxShare <= 1)) {
+		return errors.New("balancer: Eject: a negative number, or MaxShare is not in 0 to 1")
 	}
 	return c.Sticky.validate()
 }

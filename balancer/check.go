@@ -1,10 +1,12 @@
 package balancer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -23,6 +25,9 @@ import (
 // A check has a connection of its own, beyond those of the member's Backend, as
 // long as it goes through one: a member whose connections are all in use is not
 // down, and none of them is taken or closed for a check.
+//
+// A member whose Check has a negative number, or no status that passes, is
+// refused.
 type Check struct {
 	// Method is TCP (a connection can be opened), OPTIONS, HEAD or GET. The
 	// latter three ask for Path. With "11" behind them the member is not told
@@ -36,7 +41,7 @@ type Check struct {
 	Func func(ctx context.Context, m *Member) error `json:"-"`
 
 	// Interval is the time between checks, spread by a tenth at random. Zero
-	// means 30 s. Apache: hcinterval.
+	// means 30 s; less than 100 ms means 100 ms, as in Apache. Apache: hcinterval.
 	Interval time.Duration `json:"interval,omitempty"`
 
 	// Timeout bounds a check. Zero means 10 s.
@@ -55,8 +60,8 @@ type Check struct {
 	// Host is the Host of HTTP checks. Empty means the member's.
 	Host string `json:"host,omitempty"`
 
-	// MinStatus and MaxStatus are the statuses that pass. Zero means 200 and
-	// 399. Apache: hcexpr.
+	// MinStatus and MaxStatus are the first and the last status that pass. Zero means
+	// 200 and 399. Apache: hcexpr.
 	MinStatus int `json:"minStatus,omitempty"`
 	MaxStatus int `json:"maxStatus,omitempty"`
 
@@ -72,6 +77,7 @@ type Check struct {
 const (
 	defaultCheckInterval = 30 * time.Second
 	defaultCheckTimeout  = 10 * time.Second
+	leastCheckInterval   = 100 * time.Millisecond
 	maxCheckBody         = 64 << 10
 )
 
@@ -86,6 +92,9 @@ func (c *Check) validate() error {
 	if c.Interval < 0 || c.Timeout < 0 || c.Passes < 0 || c.Fails < 0 {
 		return errors.New("a negative number")
 	}
+	if low, high := c.statuses(); low < 0 || high < low {
+		return fmt.Errorf("no status is in %d to %d", low, high)
+	}
 	if _, err := url.ParseRequestURI(c.path()); err != nil || c.path()[0] != '/' {
 		return fmt.Errorf("path %q: want /path", c.Path)
 	}
@@ -99,6 +108,17 @@ func (c *Check) path() string {
 		return "/"
 	}
 	return c.Path
+}
+
+// statuses are the first and the last that pass.
+func (c *Check) statuses() (low, high int) {
+	return cmp.Or(c.MinStatus, http.StatusOK), cmp.Or(c.MaxStatus, 399)
+}
+
+// interval is the time between checks, at least leastCheckInterval, and little
+// enough to be spread.
+func (c *Check) interval() time.Duration {
+	return min(max(cmp.Or(c.Interval, defaultCheckInterval), leastCheckInterval), math.MaxInt64/2)
 }
 
 // run does the check once.
@@ -194,14 +214,7 @@ func (c *Check) ask(ctx context.Context, m *Member) error {
 	if c.Expect != nil {
 		return c.Expect(resp, body)
 	}
-	low, high := c.MinStatus, c.MaxStatus
-	if low == 0 {
-		low = http.StatusOK
-	}
-	if high == 0 {
-		high = 399
-	}
-	if resp.StatusCode < low || resp.StatusCode > high {
+	if low, high := c.statuses(); resp.StatusCode < low || resp.StatusCode > high {
 		return fmt.Errorf("status %d is not in %d to %d", resp.StatusCode, low, high)
 	}
 	return nil

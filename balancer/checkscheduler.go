@@ -114,10 +114,7 @@ func (s *scheduler) start() time.Duration {
 func (s *scheduler) check(m *Member, c *Check) {
 	defer s.b.work.Done()
 	err := c.run(s.b.life, m)
-	interval := c.Interval
-	if interval == 0 {
-		interval = defaultCheckInterval
-	}
+	interval := c.interval()
 	s.mu.Lock()
 	s.running--
 	st := &m.check

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -85,7 +86,7 @@ func (b *Balancer) rebuild() {
 		}
 		v.sets = append(v.sets, *s)
 	}
-	v.attempts = v.config.MaxAttempts + 1
+	v.attempts = min(v.config.MaxAttempts, math.MaxInt-1) + 1
 	switch {
 	case v.config.MaxAttempts == 0:
 		v.attempts = max(len(v.members), 1)

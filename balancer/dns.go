@@ -3,6 +3,7 @@ package balancer
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -26,7 +27,8 @@ type DNS struct {
 	// Scheme of the members' URLs. Empty means "http".
 	Scheme string
 
-	// Port of the members. Zero means the default of the scheme.
+	// Port of the members. Zero means the default of the scheme; what is no port
+	// is an error of Discover.
 	Port int
 
 	// Network is "ip4" or "ip6" for addresses of that kind alone. Empty means
@@ -38,7 +40,7 @@ type DNS struct {
 	Member MemberConfig
 
 	// Valid is how long an answer is believed. The resolver does not tell the
-	// TTL of records. Zero means the balancer's DiscoveryInterval.
+	// TTL of records. Zero or less means the balancer's DiscoveryInterval.
 	Valid time.Duration
 
 	// Resolver looks up. If nil, net.DefaultResolver.
@@ -47,6 +49,9 @@ type DNS struct {
 
 // Discover implements [Discovery].
 func (d *DNS) Discover(ctx context.Context) ([]MemberConfig, time.Duration, error) {
+	if d.Port < 0 || d.Port > 65535 {
+		return nil, 0, fmt.Errorf("balancer: DNS: %d is no port", d.Port)
+	}
 	network := d.Network
 	if network == "" {
 		network = "ip"

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -19,7 +20,7 @@ func (x *roundTrip) strike() {
 	if e == nil {
 		return
 	}
-	limit := int32(e.Failures)
+	limit := int32(min(e.Failures, math.MaxInt32))
 	if limit == 0 {
 		limit = 5
 	}
@@ -34,7 +35,7 @@ func (b *Balancer) eject(m *Member, e *Ejection) {
 	out := m.health.Condition().State == StateUsable && b.mayEject(m, e)
 	from := StateError
 	if out {
-		first := e.Time
+		first := min(e.Time, math.MaxInt64/10)
 		if first == 0 {
 			first = 30 * time.Second
 		}

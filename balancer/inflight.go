@@ -73,13 +73,17 @@ func (g *gate) enter(ctx context.Context, wait time.Duration) error {
 	turn := make(chan struct{}, 1)
 	g.line = append(g.line, turn)
 	g.mu.Unlock()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
+	var late <-chan time.Time
+	if wait >= 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		late = timer.C
+	}
 	err := ErrQueueTimeout
 	select {
 	case <-turn:
 		return nil
-	case <-timer.C:
+	case <-late:
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}

@@ -71,7 +71,7 @@ type MemberConfig struct {
 	Retry time.Duration `json:"retry,omitempty"`
 
 	// MaxInFlight limits the requests that the member has at a time. Zero
-	// means no limit. A full member is passed over; when all are full, requests
+	// means no limit; negative is refused. A full member is passed over; when all are full, requests
 	// wait in line.
 	MaxInFlight int `json:"maxInFlight,omitempty"`
 
@@ -79,12 +79,12 @@ type MemberConfig struct {
 	// wait.
 	MaxWaiting int `json:"maxWaiting,omitempty"`
 
-	// WaitTimeout bounds the wait. Zero means 1 s.
+	// WaitTimeout bounds the wait. Zero means 1 s; negative means no limit.
 	WaitTimeout time.Duration `json:"waitTimeout,omitempty"`
 
 	// SlowStart is the time in which a member that was added to a running
 	// balancer, or has recovered, grows from a tenth of its LoadFactor to all
-	// of it. Zero means that it gets its share at once.
+	// of it. Zero or less means that it gets its share at once.
 	SlowStart time.Duration `json:"slowStart,omitempty"`
 
 	// Check, if not nil, is the active health check. Apache: hcmethod and its

@@ -24,7 +24,8 @@ type Hash struct {
 	Key func(r *http.Request) string
 
 	// MaxLoad is how many times its fair share of the requests in flight a
-	// member may have. Zero means 1.25, less than 1 means no bound.
+	// member may have. Zero means 1.25; less than 1, or not a number,
+	// means no bound.
 	MaxLoad float64
 
 	rest ByRequests
@@ -97,7 +98,7 @@ func (h *Hash) Pick(r *http.Request, usable []*Member) *Member {
 		if s > highest {
 			any, highest = m, s
 		}
-		if s > high && (limit < 1 || float64(m.Busy()) < math.Ceil(share*factor)) {
+		if s > high && (!(limit >= 1) || float64(m.Busy()) < math.Ceil(share*factor)) {
 			best, high = m, s
 		}
 	}

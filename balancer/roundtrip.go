@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -164,7 +165,8 @@ func (b *Balancer) further(v *view, r *http.Request, tr *trail, resp *http.Respo
 		return ErrRetryBudget
 	}
 	if n := len(tr.tried); v.config.RetryBackoff > 0 && n > 1 {
-		pause := v.config.RetryBackoff << min(n-2, 10)
+		const most = math.MaxInt64 >> 10
+		pause := min(v.config.RetryBackoff, most) << min(n-2, 10)
 		timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
 		defer timer.Stop()
 		select {

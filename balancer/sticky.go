@@ -41,7 +41,7 @@ type RouteCookie struct {
 	Name     string        // empty means Sticky.Cookie, or "ROUTEID"
 	Path     string        // empty means "/"
 	Domain   string        // empty means the host alone
-	MaxAge   time.Duration // zero means until the browser is closed
+	MaxAge   time.Duration // rounded up to seconds; zero means until the browser is closed; must not be negative
 	SameSite http.SameSite // zero means Lax
 	Secure   bool          // also where TLS ends in front of this proxy
 }
@@ -73,6 +73,9 @@ func (s *Sticky) validate() error {
 		return errors.New("balancer: Sticky: Separator is longer than a byte")
 	}
 	if c := s.SetCookie; c != nil {
+		if c.MaxAge < 0 {
+			return errors.New("balancer: Sticky: SetCookie has a negative MaxAge")
+		}
 		// net/http leaves out what it does not like, which would go unseen.
 		if s.cookie("x", false).Valid() != nil {
 			return errors.New("balancer: Sticky: SetCookie is no valid cookie")
@@ -100,7 +103,7 @@ func (s *Sticky) cookie(route string, secure bool) *http.Cookie {
 	}
 	k := &http.Cookie{
 		Name: s.setName(), Value: value, Path: c.Path, Domain: c.Domain,
-		MaxAge: int(c.MaxAge / time.Second), HttpOnly: true, Secure: secure || c.Secure, SameSite: c.SameSite,
+		MaxAge: int(c.MaxAge/time.Second + min(c.MaxAge%time.Second, 1)), HttpOnly: true, Secure: secure || c.Secure, SameSite: c.SameSite,
 	}
 	if k.Path == "" {
 		k.Path = "/"

@@ -66,7 +66,7 @@ type Cache struct {
 	IgnoreURLSessionIdentifiers []string
 
 	// MaxFileSize is the largest body that is stored, in bytes; of one whose
-	// length is not known, storing is given up when it gets there. Zero leaves
+	// length is not known, storing is given up when it gets there. Zero or less leaves
 	// it to the Store. Apache: CacheMaxFileSize, there 1000000 by default.
 	MaxFileSize int64
 
@@ -76,11 +76,11 @@ type Cache struct {
 
 	// MaxVariants is how many responses that Vary, or what the origin was told of
 	// the place, tells apart are kept under
-	// one key; the one that was not used for longest gives way. Zero means 64.
+	// one key; the one that was not used for longest gives way. Zero or less means 64.
 	MaxVariants int
 
 	// DefaultExpire is the lifetime of responses that tell none and have no
-	// Last-Modified to guess by. Zero: they are validated each time. Apache:
+	// Last-Modified to guess by. Zero or less: they are validated each time. Apache:
 	// CacheDefaultExpire, there 3600 s by default.
 	DefaultExpire time.Duration
 
@@ -88,17 +88,18 @@ type Cache struct {
 	// Apache: CacheMinExpire.
 	MinExpire time.Duration
 
-	// MaxExpire is the largest lifetime. Zero sets no limit. Apache:
+	// MaxExpire is the largest lifetime. Zero or less sets no limit. Apache:
 	// CacheMaxExpire, there 86400 s by default.
 	MaxExpire time.Duration
 
 	// LastModifiedFactor is the share of the time since Last-Modified that a
 	// response without a lifetime of its own is taken to be fresh for. Zero
-	// means 0.1; negative switches guessing off. Apache:
+	// means 0.1; negative, or not a number, switches guessing off. Apache:
 	// CacheLastModifiedFactor.
 	LastModifiedFactor float64
 
-	// HeuristicMax limits what LastModifiedFactor gives. Zero means 24 hours.
+	// HeuristicMax limits what LastModifiedFactor gives. Zero means 24 hours;
+	// negative means no limit.
 	HeuristicMax time.Duration
 
 	// StatusTTL is the lifetime of answers with some status that tell none,
@@ -110,7 +111,7 @@ type Cache struct {
 	TTL func(r *http.Request, status int, h http.Header) (time.Duration, bool)
 
 	// StaleWhileRevalidate and StaleIfError are windows for responses that do
-	// not tell theirs: RFC 5861. Zero adds none.
+	// not tell theirs: RFC 5861. Zero or less adds none.
 	StaleWhileRevalidate, StaleIfError time.Duration
 
 	// StaleBeyondSMaxAge lets the windows that a response tells count beside
@@ -172,7 +173,7 @@ type Cache struct {
 
 	// LockMaxAge is how long a request that is under way keeps others waiting
 	// for its head under CollapseStream, and away from the origin under
-	// CollapseLock. Zero means 5 s for CollapseLock and no limit for
+	// CollapseLock. Zero or less means 5 s for CollapseLock and no limit for
 	// CollapseStream. Apache: CacheLockMaxAge.
 	LockMaxAge time.Duration
 
@@ -199,8 +200,8 @@ type Cache struct {
 	BackgroundContext func(context.Context) context.Context
 
 	// ReadSize and ReadTime hold the body of an answer that is being fetched
-	// back until that many bytes are there, or that time has passed. Zero sends
-	// what is there. Apache: CacheReadSize, CacheReadTime.
+	// back until that many bytes are there, or that time has passed. Zero or less
+	// sends 	// what is there. Apache: CacheReadSize, CacheReadTime.
 	ReadSize int64
 	ReadTime time.Duration
 

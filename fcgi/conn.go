@@ -1,7 +1,6 @@
 package fcgi
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -132,7 +131,7 @@ func (x *attempt) keepSpace(b []byte) {
 
 // readHead collects the header of the answer, up to and with its empty line.
 func (x *attempt) readHead() ([]byte, error) {
-	line, total := cmp.Or(x.t.MaxLineBytes, DefaultMaxLineBytes), cmp.Or(x.t.MaxHeadBytes, DefaultMaxHeadBytes)
+	line, total := exchange.Limit(x.t.MaxLineBytes, DefaultMaxLineBytes), exchange.Limit(x.t.MaxHeadBytes, DefaultMaxHeadBytes)
 	scan := headScanner{line: line, total: total}
 	head := x.state.scratch[:0]
 	for {

@@ -76,7 +76,7 @@ func (t *Transport) body(r *http.Request) (sent *http.Request, content []byte, d
 	if r.Body == nil || r.Body == http.NoBody {
 		return r, nil, nil, nil
 	}
-	if r.ContentLength <= 0 || t.Spool.All && r.ContentLength > atOnce {
+	if r.ContentLength <= 0 || t.Spool.All && (r.ContentLength > atOnce || t.Spool.Max > 0 && r.ContentLength > t.Spool.Max) {
 		sent, done, err = t.Spool.Request(r)
 		return sent, nil, done, err
 	}

@@ -86,10 +86,12 @@ type Transport struct {
 	// is. Until then no connection is taken.
 	Spool exchange.Spool
 
-	// MaxLineBytes limits one line of an answer's header. Zero means 16384.
+	// MaxLineBytes limits one line of an answer's header. Zero means 16384;
+	// negative means no limit.
 	MaxLineBytes int
 
-	// MaxHeadBytes limits the header of an answer. Zero means 262144.
+	// MaxHeadBytes limits the header of an answer. Zero means 262144; negative
+	// means no limit.
 	MaxHeadBytes int
 
 	// MaxStderrBytes limits what is logged of a request's error output. Zero

@@ -84,7 +84,11 @@ func (l *ClientLimits) body(spent time.Duration, received int64) time.Duration {
 	}
 	all := l.BodyTimeout
 	if l.BodyMinRate > 0 {
-		all += time.Duration(float64(received) / float64(l.BodyMinRate) * float64(time.Second))
+		if more := float64(received) / float64(l.BodyMinRate) * float64(time.Second); more < float64(math.MaxInt64-all) {
+			all += time.Duration(more)
+		} else {
+			all = math.MaxInt64
+		}
 		if l.BodyMaxTimeout > 0 {
 			all = min(all, max(l.BodyMaxTimeout, l.BodyTimeout))
 		}

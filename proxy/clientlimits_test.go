@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -569,5 +570,17 @@ func TestStalledClientOfSockets(t *testing.T) {
 				require.Less(t, n, int64(32<<20))
 			}
 		})
+	}
+}
+
+// TestBodyTimeoutGrows: no number makes the time for a body less than it was.
+func TestBodyTimeoutGrows(t *testing.T) {
+	for _, all := range []time.Duration{time.Second, math.MaxInt64} {
+		for _, rate := range []int{1, math.MaxInt} {
+			for _, received := range []int64{0, 1000, math.MaxInt64} {
+				l := &ClientLimits{Timeout: -1, BodyTimeout: all, BodyMinRate: rate}
+				require.GreaterOrEqual(t, l.body(0, received), all, "%v %v %v", all, rate, received)
+			}
+		}
 	}
 }

@@ -35,6 +35,17 @@
 //		log.Fatal(server.ListenAndServe())
 //	}
 //
+// # Numbers
+//
+// In all packages the zero of a field is its default, which its comment names.
+// A negative time or size is no limit, unless the comment says that it switches
+// something off or is as zero. Sizes are in bytes. No number is too large: a time of
+// many years is never over, a size beyond all memory is no limit, and buffers are
+// of 1 MiB at most. What is done again and again is done every 100 ms at most.
+// Shares that are none, and what else can have no meaning, are errors of the
+// constructor where there is one, as in package balancer, and switch off what they
+// are for elsewhere.
+//
 // # Concurrency
 //
 // Every type may be used by any number of goroutines once its fields are set. The

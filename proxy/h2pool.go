@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -55,8 +56,8 @@ func (t *Transport) h2PoolOf(b *backend.Backend) *h2Pool {
 		p = &h2Pool{b: b, t2: &http2.Transport{
 			AllowHTTP:          true,
 			DisableCompression: true,
-			MaxHeaderListSize:  uint32(t.limits().Total),
-			IdleConnTimeout:    max(cmp.Or(b.IdleTTL, backend.DefaultIdleTTL), 0),
+			MaxHeaderListSize:  uint32(min(t.limits().Total, math.MaxUint32)),
+			IdleConnTimeout:    idleTTL(b),
 			ReadIdleTimeout:    30 * time.Second,
 			PingTimeout:        15 * time.Second,
 
@@ -68,6 +69,18 @@ func (t *Transport) h2PoolOf(b *backend.Backend) *h2Pool {
 		t.h2[b] = p
 	}
 	return p
+}
+
+// leastIdleTTL is the least IdleTTL of a connection, whose first stream is opened
+// after it.
+const leastIdleTTL = 100 * time.Millisecond
+
+// idleTTL is IdleTTL as [http2.Transport] has it: zero is for ever.
+func idleTTL(b *backend.Backend) time.Duration {
+	if b.IdleTTL < 0 {
+		return 0
+	}
+	return max(cmp.Or(b.IdleTTL, backend.DefaultIdleTTL), leastIdleTTL)
 }
 
 // reserve returns a stream for a request, or the HTTP/1.1 connection that was

@@ -225,7 +225,7 @@ func (x *attempt) keepSpace(b []byte) {
 }
 
 func (t *Transport) limits() http1.HeadLimits {
-	return http1.HeadLimits{Line: cmp.Or(t.MaxLineBytes, DefaultMaxLineBytes), Total: cmp.Or(t.MaxHeadBytes, DefaultMaxHeadBytes)}
+	return http1.HeadLimits{Line: exchange.Limit(t.MaxLineBytes, DefaultMaxLineBytes), Total: exchange.Limit(t.MaxHeadBytes, DefaultMaxHeadBytes)}
 }
 
 // interim passes an interim answer on.

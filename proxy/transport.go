@@ -76,12 +76,12 @@ type Transport struct {
 	// another.
 	NewBackend func(u *url.URL) *backend.Backend
 
-	// MaxLineBytes limits one line of an answer's head. Zero means 16384.
-	// Apache: responsefieldsize.
+	// MaxLineBytes limits one line of an answer's head. Zero means 16384;
+	// negative means no limit. Apache: responsefieldsize.
 	MaxLineBytes int
 
 	// MaxHeadBytes limits the head of an answer, and its trailer. Zero means
-	// 262144.
+	// 262144; negative means no limit.
 	MaxHeadBytes int
 
 	// MaxInterim limits the interim (1xx) answers before the final one. Zero

@@ -136,16 +136,8 @@ func (m *Messages) join(resp *http.Response, tn *tunnel.Tunnel) error {
 	return nil
 }
 
-// maxSize is the limit on a message; 0 is none.
-func (m *Messages) maxSize() int64 {
-	switch {
-	case m.MaxSize < 0:
-		return 0
-	case m.MaxSize == 0:
-		return DefaultMaxSize
-	}
-	return m.MaxSize
-}
+// maxSize is the limit on a message.
+func (m *Messages) maxSize() int64 { return exchange.Limit(m.MaxSize, DefaultMaxSize) }
 
 // closeCode is what the sender of a message that was refused is told.
 func closeCode(err error) *CloseError {

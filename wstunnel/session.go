@@ -94,9 +94,8 @@ func (s *session) control(from, to *peer) {
 		}
 		return nil
 	})
-	if limit := s.m.maxSize(); limit > 0 {
-		from.SetReadLimit(limit + limit/256 + 1<<10) // compression can make a little more of it
-	}
+	limit := s.m.maxSize()
+	from.SetReadLimit(limit + limit/256 + 1<<10) // compression can make a little more of it
 }
 
 // pass is one direction.
@@ -131,10 +130,7 @@ type writeError struct{ error }
 
 // message passes one message on.
 func (s *session) message(to *peer, kind int, r io.Reader, fromBackend bool) error {
-	limit := s.m.maxSize()
-	if limit > 0 {
-		r = &limited{r: r, left: limit}
-	}
+	r = &limited{r: r, left: s.m.maxSize()}
 	if s.m.OnMessage == nil {
 		return passOn(to, kind, r)
 	}

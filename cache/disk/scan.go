@@ -40,7 +40,7 @@ func (d *Store) keep() {
 	if interval <= 0 {
 		interval = 5 * time.Minute
 	}
-	tick := time.NewTicker(interval)
+	tick := time.NewTicker(max(interval, leastRescan))
 	defer tick.Stop()
 	for {
 		select {
@@ -56,6 +56,9 @@ func (d *Store) keep() {
 		}
 	}
 }
+
+// leastRescan is the least Rescan.
+const leastRescan = 100 * time.Millisecond
 
 func (d *Store) sort() {
 	for i := range d.shards {

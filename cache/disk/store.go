@@ -101,11 +101,13 @@ type Store struct {
 	// the next hit; if zero, 16 MiB; if negative, little.
 	MetadataBytes int
 
-	// Retry is how long nothing is stored after an error; if zero, 10 s.
+	// Retry is how long nothing is stored after an error; if zero, 10 s; if negative, it
+	// is tried again at once.
 	Retry time.Duration
 
 	// Rescan is how often the directory is looked through when another process
-	// uses it too; if zero, 5 minutes.
+	// uses it too; if zero or less, 5 minutes; 100 ms
+	// at least.
 	Rescan time.Duration
 
 	// Logger gets failures of the disk and damage. If nil, nothing is logged.

@@ -19,11 +19,11 @@ import (
 // once drives out little that is wanted.
 type Store struct {
 	// MaxBytes is the budget for bodies, header fields, keys and what their
-	// keeping costs, bodies that are being stored included. Zero means 64 MiB.
+	// keeping costs, bodies that are being stored included. Zero or less means 64 MiB.
 	// Apache: CacheSocache, there the size of the shared object cache.
 	MaxBytes int64
 
-	// MaxEntry is the largest response that is kept. Zero means a quarter of
+	// MaxEntry is the largest response that is kept. Zero or less means a quarter of
 	// MaxBytes. Apache: CacheSocacheMaxSize.
 	MaxEntry int64
 

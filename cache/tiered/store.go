@@ -28,7 +28,7 @@ type Store struct {
 	Back store.Store
 
 	// MaxFront is the largest body that is copied to Front, in bytes. Zero
-	// means 1 MiB.
+	// or less means 1 MiB.
 	MaxFront int64
 
 	once    sync.Once

@@ -124,12 +124,13 @@ type Backend struct {
 	DisableReuse bool
 
 	// IdleTTL is how long a connection may stay unused before it is closed.
-	// Zero means 90 s; negative means for ever. A shorter time that the backend
+	// Zero means 90 s; negative means for ever; of HTTP/2, 100 ms is the least. A
+	// shorter time that the backend
 	// tells ([Conn.LimitIdle]) is obeyed. Apache: ttl.
 	IdleTTL time.Duration
 
 	// AcquireTimeout is how long Get waits for one of MaxConns connections.
-	// Zero waits as long as the context allows. Apache: acquire.
+	// Zero or less waits as long as the context allows. Apache: acquire.
 	AcquireTimeout time.Duration
 
 	// ConnectTimeout bounds resolving, connecting and the TLS handshake.
@@ -171,22 +172,23 @@ type Backend struct {
 	KeepAlive time.Duration
 
 	// ReceiveBufferSize is the size in bytes of the receive buffer that the
-	// system is asked for (SO_RCVBUF). Zero leaves it to the system. Apache:
-	// receivebuffersize, ProxyReceiveBufferSize.
+	// system is asked for (SO_RCVBUF), 16384 at least. Zero or less leaves it to
+	// the system. Apache: receivebuffersize, ProxyReceiveBufferSize.
 	ReceiveBufferSize int
 
 	// AddressTTL is how often the host is looked up while connections are
 	// open: those to addresses that are gone from the answer are not used
 	// again. New connections always resolve the name. Zero means 30 s; negative
-	// means never. Apache: addressttl.
+	// means never; less than 100 ms means 100 ms. Apache: addressttl.
 	AddressTTL time.Duration
 
 	// Retry is how long a backend in the error state is left alone before one
-	// request probes it. Zero means it is never left alone. Apache: retry.
+	// request probes it. Zero or less means it is never left alone. Apache: retry.
 	Retry time.Duration
 
 	// ReadBufferSize and WriteBufferSize are the sizes in bytes of each
-	// connection's buffers. Zero means 8192 and 4096. Apache: iobuffersize.
+	// connection's buffers. Zero or less means 8192 and 4096; they are from 16 to
+	// 1048576, whatever is asked for. Apache: iobuffersize.
 	ReadBufferSize, WriteBufferSize int
 
 	// Logger gets changes of state at level Warn, new connections at level

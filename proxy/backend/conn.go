@@ -53,8 +53,8 @@ func (b *Backend) newConn(nc, wire net.Conn, audience Audience, born time.Durati
 	if a, ok := wire.RemoteAddr().(*net.TCPAddr); ok {
 		c.ip = a.AddrPort().Addr().Unmap()
 	}
-	c.R = bufio.NewReaderSize(c, or(b.ReadBufferSize, 8192))
-	c.W = bufio.NewWriterSize(c, or(b.WriteBufferSize, 4096))
+	c.R = bufio.NewReaderSize(c, bufferSize(b.ReadBufferSize, 8192))
+	c.W = bufio.NewWriterSize(c, bufferSize(b.WriteBufferSize, 4096))
 	if secure, ok := nc.(*tls.Conn); ok {
 		state := secure.ConnectionState()
 		c.tls = &state

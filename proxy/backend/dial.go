@@ -56,7 +56,7 @@ func (b *Backend) begin(ctx context.Context, audience Audience) (*Conn, error) {
 		return nil, err
 	}
 	if rb, ok := nc.(interface{ SetReadBuffer(int) error }); ok && b.ReceiveBufferSize > 0 {
-		_ = rb.SetReadBuffer(b.ReceiveBufferSize) // a wish: the system has its own limits
+		_ = rb.SetReadBuffer(min(max(b.ReceiveBufferSize, leastSystem), mostSystem)) // a wish: the system has its own limits
 	}
 	if audience.header == "" && b.tls == nil {
 		return b.newConn(nc, nc, audience, born), nil

@@ -27,6 +27,23 @@ func finite(d time.Duration) time.Duration {
 	return d
 }
 
+// Sizes of buffers are at least least and at most most bytes, so that a typing
+// error takes neither the speed nor the memory of all that goes through them.
+const (
+	leastBuffer = 16
+	mostBuffer  = 1 << 20
+	leastSystem = 16 << 10 // of the system's: with less, large segments never fit
+	mostSystem  = 1 << 30
+)
+
+// bufferSize is the size of a buffer that a field asks for.
+func bufferSize(field, standard int) int {
+	if field <= 0 {
+		return standard
+	}
+	return min(max(field, leastBuffer), mostBuffer)
+}
+
 // Limits returns the time limits.
 func (b *Backend) Limits() Limits {
 	common := or(b.Timeout, DefaultTimeout)

@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// leastInterval is the least AddressTTL.
+const leastInterval = 100 * time.Millisecond
+
 // addressBook remembers the addresses that the backend's host had when it was
 // last looked up.
 type addressBook struct {
@@ -40,6 +43,7 @@ func (b *Backend) refresh() {
 	if finite(ttl) < 0 || b.DialContext != nil {
 		return
 	}
+	ttl = max(ttl, leastInterval)
 	now := time.Since(b.epoch)
 	due := b.resolved.due.Load()
 	if due == 0 { // the first connection has just resolved it

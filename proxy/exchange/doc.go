@@ -25,6 +25,7 @@
 //	                              failures, by the table below
 //	BlameOf                       what a failure says about the backend
 //	Apart, Detached               the context of a copy of the request, of work behind it
+//	Limit                         what a field for a size or a number means
 //	IsIdempotent, ResendRequest   whether to try again
 //	WriteErrorPage, WriteRefusal  what the client is told
 //

@@ -93,6 +93,8 @@ func (p *Policy) heuristicLifetime(d *responseDirectives, status int, h http.Hea
 		limit := p.HeuristicMax
 		if limit == 0 {
 			limit = 24 * time.Hour
+		} else if limit < 0 {
+			limit = math.MaxInt64
 		}
 		share := float64(max(date.Sub(modified), 0)) * factor
 		if share < float64(limit) {

@@ -37,7 +37,7 @@ type Policy struct {
 	MinExpire          time.Duration // CacheMinExpire: least lifetime without an explicit one
 	MaxExpire          time.Duration // CacheMaxExpire: largest lifetime; 0: no limit
 	LastModifiedFactor float64       // CacheLastModifiedFactor; 0: 0.1, negative: no heuristic
-	HeuristicMax       time.Duration // largest lifetime by Last-Modified; 0: 24 hours
+	HeuristicMax       time.Duration // largest lifetime by Last-Modified; 0: 24 hours, negative: no limit
 
 	// staleWhileRevalidate and staleIfError are windows for responses that tell
 	// none.
