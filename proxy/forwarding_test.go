@@ -2,12 +2,15 @@ package proxy
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -163,5 +166,44 @@ func TestMaxForwards(t *testing.T) {
 			}
 			require.Equal(t, tc.forwarded, seen(t, text).Header.Get("Max-Forwards"))
 		})
+	}
+}
+
+// TestForwardedIsReadAsItWasMeant: whatever a client has as its Host, the next
+// proxy reads in Forwarded who the client is, by which scheme and Host it has come.
+func TestForwardedIsReadAsItWasMeant(t *testing.T) {
+	office := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	for _, host := range []string{
+		"shop.test", "shop.test:8443", "[2001:db8::1]:8443", "a;proto=https;x", "a;for=10.9.9.9;x", "a,for=10.9.9.9", "a,for=10.9.9.9;proto=https", "a=b;c", "a;host=b;x", "a'b", "a;;", ",", ";proto=https",
+	} {
+		for _, remote := range []string{"192.0.2.7:1", "[2001:db8::7]:1", "192.0.2.7"} {
+			var told http.Header
+			h := &Handler{
+				Target: mustParse(t, "http://b.test/"), ForwardedField: true,
+				Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+					told = r.Header.Clone()
+					return &http.Response{StatusCode: 204, ProtoMajor: 1, Body: http.NoBody, Header: http.Header{}}, nil
+				}),
+			}
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Host, r.RemoteAddr = host, remote
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			require.Equal(t, http.StatusNoContent, w.Code, host)
+
+			next := httptest.NewRequest(http.MethodGet, "/", nil)
+			next.Host, next.RemoteAddr = "in.test", "10.0.0.1:1"
+			next.Header["Forwarded"] = told["Forwarded"]
+			seen := false
+			(&access.RemoteIP{Header: "Forwarded", TrustedProxies: office}).Wrap(http.HandlerFunc(func(_ http.ResponseWriter, in *http.Request) {
+				seen = true
+				f := exchange.FactsOf(in, nil)
+				known := exchange.FactsOf(r, nil)
+				require.Equal(t, known.ClientIP(), f.ClientIP(), host)
+				require.Equal(t, [2]string{"http", host}, [2]string{f.Scheme, f.Host})
+				require.Empty(t, in.Header["Forwarded"], host)
+			})).ServeHTTP(nil, next)
+			require.True(t, seen)
+		}
 	}
 }

@@ -89,6 +89,9 @@ func TestRemoteIP(t *testing.T) {
 		"a lone quote":        {"", "10.0.0.1:1", []string{`", 1.1.1.1`}, "1.1.1.1:0", `"`},
 		"Forwarded, lone":     {"Forwarded", "10.0.0.1:1", []string{`for=", for="[2001:db8::1]:80"`}, "[2001:db8::1]:0", `for="`},
 		"Forwarded, escaped":  {"Forwarded", "10.0.0.1:1", []string{`for=9.9.9.9, for=1.1.1.1;by="a\",b"`}, "1.1.1.1:0", "for=9.9.9.9"},
+		"Forwarded, in Host":  {"Forwarded", "10.0.0.1:1", []string{`for=9.9.9.9, for=1.1.1.1;host="a;for=8.8.8.8;x"`}, "1.1.1.1:0", "for=9.9.9.9"},
+		"Forwarded, twice":    {"Forwarded", "10.0.0.1:1", []string{`for=1.1.1.1;host=a;for=8.8.8.8`}, "10.0.0.1:1", `for=1.1.1.1;host=a;for=8.8.8.8`},
+		"hidden ports":        {"Forwarded", "10.0.0.1:1", []string{`for="[2001:db8::1]:_x", for="10.0.0.2:_y"`}, "[2001:db8::1]:0", ""},
 		"Forwarded, quoted":   {"Forwarded", "10.0.0.1:1", []string{`for="1.1.1.1, 2.2.2.2"`}, "10.0.0.1:1", `for="1.1.1.1, 2.2.2.2"`},
 	} {
 		t.Run(name, func(t *testing.T) {
