@@ -67,8 +67,9 @@
 // connection, whatever an absolute target says; before a forward proxy
 // ([Cache.WrapForward]) and around a RoundTripper, that of the URL. Host is in
 // lower case and without a default port, and so the handler gets it: two
-// requests of one key are told the same. X-Forwarded-Host, -Proto and -Port, and
-// host and proto of Forwarded, are those of TrustedProxies, or tell responses
+// requests of one key are told the same. X-Forwarded-Host, -Proto and -Port and
+// all others of that kind that do not tell an address, and host and proto of
+// Forwarded, are those of TrustedProxies, or tell responses
 // apart as Vary does; around a RoundTripper they are part of the key. A handler
 // that goes by yet another field has to name it in Vary, or others get what one
 // client asked for. Names of fields are brought into canonical form. Behind a
@@ -76,7 +77,8 @@
 // ([exchange.ParseHost]) is answered with 400.
 //
 // A GET or HEAD with a body has nothing to do with what is stored, and a user in
-// the URL counts as Authorization. Answers that set cookies are not stored
+// the URL counts as Authorization, as does one whom middleware in front has verified
+// ([access.WithUser]) unless there is a Key, which can name the user. Answers that set cookies are not stored
 // unless they say that they are for all; StorePrivate, StoreNoStore and
 // StoreSetCookie can show one user what was meant for another. What is added to
 // an answer on its way, such as a balancer's route cookie, is for the one who

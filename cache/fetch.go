@@ -7,6 +7,7 @@ import (
 
 	"github.com/modproxy/modproxy/cache/internal/rfc9111"
 	"github.com/modproxy/modproxy/cache/store"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -52,7 +53,15 @@ func (v *visit) mayShare(l *lookup) bool {
 
 // loner is what is remembered if the answer was for one client only. Those who
 // show credentials do not speak for the others.
-func (v *visit) loner() loner { return loner{v.result.Key, v.told, rfc9111.HasCredentials(v.r)} }
+func (v *visit) loner() loner { return loner{v.result.Key, v.told, v.c.isOfUser(v.r)} }
+
+// isOfUser reports whether the origin may know who asks: the client shows it, or
+// was verified before the cache (access.WithUser), as by a session or a certificate.
+// That of a forward proxy is no affair of the origin's, and a Key may name the user.
+func (c *Cache) isOfUser(r *http.Request) bool {
+	ctx := r.Context()
+	return rfc9111.HasCredentials(r) || c.Key == nil && access.User(ctx) != "" && !access.Admitted(ctx)
+}
 
 // keepsRange reports whether the origin is asked for the client's range only.
 func (l *lookup) keepsRange(v *visit) bool {

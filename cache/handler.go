@@ -28,7 +28,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if passesBy(r) {
 		h.c.counters.bypassed.Add(1)
-		h.next.ServeHTTP(w, r)
+		f := exchange.FactsOf(r, h.c.TrustedProxies)
+		h.next.ServeHTTP(w, h.c.decided(r, &f))
 		return
 	}
 	v := &visit{c: h.c, front: h, w: w}

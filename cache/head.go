@@ -79,7 +79,7 @@ func (v *visit) learnFrom(ctx context.Context, e store.Entry, m *store.Meta, hea
 	header = header.Clone()
 	rfc9111.AddDate(header, now)
 	x := &rfc9111.Transaction{
-		Method: http.MethodHead, Target: c.targetOf(v.r), Asked: v.r, Request: v.req,
+		Method: http.MethodHead, Target: c.targetOf(v.r), Asked: v.r, User: c.isOfUser(v.r), Request: v.req,
 		Status: http.StatusOK, Header: header, Response: rfc9111.ParseResponseDirectives(header, c.policy.Targets),
 		RequestTime: sent, ResponseTime: now,
 	}

@@ -82,7 +82,7 @@ func (f *flight) head(status int, h http.Header, length int64) mode {
 	f.status, f.header, f.received = status, h, now
 	f.told = f.own.Without(rfc9111.CanonicalNames(h))
 	x := &rfc9111.Transaction{
-		Method: http.MethodGet, Target: c.targetOf(f.out), Asked: f.asked, Request: f.req,
+		Method: http.MethodGet, Target: c.targetOf(f.out), Asked: f.asked, User: c.isOfUser(f.asked), Request: f.req,
 		Status: status, Header: f.told, Response: rfc9111.ParseResponseDirectives(f.told, c.policy.Targets),
 		RequestTime: f.sent, ResponseTime: now,
 	}
@@ -321,7 +321,7 @@ func (f *flight) outdate(x *rfc9111.Transaction) {
 	switch {
 	case f.stale == nil, f.retry, x.Status >= 500, x.Status == http.StatusPartialContent,
 		x.Status == http.StatusPreconditionFailed, x.Status == http.StatusRequestedRangeNotSatisfiable,
-		rfc9111.HasCredentials(x.Asked): // it may be another one for others
+		x.User: // it may be another one for others
 		return
 	}
 	ctx := f.out.Context()

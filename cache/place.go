@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,9 +42,7 @@ func (v *visit) arrives(r *http.Request, forward bool) {
 		p.host = r.URL.Host
 	}
 	p.settle()
-	if f.Trusted {
-		p.r = exchange.WithTrustedPeer(p.r, c.TrustedProxies) // for all that is further in
-	}
+	p.r = c.decided(p.r, &f)
 	if len(p.told) > 0 && !p.trusted { // whose words count elsewhere may be another's than here
 		peer, _, _ := net.SplitHostPort(f.Peer)
 		p.tell("by", peer)
@@ -56,6 +55,15 @@ func (v *visit) arrives(r *http.Request, forward bool) {
 	}
 	v.goes(&p)
 	v.told = p.beside()
+}
+
+// decided notes in a request of a trusted peer what that tells, for all that is
+// further in.
+func (c *Cache) decided(r *http.Request, f *exchange.Facts) *http.Request {
+	if f.Trusted {
+		return exchange.WithTrustedPeer(r, c.TrustedProxies)
+	}
+	return r
 }
 
 // departs is arrives for a request on its way to a backend.
@@ -123,6 +131,7 @@ func (p *place) settle() {
 		p.forwardedBy("X-Forwarded-Port", rfc9111.PortOf(&url.URL{Scheme: p.scheme, Host: p.host}))
 	}
 	p.forwarded()
+	p.forwardedElse()
 }
 
 // tell adds to what is told.
@@ -158,6 +167,27 @@ func (p *place) forwardedBy(name, known string) {
 		return
 	}
 	p.tell(name, strings.Join(values, ", "))
+}
+
+// forwardedElse tells of the forwarding fields that have no rule of their own, such
+// as X-Forwarded-Prefix, of which an application makes its links; but not of those
+// that name an address.
+func (p *place) forwardedElse() {
+	var names []string
+	for name := range p.r.Header {
+		if !exchange.IsForwardingField(name) {
+			continue
+		}
+		switch name {
+		case "Forwarded", "X-Forwarded-For", "X-Real-Ip", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port":
+		default:
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		p.tell(name, strings.Join(p.r.Header[name], ", "))
+	}
 }
 
 // forwarded tells of what Forwarded says but who the client and the proxies are:

@@ -67,6 +67,11 @@ func reflection(r *http.Request) string {
 			said += fmt.Sprintf(" %s=%q", name, v)
 		}
 	}
+	for _, name := range forwardedElse {
+		if v := r.Header[name]; len(v) > 0 {
+			said += fmt.Sprintf(" %s=%q", name, v)
+		}
+	}
 	for _, v := range r.Header["Forwarded"] {
 		for pair := range strings.FieldsFuncSeq(v, func(c rune) bool { return c == ';' || c == ',' }) {
 			if !strings.HasPrefix(strings.Trim(pair, " "), "for=") {
@@ -76,6 +81,9 @@ func reflection(r *http.Request) string {
 	}
 	return said
 }
+
+// forwardedElse are fields that applications make links, or their answers, of.
+var forwardedElse = []string{"X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Uri", "X-Forwarded-Server", "X-Forwarded-User", "X-Forwarded-Path"}
 
 var trustable = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 
@@ -99,6 +107,10 @@ func TestNobodyGetsWhatAnotherWasTold(t *testing.T) {
 			"Forwarded: for=1.2.3.4;host=evil.test;proto=https", `Forwarded: for="a;host=b`, `Forwarded: for="a;b";host=x`, `Forwarded: for=x, host="evil.test"`, "X-Forwarded-Host: a b\"",
 		} {
 			arrivals = append(arrivals, arrival{host: "site.test", fields: fields, fromTrustable: trusted})
+		}
+		for _, name := range forwardedElse {
+			arrivals = append(arrivals, arrival{host: "site.test", fields: name + ": a|X-Forwarded-For: 192.0.2.9", fromTrustable: trusted},
+				arrival{host: "site.test", fields: name + ": b|" + name + ": a", fromTrustable: trusted})
 		}
 	}
 	origin := roundTripper(func(r *http.Request) (*http.Response, error) {

@@ -57,7 +57,7 @@ type Result struct {
 	//	condition        the request has one that only the origin can judge
 	//	no-store         of the response or the request
 	//	private          of the response
-	//	Authorization    in the request, and the response does not say that it is for all
+	//	Authorization    in the request, or a user, and the response does not say that it is for all
 	//	Set-Cookie       in the response, which does not say that it is for all
 	//	Vary *           never matches
 	//	Vary             names too much

@@ -10,7 +10,7 @@ import (
 // WithUser returns a request of this user: for middleware that has verified a
 // client in a way of its own, as [BasicAuth] does. Everybody then tells the
 // same: [User], %u of a log, the Record, REMOTE_USER of FastCGI applications,
-// remote_user of AJP. authType is how the user was verified, such as "Basic" or
+// remote_user of AJP. To a cache further in, it is as good as Authorization. authType is how the user was verified, such as "Basic" or
 // "Bearer", for AUTH_TYPE; it may be empty. Apache: r->user, r->ap_auth_type.
 func WithUser(r *http.Request, user, authType string) *http.Request {
 	ctx := r.Context()

@@ -100,8 +100,8 @@ type door struct{ peer, scheme, host string }
 // elements of Forwarded count as well. It is for a door such as
 // [access.RemoteIP], before that changes RemoteAddr.
 func WithTrustedPeer(r *http.Request, trusted []netip.Prefix) *http.Request {
-	if _, decided := r.Context().Value(contextkey.Facts{}).(*door); decided {
-		return r
+	if r.Context().Value(contextkey.Facts{}) != nil {
+		return r // it was decided, here or by a Handler around
 	}
 	d := &door{peer: r.RemoteAddr}
 	d.scheme, d.host = told(r, trusted)

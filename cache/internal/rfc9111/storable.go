@@ -61,6 +61,7 @@ type Transaction struct {
 	Method  string
 	Target  *url.URL      // nil: one without a query
 	Asked   *http.Request // as the client sent it
+	User    bool          // the client was verified, by credentials or else
 	Request RequestDirectives
 
 	Status   int
@@ -134,7 +135,7 @@ func (p *Policy) RefusedByRequest(x *Transaction) Refusal {
 	switch {
 	case x.Request.NoStore && !p.IgnoreCacheControl:
 		return refusedAsked
-	case authorized(x.Asked, &x.Response):
+	case x.authorized():
 		return refusedAuthorization
 	case TooHeavy(names, x.Asked):
 		return RefusedTooHeavy
@@ -142,10 +143,11 @@ func (p *Policy) RefusedByRequest(x *Transaction) Refusal {
 	return ""
 }
 
-// authorized reports whether a response is for the one who showed credentials
-// and nobody else: RFC 9111 section 3.5.
-func authorized(r *http.Request, d *responseDirectives) bool {
-	return HasCredentials(r) && !d.public && !d.mustRevalidate && !d.sMaxAge.valid()
+// authorized reports whether a response is for the one who showed credentials, or
+// was verified by other means, and nobody else: RFC 9111 section 3.5.
+func (x *Transaction) authorized() bool {
+	d := &x.Response
+	return (x.User || HasCredentials(x.Asked)) && !d.public && !d.mustRevalidate && !d.sMaxAge.valid()
 }
 
 // HasCredentials reports whether a request shows who asks: by Authorization, or
