@@ -129,6 +129,9 @@ func (s *BodySender) Write(p []byte) (int, error) {
 // WriteHead writes what goes before the body. Another goroutine may do so, before
 // the first Write.
 func (s *BodySender) WriteHead(p []byte) (int, error) {
+	if s.c == nil {
+		return 0, net.ErrClosed
+	}
 	s.writes.Lock()
 	defer s.writes.Unlock()
 	return s.c.Write(p)
