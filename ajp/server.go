@@ -78,7 +78,7 @@ type Server struct {
 	BaseContext func(net.Listener) context.Context
 
 	// Logger gets panics of handlers at level Error, and what was refused or
-	// malformed at level Warn. If nil, nothing is logged.
+	// malformed at level Info. If nil, nothing is logged.
 	Logger *slog.Logger
 
 	closing atomic.Bool
@@ -250,9 +250,10 @@ func (s *Server) handler() http.Handler {
 	return http.DefaultServeMux
 }
 
-func (s *Server) warn(text string, args ...any) {
-	if s.Logger != nil {
-		s.Logger.Warn(text, args...)
+// refused logs what a proxy has sent that is not served.
+func (c *serverConn) refused(text string, args ...any) {
+	if c.s.Logger != nil {
+		c.s.Logger.InfoContext(c.base, text, append([]any{"peer", c.nc.RemoteAddr().String()}, args...)...)
 	}
 }
 

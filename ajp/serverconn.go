@@ -92,7 +92,7 @@ func (c *serverConn) serve() {
 		}
 		kind, text, err := c.readPacket()
 		if err != nil {
-			c.s.warn("ajp: packet refused", "peer", c.nc.RemoteAddr(), "error", err)
+			c.refused("ajp: packet refused", "error", err)
 			return
 		}
 		switch kind {
@@ -106,7 +106,7 @@ func (c *serverConn) serve() {
 				return
 			}
 		default:
-			c.s.warn("ajp: packet not served", "peer", c.nc.RemoteAddr(), "type", kind)
+			c.refused("ajp: packet not served", "type", kind)
 			return
 		}
 		if !c.state.CompareAndSwap(connActive, connIdle) || c.s.closing.Load() {
@@ -187,18 +187,18 @@ func (c *serverConn) readHead() (int, error) {
 func (c *serverConn) request(text string) (again bool) {
 	fr := new(forwardRequest)
 	if err := parseForwardRequest(text, fr); err != nil {
-		c.s.warn("ajp: request malformed", "peer", c.nc.RemoteAddr(), "error", err)
+		c.refused("ajp: request malformed", "error", err)
 		return false // the two ends do not understand each other
 	}
 	if status, why := c.s.admit(fr); status != 0 {
-		c.s.warn("ajp: request refused", "peer", c.nc.RemoteAddr(), "error", why)
+		c.refused("ajp: request refused", "error", why)
 		return c.refuse(status)
 	}
 	ctx, cancel := context.WithCancel(c.base)
 	defer cancel()
 	r, err := c.newRequest(ctx, fr)
 	if err != nil {
-		c.s.warn("ajp: request malformed", "peer", c.nc.RemoteAddr(), "error", err)
+		c.refused("ajp: request malformed", "error", err)
 		return c.refuse(http.StatusBadRequest)
 	}
 	w := &response{c: c, r: r, header: make(http.Header)}
@@ -228,7 +228,7 @@ func (c *serverConn) run(w *response, r *http.Request) (completed bool) {
 			return
 		}
 		if c.s.Logger != nil {
-			c.s.Logger.Error("ajp: handler panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			c.s.Logger.ErrorContext(r.Context(), "ajp: handler panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()
 	c.s.handler().ServeHTTP(w, r)

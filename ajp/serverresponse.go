@@ -155,7 +155,9 @@ func (w *response) commit(more []byte, all bool) {
 	c := w.c
 	var ok bool
 	if c.out, ok = appendSendHeaders(c.out, w.status, h, c.size); !ok {
-		c.s.warn("ajp: head of an answer does not fit a packet", "size", c.size, "path", w.r.URL.Path)
+		if c.s.Logger != nil {
+			c.s.Logger.ErrorContext(w.r.Context(), "ajp: head of an answer does not fit a packet", "size", c.size, "path", w.r.URL.Path)
+		}
 		w.broken = errHeadTooLarge
 		w.held = nil
 		c.out, _ = appendSendHeaders(c.out, http.StatusInternalServerError, nil, c.size)

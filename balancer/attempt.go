@@ -87,7 +87,7 @@ func (x *roundTrip) enter(tr *trail) error {
 		}
 		if err := m.gate.enter(x.Context, wait); err != nil {
 			if x.trial {
-				m.endTrial()
+				m.endTrial(x.Context)
 			}
 			x.leave()
 			return err
@@ -117,7 +117,7 @@ func (x *roundTrip) send() (*http.Response, error) {
 	defer func() {
 		if !returned { // the transport has panicked, or a hook
 			if x.trial {
-				x.m.endTrial()
+				x.m.endTrial(x.Context)
 			}
 			x.bodyErr = errPanicked
 			x.end()
@@ -197,11 +197,11 @@ func (x *roundTrip) failed(err error) {
 	}
 	switch {
 	case b == exchange.Down || b == exchange.Faulty && x.trial:
-		m.MarkError(err)
+		m.markError(x.Context, err)
 	case b == exchange.Faulty:
 		x.strike()
 	case x.trial:
-		m.endTrial()
+		m.endTrial(x.Context)
 	}
 	x.bodyErr = err
 	x.end()
@@ -215,13 +215,18 @@ func (x *roundTrip) answered(resp *http.Response) {
 	switch {
 	case v.failsOn(resp.StatusCode):
 		m.errors.Add(1)
-		m.MarkError(&StatusError{Status: resp.StatusCode})
+		m.markError(x.Context, &StatusError{Status: resp.StatusCode})
 	case x.trial:
-		m.MarkOK()
+		m.markOK(x.Context)
 	case resp.StatusCode >= http.StatusInternalServerError:
 		x.strike()
 	case m.failures.Load() != 0:
 		m.failures.Store(0)
+	}
+	if m.outages.state.On() && resp.StatusCode < http.StatusInternalServerError {
+		if s, _ := m.State(); s == StateUsable { // it was forgiven, and works
+			m.backAgain(x.Context)
+		}
 	}
 	if resp.Request == nil {
 		resp.Request = x.request()

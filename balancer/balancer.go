@@ -113,8 +113,10 @@ type Config struct {
 	// state, with the cause of an error. It must not block.
 	OnStateChange func(m *Member, from, to State, cause error)
 
-	// Logger gets changes of state and members at level Warn, and attempts
-	// that failed at Info. If nil, nothing is logged.
+	// Logger gets, at level Warn, that a member goes into the error state or
+	// fails its checks and that discovery fails; at Info that they work again,
+	// with the sums of what has failed meanwhile; and at Debug what is in
+	// between: attempts that failed, and trials. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 

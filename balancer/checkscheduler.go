@@ -138,9 +138,9 @@ func (s *scheduler) check(m *Member, c *Check) {
 		case passed:
 			m.passedCheck()
 		case failed:
-			m.setCheckFailed(true, err)
+			m.setCheckFailed(context.Background(), true, err)
 			if m.config.Load().Check == nil {
-				m.setCheckFailed(false, nil)
+				m.setCheckFailed(context.Background(), false, nil)
 			}
 		}
 	}
@@ -151,7 +151,7 @@ func (s *scheduler) check(m *Member, c *Check) {
 // state that a failed connection has caused. That of a bad status or of an
 // ejection stays: a check may well pass where requests fail.
 func (m *Member) passedCheck() {
-	m.setCheckFailed(false, nil)
+	m.setCheckFailed(context.Background(), false, nil)
 	state, cause := m.State()
 	_, byStatus := cause.(*StatusError)
 	if state == StateError && !byStatus && cause != errEjected {

@@ -140,7 +140,7 @@ func (c *chooser) redirected(d decision) decision {
 		if m != d.member && m.Flags()&Draining == 0 && c.usable(m, true) {
 			if e, ok := c.take(m, whyRedirect); ok {
 				if d.trial {
-					d.member.endTrial()
+					d.member.endTrial(c.r.Context())
 				}
 				e.skipped = append(slices.Clip(d.skipped), exchange.Skip{Member: d.member.name, Why: whyRedirect})
 				return e
@@ -262,7 +262,7 @@ func (c *chooser) take(m *Member, why string) (decision, bool) {
 	if c.admit {
 		ok := true
 		if !c.forced {
-			trial, ok = m.admit()
+			trial, ok = m.admit(c.r.Context())
 		}
 		if !ok {
 			if c.refused == nil {
@@ -312,7 +312,7 @@ func (c *chooser) recover() bool {
 	c.forced, c.refused = true, nil
 	if c.admit {
 		for _, m := range sick {
-			m.MarkOK()
+			m.forgive(c.r.Context())
 		}
 	}
 	return true

@@ -1,6 +1,8 @@
 package balancer
 
 import (
+	"context"
+	"log/slog"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -144,8 +146,10 @@ func (b *Balancer) recount() {
 	b.unwell.Store(n)
 }
 
-// noticeState is told of each change of a member's state.
-func (b *Balancer) noticeState(m *Member, from, to State, cause error) {
+// noticeState is told of each change of a member's state, and whether an outage
+// begins with it. Its end is told when the member has answered: a request may be
+// let in because all are in error, and trials fail.
+func (b *Balancer) noticeState(ctx context.Context, m *Member, from, to State, cause error, begins bool) {
 	b.recount()
 	if to == StateUsable {
 		b.wakeHoping()
@@ -154,23 +158,39 @@ func (b *Balancer) noticeState(m *Member, from, to State, cause error) {
 	if v == nil {
 		return
 	}
-	if v.config.Logger != nil {
-		v.config.Logger.Warn("balancer: member changed state", "balancer", v.config.Name, "member", m.name, "from", from.String(), "to", to.String(), "cause", cause)
+	level := slog.LevelDebug
+	if begins {
+		level = slog.LevelWarn
 	}
+	attrs := []slog.Attr{slog.String("from", from.String()), slog.String("to", to.String())}
+	if cause != nil {
+		attrs = append(attrs, slog.Any("error", cause))
+	}
+	b.logMember(ctx, level, "balancer: member changed state", m, attrs...)
 	if v.config.OnStateChange != nil {
 		v.config.OnStateChange(m, from, to, cause)
 	}
 }
 
 // noticeCheck is told when active checks change their mind about a member.
-func (b *Balancer) noticeCheck(m *Member, failed bool, cause error) {
+func (b *Balancer) noticeCheck(ctx context.Context, m *Member, failed bool, cause error) {
 	b.recount()
-	if !failed {
-		b.wakeHoping()
+	if failed {
+		b.logMember(ctx, slog.LevelWarn, "balancer: health check failed", m, slog.Any("error", cause))
+		return
 	}
-	if v := b.view.Load(); v != nil && v.config.Logger != nil {
-		v.config.Logger.Warn("balancer: health check", "balancer", v.config.Name, "member", m.name, "failed", failed, "cause", cause)
+	b.wakeHoping()
+	b.logMember(ctx, slog.LevelInfo, "balancer: health check passed", m, m.outages.checks.Over()...)
+}
+
+// logMember logs a line about a member.
+func (b *Balancer) logMember(ctx context.Context, level slog.Level, msg string, m *Member, attrs ...slog.Attr) {
+	v := b.view.Load()
+	if v == nil || v.config.Logger == nil || !v.config.Logger.Enabled(ctx, level) {
+		return
 	}
+	who := []slog.Attr{slog.String("balancer", v.config.Name), slog.String("member", m.name)}
+	v.config.Logger.LogAttrs(ctx, level, msg, append(who, attrs...)...)
 }
 
 func (b *Balancer) wakeHoping() {

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -32,8 +33,9 @@ func (b *Balancer) discover(d Discovery, interval time.Duration) {
 		interval = defaultDiscoveryInterval
 	}
 	var out atomic.Bool // a call has not returned
+	var outage backend.Outage
 	for {
-		wait := b.discoverOnce(d, interval, &out)
+		wait := b.discoverOnce(d, interval, &out, &outage)
 		timer := time.NewTimer(wait - wait/10 + rand.N(wait/10+1)) // never later than it is valid
 		select {
 		case <-timer.C:
@@ -44,7 +46,7 @@ func (b *Balancer) discover(d Discovery, interval time.Duration) {
 	}
 }
 
-func (b *Balancer) discoverOnce(d Discovery, interval time.Duration, out *atomic.Bool) time.Duration {
+func (b *Balancer) discoverOnce(d Discovery, interval time.Duration, out *atomic.Bool, outage *backend.Outage) time.Duration {
 	ctx, cancel := context.WithTimeout(b.life, discoveryTimeout)
 	type answer struct {
 		list  []MemberConfig
@@ -64,10 +66,19 @@ func (b *Balancer) discoverOnce(d Discovery, interval time.Duration, out *atomic
 		err = b.Update(found.list)
 	}
 	if err != nil && b.life.Err() == nil {
+		level := slog.LevelDebug
+		if outage.Failed() {
+			level = slog.LevelWarn
+		}
 		if v := b.view.Load(); v.config.Logger != nil {
-			v.config.Logger.Warn("balancer: discovery", "balancer", v.config.Name, "error", err)
+			v.config.Logger.Log(b.life, level, "balancer: discovery failed", "balancer", v.config.Name, "error", err)
 		}
 		return max(interval, minDiscoveryInterval)
+	}
+	if sums := outage.Over(); sums != nil && err == nil {
+		if v := b.view.Load(); v.config.Logger != nil {
+			v.config.Logger.LogAttrs(b.life, slog.LevelInfo, "balancer: discovery works again", append(sums, slog.String("balancer", v.config.Name))...)
+		}
 	}
 	if found.valid <= 0 {
 		found.valid = interval

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"time"
@@ -25,26 +26,26 @@ func (x *roundTrip) strike() {
 		limit = 5
 	}
 	if m.failures.Add(1) >= limit && m.Flags()&IgnoreErrors == 0 {
-		x.b.eject(m, e)
+		x.b.eject(x.Context, m, e)
 	}
 }
 
 // eject takes a member out, if one more may be.
-func (b *Balancer) eject(m *Member, e *Ejection) {
+func (b *Balancer) eject(ctx context.Context, m *Member, e *Ejection) {
 	b.ejecting.Lock()
-	out := m.health.Condition().State == StateUsable && b.mayEject(m, e)
-	from := StateError
-	if out {
-		first := min(e.Time, math.MaxInt64/10)
-		if first == 0 {
-			first = 30 * time.Second
-		}
-		m.ejections = min(m.ejections+1, 10)
-		m.failures.Store(0)
-		from = m.health.Fail(errEjected, first*time.Duration(m.ejections))
+	if m.health.Condition().State != StateUsable || !b.mayEject(m, e) {
+		b.ejecting.Unlock()
+		return
 	}
+	first := min(e.Time, math.MaxInt64/10)
+	if first == 0 {
+		first = 30 * time.Second
+	}
+	m.ejections = min(m.ejections+1, 10)
+	m.failures.Store(0)
+	from := m.health.Fail(errEjected, first*time.Duration(m.ejections))
 	b.ejecting.Unlock()
-	m.changed(from, StateError, errEjected)
+	m.changed(ctx, from, StateError, errEjected)
 }
 
 // mayEject reports whether one more member may be out: within the share, and

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"hash/fnv"
@@ -125,6 +126,7 @@ type Member struct {
 	foreign bool             // RoundTripper or Backend were given
 	b       *Balancer        // nil for a member without a balancer
 	health  backend.Health
+	outages *outages
 	config  currentConfig
 	removed atomic.Bool
 	retire  sync.Once
@@ -154,7 +156,7 @@ func NewMember(c MemberConfig) (*Member, error) { return newMember(nil, c) }
 
 func newMember(b *Balancer, c MemberConfig) (*Member, error) {
 	c.normalize()
-	m := &Member{b: b, declared: c, release: func() {}}
+	m := &Member{b: b, declared: c, release: func() {}, outages: new(outages)}
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
@@ -410,7 +412,7 @@ func (m *Member) configure(edit func(*MemberConfig)) error {
 	}
 	m.apply(&c)
 	if c.Check == nil && old.Check != nil { // nobody would take it off
-		m.setCheckFailed(false, nil)
+		m.setCheckFailed(context.Background(), false, nil)
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package balancer
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -33,12 +35,17 @@ const (
 
 var errEjected = errors.New("too many failures in a row")
 
+// outages are those of a member, for the log: of its state, and of its checks.
+type outages struct{ state, checks backend.Outage }
+
 // MarkError puts the member into the error state because of cause, or begins
 // the wait of Retry anew. It does nothing to a member with the flag
 // IgnoreErrors.
-func (m *Member) MarkError(cause error) {
+func (m *Member) MarkError(cause error) { m.markError(context.Background(), cause) }
+
+func (m *Member) markError(ctx context.Context, cause error) {
 	if m.Flags()&IgnoreErrors != 0 {
-		m.endTrial()
+		m.endTrial(ctx)
 		return
 	}
 	retry := m.config.Load().Retry
@@ -46,15 +53,33 @@ func (m *Member) MarkError(cause error) {
 		retry = DefaultRetry
 	}
 	m.failures.Store(0)
-	m.changed(m.health.Fail(cause, max(retry, 0)), StateError, cause)
+	m.changed(ctx, m.health.Fail(cause, max(retry, 0)), StateError, cause)
 }
 
 // MarkOK puts the member into the usable state. It does not take off the
 // failure of an active check.
-func (m *Member) MarkOK() {
+func (m *Member) MarkOK() { m.markOK(context.Background()) }
+
+func (m *Member) markOK(ctx context.Context) {
+	if m.outages.state.On() {
+		m.backAgain(ctx)
+	}
+	m.forgive(ctx)
+}
+
+// forgive is MarkOK without the knowledge that the member works.
+func (m *Member) forgive(ctx context.Context) {
 	if m.health.Unwell() {
 		m.failures.Store(0)
-		m.changed(m.health.Recover(), StateUsable, nil)
+		m.changed(ctx, m.health.Recover(), StateUsable, nil)
+	}
+}
+
+// backAgain tells the log that the member works, with the sums of its outage.
+func (m *Member) backAgain(ctx context.Context) {
+	state, _ := m.State()
+	if sums := m.outages.state.Over(); sums != nil && m.b != nil {
+		m.b.logMember(ctx, slog.LevelInfo, "balancer: member works again", m, append(sums, slog.String("from", state.String()))...)
 	}
 }
 
@@ -77,7 +102,10 @@ func (m *Member) Usable() bool {
 }
 
 // setCheckFailed notes what active checks think of the member.
-func (m *Member) setCheckFailed(failed bool, cause error) {
+func (m *Member) setCheckFailed(ctx context.Context, failed bool, cause error) {
+	if failed {
+		m.outages.checks.Failed()
+	}
 	if !m.health.SetCheck(failed, cause) {
 		return
 	}
@@ -85,29 +113,30 @@ func (m *Member) setCheckFailed(failed bool, cause error) {
 		m.startSlowly()
 	}
 	if m.b != nil {
-		m.b.noticeCheck(m, failed, cause)
+		m.b.noticeCheck(ctx, m, failed, cause)
 	}
 }
 
 // admit lets a request in, or not, and tells whether it is the trial of a member
 // in the error state.
-func (m *Member) admit() (trial, ok bool) {
+func (m *Member) admit(ctx context.Context) (trial, ok bool) {
 	trial, ok = m.health.Admit()
 	if trial {
-		m.changed(StateError, StateTrial, nil)
+		m.changed(ctx, StateError, StateTrial, nil)
 	}
 	return trial, ok
 }
 
 // endTrial gives a trial back undecided: the next request may probe at once.
-func (m *Member) endTrial() {
+func (m *Member) endTrial(ctx context.Context) {
 	if m.health.EndTrial() == StateTrial {
-		m.changed(StateTrial, StateError, nil)
+		m.changed(ctx, StateTrial, StateError, nil)
 	}
 }
 
 // changed tells of a change of state, if it is one.
-func (m *Member) changed(from, to State, cause error) {
+func (m *Member) changed(ctx context.Context, from, to State, cause error) {
+	begins := cause != nil && m.outages.state.Failed()
 	if from == to {
 		return
 	}
@@ -115,6 +144,6 @@ func (m *Member) changed(from, to State, cause error) {
 		m.startSlowly()
 	}
 	if m.b != nil {
-		m.b.noticeState(m, from, to, cause)
+		m.b.noticeState(ctx, m, from, to, cause, begins)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -58,7 +57,7 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		next, err := body.again(r)
 		if err != nil {
-			d.undo()
+			d.undo(r.Context())
 			if held != nil {
 				return held, nil
 			}
@@ -71,7 +70,7 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		x := newRoundTrip(b, v, d, s, r, body, tr.attempts)
 		if err = x.enter(&tr); err == errRemoved {
-			d.undo()
+			d.undo(r.Context())
 			v = b.view.Load()
 			continue
 		}
@@ -104,9 +103,9 @@ func (b *Balancer) RoundTrip(r *http.Request) (*http.Response, error) {
 var errEnough = errors.New("no further attempt")
 
 // undo gives back what choosing took.
-func (d *decision) undo() {
+func (d *decision) undo(ctx context.Context) {
 	if d.trial {
-		d.member.endTrial()
+		d.member.endTrial(ctx)
 	}
 }
 
@@ -150,7 +149,7 @@ func (b *Balancer) further(v *view, r *http.Request, tr *trail, resp *http.Respo
 	ctx := r.Context()
 	if v.config.Logger != nil {
 		a := tr.attempts[len(tr.attempts)-1]
-		v.config.Logger.Log(ctx, slog.LevelInfo, "balancer: attempt failed", "balancer", v.config.Name, "member", a.Member, "status", a.Status, "error", a.Err)
+		v.config.Logger.DebugContext(ctx, "balancer: attempt failed", "balancer", v.config.Name, "member", a.Member, "status", a.Status, "error", a.Err)
 	}
 	switch {
 	case ctx.Err() != nil:

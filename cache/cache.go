@@ -229,7 +229,8 @@ type Cache struct {
 	OnResult func(*http.Request, *Result)
 
 	// Logger gets failures of the Store, one line until it works again, at
-	// level Error. If nil, nothing is logged.
+	// level Error, and that it does at Info, with the sums of what has failed
+	// meanwhile. If nil, nothing is logged.
 	Logger *slog.Logger
 
 	once     sync.Once

@@ -182,7 +182,6 @@ func (f *flight) beginStore(x *rfc9111.Transaction, length int64, tags []string)
 		f.why = byStore(err)
 		return false
 	}
-	c.storeWorked(f.out.Context(), "create")
 	f.body.readSize, f.body.readTime = c.ReadSize, c.ReadTime
 	f.body.onWhole = func() { f.commit(length, nil) }
 	f.body.onFail = func(err error) {
@@ -248,7 +247,6 @@ func (f *flight) commit(n int64, trailer http.Header) {
 		s.writer.Abort() // its Content-Range told something else
 		return
 	}
-	c.storeWorked(ctx, "write")
 	f.storing.Lock()
 	defer f.storing.Unlock()
 	if f.purged {
@@ -335,7 +333,7 @@ func lengthField(n int64) []string { return []string{strconv.FormatInt(n, 10)} }
 // end by it.
 func (c *Cache) logPanic(f *flight) {
 	if c.Logger != nil {
-		c.Logger.LogAttrs(context.Background(), slog.LevelError, "cache: handler panicked in the background",
+		c.Logger.LogAttrs(f.out.Context(), slog.LevelError, "cache: handler panicked in the background",
 			slog.String("key", f.key), slog.Any("panic", f.panicked), slog.String("stack", string(f.stack)))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/modproxy/modproxy/cache/store"
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // counters are the figures of a Cache.
@@ -56,10 +57,24 @@ func (c *Cache) Stats() Stats {
 }
 
 // storeHealth remembers which operations of the store fail, so that a broken
-// one does not fill the log.
+// one does not fill the log. What is written fails or works as a whole: that a
+// response can be begun says little.
 type storeHealth struct {
 	failing atomic.Int32 // how many
-	ops     sync.Map     // their names
+	ops     sync.Map     // by their names, each a *backend.Outage
+}
+
+// outage is that of an operation.
+func (h *storeHealth) outage(op string) *backend.Outage {
+	switch op {
+	case "create", "write":
+		op = "commit"
+	}
+	if o, known := h.ops.Load(op); known {
+		return o.(*backend.Outage)
+	}
+	o, _ := h.ops.LoadOrStore(op, new(backend.Outage))
+	return o.(*backend.Outage)
 }
 
 // storeFailed notes that an operation of the store failed. The request goes on
@@ -68,7 +83,7 @@ func (c *Cache) storeFailed(ctx context.Context, op string, err error) {
 	if errors.Is(err, store.ErrTooLarge) || errors.Is(err, context.Canceled) {
 		return
 	}
-	if _, known := c.health.ops.LoadOrStore(op, nil); known {
+	if !c.health.outage(op).Failed() {
 		return
 	}
 	c.health.failing.Add(1)
@@ -92,11 +107,12 @@ func (c *Cache) storeWorked(ctx context.Context, op string) {
 	if c.health.failing.Load() == 0 {
 		return
 	}
-	if _, failed := c.health.ops.LoadAndDelete(op); !failed {
+	sums := c.health.outage(op).Over()
+	if sums == nil {
 		return
 	}
 	c.health.failing.Add(-1)
 	if c.Logger != nil {
-		c.Logger.LogAttrs(ctx, slog.LevelInfo, "cache: store works again", slog.String("op", op))
+		c.Logger.LogAttrs(ctx, slog.LevelInfo, "cache: store works again", append([]slog.Attr{slog.String("op", op)}, sums...)...)
 	}
 }

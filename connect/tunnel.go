@@ -2,6 +2,7 @@ package connect
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,7 +35,7 @@ func (t *opening) joinConn() error {
 	if _, err := client.Write(append(head, "\r\n"...)); err != nil {
 		_ = client.Close()
 		t.giveUp()
-		t.h.logEnd(Account{Stats: tunnel.Stats{ClientAddr: t.r.RemoteAddr, Target: t.address(), Err: err}})
+		t.h.logEnd(t.r.Context(), Account{Stats: tunnel.Stats{ClientAddr: t.r.RemoteAddr, Target: t.address(), Err: err}})
 		return nil // nobody is left to be told
 	}
 	early := make([]byte, buffered.Reader.Buffered())
@@ -72,6 +73,10 @@ func (t *opening) giveUp() {
 // tunnel has ended.
 func (t *opening) start(client io.ReadWriteCloser, early []byte, ended chan<- error) {
 	h, place, user := t.h, t.place, access.User(t.r.Context()) // the request must not live as long as the tunnel
+	var ctx context.Context                                    // for the log alone
+	if h.Logger != nil {
+		ctx = context.WithoutCancel(t.r.Context())
+	}
 	err := h.tunnels().Start(tunnel.Tunnel{
 		Client: client, Backend: t.back, ClientData: early,
 		IdleTimeout: max(cmp.Or(h.IdleTimeout, DefaultIdleTimeout), 0), MaxLife: h.MaxLife,
@@ -79,7 +84,7 @@ func (t *opening) start(client io.ReadWriteCloser, early []byte, ended chan<- er
 		OnEnd: func(s tunnel.Stats) {
 			place.free()
 			a := Account{Stats: s, User: user}
-			h.logEnd(a)
+			h.logEnd(ctx, a)
 			if h.OnEnd != nil {
 				h.OnEnd(a)
 			}
@@ -98,7 +103,7 @@ func (t *opening) start(client io.ReadWriteCloser, early []byte, ended chan<- er
 }
 
 // logEnd logs the end of a tunnel.
-func (h *Handler) logEnd(a Account) {
+func (h *Handler) logEnd(ctx context.Context, a Account) {
 	if h.Logger == nil {
 		return
 	}
@@ -109,5 +114,5 @@ func (h *Handler) logEnd(a Account) {
 	if a.Err != nil {
 		attrs = append(attrs, "error", a.Err)
 	}
-	h.Logger.Info("connect: tunnel ended", attrs...)
+	h.Logger.InfoContext(ctx, "connect: tunnel ended", attrs...)
 }

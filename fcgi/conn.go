@@ -286,7 +286,7 @@ func (x *attempt) release(keep bool) bool {
 		x.stderr.close()
 	}
 	if end := x.records.end; x.records.ending && end.app != 0 && x.t.Logger != nil {
-		x.t.Logger.LogAttrs(x.r.Context(), slog.LevelInfo, "fcgi: application ended with a status", slog.Uint64("status", uint64(end.app)), slog.String("script", x.script.filename))
+		x.t.Logger.LogAttrs(x.r.Context(), slog.LevelDebug, "fcgi: application ended with a status", slog.Uint64("status", uint64(end.app)), slog.String("script", x.script.filename))
 	}
 	if !keep || !alive {
 		x.c.Abort()

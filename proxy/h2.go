@@ -93,7 +93,7 @@ func (t *Transport) exchangeH2(b *backend.Backend, use h2Use, r *http.Request) (
 		return nil, w.fail(err)
 	}
 	w.interim.settle()
-	b.MarkOK()
+	b.MarkOKFor(r.Context())
 	if err := h2Length(resp); err != nil {
 		w.end()
 		_ = resp.Body.Close()

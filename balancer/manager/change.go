@@ -87,7 +87,7 @@ func (m *Handler) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if m.Logger != nil {
-		m.Logger.Info("balancer: changed by manager", "balancer", b.Name(), "client", r.RemoteAddr, "change", c.loggable())
+		m.Logger.InfoContext(r.Context(), "balancer: changed by manager", "balancer", b.Name(), "client", r.RemoteAddr, "change", c.loggable())
 	}
 	if m.OnChange != nil {
 		m.OnChange(b)

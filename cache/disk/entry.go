@@ -147,7 +147,7 @@ func (e *entry) openFile() (*os.File, fileStamp, error) {
 // damaged removes the entry and says why.
 func (e *entry) damaged(what string) error {
 	e.disk.log().Warn("cache: a stored response is damaged and was removed",
-		"what", what, "file", e.disk.layout.body(e.name))
+		"error", what, "file", e.disk.layout.body(e.name))
 	e.disk.drop(e.name)
 	return fmt.Errorf("%w: %s", store.ErrDamaged, what)
 }

@@ -15,6 +15,8 @@ import (
 type faults struct {
 	mu    sync.Mutex
 	cause error     // nil: works
+	since time.Time // of the first failure
+	count int64     // of failures, and of what was refused since
 	until time.Time // paused until; zero when it works
 }
 
@@ -28,6 +30,7 @@ func (f *faults) pause(retry time.Duration) error {
 		return nil
 	}
 	if now.Before(f.until) {
+		f.count++
 		return fmt.Errorf("cache: disk store: pausing after an error: %w", f.cause)
 	}
 	f.until = now.Add(retry)
@@ -40,6 +43,10 @@ func (d *Store) fault(op string, err error) error {
 	f := &d.faults
 	f.mu.Lock()
 	first := f.cause == nil
+	if first {
+		f.since, f.count = time.Now(), 0
+	}
+	f.count++
 	f.cause = err
 	f.until = time.Now().Add(d.retry())
 	f.mu.Unlock()
@@ -54,10 +61,10 @@ func (d *Store) fault(op string, err error) error {
 func (d *Store) worked() {
 	f := &d.faults
 	f.mu.Lock()
-	again := f.cause != nil
+	again, since, count := f.cause != nil, f.since, f.count
 	f.cause, f.until = nil, time.Time{}
 	f.mu.Unlock()
 	if again {
-		d.log().Info("cache: the disk store works again", "root", d.Root)
+		d.log().Info("cache: the disk store works again", "root", d.Root, "duration", time.Since(since), "failures", count)
 	}
 }

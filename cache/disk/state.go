@@ -173,7 +173,7 @@ func (d *Store) entry(n entryName, keep bool) *entry {
 		e, err := d.readEntry(n)
 		if errors.Is(err, store.ErrDamaged) {
 			d.log().Warn("cache: a stored response is damaged and was removed",
-				"what", err, "file", d.layout.meta(n))
+				"error", err, "file", d.layout.meta(n))
 		}
 		if errors.Is(err, store.ErrDamaged) || errors.Is(err, fs.ErrNotExist) {
 			d.drop(n)

@@ -41,7 +41,7 @@ type RemoteIP struct {
 	// RemoteIPInternalProxy any.
 	Believes func(proxy, client netip.Addr) bool
 
-	// Logger gets entries that cannot be read at level Info. If nil, nothing
+	// Logger gets entries that cannot be read at level Debug. If nil, nothing
 	// is logged.
 	Logger *slog.Logger
 }
@@ -79,7 +79,7 @@ func (m *RemoteIP) resolve(r *http.Request, header string) *http.Request {
 		addr, ok := clientaddr.Node(entry)
 		if !ok {
 			if m.Logger != nil {
-				m.Logger.InfoContext(r.Context(), "access: entry of "+header+" names no address", "peer", r.RemoteAddr)
+				m.Logger.DebugContext(r.Context(), "access: entry of "+header+" names no address", "peer", r.RemoteAddr)
 			}
 			break
 		}

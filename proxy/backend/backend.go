@@ -191,9 +191,10 @@ type Backend struct {
 	// 1048576, whatever is asked for. Apache: iobuffersize.
 	ReadBufferSize, WriteBufferSize int
 
-	// Logger gets changes of state at level Warn, new connections at level
-	// Debug and reused ones two levels below it (Apache: trace2). If nil,
-	// nothing is logged.
+	// Logger gets the beginning of an error state at level Warn, its end with
+	// the sums of what has failed at Info, trials and new connections at Debug
+	// and reused ones two levels below it (Apache: trace2). If nil, nothing is
+	// logged.
 	Logger *slog.Logger
 
 	// OnStateChange, if not nil, is called after each change of state, with
@@ -204,6 +205,7 @@ type Backend struct {
 	setupErr error
 	pool     pool
 	health   Health
+	outage   Outage // of its state, for the log
 	counters counters
 	limits   Limits
 	flags    atomic.Uint32

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -46,6 +47,8 @@ type Conn struct {
 	used          bool          // has served before
 	trial         bool          // this use probes a backend in the error state
 	place         place         // under an IdleLimit
+
+	judged context.Context // of the request that tells whether the backend works; nil if none has to
 }
 
 func (b *Backend) newConn(nc, wire net.Conn, audience Audience, born time.Duration) *Conn {
@@ -180,7 +183,7 @@ func (c *Conn) LimitIdle(d time.Duration) {
 func (c *Conn) Succeeded() {
 	if c.trial || c.backend.Retry <= 0 { // without Retry each request is one
 		c.trial = false
-		c.backend.MarkOK()
+		c.backend.MarkOKFor(c.judging())
 	}
 }
 
@@ -190,8 +193,16 @@ func (c *Conn) Succeeded() {
 func (c *Conn) Blameless() {
 	if c.trial {
 		c.trial = false
-		c.backend.endTrial()
+		c.backend.endTrial(c.judging())
 	}
+}
+
+// judging is the context under which the backend is judged.
+func (c *Conn) judging() context.Context {
+	if c.judged == nil {
+		return context.Background()
+	}
+	return c.judged
 }
 
 // Release gives the connection back, and reports whether it was kept for the
@@ -206,11 +217,12 @@ func (c *Conn) Release(reusable bool) (kept bool) {
 	if c.trial {
 		c.trial = false
 		if reusable {
-			b.MarkOK()
+			b.MarkOKFor(c.judging())
 		} else {
-			b.MarkError(errTrialFailed)
+			b.markError(c.judging(), errTrialFailed)
 		}
 	}
+	c.judged = nil
 	if !reusable || b.DisableReuse || c.R.Buffered() > 0 || c.W.Buffered() > 0 || b.resolved.gone(c) {
 		b.pool.discard(b, c)
 		return false

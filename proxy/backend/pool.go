@@ -83,7 +83,7 @@ func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, e
 	if err := b.setup(); err != nil {
 		return nil, err
 	}
-	trial, err := b.admit()
+	trial, err := b.admit(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, e
 	if trial {
 		defer func() {
 			if !got { // also where a function of others has panicked
-				b.endTrial()
+				b.endTrial(ctx)
 			}
 		}()
 	}
@@ -128,7 +128,9 @@ func (b *Backend) get(ctx context.Context, owner string, which choice) (*Conn, e
 	} else {
 		b.note(ctx, slog.LevelDebug, "backend: connection opened", c)
 	}
-	c.trial = trial
+	if c.trial = trial; trial || b.Retry <= 0 && b.health.Unwell() {
+		c.judged = ctx
+	}
 	b.counters.busy.Add(1)
 	return c, nil
 }
@@ -279,7 +281,7 @@ func (b *Backend) open(ctx context.Context, audience Audience) (*Conn, error) {
 	blameless := errors.As(err, &name)
 	err = &DialError{b.address, err}
 	if !blameless {
-		b.MarkError(err)
+		b.markError(ctx, err)
 	}
 	return nil, err
 }

@@ -1,8 +1,10 @@
 package backend
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -77,16 +79,17 @@ func (b *Backend) refusal() error {
 
 // admit lets a request in, and tells whether it is the trial of a backend in
 // the error state.
-func (b *Backend) admit() (trial bool, err error) {
+func (b *Backend) admit(ctx context.Context) (trial bool, err error) {
 	ok := b.Flags()&(Disabled|Stopped) == 0
 	if ok {
 		trial, ok = b.health.Admit()
 	}
 	if !ok {
+		b.outage.Refused()
 		return false, b.refusal()
 	}
 	if trial {
-		b.changed(StateError, StateTrial, nil)
+		b.changed(ctx, StateError, StateTrial, nil)
 	}
 	return trial, nil
 }
@@ -94,36 +97,57 @@ func (b *Backend) admit() (trial bool, err error) {
 // MarkError puts the backend into the error state because of cause, or begins
 // the wait of Retry anew if it is there. It does nothing to a backend with the
 // flag IgnoreErrors.
-func (b *Backend) MarkError(cause error) {
+func (b *Backend) MarkError(cause error) { b.markError(context.Background(), cause) }
+
+func (b *Backend) markError(ctx context.Context, cause error) {
 	b.counters.errors.Add(1)
 	if b.Flags()&IgnoreErrors != 0 {
-		b.endTrial()
+		b.endTrial(ctx)
 		return
 	}
 	wait := b.Retry
 	if wait <= 0 {
 		wait = -1
 	}
-	b.changed(b.health.Fail(cause, wait), StateError, cause)
+	b.changed(ctx, b.health.Fail(cause, wait), StateError, cause)
 }
 
 // MarkOK puts the backend into the usable state.
-func (b *Backend) MarkOK() { b.changed(b.health.Recover(), StateUsable, nil) }
+func (b *Backend) MarkOK() { b.MarkOKFor(context.Background()) }
+
+// MarkOKFor is MarkOK because of the request of ctx, for the log.
+func (b *Backend) MarkOKFor(ctx context.Context) {
+	b.changed(ctx, b.health.Recover(), StateUsable, nil)
+}
 
 // endTrial gives a trial back undecided.
-func (b *Backend) endTrial() {
+func (b *Backend) endTrial(ctx context.Context) {
 	if b.health.EndTrial() == StateTrial {
-		b.changed(StateTrial, StateError, nil)
+		b.changed(ctx, StateTrial, StateError, nil)
 	}
 }
 
-// changed tells of a change of state, if it is one.
-func (b *Backend) changed(from, to State, cause error) {
+// changed tells of a change of state, if it is one. What happens between the
+// beginning of an outage and its end, such as trials, is detail.
+func (b *Backend) changed(ctx context.Context, from, to State, cause error) {
+	level, sums := slog.LevelDebug, []slog.Attr(nil)
+	switch {
+	case cause != nil && b.outage.Failed():
+		level = slog.LevelWarn
+	case to == StateUsable:
+		if sums = b.outage.Over(); sums != nil {
+			level = slog.LevelInfo
+		}
+	}
 	if from == to {
 		return
 	}
-	if b.Logger != nil {
-		b.Logger.Warn("backend changed state", "backend", b.String(), "from", from.String(), "to", to.String(), "cause", cause)
+	if b.Logger != nil && b.Logger.Enabled(ctx, level) {
+		attrs := append([]slog.Attr{slog.String("backend", b.String()), slog.String("from", from.String()), slog.String("to", to.String())}, sums...)
+		if cause != nil {
+			attrs = append(attrs, slog.Any("error", cause))
+		}
+		b.Logger.LogAttrs(ctx, level, "backend: changed state", attrs...)
 	}
 	if b.OnStateChange != nil {
 		b.OnStateChange(b, from, to, cause)

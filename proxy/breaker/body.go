@@ -50,7 +50,7 @@ func (b *body) Close() error {
 
 func (b *body) broke(err error) {
 	if b.done.CompareAndSwap(false, true) && exchange.BlameOf(b.ctx, err) != exchange.Blameless {
-		b.t.brokeOff(b.probe, time.Now(), err)
+		b.t.brokeOff(b.ctx, b.probe, time.Now(), err)
 	}
 }
 

@@ -1,10 +1,14 @@
 package breaker
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // State is that of a breaker; the package comment draws it.
@@ -42,7 +46,8 @@ type outcome struct {
 
 // circuit is what a Transport knows of Next.
 type circuit struct {
-	passes atomic.Int32 // the State, to be read without the lock
+	outage backend.Outage // for the log
+	passes atomic.Int32   // the State, to be read without the lock
 
 	mu      sync.Mutex // guards the rest
 	state   State
@@ -61,7 +66,7 @@ type circuit struct {
 
 // admit lets a request in, or not; probe is the period of which it is a probe, 0
 // if it is none.
-func (t *Transport) admit() (probe uint64, ok bool) {
+func (t *Transport) admit(ctx context.Context) (probe uint64, ok bool) {
 	c := &t.circuit
 	if State(c.passes.Load()) == Closed {
 		return 0, true
@@ -85,7 +90,7 @@ func (t *Transport) admit() (probe uint64, ok bool) {
 		probe = c.period
 	}
 	c.mu.Unlock()
-	t.changed(from, to, nil)
+	t.changed(ctx, from, to, nil)
 	return probe, ok
 }
 
@@ -100,10 +105,12 @@ func (c *circuit) refusal(now time.Time) (time.Duration, error) {
 }
 
 // undecided takes back a probe that says nothing.
-func (t *Transport) undecided(probe uint64) { t.note(probe, time.Now(), outcome{mute: true}) }
+func (t *Transport) undecided(ctx context.Context, probe uint64) {
+	t.note(ctx, probe, time.Now(), outcome{mute: true})
+}
 
 // note draws the conclusions of a request that is answered, or is not.
-func (t *Transport) note(probe uint64, now time.Time, o outcome) {
+func (t *Transport) note(ctx context.Context, probe uint64, now time.Time, o outcome) {
 	c := &t.circuit
 	c.mu.Lock()
 	from := c.state
@@ -129,12 +136,12 @@ func (t *Transport) note(probe uint64, now time.Time, o outcome) {
 	}
 	to, cause := c.state, c.cause
 	c.mu.Unlock()
-	t.changed(from, to, cause)
+	t.changed(ctx, from, to, cause)
 }
 
 // brokeOff draws the conclusions of a body that ends early, of a request that is
 // counted already.
-func (t *Transport) brokeOff(probe uint64, now time.Time, err error) {
+func (t *Transport) brokeOff(ctx context.Context, probe uint64, now time.Time, err error) {
 	c := &t.circuit
 	o := outcome{cause: err}
 	c.mu.Lock()
@@ -148,7 +155,7 @@ func (t *Transport) brokeOff(probe uint64, now time.Time, err error) {
 	}
 	to := c.state
 	c.mu.Unlock()
-	t.changed(from, to, err)
+	t.changed(ctx, from, to, err)
 }
 
 func one(is bool) int {
@@ -215,17 +222,26 @@ func (c *circuit) enter(s State, now time.Time) {
 }
 
 // changed tells of a change of state, if it is one.
-func (t *Transport) changed(from, to State, cause error) {
+func (t *Transport) changed(ctx context.Context, from, to State, cause error) {
 	if from == to {
 		return
 	}
 	if to != Open {
 		cause = nil
 	}
-	if t.Logger != nil && to == Closed {
-		t.Logger.Info("breaker changed state", "from", from.String(), "to", to.String())
-	} else if t.Logger != nil {
-		t.Logger.Warn("breaker changed state", "from", from.String(), "to", to.String(), "cause", cause)
+	level, sums := slog.LevelDebug, []slog.Attr(nil)
+	switch {
+	case to == Open && t.circuit.outage.Failed():
+		level = slog.LevelWarn
+	case to == Closed:
+		level, sums = slog.LevelInfo, t.circuit.outage.Over()
+	}
+	if t.Logger != nil {
+		attrs := append([]slog.Attr{slog.String("from", from.String()), slog.String("to", to.String())}, sums...)
+		if cause != nil {
+			attrs = append(attrs, slog.Any("error", cause))
+		}
+		t.Logger.LogAttrs(ctx, level, "breaker: changed state", attrs...)
 	}
 	if t.OnStateChange != nil {
 		t.OnStateChange(from, to, cause)

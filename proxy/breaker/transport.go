@@ -76,8 +76,8 @@ type Transport struct {
 	// of them were well, it is closed. 3 by default.
 	Probes int
 
-	// Logger, if not nil, is told of each change of state: at WARN, or at INFO if
-	// it is closed again.
+	// Logger, if not nil, is told at level Warn when the circuit opens, at Info
+	// with the sums when it is closed again, and at Debug of what is in between.
 	Logger *slog.Logger
 
 	// OnStateChange, if not nil, is called after each change of state, by the
@@ -94,7 +94,7 @@ type Transport struct {
 // let through fails with an [*exchange.Error] that wraps [ErrOpen], which may be
 // sent elsewhere; all other answers and errors are those of Next.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	probe, ok := t.admit()
+	probe, ok := t.admit(r.Context())
 	if !ok {
 		return t.refuse(r)
 	}
@@ -106,7 +106,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	returned := false
 	defer func() {
 		if !returned { // Next has panicked, or a function of the embedder's
-			t.undecided(probe)
+			t.undecided(r.Context(), probe)
 			if resp != nil && resp.Body != nil {
 				_ = resp.Body.Close()
 			}
@@ -127,7 +127,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	case t.FailOn != nil && resp != nil && t.FailOn(resp):
 		o.cause = statusError(resp.StatusCode)
 	}
-	t.note(probe, now, o)
+	t.note(r.Context(), probe, now, o)
 	returned = true
 	if err != nil || resp == nil {
 		return resp, err
@@ -151,6 +151,7 @@ func (t *Transport) next() http.RoundTripper {
 // refuse is for what is not let through.
 func (t *Transport) refuse(r *http.Request) (*http.Response, error) {
 	t.refused.Add(1)
+	t.circuit.outage.Refused()
 	if t.Fallback != nil {
 		return t.Fallback.RoundTrip(r)
 	}

@@ -121,7 +121,8 @@ func TestStates(t *testing.T) {
 		require.Equal(t, 10+1, len(told), told)
 		require.Equal(t, []string{"closed open connection reset", "open half-open <nil>", "half-open open connection reset"}, told[:3])
 		require.Equal(t, []string{"open half-open <nil>", "half-open closed <nil>"}, told[9:])
-		require.Equal(t, len(told), strings.Count(log.String(), "\n"))
+		require.Equal(t, 2, strings.Count(log.String(), "\n"), "the outage begins and ends")
+		require.Contains(t, log.String(), "failures=113")
 
 		n.set(errNext, 0)
 		fail(20)

@@ -50,6 +50,27 @@
 //
 // Package exchangetest then runs the transport through every row of the table.
 //
+// # Logs
+//
+// What has something to tell has a Logger, a *slog.Logger; nil is silent. A line
+// because of a request comes with its context. The levels are the same everywhere:
+//
+//	ERROR  a request is failed that its client is not to blame for, one line each;
+//	       a store of a cache fails, and a handler panics where nobody else tells
+//	WARN   a backend or member goes into the error state, checks of it or discovery
+//	       fail, a breaker opens, copies of a mirror fail: once, when it begins
+//	INFO   that is over, with its duration and the number of failures; a request is
+//	       refused that its client is to blame for; a tunnel of CONNECT ends;
+//	       somebody has changed something
+//	DEBUG  what lies between: attempts that failed, trials; connections; clients
+//	       that left
+//	TRACE  each request ([LevelTrace1]), and more of it
+//
+// So are the names of attributes: balancer, member, backend, rule for who;
+// client and user for whom, and peer for the other end of the connection;
+// method, host, path and target for what was asked for; status, error, duration,
+// failures, from and to (states) for what came of it; result for a [Record].
+//
 // # The table of failures
 //
 // What the client is told, whether the request may be sent again, what becomes

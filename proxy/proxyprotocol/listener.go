@@ -41,7 +41,7 @@ type Listener struct {
 	// means 5 s; negative means for ever.
 	HeaderTimeout time.Duration
 
-	// Logger gets connections that are closed for their header at level Warn, and
+	// Logger gets connections that are refused for their header at level Info, and
 	// those that end before a byte has come, as checks of load balancers do, at
 	// level Debug. If nil, nothing is logged.
 	Logger *slog.Logger
@@ -179,7 +179,7 @@ func (l *Listener) greet(c net.Conn) {
 		l.Logger.Debug("proxyprotocol: connection ended without a header", "peer", c.RemoteAddr().String())
 		return
 	}
-	l.Logger.Warn("proxyprotocol: connection closed", "peer", c.RemoteAddr().String(), "error", err)
+	l.Logger.Info("proxyprotocol: connection refused", "peer", c.RemoteAddr().String(), "error", err)
 }
 
 // meet reads the header of c, and makes the connection of it.
