@@ -78,7 +78,6 @@ func refusedDirectives() []directive {
 		refuse("rewriting is written in Go: proxy.Handler.Rewrite", "RewriteEngine", "RewriteRule", "RewriteCond", "RewriteBase", "RewriteMap", "RewriteOptions"),
 		refuse("files and redirects belong to the embedding service", "Alias", "AliasMatch", "ScriptAlias", "ScriptAliasMatch", "Redirect", "RedirectMatch", "RedirectPermanent", "RedirectTemp"),
 		refuse("bodies are not changed on their way", "SetOutputFilter", "SetInputFilter", "AddOutputFilter", "AddInputFilter", "Substitute", "ProxyHTMLEnable", "ProxyHTMLURLMap"),
-		refuse("the PROXY protocol is not spoken toward clients", "RemoteIPProxyProtocol", "RemoteIPProxyProtocolExceptions"),
 		refuse("who stood in between is not passed on", "RemoteIPProxiesHeader"),
 		refuse("the requirements of an inner section always replace the outer ones", "AuthMerging"),
 		refuse("users have no groups here", "AuthGroupFile", "AuthzGroupFileAuthoritative"),

@@ -43,6 +43,12 @@ func remoteIPDirectives() []directive {
 		{name: "RemoteIPInternalProxy", in: anyServer, min: 1, max: -1, note: addresses, apply: trust},
 		{name: "RemoteIPTrustedProxyList", in: anyServer, min: 1, max: 1, note: addresses, apply: list},
 		{name: "RemoteIPInternalProxyList", in: anyServer, min: 1, max: 1, note: addresses, apply: list},
+		{name: "RemoteIPProxyProtocol", in: anyServer, min: 1, max: 1, note: "for the addresses of the virtual host; whoever connects there is believed, as in httpd", apply: applyProxyProtocol},
+		{name: "RemoteIPProxyProtocolExceptions", in: anyServer, min: 1, max: -1, note: "of all addresses, wherever it stands, as in httpd", apply: func(b *builder, _ *scope, d *conf.Directive) error {
+			prefixes, err := access.ParsePrefixes(d.Args...)
+			b.announced.exceptions = append(b.announced.exceptions, prefixes...)
+			return err
+		}},
 	}
 }
 

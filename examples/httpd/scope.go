@@ -178,15 +178,16 @@ func said[T any](v *T, otherwise T) T {
 
 // builder turns a configuration into a site.
 type builder struct {
-	table   []directive
-	opt     options
-	main    *scope
-	vhosts  []*scope
-	rules   int                         // how many ProxyPass there are
-	formats map[string]string           // LogFormat nicknames
-	users   map[string]*access.Htpasswd // by the name of the file
-	folders []*conf.Directive           // <Directory>
-	warn    func(err error)
+	table     []directive
+	opt       options
+	main      *scope
+	vhosts    []*scope
+	rules     int                         // how many ProxyPass there are
+	formats   map[string]string           // LogFormat nicknames
+	users     map[string]*access.Htpasswd // by the name of the file
+	folders   []*conf.Directive           // <Directory>
+	announced announced
+	warn      func(err error)
 }
 
 // file returns where a file that the configuration names is.
@@ -243,14 +244,15 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 
 // splitAddress cuts host:port; a host that stands for all is "".
 func splitAddress(a string) (host, port string) {
-	i := strings.LastIndexByte(a, ':')
-	if i < 0 || strings.HasSuffix(a, "]") {
-		if isPort(a) {
-			return "", a
-		}
-		return strings.Trim(a, "[]"), ""
+	switch i := strings.LastIndexByte(a, ':'); {
+	case isPort(a):
+		port = a
+	case i < 0 || strings.HasSuffix(a, "]"):
+		host = a
+	default:
+		host, port = a[:i], a[i+1:]
 	}
-	host, port = strings.Trim(a[:i], "[]"), a[i+1:]
+	host = strings.Trim(host, "[]")
 	if host == "*" || host == "_default_" || host == "0.0.0.0" || host == "::" {
 		host = ""
 	}

@@ -142,7 +142,7 @@ func (s *server) start(b *builder) error {
 			st.close()
 			return err
 		}
-		fresh[l] = &listener{configured: l, Listener: ln}
+		fresh[l] = &listener{configured: l, Listener: s.announced(ln, l, st)}
 	}
 	old := s.current.Swap(st)
 	if s.listeners == nil {
@@ -209,6 +209,7 @@ func (s *server) serve(l *listener, st *site) {
 		// Against clients that never finish what they begin.
 		ReadHeaderTimeout: st.headTimeout(l.configured),
 		IdleTimeout:       idle,
+		ConnContext:       noteAnnounced,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelInfo),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			st := s.acquire()

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,15 +23,16 @@ import (
 // site is a configuration at work. It is replaced as a whole by a reload, and
 // closed when its last request is done.
 type site struct {
-	listen  []string // as configured
-	hosts   []*host  // the main server first
-	pools   []*pool
-	opt     options
-	logs    *logFiles
-	stores  *cacheStores
-	refs    atomic.Int64
-	retired atomic.Bool
-	once    sync.Once
+	listen    []string // as configured
+	hosts     []*host  // the main server first
+	pools     []*pool
+	opt       options
+	announced announced
+	logs      *logFiles
+	stores    *cacheStores
+	refs      atomic.Int64
+	retired   atomic.Bool
+	once      sync.Once
 
 	ownStores bool
 	warn      func(error)
@@ -74,7 +76,7 @@ type host struct {
 
 // newSite makes a configuration ready to serve.
 func newSite(b *builder, logs *logFiles, tunnels *tunnel.Registry, stores *cacheStores) (*site, error) {
-	st := &site{listen: b.main.listen, opt: b.opt, logs: logs, stores: stores, warn: b.warn}
+	st := &site{listen: b.main.listen, opt: b.opt, announced: b.announced, logs: logs, stores: stores, warn: b.warn}
 	if stores == nil {
 		st.stores, st.ownStores = new(cacheStores), true
 	}
@@ -157,7 +159,15 @@ func (st *site) newHost(main, s *scope, tunnels *tunnel.Registry) (*host, error)
 		if len(trusted) == 0 {
 			trusted = everyone
 		}
-		h.serve = (&access.RemoteIP{Header: field, TrustedProxies: trusted, Believes: h.settings.believes, Logger: h.logger}).Wrap(h.serve)
+		direct := h.serve
+		named := (&access.RemoteIP{Header: field, TrustedProxies: trusted, Believes: h.settings.believes, Logger: h.logger}).Wrap(direct)
+		h.serve = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Context().Value(announcedKey{}) != nil {
+				direct.ServeHTTP(w, r) // as in httpd, the header of the connection has said it
+				return
+			}
+			named.ServeHTTP(w, r)
+		})
 	}
 	return h, nil
 }
@@ -198,10 +208,7 @@ func (h *host) allRules() []*rule {
 // those that name the address at which it did, or else of those for all
 // addresses, the one with its name, or the first.
 func (st *site) host(listen string, r *http.Request) *host {
-	ip, port := splitAddress(listen)
-	if ip == "" && !st.opt.moved(listen) {
-		ip = hostOf(localAddr(r)) // a listener for all addresses has taken it
-	}
+	ip, port := st.arrival(listen, localAddr(r))
 	exact := false
 	for _, h := range st.hosts[1:] {
 		exact = exact || ip != "" && h.scope.isAt(ip, port)
@@ -228,6 +235,16 @@ func (st *site) host(listen string, r *http.Request) *host {
 	return st.hosts[0]
 }
 
+// arrival is the address at which a connection has arrived that a listener took;
+// local is that of its socket.
+func (st *site) arrival(listen, local string) (ip, port string) {
+	ip, port = splitAddress(listen)
+	if ip == "" && !st.opt.moved(listen) {
+		ip = hostOf(local) // a listener for all addresses has taken it
+	}
+	return ip, port
+}
+
 // door refuses requests whose Host is none, before anything goes by it.
 func (h *host) door(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -242,13 +259,14 @@ func (h *host) door(next http.Handler) http.Handler {
 
 // serves reports whether a virtual host is one of those at an address.
 func (s *scope) serves(ip, port string) bool {
-	for _, a := range s.addresses {
-		vip, vport := splitAddress(a)
-		if (vport == "" || vport == "*" || vport == port) && (vip == "" || ip == "" || vip == ip) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.addresses, func(a string) bool { return coversAddress(a, ip, port) })
+}
+
+// coversAddress reports whether the address of a virtual host covers another one,
+// of which the host may be unknown.
+func coversAddress(configured, ip, port string) bool {
+	vip, vport := splitAddress(configured)
+	return (vport == "" || vport == "*" || vport == port) && (vip == "" || ip == "" || vip == ip)
 }
 
 // isAt reports whether a virtual host names that very address.

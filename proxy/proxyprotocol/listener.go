@@ -31,6 +31,12 @@ type Listener struct {
 	// Apache: RemoteIPProxyProtocolExceptions.
 	Exceptions []netip.Prefix
 
+	// Trusts, if not nil, says in place of Trusted and Exceptions whether the peer
+	// of a connection begins it with a header and is believed: for lists that
+	// change while the server runs, and for rules by the local address. It must not
+	// wait: other connections wait for it.
+	Trusts func(c net.Conn) bool
+
 	// Optional takes connections of trusted peers without a header, too, as the
 	// peer's own. If false, they are closed. A peer that says nothing within
 	// HeaderTimeout, such as one that waits for the server to speak, counts as one
@@ -122,7 +128,7 @@ func (l *Listener) run() {
 	defer l.work.Done()
 	for {
 		c, err := l.Listener.Accept()
-		if err == nil && l.trusts(c.RemoteAddr()) {
+		if err == nil && l.trusts(c) {
 			if l.begin(c) {
 				go l.greet(c)
 			}
@@ -212,8 +218,12 @@ func (l *Listener) meet(c net.Conn) (*Conn, error) {
 	return newConn(c, h, got), nil
 }
 
-// trusts reports whether a peer has to send a header.
-func (l *Listener) trusts(peer net.Addr) bool {
+// trusts reports whether the peer of c has to send a header.
+func (l *Listener) trusts(c net.Conn) bool {
+	if l.Trusts != nil {
+		return l.Trusts(c)
+	}
+	peer := c.RemoteAddr()
 	if _, ok := peer.(*net.UnixAddr); ok {
 		return true
 	}
