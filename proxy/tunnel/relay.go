@@ -91,13 +91,17 @@ func (r *relay) watch(client, backend any) {
 	r.down.stalled = stalled{relay: r, from: backend, back: &r.up}
 }
 
-// bare returns what to read from and write to, with old deadlines removed.
+// bare returns what to read from and write to, with old deadlines removed. One
+// connection may stand on another, as those of listeners do.
 func bare(c io.ReadWriteCloser) (io.ReadWriteCloser, []byte) {
 	var data []byte
-	if d, ok := c.(detacher); ok {
-		var nc net.Conn
-		nc, data = d.Detached()
-		c = nc
+	for {
+		d, ok := c.(detacher)
+		if !ok {
+			break
+		}
+		nc, ahead := d.Detached()
+		c, data = nc, append(data, ahead...)
 	}
 	if nc, ok := c.(net.Conn); ok {
 		_ = nc.SetDeadline(time.Time{})

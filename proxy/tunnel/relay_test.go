@@ -359,3 +359,33 @@ func TestLifeAfterShutdown(t *testing.T) {
 		require.Equal(t, time.Minute+partingTime, time.Since(begun))
 	})
 }
+
+// standing is a connection of a listener, on top of another.
+type standing struct {
+	net.Conn
+	ahead string
+}
+
+func (s standing) Detached() (net.Conn, []byte) { return s.Conn, []byte(s.ahead) }
+
+// TestBareConnections: of what stands on a socket, all is taken off, and what was
+// read too far comes in its order.
+func TestBareConnections(t *testing.T) {
+	far, near := tcpPair(t)
+	defer far.Close()
+	defer near.Close()
+	for _, tc := range []struct {
+		c     io.ReadWriteCloser
+		ahead string
+	}{
+		{near, ""},
+		{standing{near, ""}, ""},
+		{standing{near, "a"}, "a"},
+		{standing{standing{near, "b"}, "a"}, "ab"},
+		{standing{standing{near, "b"}, ""}, "b"},
+	} {
+		c, ahead := bare(tc.c)
+		require.Equal(t, near, c)
+		require.Equal(t, tc.ahead, string(ahead))
+	}
+}
