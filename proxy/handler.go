@@ -89,6 +89,7 @@ import (
 //
 // A client that closes its side of the connection behind the request, as nc -N does,
 // has left for both: net/http's server ends the request's context at that moment.
+// Behind a [github.com/modproxy/modproxy/proxy/halfclose.Listener] it is answered.
 type Handler struct {
 	// Target is the URL that requests are sent to: its path takes the place of
 	// Prefix. If nil, Rewrite must set the outgoing URL. Apache: ProxyPass.

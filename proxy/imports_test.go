@@ -18,7 +18,7 @@ const module = "github.com/modproxy/modproxy/"
 // used, and understood, without its neighbours. What is internal to a room, or a
 // kit for its tests, belongs to it.
 var floors = [][]string{
-	{"proxy/internal/contextkey", "proxy/internal/syntax", "proxy/internal/copybuf", "proxy/proxyprotocol"},
+	{"proxy/internal/contextkey", "proxy/internal/syntax", "proxy/internal/copybuf", "proxy/proxyprotocol", "proxy/halfclose"},
 	{"proxy/internal/clientaddr"},
 	{"proxy/backend", "cache/store"},
 	{"proxy/exchange"},

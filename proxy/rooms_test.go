@@ -37,6 +37,7 @@ var sizes = map[string]size{
 	"proxy/graceful":              {2, 2},
 	"proxy/mirror":                {3, 5},
 	"proxy/proxyprotocol":         {6, 14},
+	"proxy/halfclose":             {5, 2},
 	"proxy/breaker":               {5, 13}, // six of them are defaults
 	"proxy/parsertest":            {5, 3},
 	"proxy/internal/clientaddr":   {3, 8},  // what RemoteAddr says, and what Forwarded does
