@@ -1,6 +1,7 @@
 package ajp
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -36,7 +37,8 @@ func bodyKindOf(r *http.Request) bodyKind {
 
 // facts are what a container is told beside the request's line and fields.
 type facts struct {
-	host       string // for Host, and for server_name and server_port
+	host       string // for Host
+	server     string // for server_name and server_port; empty for host
 	remoteAddr string // host:port of the client
 	localAddr  string // IP at which the client's connection arrived; empty if unknown
 	remoteUser string
@@ -70,10 +72,10 @@ func appendForwardRequest(b []byte, r *http.Request, kind bodyKind, f *facts, si
 	if err != nil {
 		return b, err
 	}
-	if tooLong(uri, query, f.host, method) {
+	if tooLong(uri, query, f.host, f.server, method) {
 		return b, tooLarge(size)
 	}
-	server, port, err := serverOf(f.host, f.secure)
+	server, port, err := serverOf(cmp.Or(f.server, f.host), f.secure)
 	if err != nil {
 		return b, err
 	}
@@ -266,8 +268,10 @@ func appendLength(b []byte, n int64) []byte {
 // appendAttributes appends all attributes, without their end. The secret comes
 // first, so that a container can refuse at once.
 func appendAttributes(b []byte, f *facts, query, method string, code byte) ([]byte, *exchange.Error) {
-	if tooLong(f.secret, f.remoteUser, f.authType, f.route) {
-		return b, badAttribute(errTooLong)
+	for _, v := range [...]string{f.secret, f.remoteUser, f.authType, f.route} {
+		if err := checkAttribute(v); err != nil {
+			return b, err
+		}
 	}
 	b = appendAttribute(b, attrSecret, f.secret)
 	b = appendAttribute(b, attrRemoteUser, f.remoteUser)
@@ -283,19 +287,30 @@ func appendAttributes(b []byte, f *facts, query, method string, code byte) ([]by
 		b = appendTLS(b, f.tls)
 	}
 	for _, a := range f.named {
-		switch {
-		case a.Name == "":
+		if a.Name == "" {
 			return b, badAttribute(errors.New("attribute without a name"))
-		case tooLong(a.Name, a.Value):
-			return b, badAttribute(errTooLong)
-		case strings.IndexByte(a.Name, 0) >= 0 || strings.IndexByte(a.Value, 0) >= 0:
-			return b, badAttribute(errors.New("attribute with a NUL"))
+		}
+		for _, v := range [...]string{a.Name, a.Value} {
+			if err := checkAttribute(v); err != nil {
+				return b, err
+			}
 		}
 		b = append(b, attrNamed)
 		b = appendString(b, a.Name)
 		b = appendString(b, a.Value)
 	}
 	return b, nil
+}
+
+// checkAttribute refuses what a container could read in another way.
+func checkAttribute(v string) *exchange.Error {
+	switch {
+	case tooLong(v):
+		return badAttribute(errTooLong)
+	case strings.IndexByte(v, 0) >= 0:
+		return badAttribute(errors.New("attribute with a NUL"))
+	}
+	return nil
 }
 
 // badAttribute is the error for attributes that the embedder's code has given.
@@ -417,12 +432,18 @@ func bodyPacket(packet []byte, n int) []byte {
 func (t *Transport) facts(c *backend.Conn, r *http.Request) facts {
 	ctx := r.Context()
 	known := exchange.FactsOf(r, nil)
-	f := facts{remoteAddr: known.Client, remoteUser: known.User, authType: known.AuthType, route: t.Route, secret: t.Secret, secure: known.Scheme == "https", tls: r.TLS}
+	f := facts{remoteUser: known.User, authType: known.AuthType, route: t.Route, secret: t.Secret, secure: known.Scheme == "https", tls: r.TLS}
 	f.host, _ = hostField(r)
+	if in := exchange.ClientRequest(ctx); in != nil && f.host == in.Host {
+		f.server = known.Host // which none was set in place of
+	}
+	if ip := known.ClientIP(); ip != "" {
+		f.remoteAddr = net.JoinHostPort(ip, portOf(known.Client))
+	}
 	if a, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr); ok {
 		f.localAddr = hostOf(a.String())
 	}
-	if f.remoteAddr == "" { // the client is this program
+	if f.remoteAddr == "" { // the client is this program, or on a unix-domain socket
 		if a := c.LocalAddr(); a != nil && a.Network() == "tcp" {
 			f.remoteAddr = a.String()
 		} else {

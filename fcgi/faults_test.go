@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/examples/programs"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -303,6 +304,20 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			require.Equal(t, exchange.OpRequest, e.Op)
 			require.Contains(t, []int{400, 404}, exchange.StatusOf(err))
 		})
+	}
+	for name, change := range map[string]func(*http.Request) *http.Request{
+		"user": func(r *http.Request) *http.Request { return access.WithUser(r, "root\x00x", "Basic") },
+		"how":  func(r *http.Request) *http.Request { return access.WithUser(r, "root", "Basic\x00") },
+		"variable": func(r *http.Request) *http.Request {
+			return r.WithContext(WithVariables(r.Context(), map[string]string{"A": "b\x00"}))
+		},
+		"its name": func(r *http.Request) *http.Request {
+			return r.WithContext(WithVariables(r.Context(), map[string]string{"A\x00": "b"}))
+		},
+	} {
+		r, _ := http.NewRequest("GET", "fcgi://app/a.php", nil)
+		_, err := tr.RoundTrip(change(r))
+		require.Equal(t, 500, exchange.StatusOf(err), "NUL in the %s", name)
 	}
 	require.Equal(t, 0, p.connections())
 	r, _ := http.NewRequest("GET", "http://app/a.php", nil)

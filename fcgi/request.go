@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
@@ -110,7 +111,24 @@ func checkRequest(r, client *http.Request) error {
 			return err
 		}
 	}
+	f := exchange.FactsOf(r, nil)
+	if holdsNUL(f.User) || holdsNUL(f.AuthType) {
+		return errVariable("user")
+	}
+	for name, value := range Variables(r.Context()) {
+		if holdsNUL(name) || holdsNUL(value) {
+			return errVariable("variable")
+		}
+	}
 	return nil
+}
+
+// holdsNUL reports whether a text would end early in the environment of a program.
+func holdsNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
+
+// errVariable is the error for what the embedder's code has given.
+func errVariable(what string) error {
+	return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusInternalServerError, Err: errors.New(what + " with a NUL")}
 }
 
 func badRequest(text string) error {

@@ -155,7 +155,7 @@ func (t *Transport) addServer(p *Params, r, front *http.Request, f *exchange.Fac
 	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		if at, pt, err := net.SplitHostPort(a.String()); err == nil {
 			p.add("SERVER_ADDR", at)
-			if !f.Trusted { // whose client came to another port
+			if !f.Trusted && f.Host == front.Host && (f.Scheme == "https") == (front.TLS != nil) { // else the client came to another port
 				port = pt
 			}
 		}

@@ -67,7 +67,10 @@ func FactsOf(r *http.Request, trusted []netip.Prefix) Facts {
 		f = Facts{Peer: known.peer, Trusted: true, Scheme: known.scheme, Host: known.host}
 	default:
 		f.Peer = r.RemoteAddr
-		if addr, ok := clientaddr.Addr(f.Peer); len(trusted) > 0 && ok && clientaddr.In(trusted, addr) {
+		if len(trusted) == 0 {
+			break
+		}
+		if addr, ok := clientaddr.Addr(f.Peer); ok && clientaddr.In(trusted, addr) {
 			f.Trusted = true
 			f.Scheme, f.Host = told(r, trusted)
 		}
