@@ -8,12 +8,16 @@ import (
 	"github.com/modproxy/modproxy/proxy/internal/syntax"
 )
 
-// takeFields adds to dst what passes of the client's header.
+// takeFields adds to dst what passes of the client's header. The forwarding fields
+// of middleware or of a trusted proxy are not the client's own, as its Connection may
+// be, which such a proxy has left it: that takes none of them out.
 func (p *passage) takeFields(dst http.Header) {
 	src := p.in.Header
 	filter := exchange.HopByHopOf(src)
 	for name, values := range src {
-		if filter.Has(name) || exchange.IsForwardingField(name) && !p.passesForwarding(name) {
+		switch forwarding := exchange.IsForwardingField(name); {
+		case forwarding && p.vouchedFor(name):
+		case forwarding && !p.h.passesAnyones(), filter.Has(name):
 			continue
 		}
 		if !isPlainName(name) {

@@ -77,6 +77,69 @@ func TestFieldsOfStrangers(t *testing.T) {
 	}
 }
 
+// TestConnectionOfTheClient: what it names passes no further, but for what is not
+// the client's: the forwarding fields of a trusted proxy that has left it its
+// Connection, and those that middleware has set.
+func TestConnectionOfTheClient(t *testing.T) {
+	const names = "X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Prefix X-Real-Ip Forwarded X-Other"
+	trusted, err := prefixes("192.0.2.0/24")
+	require.NoError(t, err)
+	const set = "X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto"
+	rewrite := func(*httputil.ProxyRequest) {}
+	for name, tc := range map[string]struct {
+		h      *Handler
+		passed string
+		client string // X-Forwarded-For
+	}{
+		"untrusted":        {&Handler{}, set, "192.0.2.1"},
+		"listed":           {&Handler{PassForwarded: []string{"X-Forwarded-Prefix", "x-real-ip"}}, set + " X-Forwarded-Prefix X-Real-Ip", "192.0.2.1"},
+		"trusted":          {&Handler{TrustedProxies: trusted}, set + " X-Forwarded-Prefix X-Real-Ip Forwarded", "a, 192.0.2.1"},
+		"trusted, rewrite": {&Handler{TrustedProxies: trusted, Rewrite: rewrite}, set + " X-Forwarded-Prefix X-Real-Ip Forwarded", "a, 192.0.2.1"},
+		"trusted, none":    {&Handler{TrustedProxies: trusted, Forwarded: ForwardedNone}, set + " X-Forwarded-Prefix X-Real-Ip Forwarded", "a"},
+		"append":           {&Handler{Forwarded: ForwardedAppend}, set, "192.0.2.1"},
+		"off":              {&Handler{Forwarded: ForwardedOff}, "", ""},
+		"rewrite":          {&Handler{Rewrite: rewrite}, set, "192.0.2.1"},
+	} {
+		for _, connection := range [][]string{{"close, " + strings.ReplaceAll(names, " ", ", ")}, strings.Fields(strings.ToLower(names))} {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			for _, n := range strings.Fields(names) {
+				r.Header[n] = []string{"a"}
+			}
+			r.Header["Connection"] = connection
+			got := told(t, tc.h, r)
+			var passed []string
+			for _, n := range strings.Fields(names) {
+				if got.Header[n] != nil {
+					passed = append(passed, n)
+				}
+			}
+			require.ElementsMatch(t, strings.Fields(tc.passed), passed, name)
+			require.Equal(t, tc.client, got.Header.Get("X-Forwarded-For"), name)
+		}
+	}
+}
+
+// TestCanonicalURLIsToldAlone: where the embedder knows better than the proxy in
+// front, no field tells the backend what that has said.
+func TestCanonicalURLIsToldAlone(t *testing.T) {
+	trusted, err := prefixes("192.0.2.0/24")
+	require.NoError(t, err)
+	for _, field := range []bool{false, true} {
+		for _, rewrite := range []func(*httputil.ProxyRequest){nil, func(*httputil.ProxyRequest) {}} {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header = http.Header{"X-Forwarded-Host": {"in.test"}, "X-Forwarded-Proto": {"http"}, "Forwarded": {"for=192.0.2.9;proto=http;host=in.test"}}
+			got := told(t, &Handler{TrustedProxies: trusted, ForwardedField: field, Rewrite: rewrite, CanonicalURL: mustURL("https://site.test:8443")}, r)
+			require.Equal(t, []string{"https"}, got.Header["X-Forwarded-Proto"])
+			require.Equal(t, []string{"site.test:8443"}, got.Header["X-Forwarded-Host"])
+			if !field {
+				require.Empty(t, got.Header["Forwarded"])
+				continue
+			}
+			require.Equal(t, []string{`for=192.0.2.9;proto=http;host=in.test, for=192.0.2.1;proto=https;host="site.test:8443"`}, got.Header["Forwarded"])
+		}
+	}
+}
+
 // TestZonesStayHere: what names an interface of this machine is told to nobody.
 func TestZonesStayHere(t *testing.T) {
 	for _, remote := range []string{"[fe80::1%eth0]:80", "[fe80::1%25eth0]:80", "fe80::1%eth0", "[fe80::1]:80", "fe80::1"} {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/modproxy/modproxy/proxy/exchange"
@@ -41,19 +42,14 @@ const (
 // rewriteSets are the fields that a Rewrite function of httputil sets itself.
 var rewriteSets = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
 
-// passesForwarding reports whether a forwarding field of the client's passes.
-func (p *passage) passesForwarding(name string) bool {
-	switch h := p.h; {
-	case h.Forwarded != ForwardedAuto && h.Forwarded != ForwardedNone || p.facts.Trusted:
-		return true
-	default:
-		for _, passed := range h.PassForwarded {
-			if strings.EqualFold(name, passed) {
-				return true
-			}
-		}
-		return false
-	}
+// passesAnyones reports whether forwarding fields pass, whoever has sent them.
+func (h *Handler) passesAnyones() bool {
+	return h.Forwarded != ForwardedAuto && h.Forwarded != ForwardedNone
+}
+
+// vouchedFor reports whether a forwarding field is that of somebody to believe.
+func (p *passage) vouchedFor(name string) bool {
+	return p.facts.Trusted || slices.ContainsFunc(p.h.PassForwarded, func(passed string) bool { return strings.EqualFold(name, passed) })
 }
 
 // addForwarded sets the forwarding fields of the outgoing request, before the
@@ -113,7 +109,7 @@ func (p *passage) keepOrSet(keep bool, prior http.Header, name, value string) {
 func (p *passage) addForwardedField(keep bool, prior []string, client string, known bool) {
 	out := p.out.Header
 	if !p.h.ForwardedField {
-		if keep && prior != nil {
+		if keep && prior != nil && p.h.CanonicalURL == nil {
 			out["Forwarded"] = prior
 		} else {
 			delete(out, "Forwarded") // it would say something else than the rest

@@ -147,7 +147,7 @@ type Handler struct {
 
 	// PassForwarded are forwarding fields that pass although their sender is not
 	// trusted, such as "X-Forwarded-Prefix": for those that middleware in front
-	// has set, or judged. Forwarded and X-Forwarded-For, -Host and -Proto are
+	// has set, or judged, whatever the client has in Connection. Forwarded and X-Forwarded-For, -Host and -Proto are
 	// set all the same.
 	PassForwarded []string
 

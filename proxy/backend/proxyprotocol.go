@@ -48,7 +48,7 @@ func ClientOf(ctx context.Context) Client {
 func ClientFrom(remote string, local net.Addr) Client {
 	src, err := netip.ParseAddrPort(remote)
 	if err != nil {
-		addr, err := netip.ParseAddr(remote)
+		addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(remote, "["), "]"))
 		if err != nil {
 			return Client{}
 		}

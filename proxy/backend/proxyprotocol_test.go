@@ -165,5 +165,7 @@ func TestClientFrom(t *testing.T) {
 	require.Equal(t, Client{Source: v4}, ClientFrom("[::ffff:192.0.2.1]:5", nil))
 	require.Equal(t, Client{Source: v4}, ClientFrom("192.0.2.1:5", &net.UnixAddr{Name: "/run/front.sock"}))
 	require.Equal(t, Client{Source: netip.MustParseAddrPort("192.0.2.1:0")}, ClientFrom("192.0.2.1", nil))
+	require.Equal(t, ClientFrom("2001:db8::1", nil), ClientFrom("[2001:db8::1]", nil))
+	require.True(t, ClientFrom("[2001:db8::1]", nil).Source.IsValid())
 	require.Equal(t, Client{v4, netip.MustParseAddrPort("10.0.0.1:80"), nil}, ClientFrom("192.0.2.1:5", &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 80}))
 }
