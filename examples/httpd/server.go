@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/proxy/halfclose"
 	"github.com/modproxy/modproxy/proxy/tunnel"
 )
 
@@ -142,6 +143,8 @@ func (s *server) start(b *builder) error {
 			st.close()
 			return err
 		}
+		// httpd answers clients that half-close, and waits for its backends alone.
+		ln = &halfclose.Listener{Listener: ln, Timeout: -1}
 		fresh[l] = &listener{configured: l, Listener: s.announced(ln, l, st)}
 	}
 	old := s.current.Swap(st)

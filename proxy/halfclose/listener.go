@@ -13,8 +13,8 @@ const DefaultTimeout = 60 * time.Second
 // Listener is a net.Listener for an http.Server whose clients may end their side of
 // the connection behind a request. Set the fields before the first Accept.
 //
-// Put it above others that look at connections, such as a
-// [github.com/modproxy/modproxy/proxy/proxyprotocol.Listener], and below TLS.
+// It may stand above or below a
+// [github.com/modproxy/modproxy/proxy/proxyprotocol.Listener], and stands below TLS.
 type Listener struct {
 	// Listener is where connections come in.
 	net.Listener

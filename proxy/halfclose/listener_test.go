@@ -73,6 +73,7 @@ type server struct {
 	ends chan struct{} // the client's end was read
 	http *http.Server
 	*Listener
+	above net.Listener // that is served; nil: the Listener
 }
 
 func listen(t *testing.T, network string) net.Listener {
@@ -88,12 +89,15 @@ func listen(t *testing.T, network string) net.Listener {
 // serve serves h until the end of the test; change may be nil.
 func serve(t *testing.T, network string, timeout time.Duration, h http.HandlerFunc, change func(*server)) *server {
 	w := &watched{listen(t, network), make(chan struct{}, 1)}
-	s := &server{t, w.ends, &http.Server{Handler: h}, &Listener{Listener: w, Timeout: timeout}}
+	s := &server{t, w.ends, &http.Server{Handler: h}, &Listener{Listener: w, Timeout: timeout}, nil}
 	if change != nil {
 		change(s)
 	}
+	if s.above == nil {
+		s.above = s.Listener
+	}
 	done := make(chan error, 1)
-	go func() { done <- s.http.Serve(s.Listener) }()
+	go func() { done <- s.http.Serve(s.above) }()
 	t.Cleanup(func() {
 		_ = s.http.Close()
 		require.ErrorIs(t, <-done, http.ErrServerClosed)
@@ -154,7 +158,7 @@ func TestClientsThatHalfCloseAreAnswered(t *testing.T) {
 		"two":              {get + get, 2},
 		"three, a POST":    {get + "POST / HTTP/1.1\r\nHost: h\r\n" + length + get, 3},
 	} {
-		for _, network := range []string{"tcp", "unix", "PROXY"} {
+		for _, network := range []string{"tcp", "unix", "PROXY", "below PROXY"} {
 			t.Run(name+", "+network, func(t *testing.T) {
 				answered := 0
 				var s *server
@@ -174,11 +178,17 @@ func TestClientsThatHalfCloseAreAnswered(t *testing.T) {
 				sends := tc.sends
 				on := network
 				change := func(to *server) { s = to }
-				if network == "PROXY" {
+				if strings.HasSuffix(network, "PROXY") {
 					on, sends = "tcp", "PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\n"+sends
 					change = func(to *server) {
 						s = to
-						to.Listener.Listener = &proxyprotocol.Listener{Listener: to.Listener.Listener, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+						pl := &proxyprotocol.Listener{Listener: to.Listener, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+						if network == "below PROXY" {
+							to.above = pl
+						} else {
+							pl.Listener = to.Listener.Listener
+							to.Listener.Listener = pl
+						}
 						to.http.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 							if proxyprotocol.HeaderOf(c) == nil {
 								t.Error("no header")

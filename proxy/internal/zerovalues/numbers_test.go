@@ -149,6 +149,7 @@ var numbers = map[string]string{
 	"exchange.Spool.Max":           "+-+",
 	"exchange.Spool.Memory":        "+++",
 	"graceful.Service.Grace":       "+++",
+	"halfclose.Listener.Timeout":   "+++",
 	"mirror.Transport.MaxBody":     "+++",
 	"mirror.Transport.MaxInFlight": "+++",
 	"mirror.Transport.Share":       "+++++",

@@ -34,6 +34,7 @@ import (
 	"github.com/modproxy/modproxy/proxy/breaker"
 	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/proxy/graceful"
+	"github.com/modproxy/modproxy/proxy/halfclose"
 	"github.com/modproxy/modproxy/proxy/mirror"
 	"github.com/modproxy/modproxy/proxy/proxyprotocol"
 	"github.com/modproxy/modproxy/proxy/tunnel"
@@ -302,6 +303,15 @@ var parts = []part{
 		ctx, cancel := context.WithCancel(k.t.Context())
 		cancel()
 		return s.Run(ctx)
+	}),
+	of(func(k *kit, l *halfclose.Listener) error {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(origin))
+		l.Listener = s.Listener
+		s.Listener = l
+		s.Start()
+		defer s.Close()
+		b := &backend.Backend{}
+		return k.backend(b, s.URL, &proxy.Transport{Backend: b})
 	}),
 	of(func(k *kit, l *proxyprotocol.Listener) error {
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
