@@ -118,7 +118,9 @@ type Handler struct {
 	Transport http.RoundTripper
 
 	// PreserveHost sends the client's Host to the backend in place of the
-	// target's. Apache: ProxyPreserveHost.
+	// target's. TLS asks for the target's name all the same, and checks that one:
+	// for backends with a certificate for each site, set ServerNameFromHost of the
+	// Transport's Backend, as httpd does by itself. Apache: ProxyPreserveHost.
 	PreserveHost bool
 
 	// ServerName is the name of this proxy in Via and X-Forwarded-Server. Empty

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -210,7 +211,8 @@ func applySSLProxyProtocol(_ *builder, s *scope, d *conf.Directive) error {
 	return nil
 }
 
-// config returns the TLS configuration for a backend, whose host is name.
+// config returns the TLS configuration for a backend, whose host is name. With
+// ProxyPreserveHost On a connection is to another one, that of the request.
 func (s tlsSettings) config(name string) *tls.Config {
 	c := &tls.Config{
 		RootCAs: s.roots, Certificates: s.certs,
@@ -227,6 +229,7 @@ func (s tlsSettings) config(name string) *tls.Config {
 	// What crypto/tls checks in one piece is taken apart.
 	c.InsecureSkipVerify = true
 	c.VerifyConnection = func(cs tls.ConnectionState) error {
+		name := cmp.Or(cs.ServerName, name)
 		leaf := cs.PeerCertificates[0]
 		now := time.Now()
 		if checkExpire && (now.Before(leaf.NotBefore) || now.After(leaf.NotAfter)) {

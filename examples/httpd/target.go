@@ -149,7 +149,7 @@ func (h *host) newBase(r memberTarget) (*proxy.Transport, error) {
 		if !said(secure.engine, true) {
 			return nil, fmt.Errorf("%s needs SSLProxyEngine On", r.whole)
 		}
-		b.TLS = secure.config(b.URL.Hostname())
+		b.TLS, b.ServerNameFromHost = secure.config(b.URL.Hostname()), true // without ProxyPreserveHost, the Host is that of the URL
 	case "ftps", "ftpes":
 		b.TLS = secure.config(b.URL.Hostname())
 	}

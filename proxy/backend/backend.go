@@ -77,7 +77,8 @@ type Backend struct {
 	// the client's Host is passed on. A connection made for one name carries no
 	// request for another, and sessions are resumed for the same name alone. A
 	// name for which the backend has no certificate is a [*ServerNameError], which
-	// says nothing about the backend. A request without a Host has the name in
+	// says nothing about the backend. TLS.VerifyConnection finds the name in
+	// ServerName, also if it is an address. A request without a Host has the name in
 	// TLS or the URL. Apache: what ProxyPreserveHost does to https.
 	ServerNameFromHost bool
 

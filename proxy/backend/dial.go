@@ -147,6 +147,12 @@ func (b *Backend) tlsFor(name string) *tls.Config {
 	}
 	cfg := b.tls.Clone()
 	cfg.ServerName = name
+	if verify := cfg.VerifyConnection; verify != nil {
+		cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+			cs.ServerName = name // of an address, crypto/tls tells nothing
+			return verify(cs)
+		}
+	}
 	return cfg
 }
 
