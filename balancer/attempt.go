@@ -223,7 +223,7 @@ func (x *roundTrip) answered(resp *http.Response) {
 	case m.failures.Load() != 0:
 		m.failures.Store(0)
 	}
-	if m.outages.state.On() && resp.StatusCode < http.StatusInternalServerError {
+	if m.outage().state.On() && resp.StatusCode < http.StatusInternalServerError {
 		if s, _ := m.State(); s == StateUsable { // it was forgiven, and works
 			m.backAgain(x.Context)
 		}

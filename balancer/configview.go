@@ -180,7 +180,7 @@ func (b *Balancer) noticeCheck(ctx context.Context, m *Member, failed bool, caus
 		return
 	}
 	b.wakeHoping()
-	b.logMember(ctx, slog.LevelInfo, "balancer: health check passed", m, m.outages.checks.Over()...)
+	b.logMember(ctx, slog.LevelInfo, "balancer: health check passed", m, m.outage().checks.Over()...)
 }
 
 // logMember logs a line about a member.

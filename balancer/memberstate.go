@@ -38,6 +38,14 @@ var errEjected = errors.New("too many failures in a row")
 // outages are those of a member, for the log: of its state, and of its checks.
 type outages struct{ state, checks backend.Outage }
 
+// outage returns them; a member that no balancer has made has none to keep.
+func (m *Member) outage() *outages {
+	if m.outages == nil {
+		return new(outages)
+	}
+	return m.outages
+}
+
 // MarkError puts the member into the error state because of cause, or begins
 // the wait of Retry anew. It does nothing to a member with the flag
 // IgnoreErrors.
@@ -61,7 +69,7 @@ func (m *Member) markError(ctx context.Context, cause error) {
 func (m *Member) MarkOK() { m.markOK(context.Background()) }
 
 func (m *Member) markOK(ctx context.Context) {
-	if m.outages.state.On() {
+	if m.outage().state.On() {
 		m.backAgain(ctx)
 	}
 	m.forgive(ctx)
@@ -78,7 +86,7 @@ func (m *Member) forgive(ctx context.Context) {
 // backAgain tells the log that the member works, with the sums of its outage.
 func (m *Member) backAgain(ctx context.Context) {
 	state, _ := m.State()
-	if sums := m.outages.state.Over(); sums != nil && m.b != nil {
+	if sums := m.outage().state.Over(); sums != nil && m.b != nil {
 		m.b.logMember(ctx, slog.LevelInfo, "balancer: member works again", m, append(sums, slog.String("from", state.String()))...)
 	}
 }
@@ -104,7 +112,7 @@ func (m *Member) Usable() bool {
 // setCheckFailed notes what active checks think of the member.
 func (m *Member) setCheckFailed(ctx context.Context, failed bool, cause error) {
 	if failed {
-		m.outages.checks.Failed()
+		m.outage().checks.Failed()
 	}
 	if !m.health.SetCheck(failed, cause) {
 		return
@@ -136,7 +144,7 @@ func (m *Member) endTrial(ctx context.Context) {
 
 // changed tells of a change of state, if it is one.
 func (m *Member) changed(ctx context.Context, from, to State, cause error) {
-	begins := cause != nil && m.outages.state.Failed()
+	begins := cause != nil && m.outage().state.Failed()
 	if from == to {
 		return
 	}
