@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"os"
 	"reflect"
 	"runtime"
 	"slices"
@@ -218,6 +219,9 @@ var errRefused = errors.New("refused")
 // TestNumbers gives every number its extremes, one at a time, and has an exchange
 // with the part that has it.
 func TestNumbers(t *testing.T) {
+	if os.Getenv(inside) != "" {
+		return // the run around this one has it
+	}
 	defer goleak.VerifyNone(t)
 	k := newKit(t)
 	defer k.close()
