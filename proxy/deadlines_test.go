@@ -210,7 +210,11 @@ func (m misbehaviour) run(t *testing.T, p spoken) {
 	}
 	defer leave()
 	begun := time.Now()
-	aborted := proxy.Aborts(h, w, r.WithContext(t.Context()))
+	// What no limit ends, ends by the client, too late.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	defer time.AfterFunc(50*limit, cancel).Stop()
+	aborted := proxy.Aborts(h, w, r.WithContext(ctx))
 	took := time.Since(begun)
 	require.Equal(t, record.Aborted, aborted)
 	if m.status == 0 {
