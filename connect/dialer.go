@@ -165,7 +165,8 @@ func (d *Dialer) DialProxy(ctx context.Context, network, _ string) (net.Conn, er
 
 // dialWithin dials by a function that may not look at its context.
 func dialWithin(ctx context.Context, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
-	return backend.Within(ctx, dial, func(late net.Conn) { _ = late.Close() })
+	return backend.Within(ctx, func(ctx context.Context) (net.Conn, error) { return backend.Dialled(dial(ctx)) },
+		func(late net.Conn) { _ = late.Close() })
 }
 
 // tlsConfig completes the TLS field without changing it.

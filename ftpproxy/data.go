@@ -183,7 +183,7 @@ func (s *session) dialPort(ctx context.Context, port string) (net.Conn, error) {
 	switch {
 	case s.dial == nil && b.DialContext != nil:
 		// It may lead through another proxy, whose address the connection has.
-		return b.DialContext(ctx, "tcp", net.JoinHostPort(b.URL.Hostname(), port))
+		return backend.Dialled(b.DialContext(ctx, "tcp", net.JoinHostPort(b.URL.Hostname(), port)))
 	case peer == nil:
 		return nil, errors.New("control connection has no TCP address")
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"strings"
@@ -14,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/connect"
+	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -82,4 +86,33 @@ func TestDeafDial(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestDialOfNothing: a DialContext that returns neither a connection nor an error
+// is one that has failed.
+func TestDialOfNothing(t *testing.T) {
+	nothing := func(context.Context, string, string) (net.Conn, error) { return nil, nil }
+	for name, p := range roundTrippers {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				u, err := url.Parse(p.url)
+				require.NoError(t, err)
+				b := &backend.Backend{URL: &url.URL{Scheme: u.Scheme, Host: u.Host}, DialContext: nothing}
+				rt := p.of(t, b)
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url, nil)
+				require.NoError(t, err)
+				_, err = rt.RoundTrip(r)
+				require.ErrorContains(t, err, "no connection and no error")
+				require.Equal(t, http.StatusServiceUnavailable, exchange.StatusOf(err), "%v", err)
+				_ = b.Close()
+				if c, ok := rt.(interface{ Close() error }); ok {
+					_ = c.Close()
+				}
+			})
+		})
+	}
+	w := httptest.NewRecorder()
+	(&connect.Handler{Clients: &access.Clients{Access: &access.Access{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}, DialContext: nothing}).
+		ServeHTTP(w, httptest.NewRequest(http.MethodConnect, "a.test:443", nil))
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 }

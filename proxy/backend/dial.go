@@ -104,9 +104,18 @@ func Handshake(ctx context.Context, c *tls.Conn) error {
 	return err
 }
 
+// Dialled returns what a DialContext of somebody else has returned; an error, if
+// that is nothing at all.
+func Dialled(c net.Conn, err error) (net.Conn, error) {
+	if c == nil && err == nil {
+		err = errors.New("DialContext returned no connection and no error")
+	}
+	return c, err
+}
+
 func (b *Backend) connect(ctx context.Context) (net.Conn, error) {
 	if b.DialContext != nil {
-		return b.DialContext(ctx, b.network, b.address)
+		return Dialled(b.DialContext(ctx, b.network, b.address))
 	}
 	d := net.Dialer{KeepAlive: or(b.KeepAlive, DefaultKeepAlive), Resolver: b.Resolver}
 	if b.SourceAddr.IsValid() && b.network == "tcp" {
