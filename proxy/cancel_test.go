@@ -295,6 +295,9 @@ func TestTransportUnderStress(t *testing.T) {
 					_ = resp.Body.Close()
 				}
 				cancel()
+				if rand.IntN(10) == 0 {
+					b.CloseIdle(1)
+				}
 			}
 		})
 	}

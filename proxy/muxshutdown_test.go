@@ -13,11 +13,17 @@ import (
 type stopping struct {
 	http.Handler
 	err           error
+	ctx           context.Context
 	stopped, idle int
 }
 
-func (s *stopping) Shutdown(context.Context) error { s.stopped++; return s.err }
-func (s *stopping) CloseIdleConnections()          { s.idle++ }
+func (s *stopping) Shutdown(ctx context.Context) error {
+	s.stopped++
+	s.ctx = ctx
+	return s.err
+}
+
+func (s *stopping) CloseIdleConnections() { s.idle++ }
 
 // TestMuxStopsItsHandlers: each once, however many rules lead to it.
 func TestMuxStopsItsHandlers(t *testing.T) {
@@ -39,5 +45,6 @@ func TestMuxStopsItsHandlers(t *testing.T) {
 	m.CloseIdleConnections()
 	for _, s := range []*stopping{a, b, next} {
 		require.Equal(t, [2]int{1, 1}, [2]int{s.stopped, s.idle})
+		require.Equal(t, t.Context(), s.ctx)
 	}
 }

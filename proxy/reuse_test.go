@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -25,22 +26,30 @@ func TestWhichConnectionsAreKept(t *testing.T) {
 		answer string
 		close  bool // the request says so
 		kept   int64
+		method string // GET if it is empty
 	}{
-		"length":               {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", false, 1},
-		"chunked":              {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", false, 1},
-		"no body":              {"HTTP/1.1 204 No Content\r\n\r\n", false, 1},
-		"keep-alive":           {"HTTP/1.1 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nab", false, 1},
-		"backend says close":   {"HTTP/1.1 200 OK\r\nConnection: foo, Close\r\nContent-Length: 2\r\n\r\nab", false, 0},
-		"request says close":   {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", true, 0},
-		"HTTP/1.0":             {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nab", false, 0},
-		"body behind a 204":    {"HTTP/1.1 204 No Content\r\n\r\nab", false, 0},
-		"body behind a 304":    {"HTTP/1.1 304 Not Modified\r\n\r\nab", false, 0},
-		"more than its length": {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc", false, 0},
+		"length":                {answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", kept: 1},
+		"chunked":               {answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", kept: 1},
+		"no body":               {answer: "HTTP/1.1 204 No Content\r\n\r\n", kept: 1},
+		"keep-alive":            {answer: "HTTP/1.1 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 2\r\n\r\nab", kept: 1},
+		"backend says close":    {answer: "HTTP/1.1 200 OK\r\nConnection: foo, Close\r\nContent-Length: 2\r\n\r\nab", kept: 0},
+		"request says close":    {answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", close: true, kept: 0},
+		"HTTP/1.0":              {answer: "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nab", kept: 0},
+		"body behind a 204":     {answer: "HTTP/1.1 204 No Content\r\n\r\nab", kept: 0},
+		"body behind a 304":     {answer: "HTTP/1.1 304 Not Modified\r\n\r\nab", kept: 0},
+		"more than its length":  {answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc", kept: 0},
+		"HEAD":                  {method: "HEAD", answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", kept: 1},
+		"HEAD, chunked":         {method: "HEAD", answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", kept: 1},
+		"HEAD without a length": {method: "HEAD", answer: "HTTP/1.1 200 OK\r\n\r\n", kept: 1},
+		"HEAD with a body":      {method: "HEAD", answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"},
+		"304 with a length":     {answer: "HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n", kept: 1},
+		"205":                   {answer: "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", kept: 1},
+		"interim answers":       {answer: "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", kept: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := answering(t, tc.answer)
 			b := testBackend(t, o.url())
-			req, _ := http.NewRequest("GET", o.url().String(), nil)
+			req, _ := http.NewRequest(cmp.Or(tc.method, "GET"), o.url().String(), nil)
 			req.Close = tc.close
 			resp, err := (&Transport{Backend: b}).RoundTrip(req)
 			require.NoError(t, err)

@@ -58,14 +58,14 @@ func TestClosedIdleConnections(t *testing.T) {
 				require.EqualValues(t, 2, b.Stats().Idle)
 				require.NoError(t, (<-accepted).Close())
 				if asks {
-					require.Eventually(t, func() bool { s := b.Stats(); return s.Idle == 1 && s.Open == 1 }, 2*time.Second, time.Millisecond)
+					require.Eventually(t, func() bool { s := b.Stats(); return s.Idle == 1 && s.Open == 1 }, 4*time.Second, time.Millisecond)
 				} else {
 					idle := func() int {
 						b.pool.mu.Lock()
 						defer b.pool.mu.Unlock()
 						return len(b.pool.idle)
 					}
-					require.Eventually(t, func() bool { b.pool.sweep(b); return idle() == 1 }, 2*time.Second, time.Millisecond)
+					require.Eventually(t, func() bool { b.pool.sweep(b); return idle() == 1 }, 20*time.Second, time.Millisecond)
 				}
 				_ = (<-accepted).Close()
 			})

@@ -94,7 +94,7 @@ func TestGoneBehindStuckBytes(t *testing.T) {
 			}
 		}
 	}
-	timeout := time.After(stallTime + lastWords + 3*time.Second)
+	timeout := time.After(stallTime + lastWords + 20*time.Second)
 	for _, r := range list {
 		if r.stays {
 			continue
