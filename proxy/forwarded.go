@@ -109,7 +109,7 @@ func (p *passage) keepOrSet(keep bool, prior http.Header, name, value string) {
 func (p *passage) addForwardedField(keep bool, prior []string, client string, known bool) {
 	out := p.out.Header
 	if !p.h.ForwardedField {
-		if keep && prior != nil && p.h.CanonicalURL == nil {
+		if keep && prior != nil && (p.h.CanonicalURL == nil || p.h.Forwarded == ForwardedApache) {
 			out["Forwarded"] = prior
 		} else {
 			delete(out, "Forwarded") // it would say something else than the rest
