@@ -138,6 +138,12 @@ func TestCanonicalURLIsToldAlone(t *testing.T) {
 			require.Equal(t, []string{`for=192.0.2.9;proto=http;host=in.test, for=192.0.2.1;proto=https;host="site.test:8443"`}, got.Header["Forwarded"])
 		}
 	}
+	for _, mode := range []ForwardedMode{ForwardedApache, ForwardedOff} { // which leave alone what they do not add
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Forwarded", "for=1")
+		got := told(t, &Handler{Forwarded: mode, CanonicalURL: mustURL("https://site.test")}, r)
+		require.Equal(t, []string{"for=1"}, got.Header["Forwarded"])
+	}
 }
 
 // TestZonesStayHere: what names an interface of this machine is told to nobody.

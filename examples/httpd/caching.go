@@ -219,7 +219,7 @@ func (h *host) withCaches(s *cacheSettings, next http.Handler) (http.Handler, er
 		if at == "" { // a quick handler comes before all else
 			at = r.URL.Path
 		}
-		scheme := schemeOf(r)
+		scheme := h.schemeOf(r)
 		if h.forwards(r) {
 			scheme = r.URL.Scheme
 		}

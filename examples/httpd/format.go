@@ -129,14 +129,17 @@ func exprVariable(name string) (func(v *visit, r *http.Request) string, error) {
 		return nil, fmt.Errorf("%%{%s} is not supported", name)
 	}
 	read := map[string]func(v *visit, r *http.Request) string{
-		"REQUEST_SCHEME": func(_ *visit, r *http.Request) string { return schemeOf(r) },
-		"HTTPS": func(_ *visit, r *http.Request) string {
-			return map[string]string{"https": "on", "http": "off"}[schemeOf(r)]
+		"REQUEST_SCHEME": func(v *visit, r *http.Request) string { return v.host.schemeOf(r) },
+		"HTTPS": func(_ *visit, r *http.Request) string { // of the connection, as in httpd
+			if r.TLS != nil {
+				return "on"
+			}
+			return "off"
 		},
 		"REMOTE_ADDR":     func(_ *visit, r *http.Request) string { return hostOf(r.RemoteAddr) },
 		"SERVER_ADDR":     func(_ *visit, r *http.Request) string { return hostOf(localAddr(r)) },
 		"SERVER_PORT":     func(_ *visit, r *http.Request) string { _, p, _ := net.SplitHostPort(localAddr(r)); return p },
-		"SERVER_NAME":     func(_ *visit, r *http.Request) string { name, _, _ := exchange.ParseHost(r.Host); return name },
+		"SERVER_NAME":     func(v *visit, r *http.Request) string { return v.serverName(r) },
 		"HTTP_HOST":       func(_ *visit, r *http.Request) string { return r.Host },
 		"HTTP_USER_AGENT": func(_ *visit, r *http.Request) string { return r.UserAgent() },
 		"REQUEST_METHOD":  func(_ *visit, r *http.Request) string { return r.Method },
@@ -150,9 +153,22 @@ func exprVariable(name string) (func(v *visit, r *http.Request) string, error) {
 	return read, nil
 }
 
-func schemeOf(r *http.Request) string {
-	if r.TLS != nil {
+// schemeOf is the scheme by which clients know the host: that of ServerName, if it
+// says https, or else the connection's.
+func (h *host) schemeOf(r *http.Request) string {
+	if r.TLS != nil || h.canonical != nil && h.canonical.Scheme == "https" {
 		return "https"
 	}
 	return "http"
+}
+
+// serverName is the name of the server in a request: with UseCanonicalName On, that
+// of ServerName.
+func (v *visit) serverName(r *http.Request) string {
+	host := r.Host
+	if v.served != nil && v.host.canonical != nil && said(v.served.canonicalName, false) {
+		host = v.host.canonical.Host
+	}
+	name, _, _ := exchange.ParseHost(host)
+	return name
 }

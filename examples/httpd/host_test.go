@@ -69,3 +69,28 @@ ProxyPass / http://backend.test/other/
 	require.Contains(t, string(log), "400 a:b:c a:b:c\n")
 	require.Contains(t, string(log), "301 FIRST.test FIRST.test:80\n")
 }
+
+// TestSchemeOfServerName: where ServerName says https, a backend is told so by an
+// expression as well, and by UseCanonicalName the name.
+func TestSchemeOfServerName(t *testing.T) {
+	p := start(t, `ServerName main.test
+<VirtualHost *:80>
+ServerName https://first.test:8443
+ServerAlias also.test
+UseCanonicalName On
+ProxyPass / http://backend.test/
+RequestHeader set X-Said "expr=%{REQUEST_SCHEME} %{SERVER_NAME} %{HTTPS}"
+</VirtualHost>
+<VirtualHost *:80>
+ServerName second.test:81
+ProxyPass / http://backend.test/
+RequestHeader set X-Said "expr=%{REQUEST_SCHEME} %{SERVER_NAME} %{HTTPS}"
+</VirtualHost>
+`, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Said", r.Header.Get("X-Said"))
+	}))
+	for host, want := range map[string]string{"first.test": "https first.test off", "also.test:99": "https first.test off", "second.test": "http second.test off"} {
+		lines := ask(t, p.server.addresses()["80"], "GET / HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n")
+		require.Contains(t, lines, "< x-said: "+want, "%q", lines)
+	}
+}
