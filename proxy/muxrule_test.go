@@ -140,6 +140,7 @@ func TestMuxPages(t *testing.T) {
 	m.Handle("GET /a", named("a"))
 	m.Handle("PUT /a", named("a"))
 	m.Handle("DELETE other.test/a", named("a"))
+	m.Add(Rule{Methods: []string{"PATCH"}, Path: "/a", Header: []Condition{{Name: "X-Patch"}}, Handler: named("a")}) // it fits none of these
 	m.Except("POST /a/except")
 	for _, tt := range []struct {
 		method, target, allow, page string
