@@ -202,7 +202,7 @@ func (p *passage) copyBody() error {
 	if resp.Body == http.NoBody {
 		return nil
 	}
-	streams := resp.ContentLength < 0 || isEventStream(resp.Header)
+	streams := resp.ContentLength < 0 || syntax.MediaType(resp.Header["Content-Type"]) == "text/event-stream"
 	// What a transport of ours returns flushes when it pauses; another's, and
 	// what was put in its place, may not.
 	own := !p.replaced && !(p.foreign && streams) && (p.declared < 0 || p.declared == resp.ContentLength)
@@ -271,14 +271,4 @@ func (p *passage) copyError(err error) error {
 		return p.classify(&exchange.Error{Op: exchange.OpBody, Backend: p.record.Backend, Err: err})
 	}
 	return &exchange.Error{Op: exchange.OpClient, Backend: p.record.Backend, Status: exchange.StatusClientClosedRequest, Err: errors.Join(exchange.ErrClientGone, err)}
-}
-
-func isEventStream(h http.Header) bool {
-	const stream = "text/event-stream"
-	ct := h["Content-Type"]
-	if len(ct) == 0 || len(ct[0]) < len(stream) || !strings.EqualFold(ct[0][:len(stream)], stream) {
-		return false
-	}
-	rest := syntax.TrimBlank(ct[0][len(stream):])
-	return rest == "" || rest[0] == ';'
 }

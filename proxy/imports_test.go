@@ -18,13 +18,13 @@ const module = "github.com/modproxy/modproxy/"
 // used, and understood, without its neighbours. What is internal to a room, or a
 // kit for its tests, belongs to it.
 var floors = [][]string{
-	{"proxy/internal/contextkey", "proxy/internal/syntax", "proxy/internal/copybuf", "proxy/proxyprotocol", "proxy/halfclose"},
+	{"proxy/internal/contextkey", "proxy/internal/syntax", "proxy/internal/copybuf", "proxy/internal/tempfile", "proxy/proxyprotocol", "proxy/halfclose"},
 	{"proxy/internal/clientaddr"},
 	{"proxy/backend", "cache/store"},
 	{"proxy/exchange"},
 	{"proxy/tunnel", "proxy/access", "proxy/internal/http1", "proxy/internal/observation", "cache/internal/rfc9111", "cache/memory", "cache/disk", "cache/tiered"},
 	{"proxy", "proxy/accesslog", "proxy/graceful"},
-	{"balancer", "fcgi", "ajp", "wstunnel", "connect", "ftpproxy", "cache", "proxy/mirror", "proxy/breaker"},
+	{"balancer", "fcgi", "ajp", "wstunnel", "connect", "ftpproxy", "cache", "proxy/mirror", "proxy/buffer", "proxy/breaker"},
 	{"examples"},
 }
 

@@ -36,6 +36,7 @@ var sizes = map[string]size{
 	"proxy/accesslog":             {4, 8},
 	"proxy/graceful":              {2, 2},
 	"proxy/mirror":                {3, 5},
+	"proxy/buffer":                {5, 9},
 	"proxy/proxyprotocol":         {6, 14},
 	"proxy/halfclose":             {5, 2},
 	"proxy/breaker":               {5, 13}, // six of them are defaults
@@ -46,6 +47,7 @@ var sizes = map[string]size{
 	"proxy/internal/http1":        {5, 22},
 	"proxy/internal/observation":  {3, 5},
 	"proxy/internal/syntax":       {2, 12},
+	"proxy/internal/tempfile":     {2, 3},
 	"proxy/internal/zerovalues":   {1, 0},
 	"balancer":                    {36, 68}, // a method is a file, and an exported type
 	"balancer/balancertest":       {3, 5},

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 
 	"github.com/modproxy/modproxy/proxy/internal/copybuf"
+	"github.com/modproxy/modproxy/proxy/internal/tempfile"
 )
 
 // Defaults of the fields of a [Spool].
@@ -87,9 +87,8 @@ func tooLarge(limit int64) *Error {
 type spooled struct {
 	refs   atomic.Int32
 	size   int64
-	memory []byte   // all of it, unless there is a file
-	file   *os.File // nil, or all of it
-	named  bool     // the file has to be removed after it is closed
+	memory []byte         // all of it, unless there is a file
+	file   *tempfile.File // nil, or all of it
 }
 
 // fill reads body, up to limit bytes.
@@ -128,9 +127,11 @@ func (sp *spooled) add(data []byte, memory int64, dir string) error {
 		return nil
 	}
 	if sp.file == nil {
-		if err := sp.create(dir); err != nil {
+		f, err := tempfile.Create(dir)
+		if err != nil {
 			return err
 		}
+		sp.file = f
 		if _, err := sp.file.Write(sp.memory); err != nil {
 			return err
 		}
@@ -140,25 +141,12 @@ func (sp *spooled) add(data []byte, memory int64, dir string) error {
 	return err
 }
 
-func (sp *spooled) create(dir string) error {
-	f, err := os.CreateTemp(dir, "modproxy-body-")
-	if err != nil {
-		return err
-	}
-	sp.file = f
-	sp.named = os.Remove(f.Name()) != nil // not every system removes open files
-	return nil
-}
-
 // release drops a reference; with the last one goes the file.
 func (sp *spooled) release() {
 	if sp.refs.Add(-1) > 0 || sp.file == nil {
 		return
 	}
 	_ = sp.file.Close()
-	if sp.named {
-		_ = os.Remove(sp.file.Name())
-	}
 }
 
 // request returns r with the body that was read.

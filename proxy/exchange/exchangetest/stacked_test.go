@@ -9,6 +9,7 @@ import (
 	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/buffer"
 )
 
 // closingIdle is a RoundTripper whose connections are those of another.
@@ -25,6 +26,13 @@ func TestStacked(t *testing.T) {
 	for name, stack := range map[string]func(*testing.T, *proxy.Transport) http.RoundTripper{
 		"balancer":               func(t *testing.T, tr *proxy.Transport) http.RoundTripper { return balanced(t, tr) },
 		"balancer in a balancer": func(t *testing.T, tr *proxy.Transport) http.RoundTripper { return balanced(t, balanced(t, tr)) },
+		"buffer":                 func(_ *testing.T, tr *proxy.Transport) http.RoundTripper { return &buffer.Transport{Next: tr} },
+		"buffer of files": func(t *testing.T, tr *proxy.Transport) http.RoundTripper {
+			return &buffer.Transport{Next: tr, Memory: -1, Dir: t.TempDir()}
+		},
+		"buffer of little": func(_ *testing.T, tr *proxy.Transport) http.RoundTripper {
+			return &buffer.Transport{Next: tr, Max: 1000}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := http1()

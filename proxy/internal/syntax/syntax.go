@@ -90,6 +90,16 @@ func TrimBlank(s string) string {
 	return s
 }
 
+// MediaType returns the type that a Content-Type names, in lower case and without
+// parameters; of several values, the first counts.
+func MediaType(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	name, _, _ := strings.Cut(values[0], ";")
+	return strings.ToLower(TrimBlank(name))
+}
+
 // TripleAt returns the byte that the triple %XX at i stands for.
 func TripleAt(p string, i int) (byte, bool) {
 	if p[i] != '%' || len(p)-i < 3 {

@@ -103,6 +103,9 @@ var numbers = map[string]string{
 	"breaker.Transport.SlowShare":    "+++++",
 	"breaker.Transport.Window":       "+++",
 
+	"buffer.Transport.Max":    "+++",
+	"buffer.Transport.Memory": "+++",
+
 	"cache.Cache.DefaultExpire":        "+++",
 	"cache.Cache.HeuristicMax":         "+++",
 	"cache.Cache.LastModifiedFactor":   "+++++",

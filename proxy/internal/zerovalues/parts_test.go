@@ -32,6 +32,7 @@ import (
 	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/breaker"
+	"github.com/modproxy/modproxy/proxy/buffer"
 	"github.com/modproxy/modproxy/proxy/exchange"
 	"github.com/modproxy/modproxy/proxy/graceful"
 	"github.com/modproxy/modproxy/proxy/halfclose"
@@ -285,6 +286,12 @@ var parts = []part{
 		defer plain.CloseIdleConnections()
 		t.Next, t.To = plain, plain
 		defer func() { require.NoError(k.t, t.Shutdown(k.t.Context())) }()
+		return k.ask(t, k.http.URL+"/x")
+	}),
+	of(func(k *kit, t *buffer.Transport) error {
+		plain := &proxy.Transport{}
+		defer plain.CloseIdleConnections()
+		t.Next = plain
 		return k.ask(t, k.http.URL+"/x")
 	}),
 	of(func(k *kit, t *breaker.Transport) error {

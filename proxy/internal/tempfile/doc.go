@@ -1,0 +1,2 @@
+// Package tempfile keeps bodies that are too long for memory.
+package tempfile
