@@ -152,3 +152,31 @@ func TestStatsOfABalancer(t *testing.T) {
 	}
 	require.EqualValues(t, 12, sum)
 }
+
+// TestRecordOfABalancerWithoutAName: choosing a member and asking it for a
+// connection are one attempt, also where nobody has named the balancer, or it is a
+// member of another.
+func TestRecordOfABalancerWithoutAName(t *testing.T) {
+	for name, names := range map[string][]string{"named": {"x"}, "none": {""}, "none in named": {"", "x"}, "named in none": {"x", ""}, "none in none": {"", ""}} {
+		t.Run(name, func(t *testing.T) {
+			fs, list := fakes(1)
+			fs[0].do(func(r *http.Request) (*http.Response, error) {
+				rec := exchange.RecordFrom(r.Context())
+				rec.Ask("http://a.example")
+				rec.Attempt("http://a.example", false)
+				rec.Answered()
+				return answer(r, 200, "a"), nil
+			})
+			b := newTest(t, Config{Name: names[0]}, list...)
+			for _, outer := range names[1:] {
+				b = newTest(t, Config{Name: outer}, MemberConfig{URL: "http://b.example", RoundTripper: b})
+			}
+			inside, outside := recorded(b, httptest.NewRequest("GET", "/", nil))
+			require.Equal(t, 1, inside.Attempts)
+			require.Empty(t, inside.Failed)
+			require.NotEmpty(t, inside.Member)
+			require.Contains(t, inside.LogValue().String(), inside.Member)
+			require.Equal(t, inside.Attempts, outside.Attempts)
+		})
+	}
+}

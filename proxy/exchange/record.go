@@ -120,8 +120,11 @@ func (r *Record) Choose(balancer, member, why string, skipped []Skip) {
 
 // chosen reports whether a member was chosen and no connection asked for yet.
 func (r *Record) chosen() bool {
-	return r.Balancer != "" && r.Backend == "" && r.Attempts > len(r.Failed)
+	return r.balanced() && r.Backend == "" && r.Attempts > len(r.Failed)
 }
+
+// balanced reports whether a balancer had a part in it, which need not have a name.
+func (r *Record) balanced() bool { return r.Balancer != "" || r.Member != "" }
 
 // Ask notes that a connection of a backend is asked for, which begins an attempt
 // if choosing it has not. [Hooks] does so.
@@ -196,7 +199,7 @@ func (r *Record) LogValue() slog.Value {
 	if r.User != "" {
 		attrs = append(attrs, slog.String("user", r.User))
 	}
-	if r.Balancer != "" {
+	if r.balanced() {
 		attrs = append(attrs, slog.String("balancer", r.Balancer), slog.String("member", r.Member), slog.String("why", r.Why))
 		if len(r.Skipped) > 0 {
 			attrs = append(attrs, slog.Any("skipped", r.Skipped))
