@@ -119,8 +119,8 @@ func connScheme(r *http.Request) string {
 }
 
 // told returns the scheme and the Host, in normal form, that a trusted peer
-// tells; empty for what it does not tell. What it has added itself stands last in a list: those before
-// may be the client's own.
+// tells; empty for what it does not tell. What it has added itself stands last in
+// a list: those before may be the client's own.
 func told(r *http.Request, trusted []netip.Prefix) (scheme, host string) {
 	h := r.Header
 	if len(h["Forwarded"]) > 0 {

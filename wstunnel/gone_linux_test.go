@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -13,35 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// endlessFrame is the head of a binary message that is longer than anybody sends.
-func endlessFrame(masked bool) string {
-	if masked {
-		return "\x82\xff\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00"
-	}
-	return "\x82\x7f\x00\x00\x01\x00\x00\x00\x00\x00"
-}
-
-// flood writes until nobody takes more, and then resets the connection.
-func flood(t *testing.T, c net.Conn) {
-	piece := make([]byte, 1<<20)
-	for {
-		_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-		if _, err := c.Write(piece); err != nil {
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-			break
-		}
-	}
-	_ = c.(*net.TCPConn).SetLinger(0)
-	_ = c.Close()
-}
-
 // TestGoneWhileTheOtherDoesNotRead: neither tunnels, nor their goroutines, nor
 // descriptors stay of clients that reset their connections while the backend does
 // not read, nor of such backends.
 func TestGoneWhileTheOtherDoesNotRead(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("seen on Linux only")
-	}
 	const many = 20
 	for _, mode := range []string{"bytes", "messages"} {
 		t.Run(mode, func(t *testing.T) {
