@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"html"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
-	"github.com/modproxy/modproxy/examples/httpd/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache"
 )
 
 // demonstration is the configuration that is served when no file is named.
@@ -48,16 +46,16 @@ ProxyPass /server-status !
 ProxyPass / http://${START}/
 `
 
-// startDemonstration starts the backends and returns the configuration, and
-// what stops them.
-func startDemonstration(opt options, log *slog.Logger) (*builder, func(), error) {
+// startDemonstration starts the backends, and returns the configuration and what
+// stops them.
+func startDemonstration(opt *apache.Options) (text string, stop func(), err error) {
 	var servers []*http.Server
-	stop := func() {
+	stop = func() {
 		for _, s := range servers {
 			_ = s.Close()
 		}
 	}
-	defines := make(map[string]string)
+	opt.Define = make(map[string]string)
 	for _, one := range []struct {
 		name string
 		h    http.Handler
@@ -65,27 +63,17 @@ func startDemonstration(opt options, log *slog.Logger) (*builder, func(), error)
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			stop()
-			return nil, nil, err
+			return "", nil, err
 		}
 		s := &http.Server{Handler: one.h, ReadHeaderTimeout: 10 * time.Second}
 		servers = append(servers, s)
 		go func() { _ = s.Serve(l) }()
-		defines[one.name] = l.Addr().String()
+		opt.Define[one.name] = l.Addr().String()
 	}
-	list, err := conf.Parse(strings.NewReader(demonstration), "demonstration", conf.Options{Defines: defines})
-	if err != nil {
-		stop()
-		return nil, nil, err
+	if opt.Listen["80"] == "" {
+		opt.Listen = map[string]string{"80": "127.0.0.1:0"}
 	}
-	if opt.listen["80"] == "" {
-		opt.listen = map[string]string{"80": "127.0.0.1:0"}
-	}
-	b, err := build(list, opt, func(err error) { log.Warn(err.Error()) })
-	if err != nil {
-		stop()
-		return nil, nil, err
-	}
-	return b, stop, nil
+	return demonstration, stop, nil
 }
 
 // tinyBackend shows what reaches a backend, and redirects from /go.

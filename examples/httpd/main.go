@@ -6,16 +6,17 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache"
 )
 
 // gracePeriod is how long requests and tunnels may go on after SIGTERM.
@@ -27,22 +28,14 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals, nil))
 }
 
-// run is the program. started, if not nil, is given the server once it is
-// ready.
-func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, started func(*server)) int {
-	opt := options{listen: make(map[string]string), resolve: make(map[string]string), defines: make(map[string]string)}
+// run is the program. started, if not nil, is given the site once it is ready.
+func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, started func(*apache.Site)) int {
+	opt := apache.Options{Stdout: stdout, Stderr: stderr, Logger: slog.New(slog.NewTextHandler(stderr, nil))}
 	flags := flag.NewFlagSet("httpd", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	file := flags.String("f", "", "configuration `file`; without it, a demonstration")
 	check := flags.Bool("t", false, "check the configuration and exit")
-	flags.Func("listen", "really listen on an address for a port of the configuration, as in `80=127.0.0.1:8080`; may be repeated", pairs(opt.listen))
-	flags.Func("resolve", "really connect to an address for a host of the configuration, as in `name:80=127.0.0.1:9001`; may be repeated", pairs(opt.resolve))
-	flags.BoolVar(&opt.noPrivate, "no-private", false, "let no forward request reach a private address; httpd lets them")
-	flags.Func("D", "define a `name` for <IfDefine> and ${name}; may be repeated", func(s string) error {
-		name, value, _ := strings.Cut(s, "=")
-		opt.defines[name] = value
-		return nil
-	})
+	opt.Flags(flags)
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -50,79 +43,55 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		fmt.Fprintf(stderr, "httpd: unknown argument %q\n", flags.Arg(0))
 		return 2
 	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
 	fail := func(err error) int {
 		fmt.Fprintf(stderr, "httpd: %v\n", err)
 		return 1
 	}
-	read := func() (*builder, error) {
-		opt.root = filepath.Dir(*file)
-		return load(*file, opt, log)
-	}
-	stopBackends := func() {}
+	load := func() (*apache.Site, error) { return apache.Load(*file, opt) }
 	if *file == "" {
-		read = func() (b *builder, err error) {
-			stopBackends()
-			b, stopBackends, err = startDemonstration(opt, log)
-			return b, err
-		}
-	}
-	b, err := read()
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { stopBackends() }()
-	if *check {
-		st, err := newSite(b, &logFiles{root: b.opt.root, stdout: stdout, stderr: stderr}, nil, nil)
+		text, stop, err := startDemonstration(&opt)
 		if err != nil {
 			return fail(err)
 		}
-		st.close()
+		defer stop()
+		load = func() (*apache.Site, error) { return apache.Parse(text, "demonstration", opt) }
+	}
+	site, err := load()
+	if err != nil {
+		return fail(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), gracePeriod)
+		defer cancel()
+		_ = site.Shutdown(ctx)
+	}()
+	if *check {
 		fmt.Fprintln(stderr, "Syntax OK")
 		return 0
 	}
-	s := &server{log: log, stdout: stdout, stderr: stderr}
-	if err := s.start(b); err != nil {
+	if err := site.Start(); err != nil {
 		return fail(err)
 	}
-	for name, addr := range s.addresses() {
+	for _, l := range site.Listeners() {
 		if *file == "" {
-			fmt.Fprintf(stdout, "open http://%[1]s/, http://%[1]s/balancer-manager and http://%[1]s/server-status\nstop with Ctrl-C\n", addr)
+			fmt.Fprintf(stdout, "open http://%[1]s/, http://%[1]s/balancer-manager and http://%[1]s/server-status\nstop with Ctrl-C\n", l.Addr)
 		} else {
-			fmt.Fprintf(stdout, "port %s is http://%s/\n", name, addr)
+			fmt.Fprintf(stdout, "port %s is http://%s/\n", l.Configured, l.Addr)
 		}
 	}
 	fmt.Fprintln(stderr, "ready")
 	if started != nil {
-		started(s)
+		started(site)
 	}
 	for sig := range signals {
 		if sig != syscall.SIGHUP && sig != syscall.SIGUSR1 {
 			break
 		}
-		if *file == "" {
-			continue // the demonstration does not change
-		}
-		if b, err := read(); err != nil {
-			log.Error("configuration is not reloaded", "error", err)
-		} else if err := s.start(b); err != nil {
-			log.Error("configuration is not reloaded", "error", err)
+		if err := site.Reload(); err != nil {
+			opt.Logger.Error("configuration is not reloaded", "error", err)
 		} else {
 			fmt.Fprintln(stderr, "reloaded")
 		}
 	}
-	s.stop(gracePeriod)
 	return 0
-}
-
-// pairs collects from=to.
-func pairs(m map[string]string) func(string) error {
-	return func(s string) error {
-		from, to, ok := strings.Cut(s, "=")
-		if !ok || from == "" || to == "" {
-			return fmt.Errorf("want from=to")
-		}
-		m[from] = to
-		return nil
-	}
 }

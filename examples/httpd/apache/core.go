@@ -1,0 +1,214 @@
+package apache
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/proxy/exchange"
+)
+
+// coreDirectives are those of httpd's core.
+func coreDirectives() []directive {
+	return []directive{
+		{name: "Listen", in: inServer, min: 1, max: 2, note: "http alone; without any, the ports of the virtual hosts and of -listen", apply: applyListen},
+		{name: "ServerName", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			scheme, name, ok := strings.Cut(d.Args[0], "://")
+			if !ok {
+				scheme, name = "http", d.Args[0]
+			}
+			if scheme = strings.ToLower(scheme); scheme != "http" && scheme != "https" {
+				return fmt.Errorf("%q is no scheme of a server", scheme)
+			}
+			s.canonical = &url.URL{Scheme: scheme, Host: exchange.NormalHost(scheme, name)}
+			name, _, _ = strings.Cut(name, ":")
+			s.names = append([]string{name}, s.names...)
+			return nil
+		}},
+		{name: "UseCanonicalName", in: anywhere, min: 1, max: 1, note: "On and Off; a port in ServerName counts with On alone", apply: applySwitch(func(s *settings) **bool { return &s.canonicalName })},
+		{name: "ServerAlias", in: inVhost, min: 1, max: -1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			if len(s.names) == 0 {
+				s.names = append(s.names, "")
+			}
+			s.names = append(s.names, d.Args...)
+			return nil
+		}},
+		{name: "VirtualHost", section: true, in: inServer, min: 1, max: -1, apply: applyVhost},
+		{name: "Location", section: true, in: anyServer, min: 1, max: 2, apply: applyLocation},
+		{name: "LocationMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyLocation},
+		{name: "Directory", section: true, in: anyServer, min: 1, max: 2, note: "nothing is served from files; an error if it protects scripts of SetHandler", apply: func(b *builder, _ *scope, d *conf.Directive) error {
+			b.warn(d.Errorf("<Directory> is ignored: nothing is served from files"))
+			b.folders = append(b.folders, d)
+			return nil
+		}},
+		{name: "SetHandler", in: inLocation, min: 1, max: 1, note: "server-status, balancer-manager, and \"proxy:fcgi://…\", of which unix: and balancer: may be the target", apply: func(b *builder, s *scope, d *conf.Directive) error {
+			switch d.Args[0] {
+			case "server-status":
+				s.status = true
+			case "balancer-manager":
+				s.manager = true
+			default:
+				if to, ok := strings.CutPrefix(d.Args[0], "proxy:"); ok {
+					return b.applyProxyHandler(s, d, to)
+				}
+				return fmt.Errorf("handler %q is not supported", d.Args[0])
+			}
+			return nil
+		}},
+		{name: "ServerRoot", in: inServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
+			b.opt.Root = d.Args[0] // Include looks there as well, see package conf
+			return nil
+		}},
+		{name: "KeepAliveTimeout", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
+			t, err := positive(d.Args[0], time.Second)
+			if err == nil {
+				b.opt.idleTimeout = *t
+			}
+			return err
+		}},
+		{name: "KeepAlive", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
+			on, err := onOff(d)
+			b.opt.noKeepAlive = !on
+			return err
+		}},
+		{name: "AllowEncodedSlashes", in: anyServer, min: 1, max: 1, note: "with NoDecode, too, nothing is decoded twice", apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			what, ok := map[string]encodedSlashes{"off": slashesRefused, "on": slashesDecoded, "nodecode": slashesKept}[strings.ToLower(d.Args[0])]
+			if !ok {
+				return d.Errorf("AllowEncodedSlashes is On, Off or NoDecode")
+			}
+			s.settings.encodedSlashes = &what
+			return nil
+		}},
+		{name: "ErrorDocument", in: anyServer | inLocation | inProxy, min: 2, max: 2, note: "a text, a path that is proxied, a URL, or default", apply: applyErrorDocument},
+		{name: "TraceEnable", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			switch strings.ToLower(d.Args[0]) {
+			case "on", "off", "extended":
+				off := strings.EqualFold(d.Args[0], "off")
+				s.settings.traceOff = &off
+				return nil
+			}
+			return d.Errorf("TraceEnable is On, Off or extended")
+		}},
+	}
+}
+
+func applyListen(b *builder, s *scope, d *conf.Directive) error {
+	if len(d.Args) == 2 && !strings.EqualFold(d.Args[1], "http") {
+		return fmt.Errorf("protocol %s is not supported", d.Args[1])
+	}
+	_, port := splitAddress(d.Args[0])
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("%q is no port or address:port", d.Args[0])
+	}
+	s.listen = append(s.listen, d.Args[0])
+	return nil
+}
+
+func applyVhost(b *builder, s *scope, d *conf.Directive) error {
+	v := &scope{context: inVhost, at: d, parent: s, addresses: d.Args}
+	for _, a := range d.Args {
+		if _, port := splitAddress(a); port != "*" && port != "" && !isPort(port) {
+			return fmt.Errorf("%q is no address:port", a)
+		}
+	}
+	b.vhosts = append(b.vhosts, v)
+	return b.apply(v, d.Children)
+}
+
+func applyLocation(b *builder, s *scope, d *conf.Directive) error {
+	l := &scope{context: inLocation, at: d, parent: s, path: d.Args[0]}
+	text := d.Args[0]
+	regex := d.Is("LocationMatch")
+	if text == "~" && len(d.Args) == 2 {
+		regex, text = true, d.Args[1]
+	} else if len(d.Args) == 2 {
+		return d.Errorf("<Location> takes one path, or ~ and a regular expression")
+	}
+	var err error
+	switch {
+	case regex:
+		l.pattern, err = regexp.Compile("(?s)" + text) // as in httpd, a dot fits a newline, too
+	case strings.ContainsAny(text, "*?["):
+		l.pattern, err = globPattern(text, false)
+	case !strings.HasPrefix(text, "/"):
+		return d.Errorf("path %q does not begin with a slash", text)
+	}
+	if err != nil {
+		return err
+	}
+	l.path, l.regex = text, regex
+	s.locations = append(s.locations, l)
+	return b.apply(l, d.Children)
+}
+
+// globPattern turns a pattern of fnmatch into an anchored expression; where
+// slashes are crossed, "*" and "?" match them.
+func globPattern(glob string, crosses bool) (*regexp.Regexp, error) {
+	any := "[^/]"
+	if crosses {
+		any = "."
+	}
+	var b strings.Builder
+	b.WriteString("(?s)^")
+	for i := 0; i < len(glob); i++ {
+		switch c := glob[i]; c {
+		case '*':
+			b.WriteString(any + "*")
+		case '?':
+			b.WriteString(any)
+		case '[':
+			end := strings.IndexByte(glob[i:], ']')
+			if end < 0 {
+				return nil, fmt.Errorf("pattern %q has an open bracket", glob)
+			}
+			set := glob[i+1 : i+end]
+			if rest, not := strings.CutPrefix(set, "!"); not {
+				set = "^" + rest
+			}
+			b.WriteString("[" + strings.ReplaceAll(set, `\`, `\\`) + "]")
+			i += end
+		default:
+			b.WriteString(regexp.QuoteMeta(string(c)))
+		}
+	}
+	if !crosses {
+		return regexp.Compile(b.String() + "(/|$)")
+	}
+	return regexp.Compile(b.String() + "$")
+}
+
+// positive reads a duration above zero. The units ms, s, mi and h may follow
+// the number.
+func positive(s string, unit time.Duration) (*time.Duration, error) {
+	d, err := duration(s, unit)
+	if err == nil && d <= 0 {
+		err = fmt.Errorf("%q is not above zero", s)
+	}
+	return &d, err
+}
+
+func duration(s string, unit time.Duration) (time.Duration, error) {
+	digits := strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+	switch strings.ToLower(s[len(digits):]) {
+	case "":
+	case "ms":
+		unit = time.Millisecond
+	case "s":
+		unit = time.Second
+	case "mi", "min":
+		unit = time.Minute
+	case "h":
+		unit = time.Hour
+	default:
+		return 0, fmt.Errorf("%q has an unknown unit", s)
+	}
+	n, err := strconv.ParseInt(digits, 10, 32)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%q is no duration", s)
+	}
+	return time.Duration(n) * unit, nil
+}

@@ -1,0 +1,162 @@
+package apache
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
+)
+
+// httpdVersion is what differs from one installation to the next.
+var httpdVersion = regexp.MustCompile(`\(Apache/[^)]*\)`)
+
+// row is one request to both servers, and the origin's answer to it.
+type row struct {
+	name   string
+	host   string // ServerName of the virtual host; "-" for no Host field
+	line   string // "/path", or a method and a target, or the whole line
+	fields string // more fields, separated by "|"
+	body   string
+	answer string // status and fields, separated by "|"; raw if it begins with "HTT"; "none"
+}
+
+// request is what is sent.
+func (r row) request() string {
+	line := r.line
+	if strings.HasPrefix(line, "/") {
+		line = "GET " + line
+	}
+	if !strings.Contains(line, " HTTP/") {
+		line += " HTTP/1.1"
+	}
+	var b strings.Builder
+	b.WriteString(line + "\r\n")
+	if r.host != "-" {
+		b.WriteString("Host: " + r.host + "\r\n")
+	}
+	for f := range strings.SplitSeq(r.fields, "|") {
+		if f != "" {
+			b.WriteString(f + "\r\n")
+		}
+	}
+	if r.body != "" && !strings.Contains(r.fields, "chunked") {
+		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(r.body))
+	}
+	b.WriteString("\r\n" + r.body)
+	return b.String()
+}
+
+// reply is what the origin says.
+func (r row) reply() string {
+	if strings.HasPrefix(r.answer, "HTT") {
+		return r.answer
+	}
+	if r.answer == "none" {
+		return ""
+	}
+	answer := r.answer
+	if answer == "" {
+		answer = "200 OK"
+	}
+	answer = "HTTP/1.1 " + strings.ReplaceAll(answer, "|", "\r\n") + "\r\n"
+	if strings.Contains(answer, " 304") || strings.Contains(answer, " 204") {
+		return answer + "\r\n"
+	}
+	answer += "Content-Length: 4\r\n\r\n"
+	if strings.HasPrefix(r.line, "HEAD ") {
+		return answer
+	}
+	return answer + "body"
+}
+
+// outcome is that of a row at one server, in lines that can be compared.
+func outcome(t *testing.T, o *recording, addr string, r row) []string {
+	o.expect(strings.ReplaceAll(r.reply(), "ORIGIN", o.addr()))
+	client := ask(t, addr, strings.ReplaceAll(r.request(), "ORIGIN", o.addr()))
+	var lines []string
+	for _, seen := range o.seen() {
+		for line := range strings.SplitSeq(seen, "\n") {
+			if line != "> connection: Keep-Alive" && line != "> connection: keep-alive" { // HTTP/1.1 keeps alive without it
+				lines = append(lines, line)
+			}
+		}
+	}
+	// Of pages that the servers make themselves the status counts, and what
+	// the configuration says.
+	own := len(lines) == 0
+	for _, line := range client {
+		own = own || strings.Contains(line, "<!DOCTYPE") || line == "< x-content-type-options: nosniff"
+	}
+	for i, line := range client {
+		name := fieldName(line)
+		switch name {
+		case "< date", "< server", "< connection", "< keep-alive", "< content-length", "< transfer-encoding", "< x-content-type-options":
+			continue
+		case "< length":
+			if own || strings.HasPrefix(client[0], "< 4") {
+				continue // of a page that HEAD does not show
+			}
+		}
+		if own && i > 0 && !strings.HasPrefix(line, "< x-") && name != "< location" && name != "< strict-transport-security" && name != "< www-authenticate" && line != `< "keep out"` {
+			continue
+		}
+		lines = append(lines, line)
+	}
+	for i := range lines {
+		lines[i] = httpdVersion.ReplaceAllString(strings.ReplaceAll(lines[i], o.addr(), "ORIGIN"), "(Apache)")
+	}
+	return lines
+}
+
+// difference returns the lines that only one of two outcomes has.
+func difference(httpd, ours []string) (onlyHttpd, onlyOurs []string) {
+	for _, l := range httpd {
+		if !slices.Contains(ours, l) {
+			onlyHttpd = append(onlyHttpd, l)
+		}
+	}
+	for _, l := range ours {
+		if !slices.Contains(httpd, l) {
+			onlyOurs = append(onlyOurs, l)
+		}
+	}
+	if len(onlyHttpd)+len(onlyOurs) == 0 && len(httpd) != len(ours) {
+		return httpd, ours
+	}
+	return onlyHttpd, onlyOurs
+}
+
+// TestDifferential runs one configuration in the real httpd and here, sends
+// both the same requests, and compares what the origin and the client get. A
+// difference must stand in the table of those that are meant, as it is.
+func TestDifferential(t *testing.T) {
+	config, err := os.ReadFile("testdata/differential.conf")
+	require.NoError(t, err)
+	o := newRecording(t)
+	httpd := programs.HTTPD(t, "authz_host env setenvif headers remoteip proxy proxy_http", "Define ORIGIN "+o.addr()+"\n"+string(config))
+	ours := startFile(t, "testdata/differential.conf", "-D", "PORT=80", "-D", "ORIGIN="+o.addr(), "-listen", "80=127.0.0.1:0").addr()
+	names := make(map[string]bool)
+	for _, r := range differentialRows {
+		t.Run(r.name, func(t *testing.T) {
+			require.False(t, names[r.name], "two rows have this name")
+			names[r.name] = true
+			theirs := outcome(t, o, httpd.Addr, r)
+			mine := outcome(t, o, ours, r)
+			onlyHttpd, onlyOurs := difference(theirs, mine)
+			d := meant[r.name]
+			require.Equal(t, [2]string{strings.Join(d.httpd, "\n"), strings.Join(d.ours, "\n")},
+				[2]string{strings.Join(onlyHttpd, "\n"), strings.Join(onlyOurs, "\n")},
+				"%s\nhttpd:\n%s\nours:\n%s", r.request(), strings.Join(theirs, "\n"), strings.Join(mine, "\n"))
+		})
+	}
+	for name, d := range meant {
+		require.True(t, names[name], "no row is called %q", name)
+		require.NotEmpty(t, d.why, name)
+	}
+}

@@ -1,0 +1,176 @@
+package apache
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+)
+
+// place is where a directive may stand.
+type place uint8
+
+const (
+	inServer   place = 1 << iota // outside of all sections
+	inVhost                      // in <VirtualHost>
+	inLocation                   // in <Location>, <LocationMatch>
+	inProxy                      // in <Proxy>, <ProxyMatch>
+	inRequire                    // in <RequireAll> and its kin
+	anyServer  = inServer | inVhost
+	anywhere   = anyServer | inLocation | inProxy
+)
+
+// directive is what the table knows of one directive.
+type directive struct {
+	name     string
+	section  bool
+	in       place
+	min, max int    // arguments; a max below zero is no limit
+	note     string // for those accepted without effect or refused: why
+	refused  bool
+	apply    func(b *builder, s *scope, d *conf.Directive) error // nil: accepted without effect
+}
+
+// table is all that this server knows. A package that brings directives brings
+// a file with a function like these.
+func table() []directive {
+	return slices.Concat(coreDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
+		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(), acceptedDirectives(), refusedDirectives())
+}
+
+// acceptedDirectives are those that change nothing here.
+func acceptedDirectives() []directive {
+	accept := func(note string, names ...string) (list []directive) {
+		for _, n := range names {
+			list = append(list, directive{name: n, in: anywhere, min: 0, max: -1, note: note})
+		}
+		return list
+	}
+	return slices.Concat(
+		accept("modules are part of the program", "LoadModule"),
+		accept("nothing is served from files", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
+		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature"),
+		accept("names are those of the configuration, and never looked up", "HostnameLookups", "UseCanonicalPhysicalPort"),
+		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
+		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
+		accept("httpd does not apply it to requests that are proxied either", "LimitRequestBody"),
+		accept("bodies are passed on as the backend encodes them", "AddOutputFilterByType", "DeflateCompressionLevel", "FileETag"),
+		accept("HTTP/1.1 is spoken toward clients", "Protocols", "ProtocolsHonorOrder"),
+		accept("goroutines need no tuning", "StartServers", "ServerLimit", "ThreadsPerChild", "MaxRequestWorkers", "MinSpareThreads", "MaxSpareThreads", "MinSpareServers", "MaxSpareServers", "ThreadLimit", "MaxConnectionsPerChild", "AsyncRequestWorkerFactor", "ListenBackLog"),
+		accept("the number of requests on a connection has no limit", "MaxKeepAliveRequests"),
+		accept("buffers are sized by the library", "ProxyIOBufferSize", "ProxyReceiveBufferSize", "LimitRequestLine", "LimitRequestFieldSize", "LimitRequestFields"),
+	)
+}
+
+// refusedDirectives are known, but would be dangerous or misleading to ignore.
+func refusedDirectives() []directive {
+	refuse := func(note string, names ...string) (list []directive) {
+		for _, n := range names {
+			list = append(list, directive{name: n, in: anywhere | inRequire, min: 0, max: -1, note: note, refused: true})
+		}
+		return list
+	}
+	list := slices.Concat(
+		refuse("TLS toward clients belongs to the embedding service", "SSLEngine", "SSLCertificateFile", "SSLCertificateKeyFile", "SSLCertificateChainFile", "SSLProtocol", "SSLCipherSuite", "SSLHonorCipherOrder", "SSLVerifyClient", "SSLCACertificateFile"),
+		refuse("lists of revoked certificates are not read", "SSLProxyCARevocationFile", "SSLProxyCARevocationPath", "SSLProxyCARevocationCheck"),
+		refuse("put the intermediate certificates into SSLProxyMachineCertificateFile", "SSLProxyMachineCertificateChainFile"),
+		refuse("rewriting is written in Go: proxy.Handler.Rewrite", "RewriteEngine", "RewriteRule", "RewriteCond", "RewriteBase", "RewriteMap", "RewriteOptions"),
+		refuse("files and redirects belong to the embedding service", "Alias", "AliasMatch", "ScriptAlias", "ScriptAliasMatch", "Redirect", "RedirectMatch", "RedirectPermanent", "RedirectTemp"),
+		refuse("bodies are not changed on their way", "SetOutputFilter", "SetInputFilter", "AddOutputFilter", "AddInputFilter", "Substitute", "ProxyHTMLEnable", "ProxyHTMLURLMap"),
+		refuse("who stood in between is not passed on", "RemoteIPProxiesHeader"),
+		refuse("the requirements of an inner section always replace the outer ones", "AuthMerging"),
+		refuse("users have no groups here", "AuthGroupFile", "AuthzGroupFileAuthoritative"),
+		refuse("the words of Apache 2.2: use Require", "Order", "Allow", "Deny", "Satisfy"),
+		refuse("variables are replaced when the file is read", "ProxyPassInterpolateEnv"),
+	)
+	for _, name := range []string{"DirectoryMatch"} {
+		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "nothing is served from files", refused: true})
+	}
+	for _, name := range []string{"Limit", "LimitExcept"} {
+		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "use Require method", refused: true})
+	}
+	for _, name := range []string{"If", "ElseIf", "Else"} {
+		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "expressions are not evaluated", refused: true})
+	}
+	return list
+}
+
+// apply runs the directives of a section.
+func (b *builder) apply(s *scope, list []*conf.Directive) error {
+	for _, d := range list {
+		known, err := b.find(d)
+		if err != nil {
+			return err
+		}
+		if known.refused {
+			return d.Errorf("%s is not supported: %s", known.name, known.note)
+		}
+		if known.in&s.context == 0 {
+			return d.Errorf("%s may not stand here", known.name)
+		}
+		if n := len(d.Args); n < known.min || known.max >= 0 && n > known.max {
+			return d.Errorf("%s takes %s, not %d", known.name, arity(known), n)
+		}
+		if known.apply == nil {
+			continue
+		}
+		if err := known.apply(b, s, d); err != nil {
+			return locate(d, err)
+		}
+	}
+	return nil
+}
+
+// locate says where an error arose, unless it knows.
+func locate(d *conf.Directive, err error) error {
+	if _, ok := err.(*conf.Error); ok {
+		return err
+	}
+	return d.Errorf("%s: %w", d.Name, err)
+}
+
+func arity(d directive) string {
+	switch {
+	case d.min == d.max:
+		return fmt.Sprintf("%d argument(s)", d.min)
+	case d.max < 0:
+		return fmt.Sprintf("at least %d argument(s)", d.min)
+	}
+	return fmt.Sprintf("%d to %d arguments", d.min, d.max)
+}
+
+func (b *builder) find(d *conf.Directive) (directive, error) {
+	var names []string
+	for _, known := range b.table {
+		if known.section != d.Section {
+			continue
+		}
+		if d.Is(known.name) {
+			return known, nil
+		}
+		names = append(names, known.name)
+	}
+	what := d.Name
+	if d.Section {
+		what = "<" + what + ">"
+	}
+	if near, ok := conf.Nearest(d.Name, names); ok {
+		if d.Section {
+			near = "<" + near + ">"
+		}
+		return directive{}, d.Errorf("%s is not known; did you mean %s?", what, near)
+	}
+	return directive{}, d.Errorf("%s is not known", what)
+}
+
+// onOff reads a switch.
+func onOff(d *conf.Directive) (bool, error) {
+	switch strings.ToLower(d.Args[0]) {
+	case "on":
+		return true, nil
+	case "off":
+		return false, nil
+	}
+	return false, d.Errorf("%s is On or Off", d.Name)
+}

@@ -1,0 +1,174 @@
+package apache
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/modproxy/modproxy/proxy/exchange"
+)
+
+// format is the value of a Header directive: text with what differs from
+// request to request.
+type format struct {
+	items []func(v *visit, r *http.Request) string
+}
+
+// of returns the value for a request. What may not stand in a field becomes a
+// blank.
+func (f *format) of(v *visit, r *http.Request) string {
+	var s string
+	if len(f.items) == 1 {
+		s = f.items[0](v, r)
+	} else {
+		var b strings.Builder
+		for _, item := range f.items {
+			b.WriteString(item(v, r))
+		}
+		s = b.String()
+	}
+	if httpguts.ValidHeaderFieldValue(s) {
+		return s
+	}
+	return strings.Map(func(c rune) rune {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return ' '
+		}
+		return c
+	}, s)
+}
+
+func (f *format) text(s string) {
+	if s != "" {
+		f.items = append(f.items, func(*visit, *http.Request) string { return s })
+	}
+}
+
+// parseFormat reads a value of Header: %t, %D, %{NAME}e, %{HTTPS}s, %%; or an
+// expression "expr=…" of text and variables %{NAME}.
+func parseFormat(text string) (*format, error) {
+	f := &format{}
+	rest, expr := strings.CutPrefix(text, "expr=")
+	for {
+		before, after, found := strings.Cut(rest, "%")
+		f.text(before)
+		if !found {
+			return f, nil
+		}
+		if expr && !strings.HasPrefix(after, "{") {
+			f.text("%")
+			rest = after
+			continue
+		}
+		switch {
+		case strings.HasPrefix(after, "%"):
+			f.text("%")
+			rest = after[1:]
+		case strings.HasPrefix(after, "t"):
+			f.items = append(f.items, func(*visit, *http.Request) string { return "t=" + strconv.FormatInt(time.Now().UnixMicro(), 10) })
+			rest = after[1:]
+		case strings.HasPrefix(after, "{"):
+			name, tail, ok := strings.Cut(after[1:], "}")
+			if !ok {
+				return nil, fmt.Errorf("%q: no closing brace", text)
+			}
+			item, n, err := formatItem(name, tail, expr)
+			if err != nil {
+				return nil, fmt.Errorf("%q: %w", text, err)
+			}
+			f.items = append(f.items, item)
+			rest = tail[n:]
+		default:
+			return nil, fmt.Errorf("%q: only %%t, %%{NAME}e, %%{HTTPS}s and %%%% are supported after a percent sign", text)
+		}
+	}
+}
+
+// formatItem returns what %{name} stands for, and how much of the tail belongs
+// to it.
+func formatItem(name, tail string, expr bool) (func(v *visit, r *http.Request) string, int, error) {
+	if expr {
+		item, err := exprVariable(name)
+		return item, 0, err
+	}
+	switch {
+	case strings.HasPrefix(tail, "e"):
+		return func(v *visit, _ *http.Request) string {
+			if value, ok := v.env[name]; ok {
+				return value
+			}
+			return "(null)"
+		}, 1, nil
+	case strings.HasPrefix(tail, "s") && name == "HTTPS":
+		return func(_ *visit, r *http.Request) string {
+			if r.TLS != nil {
+				return "on"
+			}
+			return "(null)"
+		}, 1, nil
+	}
+	return nil, 0, fmt.Errorf("%%{%s} must be followed by e; of TLS only %%{HTTPS}s is known", name)
+}
+
+// exprVariable returns a variable of httpd's expressions.
+func exprVariable(name string) (func(v *visit, r *http.Request) string, error) {
+	if kind, arg, ok := strings.Cut(name, ":"); ok {
+		switch strings.ToLower(kind) {
+		case "http", "req":
+			return func(_ *visit, r *http.Request) string {
+				return strings.Join(r.Header[http.CanonicalHeaderKey(arg)], ", ")
+			}, nil
+		case "env", "reqenv":
+			return func(v *visit, _ *http.Request) string { return v.env[arg] }, nil
+		}
+		return nil, fmt.Errorf("%%{%s} is not supported", name)
+	}
+	read := map[string]func(v *visit, r *http.Request) string{
+		"REQUEST_SCHEME": func(v *visit, r *http.Request) string { return v.host.schemeOf(r) },
+		"HTTPS": func(_ *visit, r *http.Request) string { // of the connection, as in httpd
+			if r.TLS != nil {
+				return "on"
+			}
+			return "off"
+		},
+		"REMOTE_ADDR":     func(_ *visit, r *http.Request) string { return hostOf(r.RemoteAddr) },
+		"SERVER_ADDR":     func(_ *visit, r *http.Request) string { return hostOf(localAddr(r)) },
+		"SERVER_PORT":     func(_ *visit, r *http.Request) string { _, p, _ := net.SplitHostPort(localAddr(r)); return p },
+		"SERVER_NAME":     func(v *visit, r *http.Request) string { return v.serverName(r) },
+		"HTTP_HOST":       func(_ *visit, r *http.Request) string { return r.Host },
+		"HTTP_USER_AGENT": func(_ *visit, r *http.Request) string { return r.UserAgent() },
+		"REQUEST_METHOD":  func(_ *visit, r *http.Request) string { return r.Method },
+		"REQUEST_URI":     func(v *visit, _ *http.Request) string { return v.path },
+		"QUERY_STRING":    func(_ *visit, r *http.Request) string { return r.URL.RawQuery },
+		"SERVER_PROTOCOL": func(_ *visit, r *http.Request) string { return r.Proto },
+	}[strings.ToUpper(name)]
+	if read == nil {
+		return nil, fmt.Errorf("%%{%s} is not supported", name)
+	}
+	return read, nil
+}
+
+// schemeOf is the scheme by which clients know the host: that of ServerName, if it
+// says https, or else the connection's.
+func (h *host) schemeOf(r *http.Request) string {
+	if r.TLS != nil || h.canonical != nil && h.canonical.Scheme == "https" {
+		return "https"
+	}
+	return "http"
+}
+
+// serverName is the name of the server in a request: with UseCanonicalName On, that
+// of ServerName.
+func (v *visit) serverName(r *http.Request) string {
+	host := r.Host
+	if v.served != nil && v.host.canonical != nil && said(v.served.canonicalName, false) {
+		host = v.host.canonical.Host
+	}
+	name, _, _ := exchange.ParseHost(host)
+	return name
+}

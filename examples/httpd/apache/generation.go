@@ -1,0 +1,314 @@
+package apache
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/modproxy/modproxy/balancer/manager"
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/exchange"
+	"github.com/modproxy/modproxy/proxy/tunnel"
+)
+
+// generation is a configuration at work. It is replaced as a whole by a reload, and
+// closed when its last request is done.
+type generation struct {
+	listen    []string // as configured
+	hosts     []*host  // the main server first
+	pools     []*pool
+	opt       options
+	announced announced
+	logs      *logFiles
+	stores    *cacheStores
+	refs      atomic.Int64
+	retired   atomic.Bool
+	once      sync.Once
+
+	ownStores bool
+	warn      func(error)
+}
+
+// host is a virtual host, or the main server.
+type host struct {
+	scope     *scope
+	settings  settings
+	rules     []*rule
+	locations []*scope
+	proxies   []*scope
+	mapped    bool // some rule has mapping=
+	routes    map[*rule]http.RoundTripper
+	direct    []*link          // of rules that lead to no balancer
+	pools     map[string]*pool // its balancers, and those it inherits
+	manager   *manager.Handler
+	forward   *proxy.Forward // nil without ProxyRequests On
+	blocked   *access.Destinations
+	ports     []string // that are listened on
+	tunnels   *tunnel.Registry
+	client    *proxy.ClientLimits
+	name      string // ServerName
+	canonical *url.URL
+	base      *served
+	log       io.Writer
+	logger    *slog.Logger
+	serve     http.Handler // with the access logs around it
+	stores    *cacheStores
+	opt       options
+	parents   *parents // nil without ProxyRemote
+	warn      func(error)
+
+	cachesMu sync.Mutex // guards caches
+	caches   []kindOfCache
+
+	mu       sync.RWMutex // guards the rest
+	handlers map[string]*served
+	askers   map[asker]*access.BasicAuth
+}
+
+// newGeneration makes a configuration ready to serve.
+func newGeneration(b *builder, logs *logFiles, tunnels *tunnel.Registry, stores *cacheStores) (*generation, error) {
+	st := &generation{listen: b.main.listen, opt: b.opt, announced: b.announced, logs: logs, stores: stores, warn: b.warn}
+	if stores == nil {
+		st.stores, st.ownStores = new(cacheStores), true
+	}
+	for _, s := range append([]*scope{b.main}, b.vhosts...) {
+		if _, err := st.newHost(b.main, s, tunnels); err != nil {
+			st.close()
+			return nil, err
+		}
+	}
+	return st, nil
+}
+
+func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) (*host, error) {
+	h := &host{scope: s, settings: s.settings, tunnels: tunnels, stores: st.stores, opt: st.opt, warn: st.warn,
+		routes: make(map[*rule]http.RoundTripper), handlers: make(map[string]*served),
+		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies}
+	for _, named := range []*scope{s, main} {
+		if h.name == "" && len(named.names) > 0 {
+			h.name, h.canonical = named.names[0], named.canonical
+		}
+	}
+	logs := s.logs
+	if s != main {
+		h.settings = main.settings.merge(s.settings)
+		h.locations = append(main.locations[:len(main.locations):len(main.locations)], s.locations...)
+		h.proxies = append(main.proxies[:len(main.proxies):len(main.proxies)], s.proxies...)
+		h.rules = inherit(main.rules, s.rules)
+		if len(logs) == 0 {
+			logs = main.logs
+		}
+	}
+	w, err := st.logs.writer(h.settings.errorLog)
+	if err != nil {
+		return nil, fmt.Errorf("ErrorLog: %w", err)
+	}
+	h.log, h.logger = w, logger(w, levelOf(h.settings.logLevels))
+	h.opt.source = said(h.settings.source, netip.Addr{})
+	h.parents = h.newParents()
+	h.base, h.client = &served{settings: h.settings}, h.settings.clientLimits()
+	st.hosts = append(st.hosts, h) // from now on closed with the site
+	if err := st.startClusters(h, s, st.hosts[0].pools); err != nil {
+		return nil, err
+	}
+	if err := h.checkInherited(); err != nil {
+		return nil, err
+	}
+	h.manager = h.newManager()
+	h.ports = st.ports()
+	if err := h.startForward(); err != nil {
+		return nil, err
+	}
+	for _, r := range h.allRules() {
+		h.mapped = h.mapped || r.params.mapped
+		if r.target == "!" {
+			continue
+		}
+		if err := h.startRule(r); err != nil {
+			return nil, locate(r.at, err)
+		}
+	}
+	if err := h.checkCaches(); err != nil {
+		return nil, err
+	}
+	h.serve = http.HandlerFunc(h.route)
+	if said(h.settings.cache.quick, true) {
+		if h.serve, err = h.withCaches(&h.settings.cache, h.serve); err != nil {
+			return nil, err
+		}
+	}
+	h.serve = h.door(h.serve)
+	for _, l := range logs {
+		w, err := st.logs.writer(l.file)
+		if err != nil {
+			return nil, fmt.Errorf("CustomLog: %w", err)
+		}
+		h.serve = l.wrap(w, h.serve)
+	}
+	if field := h.settings.remoteHeader; field != "" {
+		trusted := h.settings.trusted
+		if len(trusted) == 0 {
+			trusted = everyone
+		}
+		direct := h.serve
+		named := (&access.RemoteIP{Header: field, TrustedProxies: trusted, Believes: h.settings.believes, Logger: h.logger}).Wrap(direct)
+		h.serve = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Context().Value(announcedKey{}) != nil {
+				direct.ServeHTTP(w, r) // as in httpd, the header of the connection has said it
+				return
+			}
+			named.ServeHTTP(w, r)
+		})
+	}
+	return h, nil
+}
+
+// inherit puts the main server's rules before those of a virtual host, unless
+// that has ProxyPassInherit Off (marked by a nil rule).
+func inherit(main, own []*rule) []*rule {
+	var list []*rule
+	off := false
+	for _, r := range own {
+		if r == nil {
+			off = true
+		} else {
+			list = append(list, r)
+		}
+	}
+	if off {
+		return list
+	}
+	var all []*rule
+	for _, r := range main {
+		if r != nil {
+			all = append(all, r)
+		}
+	}
+	return append(all, list...)
+}
+
+func (h *host) allRules() []*rule {
+	all := h.rules[:len(h.rules):len(h.rules)]
+	for _, l := range h.locations {
+		all = append(all, l.rules...)
+	}
+	return all
+}
+
+// host returns the virtual host for a request that came in on a listener: of
+// those that name the address at which it did, or else of those for all
+// addresses, the one with its name, or the first.
+func (st *generation) host(listen string, r *http.Request) *host {
+	ip, port := st.arrival(listen, localAddr(r))
+	exact := false
+	for _, h := range st.hosts[1:] {
+		exact = exact || ip != "" && h.scope.isAt(ip, port)
+	}
+	name, _, _ := exchange.ParseHost(r.Host) // the door refuses what is malformed
+	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	var first *host
+	for _, h := range st.hosts[1:] {
+		if !h.scope.serves(ip, port) || exact && !h.scope.isAt(ip, port) {
+			continue
+		}
+		if first == nil {
+			first = h
+		}
+		for _, n := range h.scope.names {
+			if ok, _ := path.Match(strings.ToLower(n), name); ok {
+				return h
+			}
+		}
+	}
+	if first != nil {
+		return first
+	}
+	return st.hosts[0]
+}
+
+// arrival is the address at which a connection has arrived that a listener took;
+// local is that of its socket.
+func (st *generation) arrival(listen, local string) (ip, port string) {
+	ip, port = splitAddress(listen)
+	if ip == "" && !st.opt.moved(listen) {
+		ip = hostOf(local) // a listener for all addresses has taken it
+	}
+	return ip, port
+}
+
+// door refuses requests whose Host is none, before anything goes by it.
+func (h *host) door(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		visitOf(r).host = h
+		if exchange.CheckHost(r) != nil {
+			h.fail(w, r, h.base, http.StatusBadRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serves reports whether a virtual host is one of those at an address.
+func (s *scope) serves(ip, port string) bool {
+	return slices.ContainsFunc(s.addresses, func(a string) bool { return coversAddress(a, ip, port) })
+}
+
+// coversAddress reports whether the address of a virtual host covers another one,
+// of which the host may be unknown.
+func coversAddress(configured, ip, port string) bool {
+	vip, vport := splitAddress(configured)
+	return (vport == "" || vport == "*" || vport == port) && (vip == "" || ip == "" || vip == ip)
+}
+
+// isAt reports whether a virtual host names that very address.
+func (s *scope) isAt(ip, port string) bool {
+	for _, a := range s.addresses {
+		vip, vport := splitAddress(a)
+		if (vport == "" || vport == "*" || vport == port) && vip == ip {
+			return true
+		}
+	}
+	return false
+}
+
+func (st *generation) release() {
+	if st.refs.Add(-1) == 0 && st.retired.Load() {
+		st.close()
+	}
+}
+
+// retire closes the site when its last request is done.
+func (st *generation) retire() {
+	st.refs.Add(1)
+	st.retired.Store(true)
+	st.release()
+}
+
+func (st *generation) close() {
+	st.once.Do(func() {
+		for _, h := range st.hosts {
+			h.closeCaches()
+			for _, t := range h.direct {
+				t.close()
+			}
+			h.closeForward()
+			h.parents.close()
+		}
+		for _, p := range st.pools {
+			_ = p.Close()
+		}
+		_ = st.logs.close()
+		if st.ownStores {
+			st.stores.close()
+		}
+	})
+}

@@ -1,0 +1,132 @@
+package apache
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/modproxy/modproxy/proxy/halfclose"
+)
+
+// Listener is an address that a Site listens on.
+type Listener struct {
+	// Configured is the address as the configuration has it, "80" or
+	// "127.0.0.1:80".
+	Configured string
+
+	// Addr is where it is listened on; nil before Start.
+	Addr net.Addr
+}
+
+// Listeners are the addresses that the configuration listens on, in order.
+func (s *Site) Listeners() (all []Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.current.Load()
+	if g == nil {
+		return nil
+	}
+	for _, name := range g.listen {
+		one := Listener{Configured: name}
+		if l := s.listeners[name]; l != nil {
+			one.Addr = l.Addr()
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// listener is one address that is listened on.
+type listener struct {
+	configured string // as in the configuration
+	net.Listener
+	http *http.Server
+}
+
+// listen opens what a generation listens on and no other has.
+func (s *Site) listen(g *generation) (map[string]*listener, error) {
+	fresh := make(map[string]*listener)
+	for _, l := range g.listen {
+		if s.listeners[l] != nil || fresh[l] != nil {
+			continue
+		}
+		ln, err := net.Listen("tcp", g.opt.realAddress(l))
+		if err != nil {
+			for _, f := range fresh {
+				_ = f.Close()
+			}
+			return nil, err
+		}
+		// httpd answers clients that half-close, and waits for its backends alone.
+		ln = &halfclose.Listener{Listener: ln, Timeout: -1}
+		fresh[l] = &listener{configured: l, Listener: s.announced(ln, l, g)}
+	}
+	return fresh, nil
+}
+
+// put serves what is fresh, ends what a generation does not listen on, and tells
+// what else changes.
+func (s *Site) put(fresh map[string]*listener, old, g *generation) {
+	for name, l := range s.listeners {
+		if !slices.Contains(g.listen, name) {
+			delete(s.listeners, name)
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				defer cancel()
+				l.stop(ctx)
+			}()
+		}
+	}
+	if s.listeners == nil {
+		s.listeners = make(map[string]*listener)
+	}
+	for name, l := range fresh {
+		s.listeners[name] = l
+		s.serve(l, g)
+	}
+	if old == nil {
+		return
+	}
+	for name := range s.listeners {
+		if fresh[name] == nil && (old.headTimeout(name) != g.headTimeout(name) || old.opt.idleTimeout != g.opt.idleTimeout) {
+			s.options.Logger.Warn("RequestReadTimeout header and KeepAliveTimeout change with a restart alone", "address", name)
+		}
+	}
+	if old.opt.noKeepAlive != g.opt.noKeepAlive {
+		for _, l := range s.listeners {
+			l.http.SetKeepAlivesEnabled(!g.opt.noKeepAlive)
+		}
+	}
+}
+
+func (s *Site) serve(l *listener, g *generation) {
+	idle := g.opt.idleTimeout
+	if idle == 0 {
+		idle = time.Minute
+	}
+	log := s.options.Logger
+	l.http = &http.Server{
+		// Against clients that never finish what they begin.
+		ReadHeaderTimeout: g.headTimeout(l.configured),
+		IdleTimeout:       idle,
+		ConnContext:       noteAnnounced,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelInfo),
+		Handler:           s.Handler(l.configured),
+	}
+	l.http.SetKeepAlivesEnabled(!g.opt.noKeepAlive)
+	go func() {
+		if err := l.http.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			log.Error("listener failed", "address", l.configured, "error", err)
+		}
+	}()
+}
+
+func (l *listener) stop(ctx context.Context) {
+	if l.http.Shutdown(ctx) != nil {
+		_ = l.http.Close()
+	}
+}

@@ -1,0 +1,368 @@
+package apache
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/backend"
+)
+
+// rule is a ProxyPass or ProxyPassMatch.
+type rule struct {
+	at      *conf.Directive
+	path    string // prefix or expression
+	pattern *regexp.Regexp
+	target  string // "!" for none
+	params  params
+
+	socket, text string         // target, taken apart
+	proto        *proxy.Handler // for finding out what it takes and where that goes
+	number       int            // among all rules
+	fallback     bool           // SetHandler "proxy:…": for what no ProxyPass takes
+}
+
+// proxyDirectives are those of mod_proxy and mod_proxy_http.
+func proxyDirectives() []directive {
+	const dir = anyServer | inLocation | inProxy
+	return []directive{
+		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, note: "http, https, h2, h2c, ws, wss, fcgi, ajp, ftp, ftps, ftpes, unix:, balancer:", apply: applyPass},
+		{name: "ProxyPassMatch", in: anyServer | inLocation, min: 1, max: -1, apply: applyPass},
+		{name: "ProxyPassInherit", in: anyServer, min: 1, max: 1, note: "Off means off; in httpd the rules are inherited all the same", apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			on, err := onOff(d)
+			if err == nil && !on {
+				s.rules = append(s.rules, nil) // a mark: the main server's rules do not hold here
+			}
+			return err
+		}},
+		{name: "ProxyPassReverse", in: anyServer | inLocation, min: 1, max: 3, apply: applyReverse},
+		{name: "ProxyPassReverseCookieDomain", in: dir, min: 2, max: 2, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			s.settings.cookieDomains = append(s.settings.cookieDomains, proxy.CookieRule{Internal: d.Args[0], Public: d.Args[1]})
+			return nil
+		}},
+		{name: "ProxyPassReverseCookiePath", in: dir, min: 2, max: 2, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			s.settings.cookiePaths = append(s.settings.cookiePaths, proxy.CookieRule{Internal: d.Args[0], Public: d.Args[1]})
+			return nil
+		}},
+		{name: "ProxyPreserveHost", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.preserveHost })},
+		{name: "ProxyAddHeaders", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.addHeaders })},
+		{name: "ProxyVia", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			mode, ok := map[string]proxy.ViaMode{"off": proxy.ViaOff, "on": proxy.ViaOn, "full": proxy.ViaFull, "block": proxy.ViaBlock}[strings.ToLower(d.Args[0])]
+			if !ok {
+				return d.Errorf("ProxyVia is On, Off, Full or Block")
+			}
+			s.settings.via = &mode
+			return nil
+		}},
+		{name: "ProxyBadHeader", in: anyServer, min: 1, max: 1, note: "IsError alone: malformed answers are always errors", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
+			if !strings.EqualFold(d.Args[0], "IsError") {
+				return fmt.Errorf("%s is not supported: a malformed answer could be read in two ways, and is always an error", d.Args[0])
+			}
+			return nil
+		}},
+		{name: "ProxyErrorOverride", in: dir, min: 1, max: -1, apply: applyErrorOverride},
+		{name: "ProxyMaxForwards", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			n, err := strconv.Atoi(d.Args[0])
+			s.settings.maxForwards = &n
+			return err
+		}},
+		{name: "ProxyTimeout", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) (err error) {
+			s.settings.proxyTimeout, err = positive(d.Args[0], time.Second)
+			return err
+		}},
+		{name: "ProxySourceAddress", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			source, err := netip.ParseAddr(d.Args[0])
+			s.settings.source = &source
+			return err
+		}},
+		{name: "Proxy100Continue", in: dir, min: 1, max: 1, note: "On forwards Expect with a time limit, and then sends the body without an answer", apply: applySwitch(func(s *settings) **bool { return &s.expect })},
+		{name: "ProxySet", in: anyServer | inLocation | inProxy, min: 1, max: -1, apply: applyProxySet},
+		{name: "Proxy", section: true, in: anyServer, min: 1, max: -1, note: "compared with the decoded URL of the backend", apply: applyProxySection},
+		{name: "ProxyMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyProxySection},
+	}
+}
+
+func applySwitch(field func(s *settings) **bool) func(*builder, *scope, *conf.Directive) error {
+	return func(_ *builder, s *scope, d *conf.Directive) error {
+		on, err := onOff(d)
+		*field(&s.settings) = &on
+		return err
+	}
+}
+
+// applyPass reads "[path] url|! [k=v …] [nocanon] [interpolate] [noquery]".
+func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
+	words := d.Args
+	match := d.Is("ProxyPassMatch")
+	r := &rule{at: d}
+	if s.context == inLocation {
+		r.path, r.pattern = s.path, s.pattern
+		if strings.HasPrefix(words[0], "/") {
+			return fmt.Errorf("inside <Location> the path is the section's: leave %q out", backend.RedactURL(words[0]))
+		}
+	} else {
+		if words[0] == "~" && !match {
+			match, words = true, words[1:]
+		}
+		if len(words) < 2 {
+			return fmt.Errorf("want a path and a URL")
+		}
+		r.path, words = words[0], words[1:]
+		if match {
+			if r.pattern, err = regexp.Compile("(?s)" + r.path); err != nil {
+				return err
+			}
+		} else if !strings.HasPrefix(r.path, "/") {
+			return fmt.Errorf("path %q does not begin with a slash", r.path)
+		}
+	}
+	r.target = words[0]
+	r.socket, r.text = cutUnix(r.target)
+	rest := r.params.set
+	if isBalancer(r.text) {
+		c, err := s.cluster(r.text, d)
+		if err != nil {
+			return err
+		}
+		if err := c.setAll(words[1:], rest); err != nil {
+			return err
+		}
+	} else {
+		for _, w := range words[1:] {
+			if err := rest(w); err != nil {
+				return err
+			}
+		}
+	}
+	if r.target != "!" {
+		if err := b.checkTarget(r); err != nil {
+			return err
+		}
+	} else if err := r.except(); err != nil {
+		return err
+	}
+	b.rules++
+	r.number = b.rules
+	s.rules = append(s.rules, r)
+	return nil
+}
+
+// checkTarget refuses at the start what no request could be sent to.
+func (b *builder) checkTarget(r *rule) error {
+	scheme, rest, ok := strings.Cut(r.text, "://")
+	if !ok {
+		return fmt.Errorf("%q is no URL", backend.RedactURL(r.target))
+	}
+	if err := checkScheme(scheme); err != nil && !isBalancer(r.text) {
+		return err
+	}
+	if r.pattern == nil && !strings.Contains(rest, "/") {
+		rest += "/"
+		if r.path != "/" {
+			rest = strings.TrimSuffix(rest, "/")
+		}
+	}
+	if r.pattern == nil && strings.HasSuffix(r.path, "/") != strings.HasSuffix(rest, "/") {
+		b.warn(r.at.Errorf("only one of %s and %s ends in a slash: paths will be joined wrongly", r.path, backend.RedactURL(r.target)))
+	}
+	return r.makeProto()
+}
+
+// checkScheme refuses schemes that are not spoken.
+func checkScheme(scheme string) error {
+	switch scheme = strings.ToLower(scheme); scheme {
+	case "http", "https", "h2", "h2c", "ws", "wss", "fcgi", "ajp", "ftp", "ftps", "ftpes":
+		return nil
+	case "scgi", "uwsgi":
+		return fmt.Errorf("%s:// is not part of this program yet", scheme)
+	}
+	return fmt.Errorf("scheme %q is not known", scheme)
+}
+
+// except makes what finds out whether "!" stands for a path.
+func (r *rule) except() error {
+	r.text = "http://nowhere.invalid/"
+	if r.pattern == nil && !strings.HasSuffix(r.path, "/") {
+		r.text = "http://nowhere.invalid"
+	}
+	return r.makeProto()
+}
+
+func (r *rule) makeProto() (err error) {
+	if r.proto, err = r.newHandler(); err == nil {
+		r.proto.Mapping = r.params.pathMapping()
+		_, _, err = r.proto.MapURL(&url.URL{Path: "/"}) // compiles it
+	}
+	return err
+}
+
+// cutUnix takes the socket off a target.
+func cutUnix(target string) (socket, text string) {
+	if len(target) > 5 && strings.EqualFold(target[:5], "unix:") {
+		if socket, text, ok := strings.Cut(target[5:], "|"); ok {
+			if strings.HasSuffix(text, ":") {
+				text += "//localhost"
+			}
+			return socket, text
+		}
+	}
+	return "", target
+}
+
+// applyReverse reads "[path] url".
+func applyReverse(_ *builder, s *scope, d *conf.Directive) error {
+	words := d.Args
+	path := s.path
+	if s.context != inLocation {
+		path, words = words[0], words[1:]
+	}
+	if len(words) != 1 {
+		return fmt.Errorf("want a URL, after a path outside of <Location>")
+	}
+	_, to := cutUnix(words[0])
+	s.settings.reverse = append(s.settings.reverse, proxy.ReverseRule{Path: path, URL: to})
+	return nil
+}
+
+func applyErrorOverride(_ *builder, s *scope, d *conf.Directive) error {
+	on, err := onOff(&conf.Directive{Name: d.Name, Args: d.Args[:1], File: d.File, Line: d.Line})
+	if err != nil {
+		return err
+	}
+	if !on {
+		s.settings.override, s.settings.overrideOff = nil, true
+		if len(d.Args) > 1 {
+			return fmt.Errorf("codes may follow On alone")
+		}
+		return nil
+	}
+	o := &proxy.ErrorOverride{}
+	for _, w := range d.Args[1:] {
+		n, err := strconv.Atoi(w)
+		if err != nil || n < 400 || n > 599 {
+			return fmt.Errorf("%q is no code from 400 to 599", w)
+		}
+		o.Codes = append(o.Codes, n)
+	}
+	s.settings.override, s.settings.overrideOff = o, false
+	return nil
+}
+
+// applyProxySet reads "[url] k=v …".
+func applyProxySet(b *builder, s *scope, d *conf.Directive) error {
+	words := d.Args
+	url := s.path
+	if s.context != inProxy {
+		url = ""
+		if !strings.Contains(words[0], "=") || strings.Contains(words[0], "://") {
+			url, words = words[0], words[1:]
+		}
+		if url == "" && s.context != inLocation {
+			return fmt.Errorf("want a URL before the parameters")
+		}
+	}
+	if isBalancer(url) {
+		c, err := s.cluster(url, d)
+		if err != nil {
+			return err
+		}
+		return c.setAll(words, c.unknown)
+	}
+	var p params
+	for _, w := range words {
+		if err := p.setWorker(w); err != nil {
+			return err
+		}
+	}
+	target := &scope{context: inProxy, at: d, path: url}
+	target.rules = []*rule{{params: p}}
+	owner := s
+	if s.context != inServer && s.context != inVhost {
+		owner = s.parent
+	}
+	if url == "" { // of the location's own rules
+		for _, r := range s.rules {
+			r.params.merge(p)
+		}
+		return nil
+	}
+	owner.proxies = append(owner.proxies, target)
+	return nil
+}
+
+// applyProxySection reads <Proxy url-or-pattern [k=v …]> and <ProxyMatch re>.
+func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
+	p := &scope{context: inProxy, at: d, parent: s, path: d.Args[0]}
+	if form := oneForm(p.path); form != p.path && !d.Is("ProxyMatch") {
+		p.also = &scope{path: form}
+		if strings.ContainsAny(form, "*?[") {
+			if p.also.pattern, err = globPattern(form, true); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case d.Is("ProxyMatch"):
+		p.pattern, err = regexp.Compile("(?s)" + d.Args[0])
+	case strings.ContainsAny(d.Args[0], "*?["):
+		p.pattern, err = globPattern(d.Args[0], true)
+	}
+	if err != nil {
+		return err
+	}
+	if isBalancer(p.path) && p.pattern == nil {
+		c, err := s.cluster(p.path, d)
+		if err != nil {
+			return err
+		}
+		if err := c.setAll(d.Args[1:], c.unknown); err != nil {
+			return err
+		}
+	} else if len(d.Args) > 1 {
+		var own params
+		for _, w := range d.Args[1:] {
+			if err := own.setWorker(w); err != nil {
+				return err
+			}
+		}
+		p.rules = []*rule{{params: own}}
+	}
+	s.proxies = append(s.proxies, p)
+	return b.apply(p, d.Children)
+}
+
+// oneForm returns a URL with its host in lower case, and without the usual
+// port, as forwardTarget does.
+func oneForm(text string) string {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		return text
+	}
+	scheme = strings.ToLower(scheme)
+	host, path, slash := strings.Cut(rest, "/")
+	host = strings.ToLower(host)
+	if port := backend.DefaultPort(scheme); port != "" && strings.HasSuffix(host, ":"+port) {
+		host, slash = strings.TrimSuffix(host, ":"+port), true
+	}
+	if slash {
+		host += "/"
+	}
+	return scheme + "://" + host + path
+}
+
+// covers reports whether a <Proxy> section applies to the URL of a backend.
+func (s *scope) covers(url string) bool {
+	if s.also != nil && s.also.covers(url) {
+		return true
+	}
+	if s.pattern != nil {
+		return s.pattern.MatchString(url)
+	}
+	return strings.HasPrefix(url, s.path)
+}

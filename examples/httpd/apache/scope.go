@@ -1,0 +1,262 @@
+package apache
+
+import (
+	"errors"
+	"maps"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/expr"
+	"github.com/modproxy/modproxy/proxy"
+	"github.com/modproxy/modproxy/proxy/access"
+	"github.com/modproxy/modproxy/proxy/accesslog"
+)
+
+// scope collects what the directives of one section say. An inner scope says
+// only what differs; merge puts two together.
+type scope struct {
+	context  place
+	at       *conf.Directive
+	settings settings
+	rules    []*rule // ProxyPass, in order; of a location, the last counts
+	parent   *scope  // the server or virtual host that a section stands in
+
+	// of servers
+	listen    []string // Listen, of the main server
+	addresses []string // of a virtual host
+	names     []string // ServerName first
+	canonical *url.URL // ServerName with its scheme and port; nil without one
+	locations []*scope
+	proxies   []*scope
+	logs      []customLog
+	clusters  []*cluster // in the order in which they are first named
+
+	checkTemplates map[string]*checkParams // ProxyHCTemplate
+	checkExprs     map[string]*expr.Expr   // ProxyHCExpr
+
+	// of sections
+	path    string // of a <Location>; or the URL of a <Proxy>
+	pattern *regexp.Regexp
+	regex   bool   // a <LocationMatch>
+	also    *scope // of a <Proxy>: its URL in the one form that forward requests have
+	files   bool   // a <Files>: it applies to the names of files, not to paths
+	status  bool   // SetHandler server-status
+	manager bool   // SetHandler balancer-manager
+
+	needs requirement // the <RequireAll> that is being read
+}
+
+// settings are what sections override; nil is not said.
+type settings struct {
+	preserveHost  *bool
+	canonicalName *bool // UseCanonicalName
+	via           *proxy.ViaMode
+	addHeaders    *bool
+	override      *proxy.ErrorOverride
+	overrideOff   bool
+	maxForwards   *int
+	timeout       *time.Duration // Timeout
+	proxyTimeout  *time.Duration
+	source        *netip.Addr // ProxySourceAddress
+	readHead      *readLimit  // RequestReadTimeout
+	readBody      *readLimit
+	reverse       []proxy.ReverseRule
+	cookieDomains []proxy.CookieRule
+	cookiePaths   []proxy.CookieRule
+	require       *requirement
+	logLevels     []moduleLevel
+	errorLog      string
+
+	cache          cacheSettings
+	tls            tlsSettings
+	encodedSlashes *encodedSlashes
+	traceOff       *bool
+	expect         *bool          // Proxy100Continue
+	documents      map[int]string // ErrorDocument
+	envIf, setEnv  []envStep
+	requestHeader  []*headerEdit
+	header         []*headerEdit
+	remoteHeader   string
+	trusted        []netip.Prefix // of RemoteIPHeader
+	internal       []bool         // for each of trusted: RemoteIPInternalProxy
+
+	plainFallback *bool          // ProxyWebsocketFallbackToProxyHttp
+	tunnelIdle    *time.Duration // ProxyWebsocketIdleTimeout
+
+	documentRoot string
+	passAuth     *bool     // CGIPassAuth
+	generic      *bool     // ProxyFCGIBackendType GENERIC
+	fcgiEnv      []fcgiVar // ProxyFCGISetEnvIf
+
+	auth                    authSettings
+	forward                 forwardSettings
+	ftpCharset              string // ProxyFtpDirCharset
+	ftpEscape, ftpWildcards *bool  // ProxyFtpEscapeWildcards, ProxyFtpListOnWildcard
+
+	growth                                        *int
+	balancerPersist, balancerInherit, proxyStatus *bool
+}
+
+// merge returns s with what inner says otherwise.
+func (s settings) merge(inner settings) settings {
+	over(&s.preserveHost, inner.preserveHost)
+	over(&s.canonicalName, inner.canonicalName)
+	over(&s.via, inner.via)
+	over(&s.addHeaders, inner.addHeaders)
+	over(&s.override, inner.override)
+	if inner.overrideOff {
+		s.override = nil
+	}
+	over(&s.maxForwards, inner.maxForwards)
+	over(&s.timeout, inner.timeout)
+	over(&s.proxyTimeout, inner.proxyTimeout)
+	over(&s.source, inner.source)
+	over(&s.readHead, inner.readHead)
+	over(&s.readBody, inner.readBody)
+	over(&s.require, inner.require)
+	over(&s.encodedSlashes, inner.encodedSlashes)
+	over(&s.traceOff, inner.traceOff)
+	over(&s.expect, inner.expect)
+	over(&s.growth, inner.growth)
+	over(&s.plainFallback, inner.plainFallback)
+	over(&s.tunnelIdle, inner.tunnelIdle)
+	s.auth, s.forward = s.auth.merge(inner.auth), s.forward.merge(inner.forward)
+	over(&s.passAuth, inner.passAuth)
+	over(&s.generic, inner.generic)
+	s.fcgiEnv = behind(s.fcgiEnv, inner.fcgiEnv)
+	over(&s.ftpEscape, inner.ftpEscape)
+	over(&s.ftpWildcards, inner.ftpWildcards)
+	if inner.ftpCharset != "" {
+		s.ftpCharset = inner.ftpCharset
+	}
+	if inner.documentRoot != "" {
+		s.documentRoot = inner.documentRoot
+	}
+	over(&s.balancerPersist, inner.balancerPersist)
+	over(&s.balancerInherit, inner.balancerInherit)
+	over(&s.proxyStatus, inner.proxyStatus)
+	if inner.remoteHeader != "" {
+		s.remoteHeader = inner.remoteHeader
+	}
+	if inner.errorLog != "" {
+		s.errorLog = inner.errorLog
+	}
+	s.tls = s.tls.merge(inner.tls)
+	s.cache = s.cache.merge(inner.cache)
+	s.documents = mergeDocuments(s.documents, inner.documents)
+	s.reverse = behind(s.reverse, inner.reverse)
+	s.cookieDomains = behind(s.cookieDomains, inner.cookieDomains)
+	s.cookiePaths = behind(s.cookiePaths, inner.cookiePaths)
+	s.logLevels = behind(s.logLevels, inner.logLevels)
+	s.envIf, s.setEnv = behind(s.envIf, inner.envIf), behind(s.setEnv, inner.setEnv)
+	s.requestHeader, s.header = behind(s.requestHeader, inner.requestHeader), behind(s.header, inner.header)
+	s.trusted, s.internal = behind(s.trusted, inner.trusted), behind(s.internal, inner.internal)
+	return s
+}
+
+// behind returns a list of its own with inner behind outer.
+func behind[T any](outer, inner []T) []T { return append(outer[:len(outer):len(outer)], inner...) }
+
+func over[T any](dst **T, src *T) {
+	if src != nil {
+		*dst = src
+	}
+}
+
+func said[T any](v *T, otherwise T) T {
+	if v == nil {
+		return otherwise
+	}
+	return *v
+}
+
+// builder turns a configuration into a site.
+type builder struct {
+	table     []directive
+	opt       options
+	main      *scope
+	vhosts    []*scope
+	rules     int                         // how many ProxyPass there are
+	formats   map[string]string           // LogFormat nicknames
+	users     map[string]*access.Htpasswd // by the name of the file
+	folders   []*conf.Directive           // <Directory>
+	announced announced
+	warn      func(err error)
+}
+
+// file returns where a file that the configuration names is.
+func (b *builder) file(name string) string { return b.opt.file(name) }
+
+func (o *options) file(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(o.Root, name)
+}
+
+// build reads a parsed configuration.
+func build(list []*conf.Directive, opt options, warn func(error)) (*builder, error) {
+	b := &builder{table: table(), opt: opt, warn: warn, main: &scope{context: inServer}, formats: map[string]string{
+		"common": accesslog.CommonLogFormat, "combined": accesslog.CombinedLogFormat,
+	}}
+	if err := b.apply(b.main, list); err != nil {
+		return nil, err
+	}
+	if err := b.checkClusters(); err != nil {
+		return nil, err
+	}
+	for _, s := range append([]*scope{b.main}, b.vhosts...) {
+		b.opt.parents = b.opt.parents || len(s.settings.forward.remotes) > 0
+	}
+	if err := b.checkForward(); err != nil {
+		return nil, err
+	}
+	if err := b.checkFolders(); err != nil {
+		return nil, err
+	}
+	if len(b.main.listen) == 0 {
+		for _, v := range b.vhosts {
+			for _, a := range v.addresses {
+				_, port := splitAddress(a)
+				if !isPort(port) {
+					port = "80"
+				}
+				if !slices.Contains(b.main.listen, port) {
+					b.main.listen = append(b.main.listen, port)
+				}
+			}
+		}
+	}
+	if len(b.main.listen) == 0 {
+		b.main.listen = slices.Sorted(maps.Keys(opt.Listen))
+	}
+	if len(b.main.listen) == 0 {
+		return nil, errors.New("the configuration has neither Listen nor <VirtualHost>, and no -listen is given")
+	}
+	return b, nil
+}
+
+// splitAddress cuts host:port; a host that stands for all is "".
+func splitAddress(a string) (host, port string) {
+	switch i := strings.LastIndexByte(a, ':'); {
+	case isPort(a):
+		port = a
+	case i < 0 || strings.HasSuffix(a, "]"):
+		host = a
+	default:
+		host, port = a[:i], a[i+1:]
+	}
+	host = strings.Trim(host, "[]")
+	if host == "*" || host == "_default_" || host == "0.0.0.0" || host == "::" {
+		host = ""
+	}
+	return host, port
+}
+
+func isPort(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -1,0 +1,180 @@
+package apache
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/proxy/tunnel"
+)
+
+// Site serves a configuration, and replaces it on Reload. It is made by Load or
+// Parse, and may be used by any number of goroutines.
+type Site struct {
+	options Options
+	read    func() (*builder, error)
+	current atomic.Pointer[generation]
+	tunnels tunnel.Registry
+	stores  cacheStores
+
+	mu        sync.Mutex // guards the rest, and changes of current
+	warnings  []error
+	started   bool
+	listeners map[string]*listener
+}
+
+// Load reads the configuration in a file. It opens its logs and what it needs
+// beside them, but listens nowhere yet.
+func Load(file string, o Options) (*Site, error) {
+	if o.Root == "" {
+		o.Root = filepath.Dir(file)
+	}
+	return open(o, func(c conf.Options) ([]*conf.Directive, error) { return conf.File(file, c) })
+}
+
+// Parse is Load for a text; errors call it by its name.
+func Parse(text, name string, o Options) (*Site, error) {
+	return open(o, func(c conf.Options) ([]*conf.Directive, error) { return conf.Parse(strings.NewReader(text), name, c) })
+}
+
+func open(o Options, parse func(conf.Options) ([]*conf.Directive, error)) (*Site, error) {
+	s := &Site{options: o.withDefaults()}
+	s.read = func() (*builder, error) {
+		s.warnings = nil
+		warn := func(err error) {
+			s.warnings = append(s.warnings, err)
+			s.options.Logger.Warn(err.Error())
+		}
+		list, err := parse(conf.Options{Defines: maps.Clone(o.Define), HasModule: hasModule, Version: version, Warn: func(e *conf.Error) { warn(e) }})
+		if err != nil {
+			return nil, err
+		}
+		return build(list, options{Options: s.options}, warn)
+	}
+	if err := s.Reload(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Warnings are what is accepted and may surprise, each with its file and line.
+func (s *Site) Warnings() []error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.warnings)
+}
+
+// Handler answers requests as if they had come in at an address that the
+// configuration listens on, such as "80" or "127.0.0.1:80". After a Reload it
+// is the new configuration that answers.
+func (s *Site) Handler(addr string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g := s.acquire()
+		if g == nil {
+			http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
+			return
+		}
+		defer g.release()
+		g.host(addr, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{site: g})))
+	})
+}
+
+// acquire returns the current generation, which stays open until it is released.
+// It is nil after Close.
+func (s *Site) acquire() *generation {
+	for {
+		g := s.current.Load()
+		if g == nil {
+			return nil
+		}
+		g.refs.Add(1)
+		if s.current.Load() == g {
+			return g
+		}
+		g.release()
+	}
+}
+
+// Start listens where the configuration says, and serves.
+func (s *Site) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.current.Load()
+	if g == nil {
+		return http.ErrServerClosed
+	}
+	fresh, err := s.listen(g)
+	if err != nil {
+		return err
+	}
+	s.started = true
+	s.put(fresh, nil, g)
+	return nil
+}
+
+// Reload reads the configuration again and serves it in place of the one before,
+// of which requests that have begun end as they began. What is wrong changes
+// nothing.
+func (s *Site) Reload() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, err := s.read()
+	if err != nil {
+		return err
+	}
+	g, err := newGeneration(b, &logFiles{root: b.opt.Root, stdout: s.options.Stdout, stderr: s.options.Stderr}, &s.tunnels, &s.stores)
+	if err != nil {
+		return err
+	}
+	var fresh map[string]*listener
+	if s.started {
+		if fresh, err = s.listen(g); err != nil {
+			g.close()
+			return err
+		}
+	}
+	old := s.current.Swap(g)
+	s.put(fresh, old, g)
+	if old != nil {
+		old.retire()
+	}
+	return nil
+}
+
+// Shutdown takes no more connections and waits until all requests and tunnels
+// have ended, or ctx has; then it closes the site. Its error is that of ctx.
+func (s *Site) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, l := range s.listeners {
+		wg.Go(func() { l.stop(ctx) })
+	}
+	wg.Go(func() { _ = s.tunnels.Shutdown(ctx) })
+	wg.Wait()
+	err := ctx.Err()
+	s.listeners, s.started = nil, false
+	if g := s.current.Swap(nil); g != nil {
+		g.retire()
+	}
+	s.stores.close()
+	return err
+}
+
+// Close ends the site at once.
+func (s *Site) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
