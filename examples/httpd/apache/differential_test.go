@@ -132,31 +132,75 @@ func difference(httpd, ours []string) (onlyHttpd, onlyOurs []string) {
 	return onlyHttpd, onlyOurs
 }
 
-// TestDifferential runs one configuration in the real httpd and here, sends
-// both the same requests, and compares what the origin and the client get. A
-// difference must stand in the table of those that are meant, as it is.
-func TestDifferential(t *testing.T) {
-	config, err := os.ReadFile("testdata/differential.conf")
+// comparison is a configuration that both servers run, and the requests that both
+// are sent. In it ${PORT} is where each listens, and ${ORIGIN} the address of the
+// recording origin.
+type comparison struct {
+	file    string // below testdata
+	modules string // of httpd
+	rows    []row
+	meant   map[string]meantDifference
+}
+
+var differential = comparison{"differential.conf", "authz_host env setenvif headers remoteip proxy proxy_http", differentialRows, meant}
+
+// ours starts this server.
+func (c comparison) ours(t *testing.T, o *recording) (addr string) {
+	return startFile(t, "testdata/"+c.file, "-D", "PORT=80", "-D", "ORIGIN="+o.addr(), "-listen", "80=127.0.0.1:0").addr()
+}
+
+// beside sends the requests to the real httpd and here, and compares what the
+// origin and the client get. A difference must stand in the table of those that are
+// meant, as it is.
+func (c comparison) beside(t *testing.T) {
+	config, err := os.ReadFile("testdata/" + c.file)
 	require.NoError(t, err)
 	o := newRecording(t)
-	httpd := programs.HTTPD(t, "authz_host env setenvif headers remoteip proxy proxy_http", "Define ORIGIN "+o.addr()+"\n"+string(config))
-	ours := startFile(t, "testdata/differential.conf", "-D", "PORT=80", "-D", "ORIGIN="+o.addr(), "-listen", "80=127.0.0.1:0").addr()
+	httpd := programs.HTTPD(t, c.modules, "Define ORIGIN "+o.addr()+"\n"+string(config))
+	ours := c.ours(t, o)
 	names := make(map[string]bool)
-	for _, r := range differentialRows {
+	for _, r := range c.rows {
 		t.Run(r.name, func(t *testing.T) {
 			require.False(t, names[r.name], "two rows have this name")
 			names[r.name] = true
 			theirs := outcome(t, o, httpd.Addr, r)
 			mine := outcome(t, o, ours, r)
 			onlyHttpd, onlyOurs := difference(theirs, mine)
-			d := meant[r.name]
+			d := c.meant[r.name]
 			require.Equal(t, [2]string{strings.Join(d.httpd, "\n"), strings.Join(d.ours, "\n")},
 				[2]string{strings.Join(onlyHttpd, "\n"), strings.Join(onlyOurs, "\n")},
 				"%s\nhttpd:\n%s\nours:\n%s", r.request(), strings.Join(theirs, "\n"), strings.Join(mine, "\n"))
 		})
 	}
-	for name, d := range meant {
+	for name, d := range c.meant {
 		require.True(t, names[name], "no row is called %q", name)
 		require.NotEmpty(t, d.why, name)
 	}
 }
+
+// alone sends the requests here alone, so that they are tested where httpd is not
+// installed. The golden file has what was found to be httpd's, but for the meant
+// differences.
+func (c comparison) alone(t *testing.T, golden string) {
+	o := newRecording(t)
+	ours := c.ours(t, o)
+	var all strings.Builder
+	for _, r := range c.rows {
+		all.WriteString("# " + r.name + "\n")
+		for _, line := range outcome(t, o, ours, r) {
+			all.WriteString(strings.ReplaceAll(line, strings.Repeat("x", 100), "(x100)") + "\n")
+		}
+	}
+	golden = "testdata/" + golden
+	if *update {
+		require.NoError(t, os.WriteFile(golden, []byte(all.String()), 0o644))
+		return
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), all.String(), "if the change is meant: go test ./examples/httpd/apache -run %s -update", t.Name())
+}
+
+func TestDifferential(t *testing.T) { differential.beside(t) }
+
+func TestOutcomes(t *testing.T) { differential.alone(t, "outcomes.golden") }

@@ -2,6 +2,8 @@ package apache
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net"
@@ -202,6 +204,9 @@ func ask(t *testing.T, addr, request string) []string {
 			continue
 		}
 		body, err := io.ReadAll(resp.Body)
+		if plain, ok := unpacked(resp.Header, body); ok {
+			lines, body = append(lines, "< gzip"), plain
+		}
 		if len(body) > 0 {
 			lines = append(lines, fmt.Sprintf("< %q", body))
 		}
@@ -210,4 +215,17 @@ func ask(t *testing.T, addr, request string) []string {
 		}
 		return lines
 	}
+}
+
+// unpacked is the text of an answer that is packed by gzip.
+func unpacked(h http.Header, body []byte) ([]byte, bool) {
+	if h.Get("Content-Encoding") != "gzip" {
+		return nil, false
+	}
+	z, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, false
+	}
+	plain, err := io.ReadAll(z)
+	return plain, err == nil
 }
