@@ -27,7 +27,7 @@ func (s authSettings) merge(inner authSettings) authSettings {
 
 // authDirectives are those of mod_authn_core, mod_auth_basic and mod_authn_file.
 func authDirectives() []directive {
-	const in = inLocation | inProxy
+	const in = inSection
 	return []directive{
 		{name: "AuthType", in: in, min: 1, max: 1, note: "Basic or None", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			basic := strings.EqualFold(d.Args[0], "Basic")

@@ -176,29 +176,35 @@ func TestNoCacheVariable(t *testing.T) {
 	require.EqualValues(t, 3, asked.Load())
 }
 
-// TestDirectoriesOfScripts: what protects scripts in httpd is not ignored.
+// TestDirectoriesOfScripts: what <Directory> says holds for scripts of SetHandler,
+// in httpd's order: the shorter paths first, then patterns, then <Files>, and
+// <Location> last.
 func TestDirectoriesOfScripts(t *testing.T) {
-	const scripts = "Listen 80\nDocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:fcgi://127.0.0.1:9000\"\n</FilesMatch>\n"
+	const scripts = "Listen 80\nDocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</FilesMatch>\n"
 	const denied, granted = ">\nRequire all denied\n</Directory>\n", ">\nRequire all granted\n</Directory>\n"
-	for config, ok := range map[string]bool{
-		"<Directory /" + denied:                                                                           false,
-		"<Directory /" + denied + "<Directory /srv/" + granted:                                            true,
-		"<Directory /" + granted + "<Directory /srv/www/admin" + denied:                                   false,
-		"<Directory /srv/www>\n<FilesMatch ^admin>\nRequire ip 10.0.0.0/8\n</FilesMatch>\n</Directory>\n": false,
-		"<Directory /elsewhere" + denied:                                                                  true,
-		"<Directory /srv/*/x" + denied:                                                                    false,
-		"<Directory ~ x" + denied:                                                                         false,
-		"<Directory /srv/www>\n<RequireAny>\nRequire all granted\n</RequireAny>\n</Directory>\n":          true,
+	for config, open := range map[string]bool{
+		"<Directory /" + denied:                                                                         false,
+		"<Directory /srv" + granted + "<Directory /" + denied:                                           true,
+		"<Directory /" + granted + "<Directory /srv/www/admin" + denied:                                 false,
+		"<Directory /srv/www/adm" + denied:                                                              true,
+		"<Directory /srv/www>\n<FilesMatch ^x>\nRequire ip 10.0.0.0/8\n</FilesMatch>\n</Directory>\n":   false,
+		"<Directory /srv/other>\n<FilesMatch ^x>\nRequire ip 10.0.0.0/8\n</FilesMatch>\n</Directory>\n": true,
+		"<Directory /elsewhere" + denied:                                                                true,
+		"<Directory /srv/*/admin" + denied:                                                              false,
+		"<Directory ~ adm" + denied + "<Directory /srv/www/admin" + granted:                             false,
+		"<DirectoryMatch ^/srv/www/adm>\nRequire all denied\n</DirectoryMatch>\n":                       false,
+		"<DirectoryMatch ^/admin>\nRequire all denied\n</DirectoryMatch>\n":                             true,
+		"<Directory /srv/www>\n<RequireAny>\nRequire all granted\n</RequireAny>\n</Directory>\n":        true,
+		"<Directory /" + denied + "<Location /admin>\nRequire all granted\n</Location>\n":               true,
+		"<Directory /" + denied + "ProxyPass /admin http://backend.test/":                               true,
+		"<Files x.php>\nRequire all denied\n</Files>\n<Directory /srv/www" + granted:                    false,
+		"<Files x.php>\nRequire all denied\n</Files>\nProxyPass /admin http://backend.test/":            true,
 	} {
-		_, _, err := read(scripts + config)
-		if ok {
-			require.NoError(t, err, config)
-		} else {
-			require.ErrorContains(t, err, "they would be open", config)
-		}
+		p := start(t, scripts+config, echo, "-resolve", "app.test:9000=127.0.0.1:1")
+		resp, _ := p.get("80", "h.test/admin/x.php")
+		require.Equal(t, open, resp.StatusCode != http.StatusForbidden, "%d: %s", resp.StatusCode, config)
+		p.stop()
 	}
-	_, _, err := read("Listen 80\n<Directory /" + denied)
-	require.NoError(t, err)
 }
 
 // TestCheckOfPeers: SSLProxyCheckPeerCN alone, and what has expired.

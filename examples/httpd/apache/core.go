@@ -3,7 +3,6 @@ package apache
 import (
 	"fmt"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -38,14 +37,7 @@ func coreDirectives() []directive {
 			return nil
 		}},
 		{name: "VirtualHost", section: true, in: inServer, min: 1, max: -1, apply: applyVhost},
-		{name: "Location", section: true, in: anyServer, min: 1, max: 2, apply: applyLocation},
-		{name: "LocationMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyLocation},
-		{name: "Directory", section: true, in: anyServer, min: 1, max: 2, note: "nothing is served from files; an error if it protects scripts of SetHandler", apply: func(b *builder, _ *scope, d *conf.Directive) error {
-			b.warn(d.Errorf("<Directory> is ignored: nothing is served from files"))
-			b.folders = append(b.folders, d)
-			return nil
-		}},
-		{name: "SetHandler", in: inLocation, min: 1, max: 1, note: "server-status, balancer-manager, and \"proxy:fcgi://…\", of which unix: and balancer: may be the target", apply: func(b *builder, s *scope, d *conf.Directive) error {
+		{name: "SetHandler", in: inLocation | inDirectory, min: 1, max: 1, note: "server-status, balancer-manager, and \"proxy:fcgi://…\", of which unix: and balancer: may be the target", apply: func(b *builder, s *scope, d *conf.Directive) error {
 			switch d.Args[0] {
 			case "server-status":
 				s.status = true
@@ -83,7 +75,7 @@ func coreDirectives() []directive {
 			s.settings.encodedSlashes = &what
 			return nil
 		}},
-		{name: "ErrorDocument", in: anyServer | inLocation | inProxy, min: 2, max: 2, note: "a text, a path that is proxied, a URL, or default", apply: applyErrorDocument},
+		{name: "ErrorDocument", in: anywhere, min: 2, max: 2, note: "a text, a path that is proxied, a URL, or default", apply: applyErrorDocument},
 		{name: "TraceEnable", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			switch strings.ToLower(d.Args[0]) {
 			case "on", "off", "extended":
@@ -117,68 +109,6 @@ func applyVhost(b *builder, s *scope, d *conf.Directive) error {
 	}
 	b.vhosts = append(b.vhosts, v)
 	return b.apply(v, d.Children)
-}
-
-func applyLocation(b *builder, s *scope, d *conf.Directive) error {
-	l := &scope{context: inLocation, at: d, parent: s, path: d.Args[0]}
-	text := d.Args[0]
-	regex := d.Is("LocationMatch")
-	if text == "~" && len(d.Args) == 2 {
-		regex, text = true, d.Args[1]
-	} else if len(d.Args) == 2 {
-		return d.Errorf("<Location> takes one path, or ~ and a regular expression")
-	}
-	var err error
-	switch {
-	case regex:
-		l.pattern, err = regexp.Compile("(?s)" + text) // as in httpd, a dot fits a newline, too
-	case strings.ContainsAny(text, "*?["):
-		l.pattern, err = globPattern(text, false)
-	case !strings.HasPrefix(text, "/"):
-		return d.Errorf("path %q does not begin with a slash", text)
-	}
-	if err != nil {
-		return err
-	}
-	l.path, l.regex = text, regex
-	s.locations = append(s.locations, l)
-	return b.apply(l, d.Children)
-}
-
-// globPattern turns a pattern of fnmatch into an anchored expression; where
-// slashes are crossed, "*" and "?" match them.
-func globPattern(glob string, crosses bool) (*regexp.Regexp, error) {
-	any := "[^/]"
-	if crosses {
-		any = "."
-	}
-	var b strings.Builder
-	b.WriteString("(?s)^")
-	for i := 0; i < len(glob); i++ {
-		switch c := glob[i]; c {
-		case '*':
-			b.WriteString(any + "*")
-		case '?':
-			b.WriteString(any)
-		case '[':
-			end := strings.IndexByte(glob[i:], ']')
-			if end < 0 {
-				return nil, fmt.Errorf("pattern %q has an open bracket", glob)
-			}
-			set := glob[i+1 : i+end]
-			if rest, not := strings.CutPrefix(set, "!"); not {
-				set = "^" + rest
-			}
-			b.WriteString("[" + strings.ReplaceAll(set, `\`, `\\`) + "]")
-			i += end
-		default:
-			b.WriteString(regexp.QuoteMeta(string(c)))
-		}
-	}
-	if !crosses {
-		return regexp.Compile(b.String() + "(/|$)")
-	}
-	return regexp.Compile(b.String() + "$")
 }
 
 // positive reads a duration above zero. The units ms, s, mi and h may follow

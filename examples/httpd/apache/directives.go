@@ -12,13 +12,15 @@ import (
 type place uint8
 
 const (
-	inServer   place = 1 << iota // outside of all sections
-	inVhost                      // in <VirtualHost>
-	inLocation                   // in <Location>, <LocationMatch>
-	inProxy                      // in <Proxy>, <ProxyMatch>
-	inRequire                    // in <RequireAll> and its kin
-	anyServer  = inServer | inVhost
-	anywhere   = anyServer | inLocation | inProxy
+	inServer    place = 1 << iota // outside of all sections
+	inVhost                       // in <VirtualHost>
+	inLocation                    // in <Location>, <LocationMatch>
+	inProxy                       // in <Proxy>, <ProxyMatch>
+	inRequire                     // in <RequireAll> and its kin
+	inDirectory                   // in <Directory>, <DirectoryMatch>, <Files>, <FilesMatch>
+	anyServer   = inServer | inVhost
+	inSection   = inLocation | inDirectory | inProxy
+	anywhere    = anyServer | inSection
 )
 
 // directive is what the table knows of one directive.
@@ -35,7 +37,7 @@ type directive struct {
 // table is all that this server knows. A package that brings directives brings
 // a file with a function like these.
 func table() []directive {
-	return slices.Concat(coreDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
+	return slices.Concat(coreDirectives(), sectionDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
 		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
@@ -49,7 +51,7 @@ func acceptedDirectives() []directive {
 	}
 	return slices.Concat(
 		accept("modules are part of the program", "LoadModule"),
-		accept("nothing is served from files", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
+		accept("nothing is served from files", "Options", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
 		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature"),
 		accept("names are those of the configuration, and never looked up", "HostnameLookups", "UseCanonicalPhysicalPort"),
 		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
@@ -84,9 +86,6 @@ func refusedDirectives() []directive {
 		refuse("the words of Apache 2.2: use Require", "Order", "Allow", "Deny", "Satisfy"),
 		refuse("variables are replaced when the file is read", "ProxyPassInterpolateEnv"),
 	)
-	for _, name := range []string{"DirectoryMatch"} {
-		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "nothing is served from files", refused: true})
-	}
 	for _, name := range []string{"Limit", "LimitExcept"} {
 		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "use Require method", refused: true})
 	}

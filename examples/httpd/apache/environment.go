@@ -21,12 +21,15 @@ type visit struct {
 	client  *http.Request // as the backend's handler gets it
 	env     environment
 	path    string // decoded, as sections are compared with it
+	found   destination
 	served  *served
 	page    int    // the status whose ErrorDocument is being served; 0 for none
 	user    string // who has authenticated
 	asked   bool   // for credentials: user says what came of it
 	authErr error  // why credentials do not count
 	target  string // what a forward request is for
+
+	redirects int // how often it was led elsewhere
 }
 
 type visitKey struct{}
@@ -49,7 +52,7 @@ type envStep func(v *visit, r *http.Request)
 
 // envDirectives are those of mod_env and mod_setenvif.
 func envDirectives() []directive {
-	const dir = anyServer | inLocation | inProxy
+	const dir = anywhere
 	return []directive{
 		{name: "SetEnv", in: dir, min: 1, max: 2, note: "proxy-nokeepalive and nokeepalive have the effect they have in httpd", apply: func(b *builder, s *scope, d *conf.Directive) error {
 			name, value := d.Args[0], strings.Join(d.Args[1:], "")

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -25,7 +24,7 @@ type fcgiVar struct {
 
 // fcgiDirectives are those of mod_proxy_fcgi, and what scripts need of others.
 func fcgiDirectives() []directive {
-	const dir = anyServer | inLocation | inProxy
+	const dir = anywhere
 	return []directive{
 		{name: "ProxyFCGIBackendType", in: dir, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			generic := strings.EqualFold(d.Args[0], "GENERIC")
@@ -41,8 +40,6 @@ func fcgiDirectives() []directive {
 			s.settings.documentRoot = b.file(d.Args[0])
 			return nil
 		}},
-		{name: "Files", section: true, in: anyServer, min: 1, max: 2, apply: applyFiles},
-		{name: "FilesMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyFiles},
 	}
 }
 
@@ -124,38 +121,6 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 	}
 }
 
-// applyFiles reads <Files name>, <Files ~ re> and <FilesMatch re>.
-func applyFiles(b *builder, s *scope, d *conf.Directive) (err error) {
-	f := &scope{context: inLocation, at: d, parent: s, path: d.Args[0], files: true}
-	switch {
-	case d.Is("FilesMatch"):
-		f.pattern, err = regexp.Compile("(?s)" + d.Args[0])
-	case d.Args[0] == "~" && len(d.Args) == 2:
-		f.pattern, err = regexp.Compile("(?s)" + d.Args[1])
-	case len(d.Args) == 2:
-		return fmt.Errorf("want one name")
-	case strings.ContainsAny(d.Args[0], "*?["):
-		f.pattern, err = globPattern(d.Args[0], false)
-	}
-	if err != nil {
-		return err
-	}
-	s.locations = append(s.locations, f)
-	return b.apply(f, d.Children)
-}
-
-// containsFile reports whether a <Files> applies to a segment of a path. httpd
-// looks up which one is a file; here a script is the first that the section
-// knows, and php-fpm says whether it is there.
-func (s *scope) containsFile(at string) bool {
-	for name := range strings.SplitSeq(strings.TrimPrefix(at, "/"), "/") {
-		if name != "" && (s.pattern == nil && name == s.path || s.pattern != nil && s.pattern.MatchString(name)) {
-			return true
-		}
-	}
-	return false
-}
-
 // applyProxyHandler reads SetHandler "proxy:fcgi://…": the path below the
 // DocumentRoot goes to the backend.
 func (b *builder) applyProxyHandler(s *scope, d *conf.Directive, to string) error {
@@ -182,58 +147,4 @@ func (b *builder) applyProxyHandler(s *scope, d *conf.Directive, to string) erro
 	r.number = b.rules
 	s.rules = append(s.rules, r)
 	return nil
-}
-
-// checkFolders refuses a <Directory> that keeps clients from scripts of a
-// SetHandler: it has no effect here, and they would be open to all.
-func (b *builder) checkFolders() error {
-	for _, host := range append([]*scope{b.main}, b.vhosts...) {
-		scripts := false
-		for _, l := range slices.Concat(b.main.locations, host.locations) {
-			scripts = scripts || slices.ContainsFunc(l.rules, func(r *rule) bool { return r.fallback })
-		}
-		root := b.main.settings.merge(host.settings).documentRoot
-		if !scripts || root == "" {
-			continue
-		}
-		root = path.Clean(root)
-		var around *conf.Directive // of those around the root, what the innermost says counts
-		for _, d := range b.folders {
-			says, closed := protects(d)
-			at := path.Clean(d.Args[0])
-			switch {
-			case !says:
-			case len(d.Args) == 1 && !strings.ContainsAny(at, "*?[") && hasPrefix(root, at):
-				if around == nil || len(at) >= len(path.Clean(around.Args[0])) {
-					around = d
-				}
-			case closed && (len(d.Args) > 1 || strings.ContainsAny(at, "*?[") || hasPrefix(at, root)):
-				return d.Errorf("<Directory> has no effect on scripts of SetHandler, and they would be open: use <Location>")
-			}
-		}
-		if around != nil {
-			if _, closed := protects(around); closed {
-				return around.Errorf("<Directory> has no effect on scripts of SetHandler, and they would be open: use <Location>")
-			}
-		}
-	}
-	return nil
-}
-
-// protects reports whether a section says who may come in, and whether that is
-// not all.
-func protects(d *conf.Directive) (says, closed bool) {
-	for _, c := range d.Children {
-		switch {
-		case c.Section:
-			s, cl := protects(c)
-			says, closed = says || s, closed || cl
-		case c.Is("Require"):
-			says = true
-			closed = closed || d.Is("RequireNone") || len(c.Args) != 2 || !strings.EqualFold(c.Args[0], "all") || !strings.EqualFold(c.Args[1], "granted")
-		case c.Is("Deny"):
-			says, closed = true, true
-		}
-	}
-	return says, closed
 }

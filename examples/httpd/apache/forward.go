@@ -146,28 +146,25 @@ func (st *generation) ports() (list []string) {
 func (h *host) serveForward(w http.ResponseWriter, r *http.Request) {
 	v := visitOf(r)
 	v.target = forwardTarget(r)
-	key := append(make([]byte, 0, 64), 'f')
-	var sections []*scope
-	for i, l := range h.locations {
-		// A path is not what a forward request is for: as in httpd, only the
-		// expressions of <LocationMatch> may fit, and fit its URL.
-		if r.Method != http.MethodConnect && l.regex && l.pattern.MatchString(v.target) {
-			key = strconv.AppendInt(append(key, 'l'), int64(i), 10)
-			sections = append(sections, l)
-		}
-	}
 	spellings := []string{v.target}
 	if r.URL.RawQuery != "" {
 		spellings = append(spellings, v.target+"?"+r.URL.RawQuery) // httpd compares it, too
 	}
-	sections, key = h.coveringURL(sections, key, spellings...)
-	s, err := h.served(key, nil, sections)
+	sections := h.coveringURL(spellings...)
+	for _, l := range h.locations {
+		// A path is not what a forward request is for: as in httpd, only the
+		// expressions of <LocationMatch> may fit, and fit its URL.
+		if r.Method != http.MethodConnect && l.regex && l.pattern.MatchString(v.target) {
+			sections = append(sections, l)
+		}
+	}
+	s, err := h.served(nil, sections)
 	if err != nil {
 		h.logger.Error("request cannot be served", "target", v.target, "error", err)
 		h.fail(w, r, h.base, http.StatusInternalServerError)
 		return
 	}
-	h.serveAs(w, r, s, v.path)
+	h.serveAs(w, r, s)
 }
 
 // forwardTarget is what <Proxy> sections are compared with: the URL with its

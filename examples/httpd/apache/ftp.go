@@ -20,7 +20,7 @@ import (
 
 // ftpDirectives are those of mod_proxy_ftp.
 func ftpDirectives() []directive {
-	const dir = anyServer | inLocation | inProxy
+	const dir = anywhere
 	return []directive{
 		{name: "ProxyFtpDirCharset", in: dir, min: 1, max: 1, note: "UTF-8 unless it is set, and not ISO-8859-1", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			if !httpguts.ValidHeaderFieldName(d.Args[0]) { // it is to be a token, too

@@ -45,6 +45,8 @@ type host struct {
 	rules     []*rule
 	locations []*scope
 	proxies   []*scope
+	folders   []*scope // the shortest first, and those with patterns last
+	files     []*scope
 	mapped    bool // some rule has mapping=
 	routes    map[*rule]http.RoundTripper
 	direct    []*link          // of rules that lead to no balancer
@@ -92,7 +94,7 @@ func newGeneration(b *builder, logs *logFiles, tunnels *tunnel.Registry, stores 
 func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) (*host, error) {
 	h := &host{scope: s, settings: s.settings, tunnels: tunnels, stores: st.stores, opt: st.opt, warn: st.warn,
 		routes: make(map[*rule]http.RoundTripper), handlers: make(map[string]*served),
-		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies}
+		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies, folders: s.folders, files: s.files}
 	for _, named := range []*scope{s, main} {
 		if h.name == "" && len(named.names) > 0 {
 			h.name, h.canonical = named.names[0], named.canonical
@@ -101,13 +103,15 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) (*host, 
 	logs := s.logs
 	if s != main {
 		h.settings = main.settings.merge(s.settings)
-		h.locations = append(main.locations[:len(main.locations):len(main.locations)], s.locations...)
-		h.proxies = append(main.proxies[:len(main.proxies):len(main.proxies)], s.proxies...)
+		h.locations = behind(main.locations, s.locations)
+		h.proxies = behind(main.proxies, s.proxies)
+		h.folders, h.files = behind(main.folders, s.folders), behind(main.files, s.files)
 		h.rules = inherit(main.rules, s.rules)
 		if len(logs) == 0 {
 			logs = main.logs
 		}
 	}
+	h.folders = inOrder(h.folders)
 	w, err := st.logs.writer(h.settings.errorLog)
 	if err != nil {
 		return nil, fmt.Errorf("ErrorLog: %w", err)
@@ -198,8 +202,13 @@ func inherit(main, own []*rule) []*rule {
 
 func (h *host) allRules() []*rule {
 	all := h.rules[:len(h.rules):len(h.rules)]
-	for _, l := range h.locations {
-		all = append(all, l.rules...)
+	for _, sections := range [][]*scope{h.locations, h.folders, h.files} {
+		for _, s := range sections {
+			all = append(all, s.rules...)
+			for _, f := range s.files {
+				all = append(all, f.rules...)
+			}
+		}
 	}
 	return all
 }

@@ -26,7 +26,7 @@ type headerEdit struct {
 
 // headerDirectives are those of mod_headers.
 func headerDirectives() []directive {
-	const dir = anyServer | inLocation | inProxy
+	const dir = anywhere
 	return []directive{
 		{name: "RequestHeader", in: dir, min: 2, max: 5, note: "set, setifempty, add, append, merge, unset, edit, edit*; env= as a condition", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			e, err := readHeaderEdit(d.Args)

@@ -51,7 +51,7 @@ func logDirectives() []directive {
 			s.settings.errorLog = d.Args[0]
 			return nil
 		}},
-		{name: "LogLevel", in: anyServer | inLocation | inProxy, min: 1, max: -1, note: "of modules proxy and proxy_http count; trace1 to trace4 tell rules, connections and answers", apply: applyLogLevel},
+		{name: "LogLevel", in: anywhere, min: 1, max: -1, note: "of modules proxy and proxy_http count; trace1 to trace4 tell rules, connections and answers", apply: applyLogLevel},
 		{name: "LogFormat", in: anyServer, min: 1, max: 2, apply: func(b *builder, _ *scope, d *conf.Directive) error {
 			if _, err := accesslog.ParseFormat(d.Args[0]); err != nil {
 				return err

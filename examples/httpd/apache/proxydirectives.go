@@ -30,7 +30,7 @@ type rule struct {
 
 // proxyDirectives are those of mod_proxy and mod_proxy_http.
 func proxyDirectives() []directive {
-	const dir = anyServer | inLocation | inProxy
+	const dir = anywhere
 	return []directive{
 		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, note: "http, https, h2, h2c, ws, wss, fcgi, ajp, ftp, ftps, ftpes, unix:, balancer:", apply: applyPass},
 		{name: "ProxyPassMatch", in: anyServer | inLocation, min: 1, max: -1, apply: applyPass},
@@ -82,7 +82,7 @@ func proxyDirectives() []directive {
 			return err
 		}},
 		{name: "Proxy100Continue", in: dir, min: 1, max: 1, note: "On forwards Expect with a time limit, and then sends the body without an answer", apply: applySwitch(func(s *settings) **bool { return &s.expect })},
-		{name: "ProxySet", in: anyServer | inLocation | inProxy, min: 1, max: -1, apply: applyProxySet},
+		{name: "ProxySet", in: anywhere, min: 1, max: -1, apply: applyProxySet},
 		{name: "Proxy", section: true, in: anyServer, min: 1, max: -1, note: "compared with the decoded URL of the backend", apply: applyProxySection},
 		{name: "ProxyMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyProxySection},
 	}
@@ -280,7 +280,8 @@ func applyProxySet(b *builder, s *scope, d *conf.Directive) error {
 			return err
 		}
 	}
-	target := &scope{context: inProxy, at: d, path: url}
+	target := b.section(inProxy, s, d)
+	target.path = url
 	target.rules = []*rule{{params: p}}
 	owner := s
 	if s.context != inServer && s.context != inVhost {
@@ -298,7 +299,8 @@ func applyProxySet(b *builder, s *scope, d *conf.Directive) error {
 
 // applyProxySection reads <Proxy url-or-pattern [k=v …]> and <ProxyMatch re>.
 func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
-	p := &scope{context: inProxy, at: d, parent: s, path: d.Args[0]}
+	p := b.section(inProxy, s, d)
+	p.path = d.Args[0]
 	if form := oneForm(p.path); form != p.path && !d.Is("ProxyMatch") {
 		p.also = &scope{path: form}
 		if strings.ContainsAny(form, "*?[") {

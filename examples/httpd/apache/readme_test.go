@@ -20,7 +20,7 @@ func directiveTables() string {
 		switch {
 		case d.refused:
 			refused = append(refused, d)
-		case d.apply == nil || d.name == "Directory":
+		case d.apply == nil:
 			accepted = append(accepted, d)
 		default:
 			supported = append(supported, d)
@@ -28,7 +28,7 @@ func directiveTables() string {
 	}
 	slices.SortFunc(supported, func(a, b directive) int { return strings.Compare(strings.ToLower(a.name), strings.ToLower(b.name)) })
 	var b strings.Builder
-	b.WriteString("\n### With effect\n\nS: server, V: `<VirtualHost>`, L: `<Location>`, P: `<Proxy>`, R: `<RequireAll>` and its kin.\n\n| directive | where | remarks |\n|---|---|---|\n")
+	b.WriteString("\n### With effect\n\nS: server, V: `<VirtualHost>`, L: `<Location>`, P: `<Proxy>`, R: `<RequireAll>` and its kin, D: `<Directory>` and `<Files>`.\n\n| directive | where | remarks |\n|---|---|---|\n")
 	for _, d := range supported {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", d.title(), d.in, strings.ReplaceAll(d.note, "|", `\|`))
 	}
@@ -62,7 +62,7 @@ func (d directive) title() string {
 // String gives the letters of the README.
 func (p place) String() string {
 	var s string
-	for i, letter := range "SVLPR" {
+	for i, letter := range "SVLPRD" {
 		if p&(1<<i) != 0 {
 			s += string(letter)
 		}

@@ -22,7 +22,7 @@ type requirement struct {
 
 // accessDirectives are those of mod_authz_core and mod_authz_host.
 func accessDirectives() []directive {
-	const in = inLocation | inProxy | inRequire
+	const in = inSection | inRequire
 	list := []directive{{name: "Require", in: in, min: 1, max: -1, note: "all granted, all denied, ip, local, method, env, valid-user, user; not before it in <RequireAll>", apply: applyRequire}}
 	for _, name := range []string{"RequireAny", "RequireAll", "RequireNone"} {
 		list = append(list, directive{name: name, section: true, in: in, max: 0, apply: applyRequireSection})

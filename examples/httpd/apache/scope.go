@@ -25,7 +25,7 @@ type scope struct {
 	at       *conf.Directive
 	settings settings
 	rules    []*rule // ProxyPass, in order; of a location, the last counts
-	parent   *scope  // the server or virtual host that a section stands in
+	parent   *scope  // what a section stands in
 
 	// of servers
 	listen    []string // Listen, of the main server
@@ -34,6 +34,8 @@ type scope struct {
 	canonical *url.URL // ServerName with its scheme and port; nil without one
 	locations []*scope
 	proxies   []*scope
+	folders   []*scope // <Directory>, <DirectoryMatch>
+	files     []*scope // <Files>, <FilesMatch>; of a <Directory>, too
 	logs      []customLog
 	clusters  []*cluster // in the order in which they are first named
 
@@ -45,7 +47,7 @@ type scope struct {
 	pattern *regexp.Regexp
 	regex   bool   // a <LocationMatch>
 	also    *scope // of a <Proxy>: its URL in the one form that forward requests have
-	files   bool   // a <Files>: it applies to the names of files, not to paths
+	number  int    // among all sections
 	status  bool   // SetHandler server-status
 	manager bool   // SetHandler balancer-manager
 
@@ -185,7 +187,7 @@ type builder struct {
 	rules     int                         // how many ProxyPass there are
 	formats   map[string]string           // LogFormat nicknames
 	users     map[string]*access.Htpasswd // by the name of the file
-	folders   []*conf.Directive           // <Directory>
+	sections  int                         // how many sections there are
 	announced announced
 	warn      func(err error)
 }
@@ -215,9 +217,6 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 		b.opt.parents = b.opt.parents || len(s.settings.forward.remotes) > 0
 	}
 	if err := b.checkForward(); err != nil {
-		return nil, err
-	}
-	if err := b.checkFolders(); err != nil {
 		return nil, err
 	}
 	if len(b.main.listen) == 0 {

@@ -13,7 +13,7 @@ import (
 // webSocketDirectives are those of mod_proxy_wstunnel. All but the first are
 // httpd's from 2.5 on.
 func webSocketDirectives() []directive {
-	const dir = anyServer | inLocation | inProxy
+	const dir = anywhere
 	return []directive{
 		{name: "ProxyWebsocketFallbackToProxyHttp", in: dir, min: 1, max: 1, note: "Off answers 426 to requests without an upgrade for ws:// and wss://",
 			apply: applySwitch(func(s *settings) **bool { return &s.plainFallback })},

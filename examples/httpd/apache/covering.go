@@ -1,0 +1,112 @@
+package apache
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// sectionList are the sections that apply to a request, in the order in which
+// they are merged.
+type sectionList []*scope
+
+// key tells one combination of a rule and sections from all others.
+func (l sectionList) key(r *rule) []byte {
+	key := make([]byte, 0, 64)
+	if r != nil {
+		key = append(strconv.AppendInt(key, int64(r.number), 36), ':')
+	}
+	for _, s := range l {
+		key = append(strconv.AppendInt(key, int64(s.number), 36), ' ')
+	}
+	return key
+}
+
+// sectionsOf returns the sections for what translation has found, as httpd merges
+// them: for what is proxied those of <Proxy>, or else those of its folders and
+// files; then those of its path.
+func (h *host) sectionsOf(v *visit, in *url.URL) sectionList {
+	var list sectionList
+	if ru := v.found.rule; ru != nil {
+		list = h.covering(ru, in)
+	} else if v.found.file != "" {
+		list = h.around(v.found.file)
+	}
+	for _, l := range h.locations {
+		if l.contains(v.path) {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// around returns the sections of the folders that a file is in, and of its name.
+func (h *host) around(file string) (list sectionList) {
+	files := h.files
+	for _, f := range h.folders {
+		if f.contains(file) {
+			list = append(list, f)
+			files = behind(files, f.files)
+		}
+	}
+	for _, f := range files {
+		if f.containsFile(file) {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// contains reports whether a <Location> applies to a path.
+func (s *scope) contains(at string) bool {
+	if s.pattern != nil {
+		return s.pattern.MatchString(at)
+	}
+	return hasPrefix(at, s.path)
+}
+
+// hasPrefix compares whole segments.
+func hasPrefix(at, prefix string) bool {
+	return strings.HasPrefix(at, prefix) && (strings.HasSuffix(prefix, "/") || len(at) == len(prefix) || at[len(prefix)] == '/')
+}
+
+// covering returns the <Proxy> sections for the URL that a rule leads to.
+func (h *host) covering(ru *rule, in *url.URL) sectionList {
+	if len(h.proxies) == 0 {
+		return nil
+	}
+	out, ok, err := ru.proto.MapURL(in)
+	if !ok || err != nil {
+		return nil // the handler will say what is wrong
+	}
+	// Sections are compared with the decoded path, so that no spelling of it
+	// gets around them.
+	to := out.Scheme + "://" + out.Host + out.Path
+	if ru.socket != "" {
+		return h.coveringURL(strings.TrimSuffix(ru.target, ru.text)+to, to)
+	}
+	return h.coveringURL(to)
+}
+
+// coveringURL is covering for a URL, in any of its spellings.
+func (h *host) coveringURL(spellings ...string) (list sectionList) {
+	for _, p := range h.proxies {
+		if slices.ContainsFunc(spellings, p.covers) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// containsFile reports whether a <Files> applies to a segment of a path. httpd
+// looks up which one is a file; here a script is the first that the section
+// knows, and php-fpm says whether it is there.
+func (s *scope) containsFile(at string) bool {
+	for name := range strings.SplitSeq(strings.TrimPrefix(at, "/"), "/") {
+		if name != "" && (s.pattern == nil && name == s.path || s.pattern != nil && s.pattern.MatchString(name)) {
+			return true
+		}
+	}
+	return false
+}
