@@ -232,7 +232,7 @@ func (p *pool) save() error {
 }
 
 func (p *pool) restore() error {
-	text, err := readFile(p.file)
+	text, err := os.ReadFile(p.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -5,10 +5,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 )
 
 // environment holds the variables of one request. A nil one is empty.
@@ -119,7 +119,7 @@ func applySetEnvIf(b *builder, s *scope, d *conf.Directive) error {
 	if strings.HasSuffix(strings.ToLower(d.Name), "nocase") {
 		text = "(?i)" + text
 	}
-	re, err := regexp.Compile("(?s)" + text)
+	re, err := pattern.Compile(text)
 	if err != nil {
 		return err
 	}

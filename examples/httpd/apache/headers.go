@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"sync"
 
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -20,7 +20,7 @@ type headerEdit struct {
 	name   string // canonical
 	always bool   // Header always: for answers that this server makes, too
 	value  *format
-	re     *regexp.Regexp // of edit
+	re     *pattern.Pattern // of edit
 	when   func(v *visit) bool
 }
 
@@ -84,7 +84,7 @@ func readHeaderEdit(words []string) (*headerEdit, error) {
 	case 1:
 		e.value, err = parseFormat(words[0])
 	case 2:
-		if e.re, err = regexp.Compile(words[0]); err == nil {
+		if e.re, err = pattern.Compile(words[0]); err == nil {
 			e.value, err = parseFormat(words[1])
 		}
 	}

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -18,7 +18,7 @@ import (
 type rule struct {
 	at      *conf.Directive
 	path    string // prefix or expression
-	pattern *regexp.Regexp
+	pattern *pattern.Pattern
 	target  string // "!" for none
 	params  params
 
@@ -115,7 +115,7 @@ func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
 		}
 		r.path, words = words[0], words[1:]
 		if match {
-			if r.pattern, err = regexp.Compile("(?s)" + r.path); err != nil {
+			if r.pattern, err = pattern.Compile(r.path); err != nil {
 				return err
 			}
 		} else if !strings.HasPrefix(r.path, "/") {
@@ -311,7 +311,7 @@ func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
 	}
 	switch {
 	case d.Is("ProxyMatch"):
-		p.pattern, err = regexp.Compile("(?s)" + d.Args[0])
+		p.pattern, err = pattern.Compile(d.Args[0])
 	case strings.ContainsAny(d.Args[0], "*?["):
 		p.pattern, err = globPattern(d.Args[0], true)
 	}

@@ -102,7 +102,7 @@ ErrorDocument 404 "configuration %[1]d"
 			work.Go(func() {
 				r, _ := http.NewRequest("POST", "http://"+addr+path, body)
 				r.ContentLength = 1 << 16
-				if text, err := text(client.Do(r)); err == nil && text == "got first and "+pattern(1<<16-5) {
+				if text, err := text(client.Do(r)); err == nil && text == "got first and "+soakBytes(1<<16-5) {
 					up.Add(1)
 				} else {
 					t.Errorf("upload to %s: %.50q, %v", path, text, err)
@@ -111,7 +111,7 @@ ErrorDocument 404 "configuration %[1]d"
 		}
 	}
 	for _, w := range uploads {
-		_, err := io.WriteString(w, "first"+pattern(100)) // enough to get through buffers
+		_, err := io.WriteString(w, "first"+soakBytes(100)) // enough to get through buffers
 		require.NoError(t, err)
 	}
 	open := func(path string) *websocket.Conn {
@@ -134,7 +134,7 @@ ErrorDocument 404 "configuration %[1]d"
 	require.Zero(t, down.Load()+up.Load(), "none has ended before")
 	letGo()
 	for _, w := range uploads {
-		_, err := io.WriteString(w, pattern(1<<16 - 5)[100:])
+		_, err := io.WriteString(w, soakBytes(1<<16 - 5)[100:])
 		require.NoError(t, err)
 		require.NoError(t, w.Close())
 	}

@@ -3,6 +3,7 @@ package apache
 import (
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -17,7 +18,7 @@ func remoteIPDirectives() []directive {
 		return s.settings.trust(d.Args, d.Is("RemoteIPInternalProxy"))
 	}
 	list := func(b *builder, s *scope, d *conf.Directive) error {
-		text, err := readFile(b.file(d.Args[0]))
+		text, err := os.ReadFile(b.file(d.Args[0]))
 		if err != nil {
 			return err
 		}

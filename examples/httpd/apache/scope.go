@@ -6,13 +6,13 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/expr"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/accesslog"
@@ -44,7 +44,7 @@ type scope struct {
 
 	// of sections
 	path    string // of a <Location>; or the URL of a <Proxy>
-	pattern *regexp.Regexp
+	pattern *pattern.Pattern
 	regex   bool   // a <LocationMatch>
 	also    *scope // of a <Proxy>: its URL in the one form that forward requests have
 	number  int    // among all sections

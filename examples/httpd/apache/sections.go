@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 )
 
 // sectionDirectives are the sections of httpd's core that say what holds for a
@@ -48,7 +49,7 @@ func applyLocation(b *builder, s *scope, d *conf.Directive) error {
 	var err error
 	switch {
 	case regex:
-		l.pattern, err = regexp.Compile("(?s)" + text) // as in httpd, a dot fits a newline, too
+		l.pattern, err = pattern.Compile(text) // as in httpd, a dot fits a newline, too
 	case strings.ContainsAny(text, "*?["):
 		l.pattern, err = globPattern(text, false)
 	case !strings.HasPrefix(text, "/"):
@@ -64,13 +65,13 @@ func applyLocation(b *builder, s *scope, d *conf.Directive) error {
 
 // globPattern turns a pattern of fnmatch into an anchored expression; where
 // slashes are crossed, "*" and "?" match them.
-func globPattern(glob string, crosses bool) (*regexp.Regexp, error) {
+func globPattern(glob string, crosses bool) (*pattern.Pattern, error) {
 	any := "[^/]"
 	if crosses {
 		any = "."
 	}
 	var b strings.Builder
-	b.WriteString("(?s)^")
+	b.WriteString("^")
 	for i := 0; i < len(glob); i++ {
 		switch c := glob[i]; c {
 		case '*':
@@ -93,9 +94,9 @@ func globPattern(glob string, crosses bool) (*regexp.Regexp, error) {
 		}
 	}
 	if !crosses {
-		return regexp.Compile(b.String() + "(/|$)")
+		return pattern.Compile(b.String() + "(/|$)")
 	}
-	return regexp.Compile(b.String() + "$")
+	return pattern.Compile(b.String() + "$")
 }
 
 // applyDirectory reads <Directory path>, <Directory ~ re> and <DirectoryMatch re>.
@@ -110,7 +111,7 @@ func applyDirectory(b *builder, s *scope, d *conf.Directive) (err error) {
 	}
 	switch {
 	case f.regex:
-		f.pattern, err = regexp.Compile("(?s)" + text)
+		f.pattern, err = pattern.Compile(text)
 	case strings.ContainsAny(text, "*?["):
 		text = path.Clean(text)
 		f.pattern, err = globPattern(text, false)
@@ -145,9 +146,9 @@ func applyFiles(b *builder, s *scope, d *conf.Directive) (err error) {
 	f.path = d.Args[0]
 	switch {
 	case d.Is("FilesMatch"):
-		f.pattern, err = regexp.Compile("(?s)" + d.Args[0])
+		f.pattern, err = pattern.Compile(d.Args[0])
 	case d.Args[0] == "~" && len(d.Args) == 2:
-		f.pattern, err = regexp.Compile("(?s)" + d.Args[1])
+		f.pattern, err = pattern.Compile(d.Args[1])
 	case len(d.Args) == 2:
 		return fmt.Errorf("want one name")
 	case strings.ContainsAny(d.Args[0], "*?["):

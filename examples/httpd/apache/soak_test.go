@@ -327,8 +327,8 @@ func (m *soakMember) kill() {
 	}
 }
 
-// pattern is n bytes that can be checked, for any n up to a MiB.
-func pattern(n int) string { return soakText[:n] }
+// soakBytes is n bytes that can be checked, for any n up to a MiB.
+func soakBytes(n int) string { return soakText[:n] }
 
 var soakText = strings.Repeat("0123456789abcdef", 1<<16)
 
@@ -373,5 +373,5 @@ var soakBackend = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) 
 		}
 		return
 	}
-	_, _ = io.WriteString(w, pattern(n))
+	_, _ = io.WriteString(w, soakBytes(n))
 })

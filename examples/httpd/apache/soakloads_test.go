@@ -68,7 +68,7 @@ var soakLoads = []soakLoad{
 	}, func(w *soakWorker) error { return w.get(fmt.Sprint("/cached/", w.IntN(soakKeys)), 64<<10) }},
 
 	{"ftp", 2, func(s *soak) (string, []string) {
-		addr := ftpd.Serve(s.t, ftpd.Plant(s.t, map[string]string{"file": pattern(100 << 10)}), false)
+		addr := ftpd.Serve(s.t, ftpd.Plant(s.t, map[string]string{"file": soakBytes(100 << 10)}), false)
 		return "ProxyPass /ftp/ ftp://ftp.test/ ttl=2\n", []string{"-resolve", "ftp.test:21=" + addr}
 	}, func(w *soakWorker) error { return w.get("/ftp/file", 100<<10) }},
 
@@ -144,7 +144,7 @@ func (w *soakWorker) get(path string, size int) error {
 }
 
 func (w *soakWorker) post(path string, size int) error {
-	body := io.Reader(strings.NewReader(pattern(size)))
+	body := io.Reader(strings.NewReader(soakBytes(size)))
 	if w.IntN(2) == 0 {
 		body = io.MultiReader(body) // whose length is not known
 	}
@@ -168,7 +168,7 @@ func (w *soakWorker) do(r *http.Request, size int) error {
 		return fmt.Errorf("%s %s: %s: %w", r.Method, r.URL.Path, resp.Status, err)
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("%s %s: %s: %.100s", r.Method, r.URL.Path, resp.Status, body)
-	case string(body) != pattern(size):
+	case string(body) != soakBytes(size):
 		return fmt.Errorf("%s %s: %d bytes are not the %d that were meant", r.Method, r.URL.Path, len(body), size)
 	}
 	return nil
@@ -182,7 +182,7 @@ func (w *soakWorker) leave(path string) error {
 	if w.IntN(2) == 0 {
 		pr, pw := io.Pipe()
 		go func() {
-			_, _ = io.WriteString(pw, pattern(20<<10))
+			_, _ = io.WriteString(pw, soakBytes(20<<10))
 			<-ctx.Done()
 			_ = pw.CloseWithError(ctx.Err())
 		}()
@@ -243,7 +243,7 @@ func (w *soakWorker) speak(c net.Conn, path string, messages int) error {
 		return err
 	}
 	for range messages {
-		message := pattern(1 + w.IntN(32<<10))
+		message := soakBytes(1 + w.IntN(32<<10))
 		if err := ws.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
 			return err
 		}

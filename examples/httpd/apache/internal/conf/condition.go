@@ -3,9 +3,10 @@ package conf
 import (
 	"fmt"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 )
 
 // conditional reports whether a section is a condition on its content.
@@ -55,7 +56,7 @@ func (p *parser) versionHolds(d *Directive) (bool, error) {
 	}
 	var holds bool
 	if op == "~" {
-		re, err := regexp.Compile(version)
+		re, err := pattern.Compile(version)
 		if err != nil {
 			return false, err
 		}

@@ -2,9 +2,10 @@ package expr
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 )
 
 // Lookup returns the value of a variable, for an empty function, or that of a
@@ -217,7 +218,7 @@ func (p *parser) matches(left operand, want bool) (node, error) {
 	if i >= len(p.text) {
 		return nil, p.fail("regular expression has no end")
 	}
-	flags := "s"
+	flags := ""
 	for i++; i < len(p.text) && isWord(p.text[i]); i++ {
 		switch c := p.text[i]; c {
 		case 'i', 'm':
@@ -229,7 +230,10 @@ func (p *parser) matches(left operand, want bool) (node, error) {
 			return nil, p.fail("flag %q of a regular expression is not known", c)
 		}
 	}
-	re, err := regexp.Compile("(?" + flags + ")" + body.String())
+	if flags != "" {
+		flags = "(?" + flags + ")"
+	}
+	re, err := pattern.Compile(flags + body.String())
 	if err != nil {
 		return nil, p.fail("%v", err)
 	}

@@ -63,7 +63,7 @@ func TestParseErrors(t *testing.T) {
 		"%{REQUEST_STATUS":              "byte 1: variable has no }",
 		"%{REQUEST_STATUS} 1":           "byte 19: want an operator",
 		"%{REQUEST_STATUS} =~ 1":        "byte 22: want /regex/",
-		"%{REQUEST_STATUS} =~ /(/":      "byte 22: error parsing regexp: missing closing ): `(?s)(`",
+		"%{REQUEST_STATUS} =~ /(/":      "byte 22: regular expression \"(\": missing )",
 		"%{REQUEST_STATUS} =~ /a":       "byte 22: regular expression has no end",
 		"%{REQUEST_STATUS} =~ /a/x":     `byte 22: flag 'x' of a regular expression is not known`,
 		"(true":                         "byte 6: want )",
