@@ -78,11 +78,17 @@ func (h *Htpasswd) current() (htpasswdTable, error) {
 	return h.table, h.err
 }
 
+// maxHtpasswd bounds a file of accounts, in bytes.
+const maxHtpasswd = 64 << 20
+
 // look reads the file if it is not the one that was seen.
 func (h *Htpasswd) look() {
 	now, err := os.Stat(h.name)
 	if err == nil && h.err == nil && h.seen != nil && os.SameFile(now, h.seen) && now.ModTime().Equal(h.seen.ModTime()) && now.Size() == h.seen.Size() {
 		return
+	}
+	if err == nil && (!now.Mode().IsRegular() && !isNull(now) || now.Size() > maxHtpasswd) {
+		err = fmt.Errorf("access: htpasswd: %s is no regular file of at most %d bytes", h.name, maxHtpasswd)
 	}
 	h.seen, h.table, h.err = now, htpasswdTable{}, err
 	if err != nil {
@@ -97,6 +103,12 @@ func (h *Htpasswd) look() {
 	if h.table, err = readHtpasswd(f); err != nil {
 		h.err = fmt.Errorf("%s: %w", h.name, err)
 	}
+}
+
+// isNull reports whether a file is the null device, which is a file without accounts.
+func isNull(file os.FileInfo) bool {
+	null, err := os.Stat(os.DevNull)
+	return err == nil && os.SameFile(file, null)
 }
 
 func readHtpasswd(r io.Reader) (htpasswdTable, error) {

@@ -185,3 +185,25 @@ func TestHtpasswdFollowsItsFile(t *testing.T) {
 	later()
 	check("carol", "c", 200)
 }
+
+// TestHtpasswdIsAFile: what is none of bearable size is an error at once, though it
+// became so later; a FIFO without a writer would keep everybody waiting.
+func TestHtpasswdIsAFile(t *testing.T) {
+	dir := t.TempDir()
+	large := filepath.Join(dir, "large")
+	require.NoError(t, os.WriteFile(large, nil, 0o600))
+	require.NoError(t, os.Truncate(large, 1<<30))
+	for _, not := range []string{dir, "/dev/zero", large} {
+		_, err := OpenHtpasswd(not)
+		require.ErrorContains(t, err, "no regular file", not)
+		name := filepath.Join(t.TempDir(), "users")
+		require.NoError(t, os.WriteFile(name, nil, 0o600))
+		users, err := OpenHtpasswd(name)
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(name))
+		require.NoError(t, os.Symlink(not, name))
+		users.looked = time.Now().Add(-lookAgain)
+		_, err = users.Verify(t.Context(), "a", "x")
+		require.ErrorContains(t, err, "no regular file", not)
+	}
+}

@@ -232,7 +232,7 @@ func (p *pool) save() error {
 }
 
 func (p *pool) restore() error {
-	text, err := os.ReadFile(p.file)
+	text, err := readFile(p.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -3,7 +3,6 @@ package apache
 import (
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -18,7 +17,7 @@ func remoteIPDirectives() []directive {
 		return s.settings.trust(d.Args, d.Is("RemoteIPInternalProxy"))
 	}
 	list := func(b *builder, s *scope, d *conf.Directive) error {
-		text, err := os.ReadFile(b.file(d.Args[0]))
+		text, err := readFile(b.file(d.Args[0]))
 		if err != nil {
 			return err
 		}

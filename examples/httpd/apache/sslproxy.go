@@ -102,7 +102,7 @@ func inFolder(name string, read func(string) error) error {
 }
 
 func (s *tlsSettings) addRoots(name string) error {
-	b, err := os.ReadFile(name)
+	b, err := readFile(name)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (s *tlsSettings) addRoots(name string) error {
 // addCertificates reads pairs of certificate and key. In httpd's files each
 // key may stand before or behind its certificate.
 func (s *tlsSettings) addCertificates(name string) error {
-	rest, err := os.ReadFile(name)
+	rest, err := readFile(name)
 	if err != nil {
 		return err
 	}

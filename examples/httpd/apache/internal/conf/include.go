@@ -42,13 +42,12 @@ func (p *parser) includeName(d *Directive, name string, depth int) error {
 	if depth > maxDepth {
 		return d.Errorf("files include each other too deeply")
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return d.Errorf("Include: %w", err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.IsDir() {
-		return p.read(f, name, depth)
+	if info, err := os.Stat(name); err != nil || !info.IsDir() {
+		text, err := p.opt.readFile(name)
+		if err != nil {
+			return d.Errorf("Include: %w", err)
+		}
+		return p.read(text, name, depth)
 	}
 	entries, err := os.ReadDir(name)
 	if err != nil {

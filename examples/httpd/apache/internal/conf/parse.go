@@ -2,11 +2,14 @@ package conf
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/plainfile"
 )
 
 // maxDepth bounds how deep files may include each other and sections nest.
@@ -34,16 +37,33 @@ type Options struct {
 
 	// Warn is told of what is odd but no error. If nil, nobody is.
 	Warn func(*Error)
+
+	// Seen is told of each file that is read, in order. If nil, nobody is.
+	Seen func(name string, text []byte)
+}
+
+// maxFile bounds a file, in bytes.
+const maxFile = 64 << 20
+
+// readFile returns the text of a file, as httpd a regular one or the null device.
+func (o *Options) readFile(name string) (io.Reader, error) {
+	text, err := plainfile.Read(name, maxFile)
+	if err != nil {
+		return nil, err
+	}
+	if o.Seen != nil {
+		o.Seen(name, text)
+	}
+	return bytes.NewReader(text), nil
 }
 
 // File reads the configuration in a file.
 func File(name string, opt Options) ([]*Directive, error) {
-	f, err := os.Open(name)
+	text, err := opt.readFile(name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	return Parse(f, name, opt)
+	return Parse(text, name, opt)
 }
 
 // Parse reads a configuration from r. The name is for messages, and its folder
