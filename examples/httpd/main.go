@@ -7,12 +7,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -35,6 +38,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 	flags.SetOutput(stderr)
 	file := flags.String("f", "", "configuration `file`; without it, a demonstration")
 	check := flags.Bool("t", false, "check the configuration and exit")
+	asJSON := flags.Bool("json", false, "with -t, write what is wrong as JSON on standard output")
 	opt.Flags(flags)
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -44,8 +48,13 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		return 2
 	}
 	fail := func(err error) int {
-		fmt.Fprintf(stderr, "httpd: %v\n", err)
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			fmt.Fprintf(stderr, "httpd: %s\n", line)
+		}
 		return 1
+	}
+	if *check {
+		opt.Logger = nil // warnings are told with the errors
 	}
 	load := func() (*apache.Site, error) { return apache.Load(*file, opt) }
 	if *file == "" {
@@ -57,6 +66,9 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		load = func() (*apache.Site, error) { return apache.Parse(text, "demonstration", opt) }
 	}
 	site, err := load()
+	if *check && *asJSON {
+		return tell(stdout, site, err)
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -66,6 +78,9 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		_ = site.Shutdown(ctx)
 	}()
 	if *check {
+		for _, w := range site.Warnings() {
+			_ = fail(w)
+		}
 		fmt.Fprintln(stderr, "Syntax OK")
 		return 0
 	}
@@ -94,4 +109,20 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		}
 	}
 	return 0
+}
+
+// tell writes what is wrong with a configuration as JSON, and ends the site.
+func tell(w io.Writer, site *apache.Site, err error) int {
+	code, all := 0, apache.Problems{}
+	if err == nil {
+		all = append(all, site.Warnings()...)
+		_ = site.Close()
+	} else if code = 1; !errors.As(err, &all) {
+		all = apache.Problems{{Message: err.Error(), Severity: apache.SeverityError}}
+	}
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false)
+	out.SetIndent("", "  ")
+	_ = out.Encode(all)
+	return code
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"os"
@@ -28,6 +29,29 @@ func TestCheckOnly(t *testing.T) {
 	out.Reset()
 	require.Equal(t, 1, run([]string{"-t", "-f", file}, io.Discard, &out, nil, nil))
 	require.Equal(t, "httpd: "+file+":6: Nonsense is not known\n", out.String())
+	require.NoError(t, os.WriteFile(file, []byte("Listen 80\nNonsense\nProxyPass /a/ http://b/a\nKeepAlive Maybe\n"), 0o644))
+	out.Reset()
+	require.Equal(t, 1, run([]string{"-t", "-f", file}, io.Discard, &out, nil, nil))
+	const slashes = "only one of /a/ and http://b/a ends in a slash: paths will be joined wrongly"
+	require.Equal(t, "httpd: "+file+":2: Nonsense is not known\nhttpd: "+file+":3: warning: "+slashes+"\nhttpd: "+file+":4: KeepAlive is On or Off\n", out.String())
+	out.Reset()
+	var problems apache.Problems
+	require.Equal(t, 1, run([]string{"-t", "-json", "-f", file}, &out, io.Discard, nil, nil))
+	require.NoError(t, json.Unmarshal(out.Bytes(), &problems))
+	require.Equal(t, apache.Problems{
+		{File: file, Line: 2, Directive: "Nonsense", Message: "Nonsense is not known", Severity: apache.SeverityError},
+		{File: file, Line: 3, Directive: "ProxyPass", Message: slashes, Severity: apache.SeverityWarning},
+		{File: file, Line: 4, Directive: "KeepAlive", Message: "KeepAlive is On or Off", Severity: apache.SeverityError},
+	}, problems)
+	require.NoError(t, os.WriteFile(file, []byte("Listen 80\nProxyPass /a/ http://b/a\n"), 0o644))
+	out.Reset()
+	require.Zero(t, run([]string{"-t", "-f", file}, io.Discard, &out, nil, nil))
+	require.Equal(t, "httpd: "+file+":2: warning: "+slashes+"\nSyntax OK\n", out.String())
+	out.Reset()
+	require.Zero(t, run([]string{"-t", "-json", "-f", file}, &out, io.Discard, nil, nil))
+	require.NoError(t, json.Unmarshal(out.Bytes(), &problems))
+	require.Len(t, problems, 1)
+	require.Equal(t, 1, run([]string{"-t", "-json", "-f", file + "none"}, io.Discard, io.Discard, nil, nil))
 	require.Equal(t, 2, run([]string{"-listen", "x"}, io.Discard, io.Discard, nil, nil))
 	require.Equal(t, 2, run([]string{"x"}, io.Discard, io.Discard, nil, nil))
 	require.Equal(t, 1, run([]string{"-f", file + "none"}, io.Discard, io.Discard, nil, nil))

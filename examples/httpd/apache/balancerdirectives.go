@@ -63,14 +63,14 @@ func applyMember(_ *builder, s *scope, d *conf.Directive) error {
 	}
 	m, err := c.member(words[0], d)
 	if err != nil {
+		c.faulty = true
 		return err
 	}
+	var all conf.Errors
 	for _, w := range words[1:] {
-		if err := m.set(w); err != nil {
-			return err
-		}
+		all.Add(m.set(w))
 	}
-	return nil
+	return all.Err()
 }
 
 // member returns the member of that URL, and makes it if there is none yet.
@@ -140,6 +140,7 @@ func (m *member) set(word string) error {
 			c.Retry = -1 // at once, where zero means the default
 		}
 	default:
+		m.params.beside = memberParameters
 		return m.params.set(word)
 	}
 	return nil
@@ -147,6 +148,12 @@ func (m *member) set(word string) error {
 
 // methods are the words of lbmethod: Apache's and those of the library.
 var methods = []string{"byrequests", "bytraffic", "bybusyness", "heartbeat", "random2", "first", "leasttime", "hash"}
+
+// balancerParameters are the words that set takes.
+var balancerParameters = []string{"lbmethod", "maxattempts", "nofailover", "scolonpathdelim", "failontimeout", "forcerecovery", "stickysession", "stickysessionsep", "timeout", "failonstatus", "growth", "nonce"}
+
+// memberParameters are those that a member has beside those of its transport.
+var memberParameters = []string{"loadfactor", "lbset", "route", "redirect", "status", "retry", "hcmethod", "hcpasses", "hcfails", "hcinterval", "hcuri", "hctemplate", "hcexpr"}
 
 // set reads one parameter of a balancer. known is false for a word that is
 // none.
@@ -229,19 +236,18 @@ func (c *cluster) set(word string) (known bool, err error) {
 // setAll reads the parameters of <Proxy balancer://name k=v …>, ProxySet, and
 // of a ProxyPass, whose own flags go to rest.
 func (c *cluster) setAll(words []string, rest func(word string) error) error {
+	var all conf.Errors
 	for _, w := range words {
 		known, err := c.set(w)
 		if !known {
 			err = rest(w)
 		}
-		if err != nil {
-			return err
-		}
+		all.Add(err)
 	}
-	return nil
+	return all.Err()
 }
 
 func (c *cluster) unknown(word string) error {
 	key, _, _ := strings.Cut(word, "=")
-	return fmt.Errorf("parameter %q of a balancer is not known", key)
+	return unknownParameter(fmt.Errorf("parameter %q of a balancer is not known", key), key, balancerParameters)
 }

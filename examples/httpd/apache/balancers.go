@@ -28,6 +28,7 @@ type cluster struct {
 	method  func() balancer.Method
 	config  balancer.Config // but for what the running server gives
 	members []*member
+	faulty  bool // some member could not be read
 }
 
 // member is a BalancerMember.
@@ -79,6 +80,7 @@ func (s *scope) cluster(target string, d *conf.Directive) (*cluster, error) {
 // checkClusters refuses balancers that can never have a member, and lets a
 // virtual host that only names a balancer of the main server use that one.
 func (b *builder) checkClusters() error {
+	var all conf.Errors
 	isInherited := func(c *cluster) bool {
 		return len(c.members) == 0 && slices.ContainsFunc(b.main.clusters, func(m *cluster) bool { return m.name == c.name })
 	}
@@ -87,12 +89,32 @@ func (b *builder) checkClusters() error {
 			s.clusters = slices.DeleteFunc(s.clusters, isInherited)
 		}
 		for _, c := range s.clusters {
-			if len(c.members) == 0 && c.config.Growth <= 0 {
-				return c.at.Errorf("balancer://%s has no members", c.name)
+			if len(c.members) == 0 && !c.faulty && c.config.Growth <= 0 {
+				all.Add(didYouMean(c.at.Errorf("%s has no members", backend.RedactURL("balancer://"+c.name)), b.nearBalancer(s, c)))
 			}
 		}
 	}
-	return nil
+	return all.Err()
+}
+
+// nearBalancer returns the balancer with members that may have been meant.
+func (b *builder) nearBalancer(s *scope, empty *cluster) string {
+	var names []string
+	for _, c := range slices.Concat(s.clusters, b.main.clusters) {
+		if len(c.members) > 0 {
+			names = append(names, c.name)
+		}
+	}
+	near, ok := conf.Nearest(empty.name, names)
+	if !ok {
+		return ""
+	}
+	return backend.RedactURL("balancer://" + near)
+}
+
+// declares reports whether a host has a balancer of its own, at work or not.
+func (h *host) declares(name string) bool {
+	return slices.ContainsFunc(h.scope.clusters, func(c *cluster) bool { return c.name == name })
 }
 
 // pool is a balancer at work, with what the handlers of its rules need to know.
@@ -112,15 +134,17 @@ func (st *generation) startClusters(h *host, s *scope, inherited map[string]*poo
 			h.pools[name] = p
 		}
 	}
+	var all conf.Errors
 	for _, c := range s.clusters {
 		p, err := st.startCluster(h, s, c)
 		if err != nil {
-			return locate(c.at, err)
+			all.Add(locate(c.at, err))
+			continue
 		}
 		h.pools[c.name] = p
 		st.pools = append(st.pools, p)
 	}
-	return nil
+	return all.Err()
 }
 
 func (st *generation) startCluster(h *host, s *scope, c *cluster) (*pool, error) {

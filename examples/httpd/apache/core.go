@@ -101,14 +101,16 @@ func applyListen(b *builder, s *scope, d *conf.Directive) error {
 }
 
 func applyVhost(b *builder, s *scope, d *conf.Directive) error {
+	var all conf.Errors
 	v := &scope{context: inVhost, at: d, parent: s, addresses: d.Args}
 	for _, a := range d.Args {
 		if _, port := splitAddress(a); port != "*" && port != "" && !isPort(port) {
-			return fmt.Errorf("%q is no address:port", a)
+			all.Add(fmt.Errorf("%q is no address:port", a))
 		}
 	}
 	b.vhosts = append(b.vhosts, v)
-	return b.apply(v, d.Children)
+	all.Add(b.apply(v, d.Children))
+	return all.Err()
 }
 
 // positive reads a duration above zero. The units ms, s, mi and h may follow

@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -95,35 +96,67 @@ func refusedDirectives() []directive {
 	return list
 }
 
-// apply runs the directives of a section.
+// apply runs the directives of a section, and returns all that is wrong.
 func (b *builder) apply(s *scope, list []*conf.Directive) error {
+	b.applied += len(list)
+	var all conf.Errors
 	for _, d := range list {
-		known, err := b.find(d)
-		if err != nil {
-			return err
-		}
-		if known.refused {
-			return d.Errorf("%s is not supported: %s", known.name, known.note)
-		}
-		if known.in&s.context == 0 {
-			return d.Errorf("%s may not stand here", known.name)
-		}
-		if n := len(d.Args); n < known.min || known.max >= 0 && n > known.max {
-			return d.Errorf("%s takes %s, not %d", known.name, arity(known), n)
-		}
-		if known.apply == nil {
-			continue
-		}
-		if err := known.apply(b, s, d); err != nil {
-			return locate(d, err)
+		if err := b.applyOne(s, d); err != nil {
+			all.Add(locate(d, err))
 		}
 	}
-	return nil
+	return all.Err()
+}
+
+func (b *builder) applyOne(s *scope, d *conf.Directive) error {
+	known, err := b.find(d)
+	n := len(d.Args)
+	switch {
+	case err != nil:
+	case known.refused:
+		err = d.Errorf("%s is not supported: %s", known.name, known.note)
+	case known.in&s.context == 0:
+		err = d.Errorf("%s may not stand here", known.name)
+	case n < known.min || known.max >= 0 && n > known.max:
+		err = d.Errorf("%s takes %s, not %d", known.name, arity(known), n)
+	case known.apply == nil:
+		return nil
+	default:
+		before := b.applied
+		if err = known.apply(b, s, d); err == nil || b.applied > before {
+			return err
+		}
+		err = locate(d, err)
+	}
+	return conf.Join(err, b.checkNames(d.Children))
+}
+
+// checkNames looks at the directives of a section that itself is none: where they
+// would stand is unknown, but each must be one.
+func (b *builder) checkNames(list []*conf.Directive) error {
+	var all conf.Errors
+	for _, d := range list {
+		known, err := b.find(d)
+		if err == nil && known.refused {
+			err = d.Errorf("%s is not supported: %s", known.name, known.note)
+		}
+		all.Add(err)
+		all.Add(b.checkNames(d.Children))
+	}
+	return all.Err()
 }
 
 // locate says where an error arose, unless it knows.
 func locate(d *conf.Directive, err error) error {
-	if _, ok := err.(*conf.Error); ok {
+	if several, ok := err.(conf.Errors); ok {
+		located := make(conf.Errors, len(several))
+		for i, one := range several {
+			located[i] = locate(d, one)
+		}
+		return located
+	}
+	var at *conf.Error
+	if errors.As(err, &at) {
 		return err
 	}
 	return d.Errorf("%s: %w", d.Name, err)
@@ -148,19 +181,27 @@ func (b *builder) find(d *conf.Directive) (directive, error) {
 		if d.Is(known.name) {
 			return known, nil
 		}
-		names = append(names, known.name)
+		if !known.refused {
+			names = append(names, known.name)
+		}
 	}
 	what := d.Name
 	if d.Section {
 		what = "<" + what + ">"
 	}
-	if near, ok := conf.Nearest(d.Name, names); ok {
-		if d.Section {
-			near = "<" + near + ">"
-		}
-		return directive{}, d.Errorf("%s is not known; did you mean %s?", what, near)
+	near, ok := conf.Nearest(d.Name, names)
+	if ok && d.Section {
+		near = "<" + near + ">"
 	}
-	return directive{}, d.Errorf("%s is not known", what)
+	return directive{}, didYouMean(d.Errorf("%s is not known", what), near)
+}
+
+// didYouMean adds to an error the word that may have been meant, if any.
+func didYouMean(err error, near string) error {
+	if near == "" {
+		return err
+	}
+	return conf.WithHint(err, "did you mean "+near+"?")
 }
 
 // onOff reads a switch.

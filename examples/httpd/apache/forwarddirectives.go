@@ -129,6 +129,7 @@ func applyProxyRemote(_ *builder, s *scope, d *conf.Directive) (err error) {
 // checkForward refuses a forward proxy that nobody could use: without any
 // requirement, ours refuses all.
 func (b *builder) checkForward() error {
+	var all conf.Errors
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
 		if !said(s.settings.forward.requests, false) {
 			continue
@@ -140,8 +141,8 @@ func (b *builder) checkForward() error {
 			}
 		}
 		if !required {
-			return s.settings.forward.at.Errorf("ProxyRequests On: no Require in <Proxy *> says who may use the proxy")
+			all.Add(s.settings.forward.at.Errorf("ProxyRequests On: no Require in <Proxy *> says who may use the proxy"))
 		}
 	}
-	return nil
+	return all.Err()
 }

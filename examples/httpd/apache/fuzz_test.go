@@ -30,7 +30,7 @@ func FuzzBuild(f *testing.F) {
 			}
 		}
 		list, err := conf.Parse(strings.NewReader(text), "x.conf", conf.Options{HasModule: hasModule, Version: version, Getenv: func(string) (string, bool) { return "", false }})
-		if err != nil {
+		if err != nil && !errors.As(err, new(conf.Errors)) {
 			return
 		}
 		b, err := build(list, options{Options: Options{Listen: map[string]string{"80": ""}}}, func(error) {})
@@ -39,7 +39,6 @@ func FuzzBuild(f *testing.F) {
 			if !errors.As(err, &at) || at.Line < 1 {
 				t.Fatalf("error without a place: %v", err)
 			}
-			return
 		}
 		for _, s := range append([]*scope{b.main}, b.vhosts...) {
 			s.logs, s.settings.errorLog = nil, "" // they would be opened

@@ -1,7 +1,6 @@
 package apache
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/modproxy/modproxy/balancer/manager"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
@@ -76,22 +76,26 @@ type host struct {
 	askers   map[asker]*access.BasicAuth
 }
 
-// newGeneration makes a configuration ready to serve.
+// newGeneration makes a configuration ready to serve. Its error is all that is in
+// the way.
 func newGeneration(b *builder, logs *logFiles, tunnels *tunnel.Registry, stores *cacheStores) (*generation, error) {
 	st := &generation{listen: b.main.listen, opt: b.opt, announced: b.announced, logs: logs, stores: stores, warn: b.warn}
 	if stores == nil {
 		st.stores, st.ownStores = new(cacheStores), true
 	}
+	var all conf.Errors
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
-		if _, err := st.newHost(b.main, s, tunnels); err != nil {
-			st.close()
-			return nil, err
-		}
+		all.Add(st.newHost(b.main, s, tunnels))
+	}
+	if len(all) > 0 {
+		st.close()
+		return nil, all
 	}
 	return st, nil
 }
 
-func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) (*host, error) {
+func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) error {
+	var all conf.Errors
 	h := &host{scope: s, settings: s.settings, tunnels: tunnels, stores: st.stores, opt: st.opt, warn: st.warn,
 		routes: make(map[*rule]http.RoundTripper), handlers: make(map[string]*served),
 		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies, folders: s.folders, files: s.files}
@@ -114,49 +118,47 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) (*host, 
 	h.folders = inOrder(h.folders)
 	w, err := st.logs.writer(h.settings.errorLog)
 	if err != nil {
-		return nil, fmt.Errorf("ErrorLog: %w", err)
+		w = io.Discard
+		all.Add(locate(h.settings.errorLogAt, err))
+	}
+	outputs := make([]io.Writer, len(logs))
+	for i, l := range logs {
+		if outputs[i], err = st.logs.writer(l.file); err != nil {
+			all.Add(locate(l.at, err))
+		}
 	}
 	h.log, h.logger = w, logger(w, levelOf(h.settings.logLevels))
 	h.opt.source = said(h.settings.source, netip.Addr{})
 	h.parents = h.newParents()
 	h.base, h.client = &served{settings: h.settings}, h.settings.clientLimits()
 	st.hosts = append(st.hosts, h) // from now on closed with the site
-	if err := st.startClusters(h, s, st.hosts[0].pools); err != nil {
-		return nil, err
-	}
-	if err := h.checkInherited(); err != nil {
-		return nil, err
-	}
+	all.Add(st.startClusters(h, s, st.hosts[0].pools))
+	all.Add(h.checkInherited())
 	h.manager = h.newManager()
 	h.ports = st.ports()
-	if err := h.startForward(); err != nil {
-		return nil, err
-	}
+	all.Add(h.startForward())
 	for _, r := range h.allRules() {
 		h.mapped = h.mapped || r.params.mapped
 		if r.target == "!" {
 			continue
 		}
 		if err := h.startRule(r); err != nil {
-			return nil, locate(r.at, err)
+			all.Add(locate(r.at, err))
 		}
 	}
-	if err := h.checkCaches(); err != nil {
-		return nil, err
+	all.Add(h.checkCaches())
+	if len(all) > 0 {
+		return all
 	}
 	h.serve = http.HandlerFunc(h.route)
 	if said(h.settings.cache.quick, true) {
 		if h.serve, err = h.withCaches(&h.settings.cache, h.serve); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	h.serve = h.door(h.serve)
-	for _, l := range logs {
-		w, err := st.logs.writer(l.file)
-		if err != nil {
-			return nil, fmt.Errorf("CustomLog: %w", err)
-		}
-		h.serve = l.wrap(w, h.serve)
+	for i, l := range logs {
+		h.serve = l.wrap(outputs[i], h.serve)
 	}
 	if field := h.settings.remoteHeader; field != "" {
 		trusted := h.settings.trusted
@@ -173,7 +175,7 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) (*host, 
 			named.ServeHTTP(w, r)
 		})
 	}
-	return h, nil
+	return nil
 }
 
 // inherit puts the main server's rules before those of a virtual host, unless

@@ -18,6 +18,7 @@ import (
 
 // customLog is a CustomLog or TransferLog.
 type customLog struct {
+	at     *conf.Directive
 	file   string
 	format *accesslog.Format
 	when   func(v *visit) bool // nil for always
@@ -48,7 +49,7 @@ func logDirectives() []directive {
 			if strings.HasPrefix(d.Args[0], "|") || strings.HasPrefix(d.Args[0], "syslog") {
 				return fmt.Errorf("only files are supported")
 			}
-			s.settings.errorLog = d.Args[0]
+			s.settings.errorLog, s.settings.errorLogAt = d.Args[0], d
 			return nil
 		}},
 		{name: "LogLevel", in: anywhere, min: 1, max: -1, note: "of modules proxy and proxy_http count; trace1 to trace4 tell rules, connections and answers", apply: applyLogLevel},
@@ -76,7 +77,7 @@ func applyCustomLog(b *builder, s *scope, d *conf.Directive) error {
 	if !ok {
 		text = accesslog.CommonLogFormat
 	}
-	l := customLog{file: d.Args[0]}
+	l := customLog{at: d, file: d.Args[0]}
 	if len(d.Args) == 3 {
 		name, ok := strings.CutPrefix(d.Args[2], "env=")
 		if !ok {

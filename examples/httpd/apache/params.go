@@ -2,10 +2,12 @@ package apache
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 )
@@ -16,7 +18,8 @@ type params struct {
 	nocanon bool
 	secret  string // of AJP
 	mapping proxy.Mapping
-	mapped  bool // mapping= was given
+	mapped  bool     // mapping= was given
+	beside  []string // parameters that are read elsewhere, for messages
 }
 
 // merge adds what a later ProxySet says.
@@ -179,7 +182,17 @@ func (p *params) set(word string) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("parameter %q is not known", key)
+	return unknownParameter(fmt.Errorf("parameter %q is not known", key), key, slices.Concat(transportParameters, p.beside))
+}
+
+// transportParameters are the words that set takes, and has an effect for.
+var transportParameters = []string{"min", "max", "smax", "acquire", "connectiontimeout", "timeout", "ttl", "retry", "disablereuse", "enablereuse", "addressttl", "keepalive", "iobuffersize", "receivebuffersize",
+	"flushpackets", "flushwait", "secret", "ping", "responsefieldsize", "upgrade", "mapping", "nocanon", "noquery"}
+
+// unknownParameter adds to an error the parameter that may have been meant.
+func unknownParameter(err error, key string, known []string) error {
+	near, _ := conf.Nearest(key, known)
+	return didYouMean(err, near)
 }
 
 // upgrades reads the value of upgrade=.

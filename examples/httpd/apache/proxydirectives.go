@@ -134,10 +134,12 @@ func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
 			return err
 		}
 	} else {
+		var all conf.Errors
 		for _, w := range words[1:] {
-			if err := rest(w); err != nil {
-				return err
-			}
+			all.Add(rest(w))
+		}
+		if len(all) > 0 {
+			return all
 		}
 	}
 	if r.target != "!" {
@@ -275,10 +277,12 @@ func applyProxySet(b *builder, s *scope, d *conf.Directive) error {
 		return c.setAll(words, c.unknown)
 	}
 	var p params
+	var all conf.Errors
 	for _, w := range words {
-		if err := p.setWorker(w); err != nil {
-			return err
-		}
+		all.Add(p.setWorker(w))
+	}
+	if len(all) > 0 {
+		return all
 	}
 	target := b.section(inProxy, s, d)
 	target.path = url
@@ -305,7 +309,7 @@ func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
 		p.also = &scope{path: form}
 		if strings.ContainsAny(form, "*?[") {
 			if p.also.pattern, err = globPattern(form, true); err != nil {
-				return err
+				return conf.Join(err, b.apply(p, d.Children))
 			}
 		}
 	}
@@ -316,27 +320,25 @@ func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
 		p.pattern, err = globPattern(d.Args[0], true)
 	}
 	if err != nil {
-		return err
+		return conf.Join(err, b.apply(p, d.Children))
 	}
+	var all conf.Errors
 	if isBalancer(p.path) && p.pattern == nil {
 		c, err := s.cluster(p.path, d)
 		if err != nil {
-			return err
+			return conf.Join(err, b.apply(p, d.Children))
 		}
-		if err := c.setAll(d.Args[1:], c.unknown); err != nil {
-			return err
-		}
+		all.Add(c.setAll(d.Args[1:], c.unknown))
 	} else if len(d.Args) > 1 {
 		var own params
 		for _, w := range d.Args[1:] {
-			if err := own.setWorker(w); err != nil {
-				return err
-			}
+			all.Add(own.setWorker(w))
 		}
 		p.rules = []*rule{{params: own}}
 	}
 	s.proxies = append(s.proxies, p)
-	return b.apply(p, d.Children)
+	all.Add(b.apply(p, d.Children))
+	return all.Err()
 }
 
 // oneForm returns a URL with its host in lower case, and without the usual

@@ -74,6 +74,7 @@ type settings struct {
 	require       *requirement
 	logLevels     []moduleLevel
 	errorLog      string
+	errorLogAt    *conf.Directive
 
 	cache          cacheSettings
 	tls            tlsSettings
@@ -147,7 +148,7 @@ func (s settings) merge(inner settings) settings {
 		s.remoteHeader = inner.remoteHeader
 	}
 	if inner.errorLog != "" {
-		s.errorLog = inner.errorLog
+		s.errorLog, s.errorLogAt = inner.errorLog, inner.errorLogAt
 	}
 	s.tls = s.tls.merge(inner.tls)
 	s.cache = s.cache.merge(inner.cache)
@@ -189,6 +190,7 @@ type builder struct {
 	users     map[string]*access.Htpasswd // by the name of the file
 	sections  int                         // how many sections there are
 	announced announced
+	applied   int // how many directives were applied, faulty or not
 	warn      func(err error)
 }
 
@@ -202,23 +204,19 @@ func (o *options) file(name string) string {
 	return filepath.Join(o.Root, name)
 }
 
-// build reads a parsed configuration.
+// build reads a parsed configuration. With an error it returns what could be
+// understood as well.
 func build(list []*conf.Directive, opt options, warn func(error)) (*builder, error) {
 	b := &builder{table: table(), opt: opt, warn: warn, main: &scope{context: inServer}, formats: map[string]string{
 		"common": accesslog.CommonLogFormat, "combined": accesslog.CombinedLogFormat,
 	}}
-	if err := b.apply(b.main, list); err != nil {
-		return nil, err
-	}
-	if err := b.checkClusters(); err != nil {
-		return nil, err
-	}
+	var all conf.Errors
+	all.Add(b.apply(b.main, list))
+	all.Add(b.checkClusters())
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
 		b.opt.parents = b.opt.parents || len(s.settings.forward.remotes) > 0
 	}
-	if err := b.checkForward(); err != nil {
-		return nil, err
-	}
+	all.Add(b.checkForward())
 	if len(b.main.listen) == 0 {
 		for _, v := range b.vhosts {
 			for _, a := range v.addresses {
@@ -235,10 +233,10 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 	if len(b.main.listen) == 0 {
 		b.main.listen = slices.Sorted(maps.Keys(opt.Listen))
 	}
-	if len(b.main.listen) == 0 {
-		return nil, errors.New("the configuration has neither Listen nor <VirtualHost>, and no -listen is given")
+	if len(b.main.listen) == 0 && !slices.ContainsFunc(list, func(d *conf.Directive) bool { return d.Is("Listen") }) {
+		all.Add(errors.New("the configuration has neither Listen nor <VirtualHost>, and no -listen is given"))
 	}
-	return b, nil
+	return b, all.Err()
 }
 
 // splitAddress cuts host:port; a host that stands for all is "".

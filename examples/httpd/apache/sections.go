@@ -39,28 +39,28 @@ func (b *builder) section(context place, parent *scope, d *conf.Directive) *scop
 
 func applyLocation(b *builder, s *scope, d *conf.Directive) error {
 	l := b.section(inLocation, s, d)
+	var err error
 	text := d.Args[0]
 	regex := d.Is("LocationMatch")
-	if text == "~" && len(d.Args) == 2 {
+	tilde := text == "~" && len(d.Args) == 2
+	if tilde {
 		regex, text = true, d.Args[1]
-	} else if len(d.Args) == 2 {
-		return d.Errorf("<Location> takes one path, or ~ and a regular expression")
 	}
-	var err error
 	switch {
+	case len(d.Args) == 2 && !tilde:
+		err = d.Errorf("<Location> takes one path, or ~ and a regular expression")
 	case regex:
 		l.pattern, err = pattern.Compile(text) // as in httpd, a dot fits a newline, too
 	case strings.ContainsAny(text, "*?["):
 		l.pattern, err = globPattern(text, false)
 	case !strings.HasPrefix(text, "/"):
-		return d.Errorf("path %q does not begin with a slash", text)
-	}
-	if err != nil {
-		return err
+		err = d.Errorf("path %q does not begin with a slash", text)
 	}
 	l.path, l.regex = text, regex
-	s.locations = append(s.locations, l)
-	return b.apply(l, d.Children)
+	if err == nil {
+		s.locations = append(s.locations, l)
+	}
+	return conf.Join(err, b.apply(l, d.Children))
 }
 
 // globPattern turns a pattern of fnmatch into an anchored expression; where

@@ -19,19 +19,20 @@ import (
 // Parse, and may be used by any number of goroutines.
 type Site struct {
 	options Options
-	read    func() (*builder, error)
+	parse   func(conf.Options) ([]*conf.Directive, error)
 	current atomic.Pointer[generation]
 	tunnels tunnel.Registry
 	stores  cacheStores
 
 	mu        sync.Mutex // guards the rest, and changes of current
-	warnings  []error
+	warnings  Problems
 	started   bool
 	listeners map[string]*listener
 }
 
 // Load reads the configuration in a file. It opens its logs and what it needs
-// beside them, but listens nowhere yet.
+// beside them, but listens nowhere yet. What is wrong with the configuration is
+// returned as [Problems], all at once.
 func Load(file string, o Options) (*Site, error) {
 	if o.Root == "" {
 		o.Root = filepath.Dir(file)
@@ -45,19 +46,7 @@ func Parse(text, name string, o Options) (*Site, error) {
 }
 
 func open(o Options, parse func(conf.Options) ([]*conf.Directive, error)) (*Site, error) {
-	s := &Site{options: o.withDefaults()}
-	s.read = func() (*builder, error) {
-		s.warnings = nil
-		warn := func(err error) {
-			s.warnings = append(s.warnings, err)
-			s.options.Logger.Warn(err.Error())
-		}
-		list, err := parse(conf.Options{Defines: maps.Clone(o.Define), HasModule: hasModule, Version: version, Warn: func(e *conf.Error) { warn(e) }})
-		if err != nil {
-			return nil, err
-		}
-		return build(list, options{Options: s.options}, warn)
-	}
+	s := &Site{options: o.withDefaults(), parse: parse}
 	if err := s.Reload(); err != nil {
 		s.Close()
 		return nil, err
@@ -65,8 +54,45 @@ func open(o Options, parse func(conf.Options) ([]*conf.Directive, error)) (*Site
 	return s, nil
 }
 
-// Warnings are what is accepted and may surprise, each with its file and line.
-func (s *Site) Warnings() []error {
+// read reads the configuration and makes it ready to serve. Its error is Problems,
+// unless nothing could be read.
+func (s *Site) read() (*generation, Problems, error) {
+	var all Problems
+	ready := false
+	warn := func(err error) {
+		if ready { // by a request
+			s.options.Logger.Warn(err.Error())
+			return
+		}
+		all.add(err, SeverityWarning)
+	}
+	list, err := s.parse(conf.Options{Defines: maps.Clone(s.options.Define), HasModule: hasModule, Version: version, Warn: func(e *conf.Error) { warn(e) }})
+	if err != nil {
+		if !errors.As(err, new(conf.Errors)) {
+			return nil, nil, err
+		}
+		all.add(err, SeverityError)
+	}
+	b, err := build(list, options{Options: s.options}, warn)
+	if err != nil {
+		all.add(err, SeverityError)
+	}
+	g, err := newGeneration(b, &logFiles{root: b.opt.Root, stdout: s.options.Stdout, stderr: s.options.Stderr}, &s.tunnels, &s.stores)
+	if err != nil {
+		all.add(err, SeverityError)
+	}
+	ready = true
+	if all = all.sorted(); all.faulty() {
+		if g != nil {
+			g.close()
+		}
+		return nil, nil, all
+	}
+	return g, all, nil
+}
+
+// Warnings are what is accepted and may surprise.
+func (s *Site) Warnings() Problems {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.warnings)
@@ -126,13 +152,13 @@ func (s *Site) Start() error {
 func (s *Site) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b, err := s.read()
+	g, warnings, err := s.read()
 	if err != nil {
 		return err
 	}
-	g, err := newGeneration(b, &logFiles{root: b.opt.Root, stdout: s.options.Stdout, stderr: s.options.Stderr}, &s.tunnels, &s.stores)
-	if err != nil {
-		return err
+	s.warnings = warnings
+	for _, w := range warnings {
+		s.options.Logger.Warn(w.line(""))
 	}
 	var fresh map[string]*listener
 	if s.started {

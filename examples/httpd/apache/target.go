@@ -19,7 +19,10 @@ func (h *host) startRule(r *rule) error {
 	if isBalancer(r.text) {
 		p := h.pools[balancerName(r.text)]
 		if p == nil {
-			return fmt.Errorf("there is no balancer %s", r.text)
+			if h.declares(balancerName(r.text)) {
+				return nil // what is wrong with it is said there
+			}
+			return fmt.Errorf("there is no balancer %s", backend.RedactURL(r.text))
 		}
 		if len(p.Members()) == 0 {
 			h.logger.Warn("balancer has no members", "balancer", p.declared.name)

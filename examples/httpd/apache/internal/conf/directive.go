@@ -20,21 +20,8 @@ func (d *Directive) Is(name string) bool { return strings.EqualFold(d.Name, name
 
 // Errorf returns an error that says where the directive stands.
 func (d *Directive) Errorf(format string, args ...any) error {
-	return &Error{File: d.File, Line: d.Line, Err: fmt.Errorf(format, args...)}
+	return &Error{File: d.File, Line: d.Line, Directive: d.Name, Err: fmt.Errorf(format, args...)}
 }
-
-// Error is a fault of a configuration at a place.
-type Error struct {
-	File string
-	Line int
-	Err  error
-}
-
-// Error gives the place as file:line.
-func (e *Error) Error() string { return fmt.Sprintf("%s:%d: %v", e.File, e.Line, e.Err) }
-
-// Unwrap returns the fault.
-func (e *Error) Unwrap() error { return e.Err }
 
 // Nearest returns the word that is most like name, if any is near enough to
 // have been meant.

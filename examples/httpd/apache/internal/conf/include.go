@@ -13,21 +13,24 @@ import (
 // there is none.
 func (p *parser) include(d *Directive, depth int) error {
 	if len(d.Args) != 1 {
-		return d.Errorf("%s takes one name", d.Name)
+		p.problems.Add(d.Errorf("%s takes one name", d.Name))
+		return nil
 	}
 	pattern := p.path(d)
 	names := []string{pattern}
 	if strings.ContainsAny(pattern, "*?[") {
 		var err error
 		if names, err = filepath.Glob(pattern); err != nil {
-			return d.Errorf("%s: %w", d.Args[0], err)
+			p.problems.Add(d.Errorf("%s: %w", d.Args[0], err))
+			return nil
 		}
 		slices.Sort(names)
 	} else if _, err := os.Stat(pattern); err != nil {
 		names = nil
 	}
 	if len(names) == 0 && d.Is("Include") {
-		return d.Errorf("Include: no file %s", pattern)
+		p.problems.Add(d.Errorf("Include: no file %s", pattern))
+		return nil
 	}
 	for _, name := range names {
 		if err := p.includeName(d, name, depth+1); err != nil {
@@ -45,13 +48,15 @@ func (p *parser) includeName(d *Directive, name string, depth int) error {
 	if info, err := os.Stat(name); err != nil || !info.IsDir() {
 		text, err := p.opt.readFile(name)
 		if err != nil {
-			return d.Errorf("Include: %w", err)
+			p.problems.Add(d.Errorf("%s: %w", d.Name, err))
+			return nil
 		}
 		return p.read(text, name, depth)
 	}
 	entries, err := os.ReadDir(name)
 	if err != nil {
-		return d.Errorf("Include: %w", err)
+		p.problems.Add(d.Errorf("%s: %w", d.Name, err))
+		return nil
 	}
 	for _, e := range entries {
 		if err := p.includeName(d, filepath.Join(name, e.Name()), depth+1); err != nil {

@@ -67,7 +67,8 @@ func File(name string, opt Options) ([]*Directive, error) {
 }
 
 // Parse reads a configuration from r. The name is for messages, and its folder
-// is where Include looks for relative names.
+// is where Include looks for relative names. With an error, which is [Errors]
+// unless nothing could be read, it returns what could be understood as well.
 func Parse(r io.Reader, name string, opt Options) ([]*Directive, error) {
 	if opt.Defines == nil {
 		opt.Defines = make(map[string]string)
@@ -78,30 +79,29 @@ func Parse(r io.Reader, name string, opt Options) ([]*Directive, error) {
 	p := &parser{opt: opt}
 	root := &Directive{Name: "configuration", Section: true, File: name}
 	p.open = []*Directive{root}
-	if err := p.read(r, name, 0); err != nil {
-		return nil, err
-	}
-	if len(p.open) > 1 {
-		last := p.open[len(p.open)-1]
-		return nil, last.Errorf("<%s> is not closed", last.Name)
-	}
-	return root.Children, nil
+	p.problems.Add(p.read(r, name, 0))
+	return root.Children, p.problems.Err()
 }
 
 // parser holds the sections that are open, the outermost first.
 type parser struct {
-	opt     Options
-	root    string // ServerRoot, once it was given
-	open    []*Directive
-	skipped int // how many of the open sections, from the first whose condition failed
+	opt      Options
+	root     string // ServerRoot, once it was given
+	open     []*Directive
+	opened   int // how many were open when the present file began
+	skipped  int // how many of the open sections, from the first whose condition failed
+	problems Errors
 }
 
-// read reads one file. Sections must close in the file in which they opened.
+// read reads one file. Sections must close in the file in which they opened. Its
+// error ends the reading; all others are among the problems.
 func (p *parser) read(r io.Reader, name string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%s: files include each other too deeply", name)
 	}
-	opened := len(p.open)
+	outer := p.opened
+	p.opened = len(p.open)
+	defer func() { p.opened = outer }()
 	in := bufio.NewReader(r)
 	for line := 1; ; {
 		text, used, err := logicalLine(in)
@@ -116,11 +116,24 @@ func (p *parser) read(r io.Reader, name string, depth int) error {
 			break
 		}
 	}
-	if len(p.open) > opened {
-		last := p.open[len(p.open)-1]
-		return last.Errorf("<%s> is not closed", last.Name)
-	}
+	p.closeTo(p.opened)
 	return nil
+}
+
+// closeTo leaves sections that are not closed, until so many are open.
+func (p *parser) closeTo(n int) {
+	for len(p.open) > n {
+		last := p.open[len(p.open)-1]
+		p.problems.Add(last.Errorf("<%s> is not closed", last.Name))
+		p.pop()
+	}
+}
+
+func (p *parser) pop() {
+	p.open = p.open[:len(p.open)-1]
+	if p.skipped > 0 {
+		p.skipped--
+	}
 }
 
 // logicalLine reads a line with those that a backslash at its end joins to it.
@@ -146,43 +159,57 @@ func (p *parser) line(text, file string, line, depth int) error {
 	if text == "" || text[0] == '#' {
 		return nil
 	}
-	at := func(format string, args ...any) error {
-		return &Error{File: file, Line: line, Err: fmt.Errorf(format, args...)}
-	}
+	d := &Directive{File: file, Line: line}
+	at := d.Errorf
 	if strings.IndexByte(text, 0) >= 0 {
-		return at("NUL byte")
+		p.problems.Add(at("NUL byte"))
+		return nil
 	}
 	if rest, ok := strings.CutPrefix(text, "</"); ok {
-		return p.closeSection(strings.TrimSpace(strings.TrimSuffix(rest, ">")), at)
+		name, closed := strings.CutSuffix(rest, ">")
+		if !closed {
+			p.problems.Add(at("</%s has no closing \">\"", name))
+		}
+		p.problems.Add(p.closeSection(strings.TrimSpace(name), at))
+		return nil
+	}
+	if d.Section = text[0] == '<'; d.Section {
+		d.Name = sectionName(text)
 	}
 	if p.skipped > 0 { // only the nesting matters
-		if text[0] == '<' {
-			p.skipped++
-			p.open = append(p.open, &Directive{Name: sectionName(text), File: file, Line: line})
-		}
-		return p.tooDeep(at)
-	}
-	d := &Directive{File: file, Line: line}
-	if text[0] == '<' {
-		inner, ok := strings.CutSuffix(text[1:], ">")
-		if !ok {
-			return at("section has no closing \">\"")
-		}
-		d.Section, text = true, inner
-	}
-	words, err := split(p.expand(text, at))
-	if err != nil {
-		return at("%w", err)
-	}
-	if len(words) == 0 || words[0] == "" {
 		if d.Section {
-			return at("section has no name")
+			p.skipped++
+			return p.enter(d, at)
 		}
-		return at("directive has no name")
+		return nil
 	}
-	d.Name, d.Args = words[0], words[1:]
+	inner := text
 	if d.Section {
-		return p.openSection(d, at)
+		var ok bool
+		if inner, ok = strings.CutSuffix(text[1:], ">"); !ok {
+			p.problems.Add(at("section has no closing \">\""))
+		}
+	}
+	words, err := split(p.expand(inner, at))
+	if err != nil {
+		p.problems.Add(at("%w", err))
+		if !d.Section {
+			return nil
+		}
+	}
+	switch {
+	case len(words) > 0 && words[0] != "":
+		d.Name, d.Args = words[0], words[1:]
+	case !d.Section:
+		p.problems.Add(at("directive has no name"))
+		return nil
+	default:
+		p.problems.Add(at("section has no name"))
+		return p.enter(d, at) // so that its end is one
+	}
+	if d.Section {
+		p.openSection(d, at)
+		return p.enter(d, at)
 	}
 	return p.directive(d, depth)
 }
@@ -195,30 +222,28 @@ func sectionName(text string) string {
 	return words[0]
 }
 
-func (p *parser) tooDeep(at func(string, ...any) error) error {
-	if len(p.open) > maxDepth {
+// enter makes a section the innermost that is open.
+func (p *parser) enter(d *Directive, at func(string, ...any) error) error {
+	if p.open = append(p.open, d); len(p.open) > maxDepth {
 		return at("sections are nested too deeply")
 	}
 	return nil
 }
 
-// openSection enters a section; a conditional one leaves no trace but its
-// children, which belong to the parent.
-func (p *parser) openSection(d *Directive, at func(string, ...any) error) error {
-	if conditional(d) {
-		holds, err := p.holds(d)
-		if err != nil {
-			return at("%w", err)
-		}
-		if !holds {
-			p.skipped = 1
-		}
-	} else {
+// openSection puts a section into its parent; a conditional one leaves no trace
+// but its children, which belong to the parent.
+func (p *parser) openSection(d *Directive, at func(string, ...any) error) {
+	if !conditional(d) {
 		parent := p.container()
 		parent.Children = append(parent.Children, d)
+		return
 	}
-	p.open = append(p.open, d)
-	return p.tooDeep(at)
+	holds, err := p.holds(d)
+	if err != nil {
+		p.problems.Add(at("%w", err))
+	} else if !holds {
+		p.skipped = 1
+	}
 }
 
 // container is the innermost open section that is not conditional.
@@ -230,19 +255,26 @@ func (p *parser) container() *Directive {
 	}
 }
 
+// closeSection leaves the innermost section that is open. If it is another that
+// ends, those in it do, too.
 func (p *parser) closeSection(name string, at func(string, ...any) error) error {
-	last := p.open[len(p.open)-1]
-	if len(p.open) == 1 {
+	if len(p.open) == p.opened {
 		return at("</%s> closes nothing", name)
 	}
-	if !last.Is(name) {
-		return at("</%s> where </%s> is expected, for line %d", name, last.Name, last.Line)
+	last := p.open[len(p.open)-1]
+	if last.Is(name) {
+		p.pop()
+		return nil
 	}
-	p.open = p.open[:len(p.open)-1]
-	if p.skipped > 0 {
-		p.skipped--
+	for i := len(p.open) - 2; i >= p.opened; i-- {
+		if p.open[i].Is(name) {
+			for len(p.open) > i {
+				p.pop()
+			}
+			break
+		}
 	}
-	return nil
+	return at("</%s> where </%s> is expected, for line %d", name, last.Name, last.Line)
 }
 
 // directive obeys those that concern the reading itself, and keeps the others.
@@ -250,12 +282,14 @@ func (p *parser) directive(d *Directive, depth int) error {
 	switch {
 	case d.Is("Define"):
 		if len(d.Args) < 1 || len(d.Args) > 2 {
-			return d.Errorf("Define takes a name and may take a value")
+			p.problems.Add(d.Errorf("Define takes a name and may take a value"))
+			return nil
 		}
 		p.opt.Defines[d.Args[0]] = strings.Join(d.Args[1:], "")
 	case d.Is("UnDefine"):
 		if len(d.Args) != 1 {
-			return d.Errorf("UnDefine takes a name")
+			p.problems.Add(d.Errorf("UnDefine takes a name"))
+			return nil
 		}
 		delete(p.opt.Defines, d.Args[0])
 	case d.Is("Include"), d.Is("IncludeOptional"):
@@ -306,7 +340,7 @@ func (p *parser) expand(s string, at func(string, ...any) error) string {
 }
 
 // split cuts a line into words. In quotes a backslash takes the quote's and
-// its own meaning away.
+// its own meaning away. A quote that is not closed ends with the line.
 func split(s string) ([]string, error) {
 	var words []string
 	for {
@@ -317,7 +351,7 @@ func split(s string) ([]string, error) {
 		if q := s[0]; q == '"' || q == '\'' {
 			word, rest, ok := quoted(s[1:], q)
 			if !ok {
-				return nil, errors.New("quote is not closed")
+				return append(words, word), errors.New("quote is not closed")
 			}
 			words, s = append(words, word), rest
 			continue
@@ -343,5 +377,5 @@ func quoted(s string, q byte) (word, rest string, ok bool) {
 			b.WriteByte(c)
 		}
 	}
-	return "", "", false
+	return b.String(), "", false
 }

@@ -70,8 +70,8 @@ func TestParseErrorsSayWhere(t *testing.T) {
 		"open quote":      {"A\nB \"c", "x.conf:2: quote is not closed"},
 		"after continued": {"A \\\nb\nB \"", "x.conf:3: quote is not closed"},
 		"section open":    {"\n<A>\nB", "x.conf:2: <A> is not closed"},
-		"no bracket":      {"<A", `x.conf:1: section has no closing ">"`},
-		"no name":         {"< >", "x.conf:1: section has no name"},
+		"no bracket":      {"<A\n</A>", `x.conf:1: section has no closing ">"`},
+		"no name":         {"< >\n</>", "x.conf:1: section has no name"},
 		"empty name":      {`"" A`, "x.conf:1: directive has no name"},
 		"wrong end":       {"<A>\n<B>\n</A>", "x.conf:3: </A> where </B> is expected, for line 2"},
 		"end of nothing":  {"</A>", "x.conf:1: </A> closes nothing"},
@@ -90,6 +90,32 @@ func TestParseErrorsSayWhere(t *testing.T) {
 			require.True(t, errors.As(err, &e))
 		})
 	}
+}
+
+// TestAllProblems: a fault does not hide those behind it, nor what can be read.
+func TestAllProblems(t *testing.T) {
+	got, err := Parse(strings.NewReader("A \"b\n<S \"c>\nB\n</S>\n<T\nC\n</T>\nDefine\nInclude nowhere\n<IfVersion x>\nD\n</IfVersion>\n<U>\n<V>\nE\n</U>\n</W>\nF\n<X>\n<Y>\n"), "x.conf", testOptions())
+	require.Equal(t, `<S "c">{B}; <T>{C}; D; <U>{<V>{E}}; F; <X>{<Y>{}}`, show(got))
+	var lines []string
+	var all Errors
+	require.ErrorAs(t, err, &all)
+	for _, one := range all {
+		var at *Error
+		require.ErrorAs(t, one, &at)
+		lines = append(lines, fmt.Sprintf("%d %s: %v", at.Line, at.Directive, at.Err))
+	}
+	require.Equal(t, []string{
+		"1 : quote is not closed",
+		"2 S: quote is not closed",
+		`5 T: section has no closing ">"`,
+		"8 Define: Define takes a name and may take a value",
+		"9 Include: Include: no file nowhere",
+		`10 IfVersion: "x" is no version`,
+		"16 : </U> where </V> is expected, for line 14",
+		"17 : </W> closes nothing",
+		"20 Y: <Y> is not closed",
+		"19 X: <X> is not closed",
+	}, lines)
 }
 
 func TestInclude(t *testing.T) {
@@ -117,7 +143,7 @@ func TestInclude(t *testing.T) {
 	require.ErrorContains(t, err, "too deeply")
 	half := write("half.conf", "<S>\n")
 	_, err = File(write("over.conf", "Include half.conf\n</S>"), Options{})
-	require.EqualError(t, err, half+":1: <S> is not closed")
+	require.EqualError(t, err, half+":1: <S> is not closed\n"+filepath.Join(dir, "over.conf")+":2: </S> closes nothing")
 }
 
 func TestUndefinedVariableWarns(t *testing.T) {
