@@ -33,7 +33,7 @@ var sizes = map[string]size{
 	"proxy/exchange/exchangetest": {10, 8},
 	"proxy/tunnel":                {14, 10},
 	"proxy/access":                {16, 25},
-	"proxy/accesslog":             {4, 8},
+	"proxy/accesslog":             {6, 8}, // a format has directives and times
 	"proxy/graceful":              {2, 2},
 	"proxy/mirror":                {3, 5},
 	"proxy/buffer":                {5, 9},

@@ -31,9 +31,11 @@ type Handler struct {
 	// Format is what a line looks like. If nil, [CommonLogFormat].
 	Format *Format
 
-	// Note looks up %{name}n and %{name}e. Where it is nil or returns "", the
-	// names of [Format] are known, and all others are "-".
-	Note func(r *http.Request, name string) string
+	// Lookup, if not nil, is asked first for what surroundings may know: the
+	// directives n and e of any name, v, V, p, and c, f, k, L, R and x, which
+	// without it are "-". Where it says false, the names of [Format] are known to
+	// n and e, and all others are "-".
+	Lookup func(r *http.Request, directive, name string) (value string, ok bool)
 
 	// Skip, if not nil, is asked when a request is done whether to leave it
 	// out. Apache: CustomLog … env=.
