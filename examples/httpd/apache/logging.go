@@ -28,7 +28,9 @@ type customLog struct {
 func (l customLog) wrap(w io.Writer, next http.Handler) http.Handler {
 	log := &accesslog.Handler{
 		Output: w, Format: l.format,
-		Note: func(r *http.Request, name string) string { return visitOf(r).env[name] },
+		Lookup: func(r *http.Request, directive, name string) (string, bool) {
+			return visitOf(r).logged(r, directive, name)
+		},
 	}
 	if l.when != nil {
 		log.Skip = func(r *http.Request) bool { return !l.when(visitOf(r)) }
