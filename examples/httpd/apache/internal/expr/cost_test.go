@@ -29,6 +29,12 @@ func TestCost(t *testing.T) {
 		"blanks":              func(n int) string { return strings.Repeat(" ", n) + "true" },
 		"a word":              func(n int) string { return strings.Repeat("a", n) + " == 1" },
 		"words with brackets": func(n int) string { return strings.Repeat("a('b') == 1 || ", n/15) + "true" },
+		"dots":                func(n int) string { return "'a'" + strings.Repeat(".'b'", n/4) + " == 'a'" },
+		"numbers of bytes":    func(n int) string { return "'" + strings.Repeat(`\7\x`, n/4) + "' == 'a'" },
+		"groups":              func(n int) string { return "'" + strings.Repeat("$1", n/2) + "' == 'a'" },
+		"a pattern":           func(n int) string { return "%{A} -strmatch '" + strings.Repeat("*a", n/2) + "'" },
+		"brackets":            func(n int) string { return "%{A} -strmatch '" + strings.Repeat("[[", n/2) + "'" },
+		"a network":           func(n int) string { return "%{A} -ipmatch '" + strings.Repeat("1.", n/2) + "'" },
 	} {
 		inputs["expression, "+name] = func(n int) func() {
 			text := text(n)
@@ -41,7 +47,7 @@ func TestCost(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"a regex": "%{A} =~ /^(a*)*b$|q{60}/", "one that is found anywhere": "%{A} =~ /(a|b)*c(a|b)+d|q{60}/i", "a number": "%{A} -gt 1", "text": "%{A} == '%{A}x'",
-		"a list": "%{A} in {'%{A}x', '%{A}y'}", "order": "'%{A}' < '%{A}a'", "a switch": "-T %{A}",
+		"a list": "%{A} in {'%{A}x', '%{A}y'}", "order": "'%{A}' < '%{A}a'", "a switch": "-T %{A}", "a pattern": "%{A} -strmatch '*a*a*a*b'", "functions": "escape(unescape(unbase64(base64(%{A})))) == md5(tolower(%{A}))",
 	} {
 		inputs["value for "+name] = func(n int) func() {
 			e, err := Parse(text, known)

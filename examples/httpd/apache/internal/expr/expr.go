@@ -2,36 +2,73 @@ package expr
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
-
-	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 )
 
 // Lookup returns the value of a variable, for an empty function, or that of a
 // function: of %{NAME}, Lookup("", "NAME"); of hc('body'), Lookup("hc",
-// "body"); of %{HTTP:Accept}, Lookup("http", "Accept").
+// "body"); of %{HTTP:Accept}, Lookup("http", "Accept"). Functions are in lower
+// case. The operators -U, -A and -F are functions, too: what is true has a
+// value. The operator -R asks for the variable REMOTE_ADDR.
 type Lookup func(function, name string) string
 
-// Known reports whether there is such a variable or function.
+// Known reports whether there is such a variable or function. The name is empty
+// if it is known only when the expression is evaluated, as in req(%{QUERY_STRING}).
 type Known func(function, name string) bool
 
-// Expr is an expression that has been read. It may be used by any number of
+// Expr is a condition that has been read. It may be used by any number of
 // goroutines.
-type Expr struct{ root node }
+type Expr struct {
+	root  node
+	names map[string]bool
+}
 
-// Eval evaluates the expression.
-func (e *Expr) Eval(l Lookup) bool { return e.root(l) }
+// Eval evaluates the condition. One that cannot be evaluated, such as a file()
+// that cannot be read, does not hold.
+func (e *Expr) Eval(l Lookup) bool {
+	holds, _ := e.Match(l)
+	return holds
+}
+
+// Match evaluates the condition. It also returns the groups of the regular
+// expression that was matched last: nil if it did not match, or if there was
+// none.
+func (e *Expr) Match(l Lookup) (holds bool, groups []string) {
+	x := evaluation{lookup: l}
+	holds = e.root(&x)
+	return holds && !x.failed, x.groups
+}
+
+// Uses reports whether the value of a variable, of any spelling, may decide.
+func (e *Expr) Uses(variable string) bool { return e.names[strings.ToUpper(variable)] }
+
+// Text is text in which variables stand. It may be used by any number of
+// goroutines.
+type Text struct{ value operand }
+
+// Eval puts the text together. $0 to $9 are the groups that are given.
+func (t *Text) Eval(l Lookup, groups ...string) string {
+	return t.value(&evaluation{lookup: l, groups: groups})
+}
+
+// evaluation is one use of an expression.
+type evaluation struct {
+	lookup Lookup
+	groups []string // of the last match
+	failed bool     // something could not be evaluated
+}
 
 // node is a part of an expression that is true or false.
-type node func(Lookup) bool
+type node func(*evaluation) bool
 
 // operand is a part that is text.
-type operand func(Lookup) string
+type operand func(*evaluation) string
 
-// Parse reads an expression. An error says at which byte it arose.
+func constant(s string) operand { return func(*evaluation) string { return s } }
+
+// Parse reads a condition. An error says at which byte it arose.
 func Parse(text string, known Known) (*Expr, error) {
-	p := &parser{text: text, known: known}
+	p := &parser{text: text, known: known, names: make(map[string]bool)}
 	root, err := p.or()
 	if err == nil {
 		if p.blank(); p.at < len(p.text) {
@@ -41,10 +78,20 @@ func Parse(text string, known Known) (*Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Expr{root}, nil
+	return &Expr{root, p.names}, nil
 }
 
-// maxDepth bounds parentheses and negations within each other.
+// ParseText reads text in which variables stand.
+func ParseText(text string, known Known) (*Text, error) {
+	p := &parser{text: text, known: known, names: make(map[string]bool)}
+	value, _, err := p.textUntil(0)
+	if err != nil {
+		return nil, err
+	}
+	return &Text{value}, nil
+}
+
+// maxDepth bounds parentheses, negations and functions within each other.
 const maxDepth = 100
 
 type parser struct {
@@ -52,11 +99,22 @@ type parser struct {
 	at    int
 	depth int
 	known Known
+	names map[string]bool
 }
 
 func (p *parser) fail(format string, args ...any) error {
 	return fmt.Errorf("expression: byte %d: %s", p.at+1, fmt.Sprintf(format, args...))
 }
+
+// deeper counts what stands within each other; shallower must follow.
+func (p *parser) deeper() error {
+	if p.depth++; p.depth > maxDepth {
+		return p.fail("nested too deeply")
+	}
+	return nil
+}
+
+func (p *parser) shallower() { p.depth-- }
 
 func (p *parser) blank() {
 	for p.at < len(p.text) && strings.IndexByte(" \t\r\n", p.text[p.at]) >= 0 {
@@ -78,40 +136,64 @@ func (p *parser) eat(word string) bool {
 }
 
 func isWord(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_'
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || isDigit(c) || c == '_'
 }
 
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
 func (p *parser) or() (node, error) {
-	left, err := p.and()
-	for err == nil && p.eat("||") {
-		var right node
-		a := left
-		right, err = p.and()
-		left = func(l Lookup) bool { return a(l) || right(l) }
+	parts, err := p.parts(p.and, "||", "or")
+	if len(parts) == 1 {
+		return parts[0], err
 	}
-	return left, err
+	return func(x *evaluation) bool {
+		for _, part := range parts {
+			if part(x) {
+				return true
+			}
+		}
+		return false
+	}, err
 }
 
 func (p *parser) and() (node, error) {
-	left, err := p.not()
-	for err == nil && p.eat("&&") {
-		var right node
-		a := left
-		right, err = p.not()
-		left = func(l Lookup) bool { return a(l) && right(l) }
+	parts, err := p.parts(p.not, "&&", "and")
+	if len(parts) == 1 {
+		return parts[0], err
 	}
-	return left, err
+	return func(x *evaluation) bool {
+		for _, part := range parts {
+			if !part(x) {
+				return false
+			}
+		}
+		return true
+	}, err
+}
+
+// parts reads parts with a sign, or a word, between them.
+func (p *parser) parts(one func() (node, error), sign, word string) (list []node, err error) {
+	for {
+		part, err := one()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, part)
+		if !p.eat(sign) && !p.eat(word) {
+			return list, nil
+		}
+	}
 }
 
 func (p *parser) not() (node, error) {
-	if p.depth++; p.depth > maxDepth {
-		return nil, p.fail("nested too deeply")
+	if err := p.deeper(); err != nil {
+		return nil, err
 	}
-	defer func() { p.depth-- }()
+	defer p.shallower()
 	switch {
-	case p.eat("!"):
+	case p.eat("!"), p.eat("not"):
 		inner, err := p.not()
-		return func(l Lookup) bool { return !inner(l) }, err
+		return func(x *evaluation) bool { return !inner(x) }, err
 	case p.eat("("):
 		inner, err := p.or()
 		if err == nil && !p.eat(")") {
@@ -119,154 +201,12 @@ func (p *parser) not() (node, error) {
 		}
 		return inner, err
 	case p.eat("true"):
-		return func(Lookup) bool { return true }, nil
+		return func(*evaluation) bool { return true }, nil
 	case p.eat("false"):
-		return func(Lookup) bool { return false }, nil
+		return func(*evaluation) bool { return false }, nil
 	}
-	for word, holds := range unary {
-		if p.eat(word) {
-			of, err := p.operand()
-			return func(l Lookup) bool { return holds(of(l)) }, err
-		}
+	if p.at+1 < len(p.text) && p.text[p.at] == '-' && isWord(p.text[p.at+1]) && !isDigit(p.text[p.at+1]) {
+		return p.unary()
 	}
 	return p.comparison()
-}
-
-var unary = map[string]func(string) bool{
-	"-n": func(s string) bool { return s != "" },
-	"-z": func(s string) bool { return s == "" },
-	"-T": func(s string) bool {
-		switch strings.ToLower(s) {
-		case "", "0", "off", "false", "no":
-			return false
-		}
-		return true
-	},
-}
-
-// comparisons are the operators in the order in which they are looked for: the
-// longer before those they begin with. A minus sign may be left out.
-var comparisons = []struct {
-	word  string
-	holds func(a, b string) bool
-}{
-	{"==", func(a, b string) bool { return a == b }},
-	{"!=", func(a, b string) bool { return a != b }},
-	{"<=", func(a, b string) bool { return a <= b }},
-	{">=", func(a, b string) bool { return a >= b }},
-	{"<", func(a, b string) bool { return a < b }},
-	{">", func(a, b string) bool { return a > b }},
-	{"=", func(a, b string) bool { return a == b }},
-	{"eq", func(a, b string) bool { return number(a) == number(b) }},
-	{"ne", func(a, b string) bool { return number(a) != number(b) }},
-	{"lt", func(a, b string) bool { return number(a) < number(b) }},
-	{"le", func(a, b string) bool { return number(a) <= number(b) }},
-	{"gt", func(a, b string) bool { return number(a) > number(b) }},
-	{"ge", func(a, b string) bool { return number(a) >= number(b) }},
-}
-
-// number is Apache's: what is none counts as 0.
-func number(s string) int64 {
-	n, _ := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
-	return n
-}
-
-func (p *parser) comparison() (node, error) {
-	left, err := p.operand()
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case p.eat("=~"):
-		return p.matches(left, true)
-	case p.eat("!~"):
-		return p.matches(left, false)
-	case p.eat("-in"), p.eat("in"):
-		return p.among(left)
-	}
-	for _, c := range comparisons {
-		if !p.eat(c.word) && !(isWord(c.word[0]) && p.eat("-"+c.word)) {
-			continue
-		}
-		right, err := p.operand()
-		return func(l Lookup) bool { return c.holds(left(l), right(l)) }, err
-	}
-	return nil, p.fail("want an operator")
-}
-
-// matches reads /regex/flags or m#regex#flags.
-func (p *parser) matches(left operand, want bool) (node, error) {
-	p.blank()
-	if strings.HasPrefix(p.text[p.at:], "m") && p.at+1 < len(p.text) && !isWord(p.text[p.at+1]) {
-		p.at++
-	}
-	if p.at >= len(p.text) || isWord(p.text[p.at]) {
-		return nil, p.fail("want /regex/")
-	}
-	end := p.text[p.at]
-	var body strings.Builder
-	i := p.at + 1
-	for ; i < len(p.text) && p.text[i] != end; i++ {
-		if p.text[i] == '\\' && i+1 < len(p.text) {
-			if p.text[i+1] != end {
-				body.WriteByte('\\')
-			}
-			i++
-		}
-		body.WriteByte(p.text[i])
-	}
-	if i >= len(p.text) {
-		return nil, p.fail("regular expression has no end")
-	}
-	flags := ""
-	for i++; i < len(p.text) && isWord(p.text[i]); i++ {
-		switch c := p.text[i]; c {
-		case 'i', 'm':
-			if strings.IndexByte(flags, c) < 0 {
-				flags += string(c)
-			}
-		case 's', 'g':
-		default:
-			return nil, p.fail("flag %q of a regular expression is not known", c)
-		}
-	}
-	if flags != "" {
-		flags = "(?" + flags + ")"
-	}
-	re, err := pattern.Compile(flags + body.String())
-	if err != nil {
-		return nil, p.fail("%v", err)
-	}
-	p.at = i
-	return func(l Lookup) bool { return re.MatchString(left(l)) == want }, nil
-}
-
-// among reads { operand, … }.
-func (p *parser) among(left operand) (node, error) {
-	if !p.eat("{") {
-		return nil, p.fail("want {")
-	}
-	var list []operand
-	for {
-		one, err := p.operand()
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, one)
-		if p.eat("}") {
-			break
-		}
-		if !p.eat(",") {
-			return nil, p.fail("want , or }")
-		}
-	}
-	return func(l Lookup) bool {
-		s := left(l)
-		for _, one := range list {
-			if one(l) == s {
-				return true
-			}
-		}
-		return false
-	}, nil
 }
