@@ -37,7 +37,7 @@ func coreDirectives() []directive {
 			return nil
 		}},
 		{name: "VirtualHost", section: true, in: inServer, min: 1, max: -1, apply: applyVhost},
-		{name: "SetHandler", in: inLocation | inDirectory, min: 1, max: 1, note: "server-status, balancer-manager, and \"proxy:fcgi://…\", of which unix: and balancer: may be the target", apply: func(b *builder, s *scope, d *conf.Directive) error {
+		{name: "SetHandler", in: inLocation | inDirectory | inIf, min: 1, max: 1, note: "server-status, balancer-manager, and \"proxy:fcgi://…\", of which unix: and balancer: may be the target", apply: func(b *builder, s *scope, d *conf.Directive) error {
 			switch d.Args[0] {
 			case "server-status":
 				s.status = true

@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -25,11 +26,11 @@ func (l sectionList) key(r *rule) []byte {
 
 // sectionsOf returns the sections for what translation has found, as httpd merges
 // them: for what is proxied those of <Proxy>, or else those of its folders and
-// files; then those of its path.
-func (h *host) sectionsOf(v *visit, in *url.URL) sectionList {
+// files; then those of its path, and <If> last.
+func (h *host) sectionsOf(v *visit, r *http.Request) sectionList {
 	var list sectionList
 	if ru := v.found.rule; ru != nil {
-		list = h.covering(ru, in)
+		list = h.covering(ru, r.URL)
 	} else if v.found.file != "" {
 		list = h.around(v.found.file)
 	}
@@ -38,7 +39,7 @@ func (h *host) sectionsOf(v *visit, in *url.URL) sectionList {
 			list = append(list, l)
 		}
 	}
-	return list
+	return h.withConditional(r, list)
 }
 
 // around returns the sections of the folders that a file is in, and of its name.

@@ -19,8 +19,9 @@ const (
 	inProxy                       // in <Proxy>, <ProxyMatch>
 	inRequire                     // in <RequireAll> and its kin
 	inDirectory                   // in <Directory>, <DirectoryMatch>, <Files>, <FilesMatch>
+	inIf                          // in <If>, <ElseIf>, <Else>
 	anyServer   = inServer | inVhost
-	inSection   = inLocation | inDirectory | inProxy
+	inSection   = inLocation | inDirectory | inProxy | inIf
 	anywhere    = anyServer | inSection
 )
 
@@ -38,7 +39,7 @@ type directive struct {
 // table is all that this server knows. A package that brings directives brings
 // a file with a function like these.
 func table() []directive {
-	return slices.Concat(coreDirectives(), sectionDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
+	return slices.Concat(coreDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
 		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
@@ -89,9 +90,6 @@ func refusedDirectives() []directive {
 	)
 	for _, name := range []string{"Limit", "LimitExcept"} {
 		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "use Require method", refused: true})
-	}
-	for _, name := range []string{"If", "ElseIf", "Else"} {
-		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "expressions are not evaluated", refused: true})
 	}
 	return list
 }

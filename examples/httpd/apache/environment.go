@@ -28,6 +28,11 @@ type visit struct {
 	asked   bool   // for credentials: user says what came of it
 	authErr error  // why credentials do not count
 	target  string // what a forward request is for
+	peer    string // the address of the connection's other end
+
+	notes  environment // of Header note
+	answer http.Header // the answer's, once there is one
+	status int         // the answer's
 
 	redirects int // how often it was led elsewhere
 }

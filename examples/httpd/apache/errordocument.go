@@ -49,6 +49,7 @@ func isURL(s string) bool {
 // plain sentence.
 func (h *host) fail(w http.ResponseWriter, r *http.Request, s *served, code int) {
 	v := visitOf(r)
+	v.status = code
 	what := s.documents[code]
 	switch {
 	case v.page != 0: // a page of an error that fails itself has none

@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
-	"github.com/modproxy/modproxy/examples/httpd/apache/internal/expr"
 	"github.com/modproxy/modproxy/fcgi"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -16,9 +14,9 @@ import (
 
 // fcgiVar is a ProxyFCGISetEnvIf.
 type fcgiVar struct {
-	when  *expr.Expr
+	when  *condition
 	name  string
-	value string
+	value *phrase
 	unset bool
 }
 
@@ -34,7 +32,7 @@ func fcgiDirectives() []directive {
 			s.settings.generic = &generic
 			return nil
 		}},
-		{name: "ProxyFCGISetEnvIf", in: dir, min: 2, max: 3, note: "values are text without %{…}", apply: applyFCGISetEnvIf},
+		{name: "ProxyFCGISetEnvIf", in: dir, min: 2, max: 3, apply: applyFCGISetEnvIf},
 		{name: "CGIPassAuth", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.passAuth })},
 		{name: "DocumentRoot", in: anyServer, min: 1, max: 1, note: "where the scripts of SetHandler are; nothing is served from files", apply: func(b *builder, s *scope, d *conf.Directive) error {
 			s.settings.documentRoot = b.file(d.Args[0])
@@ -45,28 +43,23 @@ func fcgiDirectives() []directive {
 
 // applyFCGISetEnvIf reads "expression [!]name [value]".
 func applyFCGISetEnvIf(_ *builder, s *scope, d *conf.Directive) error {
-	e, err := expr.Parse(d.Args[0], knownOfFCGI)
+	e, err := parseCondition(d.Args[0])
 	if err != nil {
 		return err
 	}
-	v := fcgiVar{when: e, value: strings.Join(d.Args[2:], "")}
+	v := fcgiVar{when: e}
 	v.name, v.unset = strings.CutPrefix(d.Args[1], "!")
 	switch {
 	case v.name == "":
 		return fmt.Errorf("want the name of a variable")
-	case v.unset && v.value != "":
+	case v.unset && len(d.Args) > 2:
 		return fmt.Errorf("!%s takes no value", v.name)
-	case strings.Contains(v.value, "%{"):
-		return fmt.Errorf("expressions in values are not supported: %q", v.value)
+	}
+	if v.value, err = parsePhrase(strings.Join(d.Args[2:], "")); err != nil {
+		return err
 	}
 	s.settings.fcgiEnv = append(s.settings.fcgiEnv, v)
 	return nil
-}
-
-// knownOfFCGI says which variables a condition may ask for: fields of the
-// request, and the variables that the application gets.
-func knownOfFCGI(function, _ string) bool {
-	return slices.Contains([]string{"", "http", "req", "env", "reqenv"}, function)
 }
 
 // newFCGI makes what speaks FastCGI out of what the parameters said.
@@ -103,20 +96,21 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 		env.Set("REMOTE_USER", v.user)
 		env.Set("AUTH_TYPE", "Basic")
 	}
+	ofRequest := v.lookup(v.client)
 	lookup := func(function, name string) string {
-		switch function {
-		case "http", "req":
-			return strings.Join(r.Header[http.CanonicalHeaderKey(name)], ", ")
+		if function == "reqenv" || function == "env" {
+			return env.Get(name) // what the application would get
 		}
-		return env.Get(name)
+		return ofRequest(function, name)
 	}
 	for _, set := range s.fcgiEnv {
+		holds, groups := set.when.Match(lookup)
 		switch {
-		case !set.when.Eval(lookup):
+		case !holds:
 		case set.unset:
 			env.Delete(set.name)
 		default:
-			env.Set(set.name, set.value)
+			env.Set(set.name, set.value.Eval(lookup, groups...))
 		}
 	}
 }

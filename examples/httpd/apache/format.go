@@ -2,7 +2,6 @@ package apache
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -50,20 +49,22 @@ func (f *format) text(s string) {
 }
 
 // parseFormat reads a value of Header: %t, %D, %{NAME}e, %{HTTPS}s, %%; or an
-// expression "expr=…" of text and variables %{NAME}.
+// expression "expr=…", text in which variables stand.
 func parseFormat(text string) (*format, error) {
 	f := &format{}
-	rest, expr := strings.CutPrefix(text, "expr=")
-	for {
+	if text, ok := strings.CutPrefix(text, "expr="); ok {
+		p, err := parsePhrase(text)
+		if err != nil {
+			return nil, err
+		}
+		f.items = append(f.items, p.of)
+		return f, nil
+	}
+	for rest := text; ; {
 		before, after, found := strings.Cut(rest, "%")
 		f.text(before)
 		if !found {
 			return f, nil
-		}
-		if expr && !strings.HasPrefix(after, "{") {
-			f.text("%")
-			rest = after
-			continue
 		}
 		switch {
 		case strings.HasPrefix(after, "%"):
@@ -77,7 +78,7 @@ func parseFormat(text string) (*format, error) {
 			if !ok {
 				return nil, fmt.Errorf("%q: no closing brace", text)
 			}
-			item, n, err := formatItem(name, tail, expr)
+			item, n, err := formatItem(name, tail)
 			if err != nil {
 				return nil, fmt.Errorf("%q: %w", text, err)
 			}
@@ -91,11 +92,7 @@ func parseFormat(text string) (*format, error) {
 
 // formatItem returns what %{name} stands for, and how much of the tail belongs
 // to it.
-func formatItem(name, tail string, expr bool) (func(v *visit, r *http.Request) string, int, error) {
-	if expr {
-		item, err := exprVariable(name)
-		return item, 0, err
-	}
+func formatItem(name, tail string) (func(v *visit, r *http.Request) string, int, error) {
 	switch {
 	case strings.HasPrefix(tail, "e"):
 		return func(v *visit, _ *http.Request) string {
@@ -113,44 +110,6 @@ func formatItem(name, tail string, expr bool) (func(v *visit, r *http.Request) s
 		}, 1, nil
 	}
 	return nil, 0, fmt.Errorf("%%{%s} must be followed by e; of TLS only %%{HTTPS}s is known", name)
-}
-
-// exprVariable returns a variable of httpd's expressions.
-func exprVariable(name string) (func(v *visit, r *http.Request) string, error) {
-	if kind, arg, ok := strings.Cut(name, ":"); ok {
-		switch strings.ToLower(kind) {
-		case "http", "req":
-			return func(_ *visit, r *http.Request) string {
-				return strings.Join(r.Header[http.CanonicalHeaderKey(arg)], ", ")
-			}, nil
-		case "env", "reqenv":
-			return func(v *visit, _ *http.Request) string { return v.env[arg] }, nil
-		}
-		return nil, fmt.Errorf("%%{%s} is not supported", name)
-	}
-	read := map[string]func(v *visit, r *http.Request) string{
-		"REQUEST_SCHEME": func(v *visit, r *http.Request) string { return v.host.schemeOf(r) },
-		"HTTPS": func(_ *visit, r *http.Request) string { // of the connection, as in httpd
-			if r.TLS != nil {
-				return "on"
-			}
-			return "off"
-		},
-		"REMOTE_ADDR":     func(_ *visit, r *http.Request) string { return hostOf(r.RemoteAddr) },
-		"SERVER_ADDR":     func(_ *visit, r *http.Request) string { return hostOf(localAddr(r)) },
-		"SERVER_PORT":     func(_ *visit, r *http.Request) string { _, p, _ := net.SplitHostPort(localAddr(r)); return p },
-		"SERVER_NAME":     func(v *visit, r *http.Request) string { return v.serverName(r) },
-		"HTTP_HOST":       func(_ *visit, r *http.Request) string { return r.Host },
-		"HTTP_USER_AGENT": func(_ *visit, r *http.Request) string { return r.UserAgent() },
-		"REQUEST_METHOD":  func(_ *visit, r *http.Request) string { return r.Method },
-		"REQUEST_URI":     func(v *visit, _ *http.Request) string { return v.path },
-		"QUERY_STRING":    func(_ *visit, r *http.Request) string { return r.URL.RawQuery },
-		"SERVER_PROTOCOL": func(_ *visit, r *http.Request) string { return r.Proto },
-	}[strings.ToUpper(name)]
-	if read == nil {
-		return nil, fmt.Errorf("%%{%s} is not supported", name)
-	}
-	return read, nil
 }
 
 // schemeOf is the scheme by which clients know the host: that of ServerName, if it

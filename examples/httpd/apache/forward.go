@@ -158,7 +158,7 @@ func (h *host) serveForward(w http.ResponseWriter, r *http.Request) {
 			sections = append(sections, l)
 		}
 	}
-	s, err := h.served(nil, sections)
+	s, err := h.served(nil, h.withConditional(r, sections))
 	if err != nil {
 		h.logger.Error("request cannot be served", "target", v.target, "error", err)
 		h.fail(w, r, h.base, http.StatusInternalServerError)

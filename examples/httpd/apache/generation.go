@@ -47,6 +47,7 @@ type host struct {
 	proxies   []*scope
 	folders   []*scope // the shortest first, and those with patterns last
 	files     []*scope
+	ifs       []*scope
 	mapped    bool // some rule has mapping=
 	routes    map[*rule]http.RoundTripper
 	direct    []*link          // of rules that lead to no balancer
@@ -98,7 +99,7 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) error {
 	var all conf.Errors
 	h := &host{scope: s, settings: s.settings, tunnels: tunnels, stores: st.stores, opt: st.opt, warn: st.warn,
 		routes: make(map[*rule]http.RoundTripper), handlers: make(map[string]*served),
-		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies, folders: s.folders, files: s.files}
+		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies, folders: s.folders, files: s.files, ifs: s.ifs}
 	for _, named := range []*scope{s, main} {
 		if h.name == "" && len(named.names) > 0 {
 			h.name, h.canonical = named.names[0], named.canonical
@@ -109,7 +110,7 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) error {
 		h.settings = main.settings.merge(s.settings)
 		h.locations = behind(main.locations, s.locations)
 		h.proxies = behind(main.proxies, s.proxies)
-		h.folders, h.files = behind(main.folders, s.folders), behind(main.files, s.files)
+		h.folders, h.files, h.ifs = behind(main.folders, s.folders), behind(main.files, s.files), behind(main.ifs, s.ifs)
 		h.rules = inherit(main.rules, s.rules)
 		if len(logs) == 0 {
 			logs = main.logs
@@ -204,15 +205,23 @@ func inherit(main, own []*rule) []*rule {
 
 func (h *host) allRules() []*rule {
 	all := h.rules[:len(h.rules):len(h.rules)]
-	for _, sections := range [][]*scope{h.locations, h.folders, h.files} {
+	for _, sections := range [][]*scope{h.proxies, h.locations, h.folders, h.files, h.ifs} {
 		for _, s := range sections {
-			all = append(all, s.rules...)
-			for _, f := range s.files {
-				all = append(all, f.rules...)
-			}
+			all = s.addRules(all)
 		}
 	}
 	return all
+}
+
+// addRules adds the rules of a section, and of those in it, to a list.
+func (s *scope) addRules(list []*rule) []*rule {
+	for ; s != nil; s = s.otherwise {
+		list = append(list, s.rules...)
+		for _, inner := range slices.Concat(s.files, s.ifs) {
+			list = inner.addRules(list)
+		}
+	}
+	return list
 }
 
 // host returns the virtual host for a request that came in on a listener: of

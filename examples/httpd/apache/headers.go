@@ -214,6 +214,8 @@ func editRequest(r *http.Request, edits []*headerEdit) *http.Request {
 // httpd, those with always know nothing of the backend's fields, and what they
 // make stands beside them. Unlike there, no cache keeps a cookie that is added.
 func editAnswer(resp *http.Response, edits []*headerEdit, r *http.Request) {
+	v := visitOf(r)
+	v.answer, v.status = resp.Header, resp.StatusCode
 	cookies := edit(resp.Header, edits, r, func(e *headerEdit) bool { return !e.always })
 	cookies = append(cookies, addAlways(resp.Header, edits, r)...)
 	for _, cookie := range cookies {

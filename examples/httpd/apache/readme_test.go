@@ -28,7 +28,7 @@ func directiveTables() string {
 	}
 	slices.SortFunc(supported, func(a, b directive) int { return strings.Compare(strings.ToLower(a.name), strings.ToLower(b.name)) })
 	var b strings.Builder
-	b.WriteString("\n### With effect\n\nS: server, V: `<VirtualHost>`, L: `<Location>`, P: `<Proxy>`, R: `<RequireAll>` and its kin, D: `<Directory>` and `<Files>`.\n\n| directive | where | remarks |\n|---|---|---|\n")
+	b.WriteString("\n### With effect\n\nS: server, V: `<VirtualHost>`, L: `<Location>`, P: `<Proxy>`, R: `<RequireAll>` and its kin, D: `<Directory>` and `<Files>`, I: `<If>`.\n\n| directive | where | remarks |\n|---|---|---|\n")
 	for _, d := range supported {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", d.title(), d.in, strings.ReplaceAll(d.note, "|", `\|`))
 	}
@@ -62,7 +62,7 @@ func (d directive) title() string {
 // String gives the letters of the README.
 func (p place) String() string {
 	var s string
-	for i, letter := range "SVLPRD" {
+	for i, letter := range "SVLPRDI" {
 		if p&(1<<i) != 0 {
 			s += string(letter)
 		}

@@ -56,7 +56,7 @@ func (h *host) route(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, h.base, code)
 		return
 	}
-	sections := h.sectionsOf(v, r.URL)
+	sections := h.sectionsOf(v, r)
 	ru := v.found.rule
 	if ru == nil {
 		ru = sections.handler()

@@ -36,6 +36,7 @@ type scope struct {
 	proxies   []*scope
 	folders   []*scope // <Directory>, <DirectoryMatch>
 	files     []*scope // <Files>, <FilesMatch>; of a <Directory>, too
+	ifs       []*scope // <If>; of all sections, too
 	logs      []customLog
 	clusters  []*cluster // in the order in which they are first named
 
@@ -43,13 +44,15 @@ type scope struct {
 	checkExprs     map[string]*expr.Expr   // ProxyHCExpr
 
 	// of sections
-	path    string // of a <Location>; or the URL of a <Proxy>
-	pattern *pattern.Pattern
-	regex   bool   // a <LocationMatch>
-	also    *scope // of a <Proxy>: its URL in the one form that forward requests have
-	number  int    // among all sections
-	status  bool   // SetHandler server-status
-	manager bool   // SetHandler balancer-manager
+	path      string // of a <Location>; or the URL of a <Proxy>
+	pattern   *pattern.Pattern
+	regex     bool       // a <LocationMatch>
+	also      *scope     // of a <Proxy>: its URL in the one form that forward requests have
+	number    int        // among all sections
+	condition *condition // of an <If> or <ElseIf>
+	otherwise *scope     // of an <If>: the <ElseIf> or <Else> behind it
+	status    bool       // SetHandler server-status
+	manager   bool       // SetHandler balancer-manager
 
 	needs requirement // the <RequireAll> that is being read
 }

@@ -109,7 +109,7 @@ func (s *Site) Handler(addr string) http.Handler {
 			return
 		}
 		defer g.release()
-		g.host(addr, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{site: g})))
+		g.host(addr, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{site: g, peer: r.RemoteAddr})))
 	})
 }
 

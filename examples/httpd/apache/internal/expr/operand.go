@@ -219,31 +219,22 @@ func (p *parser) textUntil(end byte) (value operand, ended bool, err error) {
 }
 
 // escape reads what begins with a backslash, and returns its length: a byte by
-// its octal or hexadecimal number, one of \n \r \t \b \f, or any other one, which
-// stands for itself.
+// its octal number, one of \n \r \t \b \f, or any other one, which stands for
+// itself.
 func (p *parser) escape(s string, into *strings.Builder) (int, error) {
-	n, base, most := 1, 8, 3
-	if s[1] == 'x' {
-		n, base, most = 2, 16, 2
+	n, value := 1, 0
+	for ; n <= 3 && n < len(s) && '0' <= s[n] && s[n] <= '7'; n++ {
+		value = value*8 + int(s[n]-'0')
 	}
-	value, digits := 0, 0
-	for ; digits < most && n+digits < len(s); digits++ {
-		d := strings.IndexByte("0123456789abcdef", lower(s[n+digits]))
-		if d < 0 || d >= base {
-			break
-		}
-		value = value*base + d
-	}
-	if digits > 0 {
-		if value > 0xff {
-			return 0, p.fail("%q is no byte", s[:n+digits])
-		}
+	switch i := strings.IndexByte("nrtbf", s[1]); {
+	case value > 0xff:
+		return 0, p.fail("%q is no byte", s[:n])
+	case n > 1:
 		into.WriteByte(byte(value))
-		return n + digits, nil
-	}
-	if i := strings.IndexByte("nrtbf", s[1]); i >= 0 {
+		return n, nil
+	case i >= 0:
 		into.WriteByte("\n\r\t\b\f"[i])
-	} else {
+	default:
 		into.WriteByte(s[1])
 	}
 	return 2, nil

@@ -209,6 +209,7 @@ func globRegexp(glob string, fold, crosses bool) *regexp.Regexp {
 		b.WriteByte('i')
 	}
 	b.WriteString(")^")
+	last := strings.LastIndexByte(glob, ']')
 	for i := 0; i < len(glob); i++ {
 		switch c := glob[i]; c {
 		case '*':
@@ -216,10 +217,11 @@ func globRegexp(glob string, fold, crosses bool) *regexp.Regexp {
 		case '?':
 			b.WriteString(any)
 		case '[':
-			end := strings.IndexByte(glob[i+1:], ']')
-			if end < 1 {
-				return nil
+			if last <= i+1 || glob[i+1] == ']' {
+				b.WriteString(`\[`)
+				continue
 			}
+			end := strings.IndexByte(glob[i+1:], ']')
 			set := strings.NewReplacer(`\`, `\\`, `[`, `\[`).Replace(glob[i+1 : i+1+end])
 			if set[0] == '!' {
 				set = "^" + set[1:]
