@@ -30,6 +30,7 @@ type generation struct {
 	announced announced
 	logs      *logFiles
 	stores    *cacheStores
+	files     filesSeen // that it was read from
 	refs      atomic.Int64
 	retired   atomic.Bool
 	once      sync.Once

@@ -66,14 +66,25 @@ func (s *Site) read() (*generation, Problems, error) {
 		}
 		all.add(err, SeverityWarning)
 	}
-	list, err := s.parse(conf.Options{Defines: maps.Clone(s.options.Define), HasModule: hasModule, Version: version, Warn: func(e *conf.Error) { warn(e) }})
-	if err != nil {
-		if !errors.As(err, new(conf.Errors)) {
-			return nil, nil, err
-		}
-		all.add(err, SeverityError)
+	of := func() conf.Options {
+		return conf.Options{Defines: maps.Clone(s.options.Define), HasModule: hasModule, Version: version}
 	}
-	b, err := build(list, options{Options: s.options}, warn)
+	var now *reading
+	if old := s.current.Load(); old == nil {
+		now = s.readOnce(of())
+	} else {
+		now = s.readSettled(of, old.files)
+	}
+	for _, w := range now.warnings {
+		warn(w)
+	}
+	if now.err != nil {
+		if !errors.As(now.err, new(conf.Errors)) {
+			return nil, nil, now.err
+		}
+		all.add(now.err, SeverityError)
+	}
+	b, err := build(now.list, options{Options: s.options}, warn)
 	if err != nil {
 		all.add(err, SeverityError)
 	}
@@ -88,6 +99,7 @@ func (s *Site) read() (*generation, Problems, error) {
 		}
 		return nil, nil, all
 	}
+	g.files = now.filesSeen
 	return g, all, nil
 }
 
@@ -148,7 +160,10 @@ func (s *Site) Start() error {
 
 // Reload reads the configuration again and serves it in place of the one before,
 // of which requests that have begun end as they began. What is wrong changes
-// nothing.
+// nothing. It waits until the files have stayed as they are for a moment, since they
+// may be just about to be written; a file that looks cut is wrong: one that is empty,
+// or whose last line has no end, and was not so before, or a configuration that has
+// lost its last Listen and <VirtualHost>.
 func (s *Site) Reload() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
