@@ -11,7 +11,7 @@ import (
 
 // read builds a configuration from text, and returns its warnings.
 func read(text string) (*builder, []string, error) {
-	list, err := conf.Parse(strings.NewReader(text), "x.conf", conf.Options{HasModule: hasModule})
+	list, err := conf.Parse(strings.NewReader(text), "x.conf", conf.Options{HasModule: newModules(table()).has})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -51,6 +51,12 @@ func coreDirectives() []directive {
 			}
 			return nil
 		}},
+		{name: "LoadModule", in: inServer, min: 2, max: 2, note: "modules are part of the program; a warning for those of third parties", apply: func(b *builder, _ *scope, d *conf.Directive) error {
+			if err := b.modules.loads(d); err != nil {
+				b.warn(err)
+			}
+			return nil
+		}},
 		{name: "ServerRoot", in: inServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
 			b.opt.Root = d.Args[0] // Include looks there as well, see package conf
 			return nil

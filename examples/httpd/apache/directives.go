@@ -52,7 +52,6 @@ func acceptedDirectives() []directive {
 		return list
 	}
 	return slices.Concat(
-		accept("modules are part of the program", "LoadModule"),
 		accept("nothing is served from files", "Options", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
 		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature"),
 		accept("names are those of the configuration, and never looked up", "HostnameLookups", "UseCanonicalPhysicalPort"),
@@ -182,6 +181,9 @@ func (b *builder) find(d *conf.Directive) (directive, error) {
 		if !known.refused {
 			names = append(names, known.name)
 		}
+	}
+	if err := b.modules.unknown(d); err != nil {
+		return directive{}, err
 	}
 	what := d.Name
 	if d.Section {

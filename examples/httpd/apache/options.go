@@ -48,7 +48,7 @@ type Options struct {
 // Flags adds the options to flags, by the names that httpd's documentation and
 // this package's use.
 func (o *Options) Flags(flags *flag.FlagSet) {
-	flags.StringVar(&o.Root, "d", o.Root, "`folder` of relative file names; without it, that of the configuration")
+	flags.StringVar(&o.Root, "d", o.Root, "`folder` of relative file names until ServerRoot is read; without it, that of the configuration")
 	flags.BoolVar(&o.NoPrivate, "no-private", o.NoPrivate, "let no forward request reach a private address; httpd lets them")
 	flags.Func("listen", "really listen on an address for a port of the configuration, as in `80=127.0.0.1:8080`; may be repeated", pairs(&o.Listen, true))
 	flags.Func("resolve", "really connect to an address for a host of the configuration, as in `name:80=127.0.0.1:9001`; may be repeated", pairs(&o.Resolve, true))

@@ -85,7 +85,7 @@ Require nonsense
 		"KeepAlive site.conf:11: KeepAlive may not stand here",
 		"Files site.conf:13: Files: want one name",
 		"ProxyPas site.conf:14: ProxyPas is not known; did you mean ProxyPass?",
-		"Location site.conf:16: quote is not closed",
+		"Location site.conf:16: warning: quote is not closed",
 		"ProxyPreserveHost site.conf:17: ProxyPreserveHost is On or Off",
 		"Proxy site.conf:19: Proxy: lbmethod=none is not known: byrequests, bytraffic, bybusyness, heartbeat, random2, first, leasttime, hash are",
 		"Proxy site.conf:19: Proxy: growth=-1: want a number from 0 to 100",

@@ -185,6 +185,7 @@ func said[T any](v *T, otherwise T) T {
 // builder turns a configuration into a site.
 type builder struct {
 	table     []directive
+	modules   *modules
 	opt       options
 	main      *scope
 	vhosts    []*scope
@@ -210,7 +211,7 @@ func (o *options) file(name string) string {
 // build reads a parsed configuration. With an error it returns what could be
 // understood as well.
 func build(list []*conf.Directive, opt options, warn func(error)) (*builder, error) {
-	b := &builder{table: table(), opt: opt, warn: warn, main: &scope{context: inServer}, formats: map[string]string{
+	b := &builder{table: table(), modules: newModules(table()), opt: opt, warn: warn, main: &scope{context: inServer}, formats: map[string]string{
 		"common": accesslog.CommonLogFormat, "combined": accesslog.CombinedLogFormat,
 	}}
 	var all conf.Errors

@@ -66,9 +66,7 @@ func (s *Site) read() (*generation, Problems, error) {
 		}
 		all.add(err, SeverityWarning)
 	}
-	of := func() conf.Options {
-		return conf.Options{Defines: maps.Clone(s.options.Define), HasModule: hasModule, Version: version}
-	}
+	of := func() conf.Options { return readingOptions(s.options) }
 	var now *reading
 	if old := s.current.Load(); old == nil {
 		now = s.readOnce(of())
@@ -101,6 +99,17 @@ func (s *Site) read() (*generation, Problems, error) {
 	}
 	g.files = now.filesSeen
 	return g, all, nil
+}
+
+// readingOptions are those of the reading itself.
+func readingOptions(o Options) conf.Options {
+	known := newModules(table())
+	return conf.Options{
+		Defines: maps.Clone(o.Define), Root: o.Root, Version: version,
+		HasModule:    known.has,
+		HasDirective: func(name string) bool { _, ok := known.directives[strings.ToLower(name)]; return ok },
+		Skipped:      known.skipped,
+	}
 }
 
 // Warnings are what is accepted and may surprise.

@@ -3,6 +3,7 @@ package conf
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,7 +12,7 @@ import (
 
 // conditional reports whether a section is a condition on its content.
 func conditional(d *Directive) bool {
-	return d.Is("IfDefine") || d.Is("IfModule") || d.Is("IfFile") || d.Is("IfVersion")
+	return slices.ContainsFunc([]string{"IfDefine", "IfModule", "IfFile", "IfVersion", "IfDirective", "IfSection"}, d.Is)
 }
 
 // holds evaluates the condition of a section.
@@ -29,11 +30,22 @@ func (p *parser) holds(d *Directive) (bool, error) {
 		_, holds = p.opt.Defines[name]
 	case d.Is("IfModule"):
 		holds = p.opt.HasModule != nil && p.opt.HasModule(name)
+	case d.Is("IfDirective"):
+		holds = p.has(name)
+	case d.Is("IfSection"):
+		holds = p.has("<" + name)
 	case d.Is("IfFile"):
 		_, err := os.Stat(p.path(&Directive{Args: []string{name}, File: d.File}))
 		holds = err == nil
 	}
 	return holds != not, nil
+}
+
+// has reports whether a directive is known, here or to the caller.
+func (p *parser) has(name string) bool {
+	here := []string{"Define", "UnDefine", "Include", "IncludeOptional", "Use", "UndefMacro", "Error",
+		"<IfDefine", "<IfModule", "<IfFile", "<IfVersion", "<IfDirective", "<IfSection", "<Macro"}
+	return slices.ContainsFunc(here, func(s string) bool { return strings.EqualFold(s, name) }) || p.opt.HasDirective != nil && p.opt.HasDirective(name)
 }
 
 // versionHolds evaluates <IfVersion [[!]operator] version>.

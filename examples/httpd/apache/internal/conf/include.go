@@ -9,8 +9,7 @@ import (
 
 // include reads the files that a name or pattern stands for, in order: all
 // files of a folder and of those in it, or what a pattern fits. Relative names
-// are looked for below ServerRoot, or beside the file that says Include if
-// there is none.
+// are looked for below ServerRoot.
 func (p *parser) include(d *Directive, depth int) error {
 	if len(d.Args) != 1 {
 		p.problems.Add(d.Errorf("%s takes one name", d.Name))
@@ -24,6 +23,7 @@ func (p *parser) include(d *Directive, depth int) error {
 			p.problems.Add(d.Errorf("%s: %w", d.Args[0], err))
 			return nil
 		}
+		names = slices.DeleteFunc(names, func(name string) bool { return hidden(pattern, name) })
 		slices.Sort(names)
 	} else if _, err := os.Stat(pattern); err != nil {
 		names = nil
@@ -66,14 +66,22 @@ func (p *parser) includeName(d *Directive, name string, depth int) error {
 	return nil
 }
 
+// hidden reports whether a name begins with a dot at a place where the pattern
+// that fits it does not: as for a shell, "*" does not stand for such files.
+func hidden(pattern, name string) bool {
+	patterns, names := strings.Split(pattern, "/"), strings.Split(name, "/")
+	for i := range min(len(patterns), len(names)) {
+		if strings.HasPrefix(names[i], ".") && !strings.HasPrefix(patterns[i], ".") {
+			return true
+		}
+	}
+	return false
+}
+
 // path returns where the file is that a directive names.
 func (p *parser) path(d *Directive) string {
-	name := d.Args[0]
-	switch {
-	case filepath.IsAbs(name):
+	if name := d.Args[0]; filepath.IsAbs(name) {
 		return name
-	case p.root != "":
-		return filepath.Join(p.root, name)
 	}
-	return filepath.Join(filepath.Dir(d.File), name)
+	return filepath.Join(p.root, d.Args[0])
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/plainfile"
@@ -34,6 +35,19 @@ type Options struct {
 	// Version is that of the server, such as "2.4.71", for <IfVersion>. If
 	// empty, no condition on it holds, negated or not.
 	Version string
+
+	// HasDirective says whether <IfDirective name> holds, and with "<" before the
+	// name, <IfSection name>. If nil, they never do.
+	HasDirective func(name string) bool
+
+	// Skipped is told of each <IfModule name> that is left out, and of what stands
+	// in it, by name and place alone. What it returns is a warning. If nil, nobody
+	// is told.
+	Skipped func(section *Directive, inner []*Directive) error
+
+	// Root is the folder of relative names until ServerRoot is read. If empty, it
+	// is that of the configuration.
+	Root string
 
 	// Warn is told of what is odd but no error. If nil, nobody is.
 	Warn func(*Error)
@@ -66,8 +80,7 @@ func File(name string, opt Options) ([]*Directive, error) {
 	return Parse(text, name, opt)
 }
 
-// Parse reads a configuration from r. The name is for messages, and its folder
-// is where Include looks for relative names. With an error, which is [Errors]
+// Parse reads a configuration from r. The name is for messages. With an error, which is [Errors]
 // unless nothing could be read, it returns what could be understood as well.
 func Parse(r io.Reader, name string, opt Options) ([]*Directive, error) {
 	if opt.Defines == nil {
@@ -76,7 +89,10 @@ func Parse(r io.Reader, name string, opt Options) ([]*Directive, error) {
 	if opt.Getenv == nil {
 		opt.Getenv = os.LookupEnv
 	}
-	p := &parser{opt: opt}
+	if opt.Root == "" {
+		opt.Root = filepath.Dir(name)
+	}
+	p := &parser{opt: opt, root: opt.Root, macros: make(map[string]*macro)}
 	root := &Directive{Name: "configuration", Section: true, File: name}
 	p.open = []*Directive{root}
 	p.problems.Add(p.read(r, name, 0))
@@ -86,10 +102,15 @@ func Parse(r io.Reader, name string, opt Options) ([]*Directive, error) {
 // parser holds the sections that are open, the outermost first.
 type parser struct {
 	opt      Options
-	root     string // ServerRoot, once it was given
+	root     string // ServerRoot
 	open     []*Directive
-	opened   int // how many were open when the present file began
-	skipped  int // how many of the open sections, from the first whose condition failed
+	opened   int          // how many were open when the present file began
+	skipped  int          // how many of the open sections, from the first whose condition failed
+	left     *Directive   // the <IfModule> that is left out
+	leftOut  []*Directive // what stands in it
+	macro    *macro       // that is being read
+	macros   map[string]*macro
+	expanded int // lines of macros, so far
 	problems Errors
 }
 
@@ -103,6 +124,9 @@ func (p *parser) read(r io.Reader, name string, depth int) error {
 	p.opened = len(p.open)
 	defer func() { p.opened = outer }()
 	in := bufio.NewReader(r)
+	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
+		_, _ = in.Discard(3)
+	}
 	for line := 1; ; {
 		text, used, err := logicalLine(in)
 		if err != nil && err != io.EOF {
@@ -115,6 +139,10 @@ func (p *parser) read(r io.Reader, name string, depth int) error {
 		if err == io.EOF {
 			break
 		}
+	}
+	if p.macro != nil {
+		p.problems.Add(p.macro.at.Errorf("<Macro> is not closed"))
+		p.macro = nil
 	}
 	p.closeTo(p.opened)
 	return nil
@@ -131,8 +159,21 @@ func (p *parser) closeTo(n int) {
 
 func (p *parser) pop() {
 	p.open = p.open[:len(p.open)-1]
-	if p.skipped > 0 {
-		p.skipped--
+	if p.skipped == 0 {
+		return
+	}
+	if p.skipped--; p.skipped == 0 && p.left != nil {
+		if p.opt.Skipped != nil {
+			p.warn(p.opt.Skipped(p.left, p.leftOut))
+		}
+		p.left, p.leftOut = nil, nil
+	}
+}
+
+func (p *parser) warn(err error) {
+	var at *Error
+	if p.opt.Warn != nil && errors.As(err, &at) {
+		p.opt.Warn(at)
 	}
 }
 
@@ -156,6 +197,10 @@ func logicalLine(in *bufio.Reader) (text string, lines int, err error) {
 }
 
 func (p *parser) line(text, file string, line, depth int) error {
+	if p.macro != nil {
+		p.macroLine(text, line)
+		return nil
+	}
 	if text == "" || text[0] == '#' {
 		return nil
 	}
@@ -166,17 +211,23 @@ func (p *parser) line(text, file string, line, depth int) error {
 		return nil
 	}
 	if rest, ok := strings.CutPrefix(text, "</"); ok {
-		name, closed := strings.CutSuffix(rest, ">")
+		name, closed := strings.CutSuffix(firstWord(rest), ">")
 		if !closed {
 			p.problems.Add(at("</%s has no closing \">\"", name))
 		}
-		p.problems.Add(p.closeSection(strings.TrimSpace(name), at))
+		p.problems.Add(p.closeSection(name, at))
 		return nil
 	}
 	if d.Section = text[0] == '<'; d.Section {
 		d.Name = sectionName(text)
 	}
 	if p.skipped > 0 { // only the nesting matters
+		if p.left != nil {
+			if !d.Section {
+				d.Name = firstWord(text)
+			}
+			p.leftOut = append(p.leftOut, d)
+		}
 		if d.Section {
 			p.skipped++
 			return p.enter(d, at)
@@ -184,18 +235,17 @@ func (p *parser) line(text, file string, line, depth int) error {
 		return nil
 	}
 	inner := text
-	if d.Section {
-		var ok bool
-		if inner, ok = strings.CutSuffix(text[1:], ">"); !ok {
+	if d.Section { // as in httpd, what follows the last ">" does not count
+		if end := strings.LastIndexByte(text, '>'); end > 0 {
+			inner = text[1:end]
+		} else {
+			inner = text[1:]
 			p.problems.Add(at("section has no closing \">\""))
 		}
 	}
-	words, err := split(p.expand(inner, at))
-	if err != nil {
-		p.problems.Add(at("%w", err))
-		if !d.Section {
-			return nil
-		}
+	words, closed := split(p.expand(inner, at))
+	if !closed {
+		p.warn(at("quote is not closed"))
 	}
 	switch {
 	case len(words) > 0 && words[0] != "":
@@ -206,6 +256,10 @@ func (p *parser) line(text, file string, line, depth int) error {
 	default:
 		p.problems.Add(at("section has no name"))
 		return p.enter(d, at) // so that its end is one
+	}
+	if d.Section && d.Is("Macro") {
+		p.beginMacro(d)
+		return nil
 	}
 	if d.Section {
 		p.openSection(d, at)
@@ -243,6 +297,9 @@ func (p *parser) openSection(d *Directive, at func(string, ...any) error) {
 		p.problems.Add(at("%w", err))
 	} else if !holds {
 		p.skipped = 1
+		if d.Is("IfModule") && !strings.HasPrefix(d.Args[0], "!") {
+			p.left = d
+		}
 	}
 }
 
@@ -292,6 +349,12 @@ func (p *parser) directive(d *Directive, depth int) error {
 			return nil
 		}
 		delete(p.opt.Defines, d.Args[0])
+	case d.Is("Use"):
+		return p.use(d, depth)
+	case d.Is("UndefMacro"):
+		p.undefMacro(d)
+	case d.Is("Error"):
+		p.problems.Add(d.Errorf("%s", strings.Join(d.Args, " ")))
 	case d.Is("Include"), d.Is("IncludeOptional"):
 		return p.include(d, depth)
 	default:
@@ -327,12 +390,7 @@ func (p *parser) expand(s string, at func(string, ...any) error) string {
 		}
 		if !known {
 			value = "${" + name + "}"
-			if p.opt.Warn != nil {
-				var e *Error
-				if errors.As(at("%s is not defined", value), &e) {
-					p.opt.Warn(e)
-				}
-			}
+			p.warn(at("%s is not defined", value))
 		}
 		b.WriteString(value)
 		s = after
@@ -341,17 +399,16 @@ func (p *parser) expand(s string, at func(string, ...any) error) string {
 
 // split cuts a line into words. In quotes a backslash takes the quote's and
 // its own meaning away. A quote that is not closed ends with the line.
-func split(s string) ([]string, error) {
-	var words []string
+func split(s string) (words []string, closed bool) {
 	for {
 		s = strings.TrimLeft(s, " \t\v\f\r\n")
 		if s == "" {
-			return words, nil
+			return words, true
 		}
 		if q := s[0]; q == '"' || q == '\'' {
 			word, rest, ok := quoted(s[1:], q)
 			if !ok {
-				return append(words, word), errors.New("quote is not closed")
+				return append(words, word), false
 			}
 			words, s = append(words, word), rest
 			continue
