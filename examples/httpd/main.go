@@ -27,13 +27,18 @@ const gracePeriod = 30 * time.Second
 
 func main() {
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP, syscall.SIGUSR1)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals, nil))
 }
 
 // run is the program. started, if not nil, is given the site once it is ready.
 func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, started func(*apache.Site)) int {
-	opt := apache.Options{Stdout: stdout, Stderr: stderr, Logger: slog.New(slog.NewTextHandler(stderr, nil))}
+	listeners, err := newHandover()
+	if err != nil {
+		fmt.Fprintf(stderr, "httpd: %v\n", err)
+		return 1
+	}
+	opt := apache.Options{Stdout: stdout, Stderr: stderr, Logger: slog.New(slog.NewTextHandler(stderr, nil)), ListenFunc: listeners.listen}
 	flags := flag.NewFlagSet("httpd", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	file := flags.String("f", "", "configuration `file`; without it, a demonstration")
@@ -94,11 +99,30 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 			fmt.Fprintf(stdout, "port %s is http://%s/\n", l.Configured, l.Addr)
 		}
 	}
+	listeners.serving()
 	fmt.Fprintln(stderr, "ready")
 	if started != nil {
 		started(site)
 	}
 	for sig := range signals {
+		if sig == syscall.SIGUSR2 {
+			if err := listeners.replace(args); err != nil {
+				opt.Logger.Error("no new process has taken over", "error", err)
+				continue
+			}
+			// What has begun may end here, for as long as nobody says otherwise.
+			ctx, cancel := context.WithCancel(context.Background())
+			go func() {
+				defer cancel()
+				for sig := range signals {
+					if sig == syscall.SIGTERM || sig == os.Interrupt {
+						return
+					}
+				}
+			}()
+			_ = site.Drain(ctx)
+			return 0
+		}
 		if sig != syscall.SIGHUP && sig != syscall.SIGUSR1 {
 			break
 		}

@@ -54,7 +54,7 @@ func (s *Site) listen(g *generation) (map[string]*listener, error) {
 		if s.listeners[l] != nil || fresh[l] != nil {
 			continue
 		}
-		ln, err := net.Listen("tcp", g.opt.realAddress(l))
+		ln, err := s.options.ListenFunc("tcp", g.opt.realAddress(l))
 		if err != nil {
 			for _, f := range fresh {
 				_ = f.Close()
@@ -115,14 +115,37 @@ func (s *Site) serve(l *listener, g *generation) {
 		IdleTimeout:       idle,
 		ConnContext:       noteAnnounced,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelInfo),
-		Handler:           s.Handler(l.configured),
+		ConnState:         s.count,
+		Handler:           s.parting(s.Handler(l.configured)),
 	}
 	l.http.SetKeepAlivesEnabled(!g.opt.noKeepAlive)
 	go func() {
-		if err := l.http.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := l.http.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) && !s.drained.Load() {
 			log.Error("listener failed", "address", l.configured, "error", err)
 		}
 	}()
+}
+
+// count keeps the number of connections that are the HTTP server's.
+func (s *Site) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.clients.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		s.clients.Add(-1)
+	}
+}
+
+// parting says to clients of a site that is drained that an answer is the last one
+// on its connection. A server that shuts down drops requests that it has just
+// read; this one does not.
+func (s *Site) parting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.drained.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (l *listener) stop(ctx context.Context) {

@@ -27,6 +27,10 @@ type Options struct {
 	// really listens: "80" may lead to "127.0.0.1:8080".
 	Listen map[string]string
 
+	// ListenFunc opens the listeners, for instance those that a service manager
+	// has opened before. Default: net.Listen.
+	ListenFunc func(network, address string) (net.Listener, error)
+
 	// Resolve says where a host and port of the configuration really is:
 	// "backend.local:80" may lead to "127.0.0.1:9001".
 	Resolve map[string]string
@@ -89,6 +93,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Stderr == nil {
 		o.Stderr = os.Stderr
+	}
+	if o.ListenFunc == nil {
+		o.ListenFunc = net.Listen
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
 	"github.com/modproxy/modproxy/proxy/tunnel"
@@ -22,6 +23,8 @@ type Site struct {
 	parse   func(conf.Options) ([]*conf.Directive, error)
 	current atomic.Pointer[generation]
 	tunnels tunnel.Registry
+	clients atomic.Int64 // connections of clients that no tunnel has
+	drained atomic.Bool  // Drain was called
 	stores  cacheStores
 
 	mu        sync.Mutex // guards the rest, and changes of current
@@ -195,6 +198,29 @@ func (s *Site) Reload() error {
 	s.put(fresh, old, g)
 	if old != nil {
 		old.retire()
+	}
+	return nil
+}
+
+// Drain listens no more and waits until clients have left by themselves, or ctx
+// has ended: whoever has a connection is told with an answer that it is the last
+// one, and tunnels go on. It is for a process whose place another has taken; call
+// Shutdown behind it. Its error is that of ctx.
+func (s *Site) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	s.drained.Store(true)
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+	s.mu.Unlock()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for s.clients.Load() > 0 || s.tunnels.Count() > 0 {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	return nil
 }
