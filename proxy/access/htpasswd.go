@@ -3,7 +3,9 @@ package access
 import (
 	"bufio"
 	"context"
+	"crypto/sha1"
 	"crypto/subtle"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -45,9 +47,10 @@ const lookAgain = time.Second
 const maxBcryptCost = "17"
 
 // ReadHtpasswd reads lines "user:hash". Empty lines and those that begin with
-// "#" are skipped. Hashes are bcrypt (htpasswd -B) or Apache's MD5 (-m); the
-// error names the line with any other, since it says less than it seems to, or
-// does not say what the password is of, and a line that no password fits.
+// "#" are skipped. Hashes are bcrypt (htpasswd -B), Apache's MD5 (-m) or SHA-1
+// without salt (-s), which old files have: who reads such a file finds its
+// passwords in no time. The error names the line with any other, such as those of
+// crypt(3), and a line that no password fits.
 func ReadHtpasswd(r io.Reader) (*Htpasswd, error) {
 	table, err := readHtpasswd(r)
 	if err != nil {
@@ -164,12 +167,15 @@ func hashKind(hash string) (string, error) {
 			return cost, nil
 		}
 	}
-	for _, prefix := range []string{apr1Prefix, "$2a$", "$2b$", "$2y$"} {
+	if isSHA(hash) {
+		return shaPrefix, nil
+	}
+	for _, prefix := range []string{apr1Prefix, shaPrefix, "$2a$", "$2b$", "$2y$"} {
 		if strings.HasPrefix(hash, prefix) {
 			return "", errors.New("the hash is malformed")
 		}
 	}
-	return "", errors.New("the hash is neither bcrypt (htpasswd -B) nor Apache's MD5 (htpasswd -m)")
+	return "", errors.New("the hash is neither bcrypt (htpasswd -B) nor Apache's MD5 (-m) nor SHA-1 (-s); those of crypt are not read")
 }
 
 // work returns the hashes that a password is checked against, one of each kind
@@ -221,9 +227,22 @@ func (h *Htpasswd) Len() int {
 	return len(table.hashes)
 }
 
+// shaPrefix marks a hash that is SHA-1 in Base64.
+const shaPrefix = "{SHA}"
+
+func isSHA(hash string) bool {
+	digest, ok := strings.CutPrefix(hash, shaPrefix)
+	sum, err := base64.StdEncoding.Strict().DecodeString(digest)
+	return ok && err == nil && len(sum) == sha1.Size
+}
+
 func fitsHash(hash, password string) bool {
 	if salt, want, ok := cutAPR1(hash); ok {
 		return subtle.ConstantTimeCompare([]byte(apr1(password, salt)), []byte(want)) == 1
+	}
+	if isSHA(hash) {
+		sum := sha1.Sum([]byte(password))
+		return subtle.ConstantTimeCompare([]byte(base64.StdEncoding.EncodeToString(sum[:])), []byte(hash[len(shaPrefix):])) == 1
 	}
 	return bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
 }

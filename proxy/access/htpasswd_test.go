@@ -42,6 +42,13 @@ func TestHtpasswd(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, tc.ok, ok, "%s %s", tc.user, tc.password)
 	}
+	sha, err := ReadHtpasswd(strings.NewReader("eve:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=")) // htpasswd -nbs eve secret
+	require.NoError(t, err)
+	for _, password := range []string{"secret", "Secret", ""} {
+		ok, err := sha.Verify(t.Context(), "eve", password)
+		require.NoError(t, err)
+		require.Equal(t, password == "secret", ok, password)
+	}
 	empty, err := ReadHtpasswd(strings.NewReader(""))
 	require.NoError(t, err)
 	ok, _ := empty.Verify(context.Background(), "", "")
@@ -54,7 +61,7 @@ func TestHtpasswdRefused(t *testing.T) {
 		"a":                          "line 1 is not user:hash",
 		":x":                         "line 1 is not user:hash",
 		"\n#\na:plain":               "line 3: the hash is neither",
-		"eve:{SHA}2PRZAyDhNDqRW2OUF": "line 1: the hash is neither",
+		"eve:{SHA}2PRZAyDhNDqRW2OUF": "line 1: the hash is malformed",
 		"a:" + hash + "\na:" + hash:  "line 2: the user has a line already",
 		"a:" + hash + "0":            "line 1: the hash is malformed",
 		"a:" + strings.Replace(hash, "$05$", "$18$", 1):  "bcrypt's cost is above 17",
@@ -80,7 +87,8 @@ func TestHtpasswdRefused(t *testing.T) {
 		"a:$apr1$kz54JrLO$XXosihQgno5wgOQ1/YHGRz":         "line 1: the hash is malformed",
 		"a:$1$kz54JrLO$XXosihQgno5wgOQ1/YHGR.":            "line 1: the hash is neither",
 		"a:$5$salt$x":                                     "line 1: the hash is neither",
-		"a:{SHA}2PRZAyDhNDqRW2OUFwZQqPNdaNY=":             "line 1: the hash is neither",
+		"a:{SHA}2PRZAyDhNDqRW2OUFwZQqPNdaNZ=":             "line 1: the hash is malformed", // bits too many
+		"a:{SSHA}2PRZAyDhNDqRW2OUFwZQqPNdaNY=":            "line 1: the hash is neither",
 		"a:rqXexS6ZhobKA":                                 "line 1: the hash is neither",
 		"a:" + strings.Replace(hash, "$2y", "$2", 1):      "line 1: the hash is neither",
 		"a:" + strings.Replace(hash, "$2y", "$2x", 1):     "line 1: the hash is neither",
@@ -104,7 +112,7 @@ func TestHtpasswdRefused(t *testing.T) {
 // TestHtpasswdEachUserCosts: whoever the user is, and whether there is one, a
 // password is checked against one hash of each kind and cost.
 func TestHtpasswdEachUserCosts(t *testing.T) {
-	text := "old:$apr1$kz54JrLO$XXosihQgno5wgOQ1/YHGR.\nolder:$apr1$NVI4ZKEl$0TDxYdGXHHSM4FA7IRCsk1\r\n"
+	text := "sha:{SHA}2PRZAyDhNDqRW2OUFwZQqPNdaNY=\nold:$apr1$kz54JrLO$XXosihQgno5wgOQ1/YHGR.\nolder:$apr1$NVI4ZKEl$0TDxYdGXHHSM4FA7IRCsk1\r\n"
 	for user, cost := range map[string]int{"a": 4, "b": 5, "c": 5, "d": 6} {
 		hash, err := bcrypt.GenerateFromPassword([]byte(user), cost)
 		require.NoError(t, err)
@@ -112,7 +120,7 @@ func TestHtpasswdEachUserCosts(t *testing.T) {
 	}
 	h, err := ReadHtpasswd(strings.NewReader(text))
 	require.NoError(t, err)
-	for _, user := range []string{"old", "older", "a", "b", "c", "d", "nobody", ""} {
+	for _, user := range []string{"sha", "old", "older", "a", "b", "c", "d", "nobody", ""} {
 		var kinds []string
 		work := h.table.work(user)
 		for _, hash := range work {
@@ -120,7 +128,7 @@ func TestHtpasswdEachUserCosts(t *testing.T) {
 			require.NoError(t, err)
 			kinds = append(kinds, kind)
 		}
-		require.ElementsMatch(t, []string{apr1Prefix, "04", "05", "06"}, kinds, user)
+		require.ElementsMatch(t, []string{shaPrefix, apr1Prefix, "04", "05", "06"}, kinds, user)
 		if own, ok := h.table.hashes[user]; ok {
 			require.Contains(t, work, own)
 		}
@@ -147,7 +155,7 @@ func FuzzHtpasswd(f *testing.F) {
 			return
 		}
 		for _, hash := range h.table.hashes {
-			if kind, err := hashKind(hash); err != nil || kind != apr1Prefix && kind > "06" {
+			if kind, err := hashKind(hash); err != nil || kind != apr1Prefix && kind != shaPrefix && kind > "06" {
 				return // it would take too long
 			}
 		}

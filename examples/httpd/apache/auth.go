@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,15 +14,22 @@ import (
 
 // authSettings say how clients prove who they are.
 type authSettings struct {
-	basic *bool // AuthType Basic, or None
-	realm *string
-	users *access.Htpasswd
+	basic  *bool // AuthType Basic, or None
+	realm  *phrase
+	users  *accounts
+	groups *groupFile
+	fake   *fakeUser // AuthBasicFake
 }
+
+// fakeUser is what a backend is told instead of the client's credentials.
+type fakeUser struct{ name, password *phrase } // a name of nil is AuthBasicFake Off
 
 func (s authSettings) merge(inner authSettings) authSettings {
 	over(&s.basic, inner.basic)
 	over(&s.realm, inner.realm)
 	over(&s.users, inner.users)
+	over(&s.groups, inner.groups)
+	over(&s.fake, inner.fake)
 	return s
 }
 
@@ -32,104 +40,94 @@ func authDirectives() []directive {
 		{name: "AuthType", in: in, min: 1, max: 1, note: "Basic or None", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			basic := strings.EqualFold(d.Args[0], "Basic")
 			if !basic && !strings.EqualFold(d.Args[0], "None") {
+				if module := foreignAuthTypes[strings.ToLower(d.Args[0])]; module != "" {
+					return fmt.Errorf("%s is not supported: it belongs to %s; Basic and None are", d.Args[0], module)
+				}
 				return fmt.Errorf("%s is not supported: Basic and None are", d.Args[0])
 			}
 			s.settings.auth.basic = &basic
 			return nil
 		}},
-		{name: "AuthName", in: in, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			s.settings.auth.realm = &d.Args[0]
-			return nil
+		{name: "AuthName", in: in, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) (err error) {
+			s.settings.auth.realm, err = parsePhrase(d.Args[0])
+			return err
 		}},
-		{name: "AuthBasicProvider", in: in, min: 1, max: 1, note: "file alone", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
-			if !strings.EqualFold(d.Args[0], "file") {
-				return fmt.Errorf("provider %s is not supported: file is", d.Args[0])
+		{name: "AuthBasicProvider", in: in, min: 1, max: -1, note: "file alone", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
+			for _, name := range d.Args {
+				if module := foreignProviders[strings.ToLower(name)]; module != "" {
+					return fmt.Errorf("provider %s is not supported: it belongs to %s; file is", name, module)
+				}
+				if !strings.EqualFold(name, "file") {
+					return fmt.Errorf("provider %s is not supported: file is", name)
+				}
 			}
 			return nil
 		}},
-		{name: "AuthUserFile", in: in, min: 1, max: 1, note: "bcrypt and MD5 as htpasswd writes them; a change counts after a second", apply: func(b *builder, s *scope, d *conf.Directive) (err error) {
-			s.settings.auth.users, err = b.readUsers(b.file(d.Args[0]))
+		{name: "AuthUserFile", in: in, min: 1, max: 1, note: "bcrypt, MD5 and {SHA} as htpasswd writes them; a change counts after a second", apply: func(b *builder, s *scope, d *conf.Directive) (err error) {
+			s.settings.auth.users, err = b.accounts(d, b.file(d.Args[0]))
+			return err
+		}},
+		{name: "AuthBasicFake", in: in, min: 1, max: 2, apply: func(_ *builder, s *scope, d *conf.Directive) (err error) {
+			s.settings.auth.fake = &fakeUser{}
+			if len(d.Args) == 1 && strings.EqualFold(d.Args[0], "off") {
+				return nil
+			}
+			words := append(d.Args[:len(d.Args):len(d.Args)], "password")
+			if s.settings.auth.fake.name, err = parsePhrase(words[0]); err != nil {
+				return err
+			}
+			s.settings.auth.fake.password, err = parsePhrase(words[1])
 			return err
 		}},
 	}
 }
 
-// readUsers reads a file of htpasswd, once.
-func (b *builder) readUsers(name string) (*access.Htpasswd, error) {
-	if users := b.users[name]; users != nil {
-		return users, nil
-	}
-	users, err := access.OpenHtpasswd(name)
-	if err != nil {
-		return nil, err
-	}
-	if b.users == nil {
-		b.users = make(map[string]*access.Htpasswd)
-	}
-	b.users[name] = users
-	return users, nil
+// foreignAuthTypes are those of modules that there are not.
+var foreignAuthTypes = map[string]string{
+	"form": "mod_auth_form", "digest": "mod_auth_digest", "kerberos": "mod_auth_kerb", "gssapi": "mod_auth_gssapi", "negotiate": "mod_auth_gssapi", "openid-connect": "mod_auth_openidc", "oauth20": "mod_auth_openidc",
+	"oauth2": "mod_oauth2", "auth-openidc": "mod_auth_openidc", "shibboleth": "mod_shib", "mellon": "mod_auth_mellon", "cas": "mod_auth_cas", "ntlm": "mod_authnz_sspi", "sspi": "mod_authnz_sspi", "jwt-bearer": "mod_authnz_jwt",
 }
 
-// asker is what asks for credentials: one for all sections with the same words.
-type asker struct {
-	realm string
-	users *access.Htpasswd
+// foreignProviders are the providers of modules that there are not.
+var foreignProviders = map[string]string{
+	"ldap": "mod_authnz_ldap", "dbd": "mod_authn_dbd", "dbm": "mod_authn_dbm", "anon": "mod_authn_anon", "socache": "mod_authn_socache", "pam": "mod_authnz_pam",
+	"external": "mod_authnz_external", "fcgi": "mod_authnz_fcgi", "radius": "mod_auth_radius", "mysql": "mod_auth_mysql",
 }
 
-// basicAuth returns what asks for credentials, or nil if nothing was set up.
+// basicAuth returns what asks for credentials, one for all sections with the same
+// users, or nil if nothing was set up.
 func (h *host) basicAuth(s *settings) *access.BasicAuth {
 	if !said(s.auth.basic, false) || s.auth.users == nil {
 		return nil
 	}
-	key := asker{said(s.auth.realm, ""), s.auth.users}
+	users := s.auth.users
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	a := h.askers[key]
+	a := h.askers[users]
 	if a == nil {
-		a = &access.BasicAuth{Realm: key.realm, Verify: key.users.Verify, Stamp: key.users.Stamp}
+		a = &access.BasicAuth{Verify: users.verify, Stamp: users.stamp}
 		if h.askers == nil {
-			h.askers = make(map[asker]*access.BasicAuth)
+			h.askers = make(map[*accounts]*access.BasicAuth)
 		}
-		h.askers[key] = a
+		h.askers[users] = a
 	}
 	return a
 }
 
-// authenticate returns the user whose credentials the request has. They are
-// looked at when a requirement first asks for them.
-func (v *visit) authenticate(r *http.Request) (user string, ok bool) {
-	if !v.asked && v.served.auth != nil {
-		if v.user, v.authErr = v.credentials(r); v.user != "" {
-			access.WithUser(r, v.user, "Basic") // for the log, though a requirement may refuse it
-		}
-	}
-	v.asked = true
-	return v.user, v.user != ""
-}
-
 func (v *visit) credentials(r *http.Request) (string, error) {
 	if v.target != "" {
-		return v.served.auth.CheckProxy(r)
+		return v.served.asks.CheckProxy(r)
 	}
-	return v.served.auth.CheckOrigin(r)
+	return v.served.asks.CheckOrigin(r)
 }
 
-// admits answers requests of clients that may not make them. A forward request
-// needs a requirement that lets it through.
+// admits answers requests of clients that may not make them.
 func (h *host) admits(w http.ResponseWriter, r *http.Request, s *served) bool {
 	v := visitOf(r)
-	judged := denied
-	switch {
-	case s.require != nil:
-		judged = s.require.judge(r)
-	case v.target == "":
-		judged = granted
-	}
-	switch {
+	switch judged := h.judge(r, s); {
 	case judged == granted:
 		return true
-	case judged == noUser && s.auth == nil:
-		h.logger.Error("a user is required, but AuthType Basic or AuthUserFile is missing", "path", r.URL.Path)
+	case judged == undecidable:
 		h.refuse(w, r, s, http.StatusInternalServerError)
 	case judged == noUser:
 		h.logger.Info("client has no credentials that count", "client", r.RemoteAddr, "path", r.URL.Path, "error", v.authErr)
@@ -139,6 +137,46 @@ func (h *host) admits(w http.ResponseWriter, r *http.Request, s *served) bool {
 		h.refuse(w, r, s, http.StatusForbidden)
 	}
 	return false
+}
+
+// judge decides about a request in httpd's order: by its address, which may
+// suffice, by what needs no user, and then by its user. noUser is the verdict when
+// other credentials could help.
+func (h *host) judge(r *http.Request, s *served) verdict {
+	v := visitOf(r)
+	any := s.access.compat.any(r.Method)
+	switch allowed := s.access.compat.allows(v, r); {
+	case !allowed && !any:
+		return denied
+	case allowed && any:
+		return granted
+	case s.access.require == nil && said(s.auth.basic, false):
+		h.logger.Error("there is an AuthType, but nothing is required", "path", r.URL.Path)
+		return undecidable
+	case s.access.require == nil:
+		// A forward request needs something that lets it through.
+		return grants(v.target == "" || s.access.compat != nil)
+	}
+	judged := s.access.require.judge(v, r, logicAll)
+	if judged != noUser {
+		return max(judged, denied)
+	}
+	if s.asks == nil {
+		h.logger.Error("a user is required, but AuthType Basic or AuthUserFile is missing", "path", r.URL.Path)
+		return undecidable
+	}
+	if v.user, v.authErr = v.credentials(r); v.user == "" {
+		return noUser
+	}
+	access.WithUser(r, v.user, "Basic") // for the log, though a requirement may refuse it
+	switch judged = s.access.require.judge(v, r, logicAll); judged {
+	case denied, neutral:
+		if said(s.access.forbidden, false) {
+			return denied
+		}
+		return noUser // another may be asked for, as httpd does
+	}
+	return judged
 }
 
 // challenge asks for credentials, or says why those that came cannot be judged.
@@ -154,6 +192,10 @@ func (h *host) challenge(w http.ResponseWriter, r *http.Request, s *served) {
 	var e *exchange.Error
 	if errors.As(err, &e) {
 		for name, values := range e.Header {
+			if strings.HasSuffix(name, "-Authenticate") && s.auth.realm != nil {
+				realm := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s.auth.realm.of(v, r))
+				values = []string{`Basic realm="` + fieldValue(realm) + `"`}
+			}
 			w.Header()[name] = values
 		}
 	}
@@ -166,4 +208,21 @@ func (h *host) refuse(w http.ResponseWriter, r *http.Request, s *served, code in
 		exchange.CloseRefusedConnect(w, r)
 	}
 	h.fail(w, r, s, code)
+}
+
+// withFakeUser obeys AuthBasicFake: the backend is told another user than the
+// client's.
+func (s *served) withFakeUser(r *http.Request) *http.Request {
+	f, v := s.auth.fake, visitOf(r)
+	if f == nil || f.name == nil {
+		return r
+	}
+	name, password := f.name.of(v, r), f.password.of(v, r)
+	out := *r
+	out.Header = r.Header.Clone()
+	delete(out.Header, "Authorization")
+	if name != "" {
+		out.Header["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))}
+	}
+	return &out
 }

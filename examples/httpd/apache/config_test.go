@@ -42,7 +42,7 @@ func TestConfigurationErrors(t *testing.T) {
 		"ProxyPassMatch ^/(.*)$ http://$1/":                  "",
 		"<Location /a>\nProxyPass /a http://b/\n</Location>": `x.conf:3: ProxyPass: inside <Location> the path is the section's: leave "/a" out`,
 		"<Location a>\n</Location>":                          `x.conf:2: path "a" does not begin with a slash`,
-		"<Location /a>\nRequire group me\n</Location>":       `x.conf:3: Require: "group" is not supported: all, ip, local, method, env, valid-user and user are`,
+		"<Location /a>\nRequire wizards me\n</Location>":     `x.conf:3: Require: "wizards" is not known: all, ip, host, forward-dns, local, method, env, expr, valid-user, user and group are`,
 		"<Location /a>\nRequire ip x\n</Location>":           `x.conf:3: Require: access: "x" is no address or network`,
 		"<Location /a>\n<RequireAny>\nRequire not ip 1.1.1.1\n</RequireAny>\n</Location>": "x.conf:4: Require: a negative Require has no effect in <RequireAny>: put it into <RequireAll>",
 		"<Location /a>\n<RequireAll>\n</RequireAll>\n</Location>":                         "x.conf:3: RequireAll: the section requires nothing",

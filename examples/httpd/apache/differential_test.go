@@ -3,6 +3,7 @@ package apache
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -133,8 +134,8 @@ func difference(httpd, ours []string) (onlyHttpd, onlyOurs []string) {
 }
 
 // comparison is a configuration that both servers run, and the requests that both
-// are sent. In it ${PORT} is where each listens, and ${ORIGIN} the address of the
-// recording origin.
+// are sent. In it ${PORT} is where each listens, ${ORIGIN} the address of the
+// recording origin, and ${DATA} the folder testdata.
 type comparison struct {
 	file    string // below testdata
 	modules string // of httpd
@@ -144,9 +145,15 @@ type comparison struct {
 
 var differential = comparison{"differential.conf", "authz_host env setenvif headers remoteip proxy proxy_http", differentialRows, meant}
 
+func data(t *testing.T) string {
+	folder, err := filepath.Abs("testdata")
+	require.NoError(t, err)
+	return folder
+}
+
 // ours starts this server.
 func (c comparison) ours(t *testing.T, o *recording) (addr string) {
-	return startFile(t, "testdata/"+c.file, "-D", "PORT=80", "-D", "ORIGIN="+o.addr(), "-listen", "80=127.0.0.1:0").addr()
+	return startFile(t, "testdata/"+c.file, "-D", "PORT=80", "-D", "ORIGIN="+o.addr(), "-D", "DATA="+data(t), "-listen", "80=127.0.0.1:0").addr()
 }
 
 // beside sends the requests to the real httpd and here, and compares what the
@@ -156,7 +163,7 @@ func (c comparison) beside(t *testing.T) {
 	config, err := os.ReadFile("testdata/" + c.file)
 	require.NoError(t, err)
 	o := newRecording(t)
-	httpd := programs.HTTPD(t, c.modules, "Define ORIGIN "+o.addr()+"\n"+string(config))
+	httpd := programs.HTTPD(t, c.modules, "Define ORIGIN "+o.addr()+"\nDefine DATA "+data(t)+"\n"+string(config))
 	ours := c.ours(t, o)
 	names := make(map[string]bool)
 	for _, r := range c.rows {

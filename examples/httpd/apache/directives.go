@@ -39,7 +39,7 @@ type directive struct {
 // table is all that this server knows. A package that brings directives brings
 // a file with a function like these.
 func table() []directive {
-	return slices.Concat(coreDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), logDirectives(),
+	return slices.Concat(coreDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), limitDirectives(), compatDirectives(), logDirectives(),
 		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
@@ -55,6 +55,7 @@ func acceptedDirectives() []directive {
 		accept("nothing is served from files", "Options", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
 		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature"),
 		accept("names are those of the configuration, and never looked up", "HostnameLookups", "UseCanonicalPhysicalPort"),
+		accept("users that the file does not have are asked again, as those with a wrong password", "AuthBasicAuthoritative"),
 		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
 		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
 		accept("httpd does not apply it to requests that are proxied either", "LimitRequestBody"),
@@ -76,20 +77,17 @@ func refusedDirectives() []directive {
 	}
 	list := slices.Concat(
 		refuse("TLS toward clients belongs to the embedding service", "SSLEngine", "SSLCertificateFile", "SSLCertificateKeyFile", "SSLCertificateChainFile", "SSLProtocol", "SSLCipherSuite", "SSLHonorCipherOrder", "SSLVerifyClient", "SSLCACertificateFile"),
+		refuse("other digests than those of htpasswd are not checked", "AuthBasicUseDigestAlgorithm"),
+		refuse("there is no mod_auth_form: let a service in front or behind ask for names", "AuthFormProvider", "AuthFormLoginRequiredLocation", "AuthFormLoginSuccessLocation", "AuthFormLogoutLocation", "AuthFormUsername", "AuthFormPassword", "AuthFormAuthoritative", "AuthFormFakeBasicAuth", "AuthFormSitePassphrase"),
+		refuse("there is no mod_authnz_ldap", "AuthLDAPURL", "AuthLDAPBindDN", "AuthLDAPBindPassword", "AuthLDAPGroupAttribute", "AuthLDAPGroupAttributeIsDN", "AuthLDAPRemoteUserAttribute"),
 		refuse("lists of revoked certificates are not read", "SSLProxyCARevocationFile", "SSLProxyCARevocationPath", "SSLProxyCARevocationCheck"),
 		refuse("put the intermediate certificates into SSLProxyMachineCertificateFile", "SSLProxyMachineCertificateChainFile"),
 		refuse("rewriting is written in Go: proxy.Handler.Rewrite", "RewriteEngine", "RewriteRule", "RewriteCond", "RewriteBase", "RewriteMap", "RewriteOptions"),
 		refuse("files and redirects belong to the embedding service", "Alias", "AliasMatch", "ScriptAlias", "ScriptAliasMatch", "Redirect", "RedirectMatch", "RedirectPermanent", "RedirectTemp"),
 		refuse("bodies are not changed on their way", "SetOutputFilter", "SetInputFilter", "AddOutputFilter", "AddInputFilter", "Substitute", "ProxyHTMLEnable", "ProxyHTMLURLMap"),
 		refuse("who stood in between is not passed on", "RemoteIPProxiesHeader"),
-		refuse("the requirements of an inner section always replace the outer ones", "AuthMerging"),
-		refuse("users have no groups here", "AuthGroupFile", "AuthzGroupFileAuthoritative"),
-		refuse("the words of Apache 2.2: use Require", "Order", "Allow", "Deny", "Satisfy"),
 		refuse("variables are replaced when the file is read", "ProxyPassInterpolateEnv"),
 	)
-	for _, name := range []string{"Limit", "LimitExcept"} {
-		list = append(list, directive{name: name, section: true, in: anywhere, max: -1, note: "use Require method", refused: true})
-	}
 	return list
 }
 

@@ -25,10 +25,11 @@ type visit struct {
 	served  *served
 	page    int    // the status whose ErrorDocument is being served; 0 for none
 	user    string // who has authenticated
-	asked   bool   // for credentials: user says what came of it
 	authErr error  // why credentials do not count
 	target  string // what a forward request is for
 	peer    string // the address of the connection's other end
+
+	lookedUp, hostname string // an address, and its name; see remoteHost
 
 	notes  environment // of Header note
 	answer http.Header // the answer's, once there is one

@@ -18,8 +18,7 @@ type format struct {
 	items []func(v *visit, r *http.Request) string
 }
 
-// of returns the value for a request. What may not stand in a field becomes a
-// blank.
+// of returns the value for a request.
 func (f *format) of(v *visit, r *http.Request) string {
 	var s string
 	if len(f.items) == 1 {
@@ -31,6 +30,11 @@ func (f *format) of(v *visit, r *http.Request) string {
 		}
 		s = b.String()
 	}
+	return fieldValue(s)
+}
+
+// fieldValue returns what may stand in a field: a blank for all else.
+func fieldValue(s string) string {
 	if httpguts.ValidHeaderFieldValue(s) {
 		return s
 	}

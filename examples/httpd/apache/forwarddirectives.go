@@ -137,7 +137,7 @@ func (b *builder) checkForward() error {
 		required := false
 		for _, sections := range [][]*scope{b.main.proxies, s.proxies, b.main.locations, s.locations} {
 			for _, p := range sections {
-				required = required || p.settings.require != nil
+				required = required || p.settings.access.says()
 			}
 		}
 		if !required {

@@ -75,7 +75,7 @@ type host struct {
 
 	mu       sync.RWMutex // guards the rest
 	handlers map[string]*served
-	askers   map[asker]*access.BasicAuth
+	askers   map[*accounts]*access.BasicAuth
 }
 
 // newGeneration makes a configuration ready to serve. Its error is all that is in

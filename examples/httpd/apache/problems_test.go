@@ -98,7 +98,7 @@ Require nonsense
 		"SSLProxyCACertificateFile site.conf:28: SSLProxyCACertificateFile: open DIR/none.pem: no such file or directory",
 		"ErrorLog site.conf:31: ErrorLog: open DIR/folder: is a directory",
 		`Require site.conf:34: Require: access: "x" is no address or network`,
-		`Require site.conf:35: Require: "nonsense" is not supported: all, ip, local, method, env, valid-user and user are`,
+		`Require site.conf:35: Require: "nonsense" is not known: all, ip, host, forward-dns, local, method, env, expr, valid-user, user and group are`,
 		` site.conf:38: </Virtualhost has no closing ">"`,
 		"ServerAlias other.conf:1: ServerAlias may not stand here",
 		"KeepAlive other.conf:2: KeepAlive is On or Off",

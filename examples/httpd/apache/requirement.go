@@ -2,199 +2,182 @@ package apache
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"strings"
-
-	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
-	"github.com/modproxy/modproxy/proxy/access"
 )
 
-// requirement is a tree of Require directives.
-type requirement struct {
-	kind     string // "any", "all", "none", "granted", "denied", "ip", "method", "env", "valid-user", "user"
-	not      bool
-	access   *access.Access // of kind "ip"
-	words    []string       // of kinds "method", "env" and "user"
-	children []requirement
+// accessSettings say who may make a request: Require and its kin, and the words of
+// Apache 2.2.
+type accessSettings struct {
+	merging   *logic // AuthMerging; nil is Off
+	require   *requirement
+	forbidden *bool // AuthzSendForbiddenOnFailure
+	compat    *compat
 }
 
-// accessDirectives are those of mod_authz_core and mod_authz_host.
-func accessDirectives() []directive {
-	const in = inSection | inRequire
-	list := []directive{{name: "Require", in: in, min: 1, max: -1, note: "all granted, all denied, ip, local, method, env, valid-user, user; not before it in <RequireAll>", apply: applyRequire}}
-	for _, name := range []string{"RequireAny", "RequireAll", "RequireNone"} {
-		list = append(list, directive{name: name, section: true, in: in, max: 0, apply: applyRequireSection})
-	}
-	return list
-}
-
-func applyRequire(_ *builder, s *scope, d *conf.Directive) error {
-	words := d.Args
-	r := requirement{}
-	if strings.EqualFold(words[0], "not") {
-		r.not, words = true, words[1:]
-	}
-	if len(words) == 0 {
-		return errors.New("nothing is required")
-	}
-	switch strings.ToLower(words[0]) {
-	case "all":
-		if len(words) != 2 || !strings.EqualFold(words[1], "granted") && !strings.EqualFold(words[1], "denied") {
-			return errors.New("want all granted or all denied")
-		}
-		r.kind = strings.ToLower(words[1])
-	case "ip":
-		if len(words) == 1 {
-			return errors.New("ip takes addresses or networks")
-		}
-		return s.require(&r, words[1:])
-	case "local":
-		return s.require(&r, []string{"127.0.0.0/8", "::1"})
-	case "valid-user":
-		r.kind = "valid-user"
-	case "method", "env", "user":
-		if len(words) == 1 {
-			return fmt.Errorf("%s takes names", words[0])
-		}
-		r.kind, r.words = strings.ToLower(words[0]), words[1:]
-		if r.kind == "method" && strings.ToUpper(strings.Join(r.words, "")) != strings.Join(r.words, "") {
-			return fmt.Errorf("methods are in capital letters, not %q", r.words)
+func (s accessSettings) merge(inner accessSettings) accessSettings {
+	over(&s.compat, inner.compat) // as a whole, as in httpd
+	switch {
+	case inner.require == nil && inner.merging == nil: // it says nothing of this
+	case inner.merging == nil || *inner.merging == logicOff:
+		s.require = inner.require
+	case s.require == nil || inner.require == nil:
+		if inner.require != nil {
+			s.require = inner.require
 		}
 	default:
-		return fmt.Errorf("%q is not supported: all, ip, local, method, env, valid-user and user are", words[0])
+		both := &requirement{logic: *inner.merging, limit: s.require.limit.with(inner.require.limit), children: []*requirement{s.require, inner.require}}
+		s.require = both
 	}
-	return s.add(r)
+	over(&s.merging, inner.merging)
+	over(&s.forbidden, inner.forbidden)
+	return s
 }
 
-// require adds a requirement of addresses.
-func (s *scope) require(r *requirement, words []string) error {
-	prefixes, err := access.ParsePrefixes(words...)
-	if err != nil {
-		return err
-	}
-	r.kind, r.access = "ip", &access.Access{Allow: prefixes}
-	return s.add(*r)
-}
+// says reports whether anything is said of who may come in.
+func (s accessSettings) says() bool { return s.require != nil || s.compat != nil }
 
-// add adds to the <RequireAll> that is open, or to what the section requires,
-// of which any suffices.
-func (s *scope) add(r requirement) error {
-	in := &s.needs
-	if s.context != inRequire {
-		if s.settings.require == nil {
-			s.settings.require = &requirement{kind: "any"}
-		}
-		in = s.settings.require
-	}
-	if in.kind != "all" && (r.not || r.kind == "none") {
-		what := "a negative Require"
-		if !r.not {
-			what = "<RequireNone>"
-		}
-		return fmt.Errorf("%s has no effect in <Require%s>: put it into <RequireAll>", what, strings.ToUpper(in.kind[:1])+in.kind[1:])
-	}
-	in.children = append(in.children, r)
-	return nil
-}
+// logic is how requirements are put together.
+type logic uint8
 
-func applyRequireSection(b *builder, s *scope, d *conf.Directive) error {
-	inner := &scope{context: inRequire, at: d, needs: requirement{kind: strings.ToLower(d.Name[len("Require"):])}}
-	if err := b.apply(inner, d.Children); err != nil {
-		return err
-	}
-	if err := inner.needs.check(); err != nil {
-		return err
-	}
-	return s.add(inner.needs)
-}
+const (
+	logicOff logic = iota // of AuthMerging: not at all
+	logicAny              // <RequireAny>
+	logicAll              // <RequireAll>
+)
 
-// check refuses what could never let anyone through.
-func (r *requirement) check() error {
-	if len(r.children) == 0 {
-		return errors.New("the section requires nothing")
-	}
-	for _, c := range r.children {
-		if !c.not && c.kind != "none" {
-			return nil
-		}
-	}
-	return errors.New("the section has only negative requirements")
+// requirement is a Require, or a section of them.
+type requirement struct {
+	check    func(v *visit, r *http.Request) verdict // of a Require
+	logic    logic                                   // of a section
+	children []*requirement
+	not      bool       // Require not, <RequireNone>
+	limit    *methodSet // of <Limit>
 }
 
 // verdict is what a requirement says of a request.
-type verdict int
+type verdict uint8
 
 const (
-	denied verdict = iota
-	noUser         // a user who has proved who it is could pass
+	neutral verdict = iota // nothing
+	denied
+	noUser // a user who has proved who it is could pass
 	granted
+	undecidable // an error of the configuration or of a file; it is logged
 )
 
-// judge decides about a request. In <RequireAny> the best verdict counts, in
-// <RequireAll> the worst.
-func (r *requirement) judge(req *http.Request) verdict {
-	v := denied
-	switch r.kind {
-	case "valid-user", "user":
-		user, ok := visitOf(req).authenticate(req)
-		switch {
-		case !ok:
-			return noUser // of "not user", too: somebody unknown is nobody else
-		case r.kind == "valid-user" || slices.Contains(r.words, user):
-			v = granted
-		default:
-			v = noUser // another may be asked for, as httpd does
-		}
-	case "any", "none":
-		for i := range r.children {
-			v = max(v, r.children[i].judge(req))
-		}
-		if r.kind == "none" {
-			v = opposite(req, v)
-		}
-	case "all":
-		v = granted
-		for i := range r.children {
-			v = min(v, r.children[i].judge(req))
-		}
-	default:
-		if r.holds(req) {
-			v = granted
-		}
-	}
-	if r.not {
-		v = opposite(req, v)
-	}
-	return v
-}
-
-func opposite(req *http.Request, v verdict) verdict {
-	switch {
-	case v == granted:
-		return denied
-	case v == denied || visitOf(req).user != "": // known, and not one of those
+func grants(ok bool) verdict {
+	if ok {
 		return granted
 	}
-	return v
+	return denied
 }
 
-// holds decides what has nothing to do with users.
-func (r *requirement) holds(req *http.Request) (ok bool) {
-	switch r.kind {
-	case "granted":
-		ok = true
-	case "ip":
-		ok = r.access.Allows(req)
-	case "method":
-		// HEAD is GET without a body, as in httpd.
-		ok = slices.Contains(r.words, req.Method) || req.Method == http.MethodHead && slices.Contains(r.words, http.MethodGet)
-	case "env":
-		for _, name := range r.words {
-			_, set := visitOf(req).env[name]
-			ok = ok || set
+// judge decides about a request. A requirement for other methods is met where all
+// must be met, and not met where any suffices.
+func (q *requirement) judge(v *visit, r *http.Request, in logic) verdict {
+	if !q.limit.covers(r.Method) {
+		return grants(in == logicAll)
+	}
+	result := neutral
+	if q.check != nil {
+		result = q.check(v, r)
+	}
+	for _, child := range q.children {
+		one := child.judge(v, r, q.logic)
+		if one == undecidable {
+			return undecidable
+		}
+		if result = q.logic.join(result, one); result == granted && q.logic == logicAny || result == denied && q.logic == logicAll {
+			break
 		}
 	}
-	return ok
+	if q.not {
+		switch result {
+		case granted:
+			return denied
+		case denied, noUser: // that somebody is not refused lets nobody in
+			return neutral
+		}
+	}
+	return result
+}
+
+// join puts what the next requirement says to what those before have said.
+func (l logic) join(before, next verdict) verdict {
+	best := denied // of what is said, the one that counts more
+	if l == logicAny {
+		best = granted
+	}
+	switch {
+	case next == neutral:
+		return before
+	case before == neutral || next == best:
+		return next
+	case before == best:
+		return before
+	case before == noUser || next == noUser:
+		return noUser
+	}
+	return before
+}
+
+// section returns what Require directives are added to: the section that is open,
+// or that of the scope, of which any suffices.
+func (s *scope) section() *requirement {
+	if s.context == inRequire {
+		return &s.needs
+	}
+	if s.settings.access.require == nil {
+		s.settings.access.require = &requirement{logic: logicAny}
+	}
+	return s.settings.access.require
+}
+
+// add adds a requirement.
+func (s *scope) add(q *requirement) error {
+	in := s.section()
+	if q.not && (in.not || in.logic == logicAny) {
+		what, where := "a negative Require", "Any"
+		if q.check == nil {
+			what = "<RequireNone>"
+		}
+		if in.not {
+			where = "None"
+		}
+		return errors.New(what + " has no effect in <Require" + where + ">: put it into <RequireAll>")
+	}
+	if q.check != nil {
+		q.limit = s.limit
+	}
+	if len(in.children) == 0 {
+		in.limit = q.limit
+	} else {
+		in.limit = in.limit.with(q.limit)
+	}
+	in.children = append(in.children, q)
+	return nil
+}
+
+// newSection returns the requirement of <RequireAny>, <RequireAll> or
+// <RequireNone>, without what is in it.
+func newSection(name string) requirement {
+	switch strings.ToLower(name) {
+	case "requireall":
+		return requirement{logic: logicAll}
+	case "requirenone":
+		return requirement{logic: logicAny, not: true}
+	}
+	return requirement{logic: logicAny}
+}
+
+// hopeless reports whether a section has only negative requirements, which let
+// nobody in.
+func (q *requirement) hopeless() bool {
+	for _, child := range q.children {
+		if !child.not {
+			return false
+		}
+	}
+	return q.logic == logicAll
 }

@@ -22,10 +22,10 @@ const (
 type served struct {
 	settings // all of them, merged
 	handler  http.Handler
-	status   bool      // SetHandler server-status
-	manager  bool      // SetHandler balancer-manager
-	late     []envStep // SetEnvIf of sections
-	auth     *access.BasicAuth
+	status   bool              // SetHandler server-status
+	manager  bool              // SetHandler balancer-manager
+	late     []envStep         // SetEnvIf of sections
+	asks     *access.BasicAuth // for credentials; nil if nothing was set up
 }
 
 // A request goes through httpd's phases: route reads it, translate finds out where
@@ -93,6 +93,7 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 	for _, step := range s.setEnv {
 		step(v, r)
 	}
+	r = s.withFakeUser(r)
 	if _, ok := v.env["nokeepalive"]; ok {
 		w.Header().Set("Connection", "close")
 	}
@@ -142,7 +143,7 @@ func (h *host) served(r *rule, sections sectionList) (*served, error) {
 		s.manager = s.manager || section.manager
 	}
 	s.late = s.envIf[len(h.settings.envIf):]
-	s.auth = h.basicAuth(&s.settings)
+	s.asks = h.basicAuth(&s.settings)
 	if r != nil {
 		ph, err := h.newHandler(r, s)
 		if err != nil {

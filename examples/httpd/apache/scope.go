@@ -14,7 +14,6 @@ import (
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/expr"
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 	"github.com/modproxy/modproxy/proxy"
-	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/accesslog"
 )
 
@@ -55,6 +54,7 @@ type scope struct {
 	manager   bool       // SetHandler balancer-manager
 
 	needs requirement // the <RequireAll> that is being read
+	limit *methodSet  // the <Limit> that is being read
 }
 
 // settings are what sections override; nil is not said.
@@ -74,7 +74,7 @@ type settings struct {
 	reverse       []proxy.ReverseRule
 	cookieDomains []proxy.CookieRule
 	cookiePaths   []proxy.CookieRule
-	require       *requirement
+	access        accessSettings
 	logLevels     []moduleLevel
 	errorLog      string
 	errorLogAt    *conf.Directive
@@ -125,7 +125,7 @@ func (s settings) merge(inner settings) settings {
 	over(&s.source, inner.source)
 	over(&s.readHead, inner.readHead)
 	over(&s.readBody, inner.readBody)
-	over(&s.require, inner.require)
+	s.access = s.access.merge(inner.access)
 	over(&s.encodedSlashes, inner.encodedSlashes)
 	over(&s.traceOff, inner.traceOff)
 	over(&s.expect, inner.expect)
@@ -189,10 +189,11 @@ type builder struct {
 	opt       options
 	main      *scope
 	vhosts    []*scope
-	rules     int                         // how many ProxyPass there are
-	formats   map[string]string           // LogFormat nicknames
-	users     map[string]*access.Htpasswd // by the name of the file
-	sections  int                         // how many sections there are
+	rules     int                   // how many ProxyPass there are
+	formats   map[string]string     // LogFormat nicknames
+	users     map[string]*accounts  // by the name of the file
+	groups    map[string]*groupFile // by the name of the file
+	sections  int                   // how many sections there are
 	announced announced
 	applied   int // how many directives were applied, faulty or not
 	warn      func(err error)

@@ -9,6 +9,7 @@ import (
 type Directive struct {
 	Name     string   // as written
 	Args     []string // without quotes, variables replaced
+	Raw      string   // what stands behind the name, variables replaced
 	Section  bool     // written as <Name …> … </Name>
 	Children []*Directive
 	File     string

@@ -243,13 +243,16 @@ func (p *parser) line(text, file string, line, depth int) error {
 			p.problems.Add(at("section has no closing \">\""))
 		}
 	}
-	words, closed := split(p.expand(inner, at))
+	inner = p.expand(inner, at)
+	words, closed := split(inner)
 	if !closed {
 		p.warn(at("quote is not closed"))
 	}
 	switch {
 	case len(words) > 0 && words[0] != "":
 		d.Name, d.Args = words[0], words[1:]
+		_, d.Raw, _ = strings.Cut(inner, d.Name)
+		d.Raw = strings.TrimSpace(d.Raw)
 	case !d.Section:
 		p.problems.Add(at("directive has no name"))
 		return nil

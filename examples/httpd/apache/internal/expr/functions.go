@@ -5,12 +5,12 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/hex"
-	"io"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/plainfile"
 )
 
 // functions are those that ask nothing of a request.
@@ -99,21 +99,8 @@ const maxFile = 10 << 20
 
 // readFile returns what is in a regular file.
 func readFile(x *evaluation, name string) string {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO without a writer holds up nobody
-	if err != nil {
-		x.failed = true
-		return ""
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxFile {
-		x.failed = true
-		return ""
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil {
-		x.failed = true
-	}
+	b, err := plainfile.Read(name, maxFile)
+	x.failed = x.failed || err != nil
 	return string(b)
 }
 
