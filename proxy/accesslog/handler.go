@@ -32,7 +32,7 @@ type Handler struct {
 	Format *Format
 
 	// Lookup, if not nil, is asked first for what surroundings may know: the
-	// directives n and e of any name, v, V, p, and c, f, k, L, R and x, which
+	// directives n and e of any name, v, V, p, ^FB, and c, f, k, L, R and x, which
 	// without it are "-". Where it says false, the names of [Format] are known to
 	// n and e, and all others are "-".
 	Lookup func(r *http.Request, directive, name string) (value string, ok bool)

@@ -94,7 +94,7 @@ func TestAccessLogLines(t *testing.T) {
 		}, `in - out late -`},
 		"cookies": {`%{A}C|%{b}C|%{c}C|%{d}C`, func(r *http.Request, l *Handler) {
 			r.Header["Cookie"] = []string{`a="x y" ; b=; d`, "c=2; a=3"}
-		}, hello, `\"x y\"||2|-`},
+		}, hello, `\"x y\"|-|2|-`},
 		"process":    {`%P %{pid}P %{tid}P %{hextid}P`, nil, hello, fmt.Sprintf("%[1]d %[1]d %[1]d %[1]x", os.Getpid())},
 		"text in it": {`%{Monday %d %H:%M +0200}t`, nil, hello, `Monday 01 00:00 +0200`},
 		"addresses":  {`%a %{c}a %A %p %{local}p %{remote}p`, nil, hello, `192.0.2.1 192.0.2.1 10.0.0.1 80 80 4321`},

@@ -129,12 +129,12 @@ func logItemFor(directive, arg string) (logItem, error) {
 	case "T":
 		return durationItem(arg), nil
 	case "^FB":
-		return func(b []byte, e *logEntry) []byte {
+		return lookupItem(directive, arg, func(e *logEntry) string {
 			if e.record.FirstByte == 0 {
-				return append(b, '-')
+				return ""
 			}
-			return strconv.AppendInt(b, e.record.FirstByte.Microseconds(), 10)
-		}, nil
+			return strconv.FormatInt(e.record.FirstByte.Microseconds(), 10)
+		}), nil
 	case "X":
 		return func(b []byte, e *logEntry) []byte { return append(b, connectionState(e)) }, nil
 	case "c", "f", "k", "L", "R", "x":
@@ -191,12 +191,12 @@ func fieldItem(name string, of func(e *logEntry) http.Header) logItem {
 }
 
 // cookie returns the value of a cookie as it was sent. As in httpd, the case of its
-// name does not matter.
+// name does not matter, and one without a value is none.
 func cookie(r *http.Request, name string) (string, bool) {
 	for _, line := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
 			n, value, ok := strings.Cut(pair, "=")
-			if ok && strings.EqualFold(strings.TrimSpace(n), name) {
+			if ok && value != "" && strings.EqualFold(strings.TrimSpace(n), name) {
 				return strings.TrimSpace(value), true
 			}
 		}

@@ -34,6 +34,7 @@ type visit struct {
 	notes  environment // of Header note
 	answer http.Header // the answer's, once there is one
 	status int         // the answer's
+	before int64       // how many requests its connection has had before
 
 	redirects int // how often it was led elsewhere
 }

@@ -41,7 +41,7 @@ func FuzzBuild(f *testing.F) {
 			}
 		}
 		for _, s := range append([]*scope{b.main}, b.vhosts...) {
-			s.logs, s.settings.errorLog = nil, "" // they would be opened
+			s.accessLogs.list, s.settings.errorLog = nil, "" // they would be opened
 		}
 		st, err := newGeneration(b, &logFiles{stdout: io.Discard, stderr: io.Discard}, nil, nil)
 		if err == nil {

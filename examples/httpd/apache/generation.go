@@ -106,16 +106,12 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) error {
 			h.name, h.canonical = named.names[0], named.canonical
 		}
 	}
-	logs := s.logs
 	if s != main {
 		h.settings = main.settings.merge(s.settings)
 		h.locations = behind(main.locations, s.locations)
 		h.proxies = behind(main.proxies, s.proxies)
 		h.folders, h.files, h.ifs = behind(main.folders, s.folders), behind(main.files, s.files), behind(main.ifs, s.ifs)
 		h.rules = inherit(main.rules, s.rules)
-		if len(logs) == 0 {
-			logs = main.logs
-		}
 	}
 	h.folders = inOrder(h.folders)
 	w, err := st.logs.writer(h.settings.errorLog)
@@ -123,6 +119,8 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) error {
 		w = io.Discard
 		all.Add(locate(h.settings.errorLogAt, err))
 	}
+	logs, err := logsOf(main, s, st.warn)
+	all.Add(err)
 	outputs := make([]io.Writer, len(logs))
 	for i, l := range logs {
 		if outputs[i], err = st.logs.writer(l.file); err != nil {

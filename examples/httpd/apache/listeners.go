@@ -113,10 +113,12 @@ func (s *Site) serve(l *listener, g *generation) {
 		// Against clients that never finish what they begin.
 		ReadHeaderTimeout: g.headTimeout(l.configured),
 		IdleTimeout:       idle,
-		ConnContext:       noteAnnounced,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelInfo),
-		ConnState:         s.count,
-		Handler:           s.parting(s.Handler(l.configured)),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return countRequests(noteAnnounced(ctx, c))
+		},
+		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelInfo),
+		ConnState: s.count,
+		Handler:   s.parting(s.Handler(l.configured)),
 	}
 	l.http.SetKeepAlivesEnabled(!g.opt.noKeepAlive)
 	go func() {

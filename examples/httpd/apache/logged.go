@@ -1,7 +1,11 @@
 package apache
 
 import (
+	"context"
 	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
 )
 
 // logged is what a log may say of a request that the server alone knows.
@@ -13,6 +17,21 @@ func (v *visit) logged(r *http.Request, directive, name string) (string, bool) {
 	case "e":
 		value, ok := v.env[name]
 		return value, ok
+	case "n":
+		value, ok := v.notes[name]
+		return value, ok
+	case "x":
+		return sslVariable(r, name)
+	case "c":
+		return sslVariable(r, oldSSLNames[strings.ToLower(name)])
+	case "k":
+		return strconv.FormatInt(v.before, 10), true
+	case "^FB":
+		settings := &v.host.settings
+		if v.served != nil {
+			settings = &v.served.settings
+		}
+		return "-", !said(settings.trackFirstByte, false)
 	case "v":
 		return v.host.name, v.host.name != ""
 	case "V":
@@ -24,16 +43,36 @@ func (v *visit) logged(r *http.Request, directive, name string) (string, bool) {
 		handler := v.handlerName()
 		return handler, handler != ""
 	case "f":
-		if v.found.rule == nil {
-			return "", false
+		if v.found.rule != nil {
+			if u, ok, err := v.found.rule.proto.MapURL(r.URL); ok && err == nil {
+				return "proxy:" + u.Redacted(), true
+			}
 		}
-		u, ok, err := v.found.rule.proto.MapURL(r.URL)
-		if err != nil || !ok {
-			return "", false
-		}
-		return "proxy:" + u.Redacted(), true
+		return v.found.file, v.found.file != ""
 	}
 	return "", false
+}
+
+// oldSSLNames are those that %{name}c has.
+var oldSSLNames = map[string]string{
+	"version": "SSL_PROTOCOL", "cipher": "SSL_CIPHER", "subjectdn": "SSL_CLIENT_S_DN", "issuerdn": "SSL_CLIENT_I_DN",
+	"errcode": "SSL_CLIENT_VERIFY", "errstr": "SSL_CLIENT_VERIFY",
+}
+
+type requestsKey struct{}
+
+// countRequests lets the requests of a connection be counted.
+func countRequests(ctx context.Context) context.Context {
+	return context.WithValue(ctx, requestsKey{}, new(atomic.Int64))
+}
+
+// requestsBefore is how many requests the connection has had before.
+func requestsBefore(ctx context.Context) int64 {
+	n, ok := ctx.Value(requestsKey{}).(*atomic.Int64)
+	if !ok {
+		return 0
+	}
+	return n.Add(1) - 1
 }
 
 // handlerName is what httpd calls that which answers.

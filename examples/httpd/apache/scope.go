@@ -14,7 +14,6 @@ import (
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/expr"
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 	"github.com/modproxy/modproxy/proxy"
-	"github.com/modproxy/modproxy/proxy/accesslog"
 )
 
 // scope collects what the directives of one section say. An inner scope says
@@ -27,17 +26,17 @@ type scope struct {
 	parent   *scope  // what a section stands in
 
 	// of servers
-	listen    []string // Listen, of the main server
-	addresses []string // of a virtual host
-	names     []string // ServerName first
-	canonical *url.URL // ServerName with its scheme and port; nil without one
-	locations []*scope
-	proxies   []*scope
-	folders   []*scope // <Directory>, <DirectoryMatch>
-	files     []*scope // <Files>, <FilesMatch>; of a <Directory>, too
-	ifs       []*scope // <If>; of all sections, too
-	logs      []customLog
-	clusters  []*cluster // in the order in which they are first named
+	listen     []string // Listen, of the main server
+	addresses  []string // of a virtual host
+	names      []string // ServerName first
+	canonical  *url.URL // ServerName with its scheme and port; nil without one
+	locations  []*scope
+	proxies    []*scope
+	folders    []*scope // <Directory>, <DirectoryMatch>
+	files      []*scope // <Files>, <FilesMatch>; of a <Directory>, too
+	ifs        []*scope // <If>; of all sections, too
+	accessLogs logWords
+	clusters   []*cluster // in the order in which they are first named
 
 	checkTemplates map[string]*checkParams // ProxyHCTemplate
 	checkExprs     map[string]*expr.Expr   // ProxyHCExpr
@@ -105,6 +104,8 @@ type settings struct {
 	ftpCharset              string // ProxyFtpDirCharset
 	ftpEscape, ftpWildcards *bool  // ProxyFtpEscapeWildcards, ProxyFtpListOnWildcard
 
+	trackFirstByte *bool // LogIOTrackTTFB
+
 	growth                                        *int
 	balancerPersist, balancerInherit, proxyStatus *bool
 }
@@ -150,6 +151,7 @@ func (s settings) merge(inner settings) settings {
 	if inner.remoteHeader != "" {
 		s.remoteHeader = inner.remoteHeader
 	}
+	over(&s.trackFirstByte, inner.trackFirstByte)
 	if inner.errorLog != "" {
 		s.errorLog, s.errorLogAt = inner.errorLog, inner.errorLogAt
 	}
@@ -190,7 +192,6 @@ type builder struct {
 	main      *scope
 	vhosts    []*scope
 	rules     int                   // how many ProxyPass there are
-	formats   map[string]string     // LogFormat nicknames
 	users     map[string]*accounts  // by the name of the file
 	groups    map[string]*groupFile // by the name of the file
 	sections  int                   // how many sections there are
@@ -212,9 +213,7 @@ func (o *options) file(name string) string {
 // build reads a parsed configuration. With an error it returns what could be
 // understood as well.
 func build(list []*conf.Directive, opt options, warn func(error)) (*builder, error) {
-	b := &builder{table: table(), modules: newModules(table()), opt: opt, warn: warn, main: &scope{context: inServer}, formats: map[string]string{
-		"common": accesslog.CommonLogFormat, "combined": accesslog.CombinedLogFormat,
-	}}
+	b := &builder{table: table(), modules: newModules(table()), opt: opt, warn: warn, main: &scope{context: inServer}}
 	var all conf.Errors
 	all.Add(b.apply(b.main, list))
 	all.Add(b.checkClusters())

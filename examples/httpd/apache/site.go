@@ -26,6 +26,7 @@ type Site struct {
 	clients atomic.Int64 // connections of clients that no tunnel has
 	drained atomic.Bool  // Drain was called
 	stores  cacheStores
+	ending  ending // programs of logs
 
 	mu        sync.Mutex // guards the rest, and changes of current
 	warnings  Problems
@@ -89,7 +90,7 @@ func (s *Site) read() (*generation, Problems, error) {
 	if err != nil {
 		all.add(err, SeverityError)
 	}
-	g, err := newGeneration(b, &logFiles{root: b.opt.Root, stdout: s.options.Stdout, stderr: s.options.Stderr}, &s.tunnels, &s.stores)
+	g, err := newGeneration(b, &logFiles{root: b.opt.Root, stdout: s.options.Stdout, stderr: s.options.Stderr, told: s.options.Logger, ending: &s.ending}, &s.tunnels, &s.stores)
 	if err != nil {
 		all.add(err, SeverityError)
 	}
@@ -133,7 +134,7 @@ func (s *Site) Handler(addr string) http.Handler {
 			return
 		}
 		defer g.release()
-		g.host(addr, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{site: g, peer: r.RemoteAddr})))
+		g.host(addr, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{site: g, before: requestsBefore(r.Context()), peer: r.RemoteAddr})))
 	})
 }
 
@@ -241,6 +242,7 @@ func (s *Site) Shutdown(ctx context.Context) error {
 	if g := s.current.Swap(nil); g != nil {
 		g.retire()
 	}
+	s.ending.wait()
 	s.stores.close()
 	return err
 }

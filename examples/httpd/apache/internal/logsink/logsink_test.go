@@ -218,6 +218,20 @@ func TestProgramThatStalls(t *testing.T) {
 	require.GreaterOrEqual(t, lost.Load(), int64(11))
 }
 
+// TestProgramThatEnds: what a program has left unread when it ends is lost, and told.
+func TestProgramThatEnds(t *testing.T) {
+	var lost, ended atomic.Int64
+	log, err := Program(`|$read line`, ProgramOptions{Lost: func(n int64) { lost.Add(n) }, Ended: func(error) { ended.Add(1) }})
+	require.NoError(t, err)
+	for n := range 100 {
+		fmt.Fprintln(log, n)
+	}
+	require.Eventually(t, func() bool { return ended.Load() > 0 }, 20*time.Second, time.Millisecond)
+	require.NoError(t, log.Close())
+	require.Greater(t, lost.Load(), int64(80))
+	require.Less(t, lost.Load(), int64(100))
+}
+
 func TestProgramErrors(t *testing.T) {
 	for command, want := range map[string]string{
 		"|/no/such/program x": "/no/such/program", "|cat >x 'y": "quote is not closed", "|": "no program", "|| ": "no program", "|no-such-program-anywhere": "not found",

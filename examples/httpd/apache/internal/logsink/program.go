@@ -1,6 +1,7 @@
 package logsink
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -158,6 +159,7 @@ func (p *program) run() {
 		case <-t.C:
 		case <-p.stop:
 			t.Stop()
+			_ = p.once() // for what is left to read
 			return
 		}
 		pause = min(2*pause, lastPause)
@@ -198,7 +200,8 @@ func (p *program) once() error {
 	return err
 }
 
-// Close ends the input of the program, and waits for its end.
+// Close ends the input of the program, and waits for its end. What it has not read
+// then is lost.
 func (p *program) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -209,5 +212,9 @@ func (p *program) Close() error {
 	err := p.write.Close()
 	close(p.stop)
 	<-p.ended
+	rest, _ := io.ReadAll(p.read)
+	if n := bytes.Count(rest, []byte("\n")); n > 0 {
+		p.o.Lost(int64(n))
+	}
 	return errors.Join(err, p.read.Close())
 }

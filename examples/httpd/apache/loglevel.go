@@ -1,0 +1,89 @@
+package apache
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/proxy/exchange"
+)
+
+// moduleLevel is a word of LogLevel.
+type moduleLevel struct {
+	module string // "" for all
+	level  slog.Level
+}
+
+// levels are Apache's, in the words of package slog.
+var levels = map[string]slog.Level{
+	"emerg": slog.LevelError, "alert": slog.LevelError, "crit": slog.LevelError, "error": slog.LevelError,
+	"warn": slog.LevelWarn, "notice": slog.LevelInfo, "info": slog.LevelInfo, "debug": slog.LevelDebug,
+	"trace1": exchange.LevelTrace1, "trace2": exchange.LevelTrace2, "trace3": exchange.LevelTrace3, "trace4": exchange.LevelTrace4,
+	"trace5": exchange.LevelTrace5, "trace6": exchange.LevelTrace6, "trace7": exchange.LevelTrace7, "trace8": exchange.LevelTrace8,
+}
+
+// logModules are the names of httpd's modules.
+var logModules = strings.Fields(`access_compat actions alias allowmethods apreq2 asis auth_basic auth_digest auth_form authn_anon authn_core authn_dbd authn_dbm authn_file
+	authn_socache authnz_fcgi authnz_ldap authz_core authz_dbd authz_dbm authz_groupfile authz_host authz_owner authz_user autoindex brotli
+	bucketeer buffer cache cache_disk cache_socache cern_meta cgi cgid charset_lite core data dav dav_fs dav_lock dbd deflate dialup dir dumpio
+	echo env event_mpm example_hooks example_ipc expires ext_filter file_cache filter headers heartbeat heartmonitor http http2 ident imagemap
+	include info isapi lbmethod_bybusyness lbmethod_byrequests lbmethod_bytraffic lbmethod_heartbeat ldap log_config log_debug log_forensic logio
+	lua macro md mime mime_magic mpm_event mpm_prefork mpm_worker negotiation optional_hook_export optional_hook_import proxy proxy_ajp
+	proxy_balancer proxy_connect proxy_express proxy_fcgi proxy_fdpass proxy_ftp proxy_hcheck proxy_html proxy_http proxy_http2 proxy_scgi
+	proxy_uwsgi proxy_wstunnel ratelimit reflector remoteip reqtimeout request rewrite sed session session_cookie session_crypto session_dbd
+	setenvif slotmem_plain slotmem_shm so socache_dbm socache_dc socache_memcache socache_redis socache_shmcb speling ssl status substitute suexec
+	systemd tls unique_id unixd userdir usertrack version vhost_alias watchdog xml2enc`)
+
+// applyLogLevel reads "[module:]level …".
+func applyLogLevel(b *builder, s *scope, d *conf.Directive) error {
+	for _, w := range d.Args {
+		module, name, ok := strings.Cut(w, ":")
+		if !ok {
+			module, name = "", w
+		}
+		level, known := levels[strings.ToLower(name)]
+		if !known {
+			return fmt.Errorf("level %q is not known: emerg, alert, crit, error, warn, notice, info, debug and trace1 to trace8 are", name)
+		}
+		module = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(module, ".c"), "mod_"), "_module")
+		if module != "" && !slices.Contains(logModules, strings.ToLower(module)) {
+			err := d.Errorf("LogLevel: module %q is not known, and says nothing here", module)
+			if near, ok := conf.Nearest(module, logModules); ok {
+				err = conf.WithHint(err, "did you mean "+near+"?")
+			}
+			b.warn(err)
+		}
+		s.settings.logLevels = append(s.settings.logLevels, moduleLevel{module, level})
+	}
+	return nil
+}
+
+// levelOf returns the level of what the proxy says. A word without a module
+// sets all modules anew; of proxy and proxy_http the more talkative counts.
+func levelOf(words []moduleLevel) slog.Level {
+	core, http := slog.LevelWarn, slog.LevelWarn
+	for _, w := range words {
+		switch w.module {
+		case "":
+			core, http = w.level, w.level
+		case "proxy":
+			core = w.level
+		case "proxy_http":
+			http = w.level
+		}
+	}
+	return min(core, http)
+}
+
+// logger writes to a log at a level.
+func logger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if l, ok := a.Value.Any().(slog.Level); ok && a.Key == slog.LevelKey && l < slog.LevelDebug {
+			a.Value = slog.StringValue(fmt.Sprintf("TRACE%d", slog.LevelDebug-l))
+		}
+		return a
+	}}))
+}
