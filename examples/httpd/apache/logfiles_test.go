@@ -23,7 +23,7 @@ func TestLogWarnings(t *testing.T) {
 		"LogFormat %U combind\nCustomLog /dev/null combine":                            `x.conf:3: warning: CustomLog: no LogFormat is called "combine": each line is that word, as in httpd; did you mean combind?`,
 		"CustomLog /dev/null vhost_combined":                                           "",
 		"CustomLog /dev/null \"a b\"":                                                  "",
-		"LogLevel warn proxi:debug":                                                    `x.conf:2: warning: LogLevel: module "proxi" is not known, and says nothing here; did you mean proxy?`,
+		"LogLevel warn proxi:debug":                                                    `x.conf:2: warning: LogLevel: module "proxi" is none of httpd's, and says nothing here; did you mean proxy?`,
 		"LogLevel warn ssl:debug mod_lua.c:trace8 http2_module:info authz_core:trace1": "",
 		"ErrorLogFormat \"[%t] %M\"":                                                   "x.conf:2: warning: ErrorLogFormat has no effect: lines of the error log are those of package slog",
 		"ForensicLog /dev/null":                                                        "x.conf:2: warning: ForensicLog has no effect: requests are logged when they are done: use CustomLog",

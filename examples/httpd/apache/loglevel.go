@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 
@@ -25,18 +26,6 @@ var levels = map[string]slog.Level{
 	"trace5": exchange.LevelTrace5, "trace6": exchange.LevelTrace6, "trace7": exchange.LevelTrace7, "trace8": exchange.LevelTrace8,
 }
 
-// logModules are the names of httpd's modules.
-var logModules = strings.Fields(`access_compat actions alias allowmethods apreq2 asis auth_basic auth_digest auth_form authn_anon authn_core authn_dbd authn_dbm authn_file
-	authn_socache authnz_fcgi authnz_ldap authz_core authz_dbd authz_dbm authz_groupfile authz_host authz_owner authz_user autoindex brotli
-	bucketeer buffer cache cache_disk cache_socache cern_meta cgi cgid charset_lite core data dav dav_fs dav_lock dbd deflate dialup dir dumpio
-	echo env event_mpm example_hooks example_ipc expires ext_filter file_cache filter headers heartbeat heartmonitor http http2 ident imagemap
-	include info isapi lbmethod_bybusyness lbmethod_byrequests lbmethod_bytraffic lbmethod_heartbeat ldap log_config log_debug log_forensic logio
-	lua macro md mime mime_magic mpm_event mpm_prefork mpm_worker negotiation optional_hook_export optional_hook_import proxy proxy_ajp
-	proxy_balancer proxy_connect proxy_express proxy_fcgi proxy_fdpass proxy_ftp proxy_hcheck proxy_html proxy_http proxy_http2 proxy_scgi
-	proxy_uwsgi proxy_wstunnel ratelimit reflector remoteip reqtimeout request rewrite sed session session_cookie session_crypto session_dbd
-	setenvif slotmem_plain slotmem_shm so socache_dbm socache_dc socache_memcache socache_redis socache_shmcb speling ssl status substitute suexec
-	systemd tls unique_id unixd userdir usertrack version vhost_alias watchdog xml2enc`)
-
 // applyLogLevel reads "[module:]level …".
 func applyLogLevel(b *builder, s *scope, d *conf.Directive) error {
 	for _, w := range d.Args {
@@ -49,9 +38,9 @@ func applyLogLevel(b *builder, s *scope, d *conf.Directive) error {
 			return fmt.Errorf("level %q is not known: emerg, alert, crit, error, warn, notice, info, debug and trace1 to trace8 are", name)
 		}
 		module = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(module, ".c"), "mod_"), "_module")
-		if module != "" && !slices.Contains(logModules, strings.ToLower(module)) {
-			err := d.Errorf("LogLevel: module %q is not known, and says nothing here", module)
-			if near, ok := conf.Nearest(module, logModules); ok {
+		if _, known := b.modules.names[strings.ToLower(module)]; module != "" && !known {
+			err := d.Errorf("LogLevel: module %q is none of httpd's, and says nothing here", module)
+			if near, ok := conf.Nearest(module, slices.Sorted(maps.Keys(b.modules.names))); ok {
 				err = conf.WithHint(err, "did you mean "+near+"?")
 			}
 			b.warn(err)
