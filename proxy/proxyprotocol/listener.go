@@ -59,6 +59,7 @@ type Listener struct {
 
 	mu      sync.Mutex // guards the rest
 	reading map[net.Conn]struct{}
+	left    []net.Conn // what Accept had not returned when Close was called
 	closed  bool
 }
 
@@ -91,11 +92,20 @@ func (l *Listener) Accept() (net.Conn, error) {
 	case a := <-l.ready:
 		return a.conn, a.err
 	case <-l.done:
-		return nil, net.ErrClosed
 	}
+	l.work.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.left); n > 0 {
+		c := l.left[n-1]
+		l.left = l.left[:n-1]
+		return c, nil
+	}
+	return nil, net.ErrClosed
 }
 
-// Close closes the listener, and the connections whose header is not in.
+// Close closes the listener, and the connections whose header is not in. Accept
+// still returns those that were taken before, and then [net.ErrClosed].
 func (l *Listener) Close() (err error) {
 	if l.Listener == nil {
 		return nil
@@ -147,7 +157,9 @@ func (l *Listener) hand(c net.Conn, err error) bool {
 		return true
 	case <-l.done:
 		if c != nil {
-			_ = c.Close()
+			l.mu.Lock()
+			l.left = append(l.left, c)
+			l.mu.Unlock()
 		}
 		return false
 	}

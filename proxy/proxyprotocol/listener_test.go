@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -323,5 +324,39 @@ func TestConn(t *testing.T) {
 		require.NoError(t, c.SetLinger(0))
 		require.NoError(t, c.Close())
 		require.NoError(t, near.Close())
+	}
+}
+
+// TestCloseLosesNobody: a connection that was taken before Close is served, with a
+// header or without.
+func TestCloseLosesNobody(t *testing.T) {
+	for _, trusted := range []bool{false, true} {
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		var taken atomic.Int64
+		l := &Listener{Listener: inner, Trusts: func(net.Conn) bool { taken.Add(1); return trusted }}
+		first, err := net.Dial("tcp", inner.Addr().String())
+		require.NoError(t, err)
+		_, err = first.Write([]byte("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"))
+		require.NoError(t, err)
+		got, err := l.Accept()
+		require.NoError(t, err)
+		second, err := net.Dial("tcp", inner.Addr().String())
+		require.NoError(t, err)
+		_, err = second.Write([]byte("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"))
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { // the second is taken, and nobody asks for it
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return taken.Load() == 2 && len(l.reading) == 0
+		}, 10*time.Second, time.Millisecond)
+		require.NoError(t, l.Close())
+		next, err := l.Accept()
+		require.NoError(t, err)
+		_, err = l.Accept()
+		require.ErrorIs(t, err, net.ErrClosed)
+		for _, c := range []net.Conn{first, second, got, next} {
+			require.NoError(t, c.Close())
+		}
 	}
 }
