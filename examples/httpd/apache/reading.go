@@ -35,7 +35,14 @@ type filesSeen struct {
 
 type fileSeen struct {
 	size, lines int
-	whole       bool // the last line is ended
+	whole       bool
+}
+
+// isWhole reports whether the last line of a text is all there: it is ended, or it ends
+// a section.
+func isWhole(text []byte) bool {
+	last := text[bytes.LastIndexByte(text, '\n')+1:]
+	return len(text) > 0 && len(last) == 0 || bytes.HasPrefix(bytes.TrimSpace(last), []byte("</")) && bytes.HasSuffix(last, []byte(">"))
 }
 
 // readOnce reads the configuration as it stands.
@@ -44,7 +51,7 @@ func (s *Site) readOnce(o conf.Options) *reading {
 	sum := sha256.New()
 	o.Warn = func(e *conf.Error) { now.warnings = append(now.warnings, e) }
 	o.Seen = func(name string, text []byte) {
-		now.files[name] = fileSeen{size: len(text), lines: bytes.Count(text, []byte("\n")), whole: bytes.HasSuffix(text, []byte("\n"))}
+		now.files[name] = fileSeen{size: len(text), lines: bytes.Count(text, []byte("\n")), whole: isWhole(text)}
 		fmt.Fprintf(sum, "%d %s %d %s", len(name), name, len(text), text)
 	}
 	now.list, now.err = s.parse(o)
