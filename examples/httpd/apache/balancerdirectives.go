@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -46,7 +47,7 @@ func balancerDirectives() []directive {
 }
 
 // applyMember reads "[balancer://name] url [k=v …]".
-func applyMember(_ *builder, s *scope, d *conf.Directive) error {
+func applyMember(b *builder, s *scope, d *conf.Directive) error {
 	words, of := d.Args, s.path
 	if s.context != inProxy || isBalancer(words[0]) {
 		of, words = words[0], words[1:]
@@ -61,7 +62,11 @@ func applyMember(_ *builder, s *scope, d *conf.Directive) error {
 	if err != nil {
 		return err
 	}
+	before := len(c.members)
 	m, err := c.member(words[0], d)
+	if err == nil && len(c.members) == before {
+		b.warn(d.Errorf("BalancerMember %s is that of %s, line %d: its parameters are added to those", backend.RedactURL(words[0]), m.at.File, m.at.Line))
+	}
 	if err != nil {
 		c.faulty = true
 		return err
@@ -80,7 +85,7 @@ func (c *cluster) member(target string, d *conf.Directive) (*member, error) {
 	if !ok || rest == "" || rest[0] == '/' {
 		return nil, fmt.Errorf("%q is no URL", backend.RedactURL(target))
 	}
-	if err := checkScheme(scheme); err != nil {
+	if err := cmp.Or(checkScheme(scheme), checkPort(rest)); err != nil {
 		return nil, err
 	}
 	if user, _ := cutUser(rest); isFTP(text) && user != "" {

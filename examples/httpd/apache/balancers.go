@@ -181,6 +181,9 @@ func (st *generation) startCluster(h *host, s *scope, c *cluster) (*pool, error)
 	for _, m := range c.members {
 		mc := m.config
 		var err error
+		if m.check.idle(h) {
+			h.warn(m.at.Errorf("the parameters of health checks have no effect without hcmethod"))
+		}
 		if mc.Check, err = m.check.build(h, st); err != nil {
 			return nil, locate(m.at, err)
 		}

@@ -263,7 +263,6 @@ func TestCacheSettings(t *testing.T) {
 
 func TestCacheMistakes(t *testing.T) {
 	for lines, want := range map[string]string{
-		"CacheEnable disk /":                             "CacheEnable disk needs a CacheRoot",
 		"CacheEnable tape /":                             `"tape" is no kind of store`,
 		"CacheEnable disk":                               "a URL is needed",
 		"CacheLastModifiedFactor x":                      "is no factor",

@@ -15,10 +15,11 @@ import (
 // cacheSettings are what the directives of mod_cache and its stores say; nil is
 // not said.
 type cacheSettings struct {
-	enable  []cacheRule // CacheEnable of servers
-	here    *string     // CacheEnable of a section: the kind of store
-	disable []cacheRule
-	off     *bool // CacheDisable on, of a section
+	enable   []cacheRule // CacheEnable of servers
+	enableAt *conf.Directive
+	here     *string // CacheEnable of a section: the kind of store
+	disable  []cacheRule
+	off      *bool // CacheDisable on, of a section
 
 	quick, lock, header, detail                     *bool
 	ignoreControl, ignoreLastMod, ignoreQuery       *bool
@@ -35,6 +36,9 @@ type cacheSettings struct {
 }
 
 func (s cacheSettings) merge(inner cacheSettings) cacheSettings {
+	if inner.enableAt != nil {
+		s.enableAt = inner.enableAt
+	}
 	s.enable, s.disable = behind(s.enable, inner.enable), behind(s.disable, inner.disable)
 	over(&s.here, inner.here)
 	over(&s.base, inner.base)
@@ -227,7 +231,7 @@ func applyCacheEnable(b *builder, s *scope, d *conf.Directive) error {
 		return errors.New("a URL is needed outside of sections")
 	}
 	r, err := readCacheRule(kind, d.Args[1])
-	s.settings.cache.enable = append(s.settings.cache.enable, r)
+	s.settings.cache.enable, s.settings.cache.enableAt = append(s.settings.cache.enable, r), d
 	return err
 }
 

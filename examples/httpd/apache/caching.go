@@ -33,9 +33,6 @@ func (c *cacheStores) get(kind string, s *cacheSettings, opt options, log *slog.
 	var kept store.Store
 	switch kind {
 	case "disk":
-		if s.root == nil {
-			return nil, errors.New("CacheEnable disk needs a CacheRoot")
-		}
 		d := &disk.Store{Root: opt.file(*s.root), DirLevels: int(said(s.levels, 2)), DirLength: int(said(s.length, 2)), Logger: log}
 		if d.DirLevels*d.DirLength > 20 {
 			return nil, errors.New("CacheDirLevels times CacheDirLength must not be more than 20")
@@ -161,7 +158,7 @@ func detached(ctx context.Context) context.Context {
 // kinds are the stores that settings may use.
 func (s *cacheSettings) kinds() (kinds []string) {
 	add := func(kind string) {
-		if !slices.Contains(kinds, kind) {
+		if !s.noDisk(kind) && !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
 	}
@@ -185,16 +182,21 @@ func (s *cacheSettings) kindFor(r *http.Request, scheme, at string) string {
 			return ""
 		}
 	}
+	kind := ""
 	if s.here != nil {
-		return *s.here
+		kind = *s.here
+	} else if i := slices.IndexFunc(s.enable, func(rule cacheRule) bool { return rule.fits(scheme, host, at) }); i >= 0 {
+		kind = s.enable[i].kind
 	}
-	for _, rule := range s.enable {
-		if rule.fits(scheme, host, at) {
-			return rule.kind
-		}
+	if s.noDisk(kind) {
+		return ""
 	}
-	return ""
+	return kind
 }
+
+// noDisk reports whether a kind of store is the disk without a CacheRoot: as in
+// httpd, it then stores nothing.
+func (s *cacheSettings) noDisk(kind string) bool { return kind == "disk" && s.root == nil }
 
 // withCaches puts the caches of settings around next: which one depends on the
 // request.
@@ -277,6 +279,9 @@ func (h *host) checkCaches() error {
 	if err := check(&h.settings.cache); err != nil {
 		return err
 	}
+	if s := &h.settings.cache; slices.ContainsFunc(s.enable, func(r cacheRule) bool { return s.noDisk(r.kind) }) {
+		h.warn(s.enableAt.Errorf("CacheEnable disk stores nothing without a CacheRoot"))
+	}
 	for _, l := range h.locations {
 		if l.settings.cache.here == nil {
 			continue
@@ -285,6 +290,9 @@ func (h *host) checkCaches() error {
 			h.logger.Warn("CacheEnable in a section has no effect with CacheQuickHandler on", "section", l.path)
 		}
 		merged := h.settings.cache.merge(l.settings.cache)
+		if merged.noDisk(*merged.here) {
+			h.warn(l.at.Errorf("CacheEnable disk stores nothing without a CacheRoot"))
+		}
 		if err := check(&merged); err != nil {
 			return err
 		}

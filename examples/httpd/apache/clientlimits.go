@@ -108,3 +108,9 @@ func (st *generation) headTimeout(listen string) time.Duration {
 	head := said(st.host(listen, &http.Request{}).settings.readHead, defaultReadHead)
 	return max(head.timeout, head.most)
 }
+
+// idleTimeout is how long a connection that came in on an address waits for its
+// next request.
+func (st *generation) idleTimeout(listen string) time.Duration {
+	return said(st.host(listen, &http.Request{}).settings.idleTimeout, time.Minute)
+}

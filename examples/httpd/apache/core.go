@@ -1,7 +1,10 @@
 package apache
 
 import (
+	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -22,6 +25,9 @@ func coreDirectives() []directive {
 			}
 			if scheme = strings.ToLower(scheme); scheme != "http" && scheme != "https" {
 				return fmt.Errorf("%q is no scheme of a server", scheme)
+			}
+			if err := checkPort(name); err != nil {
+				return err
 			}
 			s.canonical = &url.URL{Scheme: scheme, Host: exchange.NormalHost(scheme, name)}
 			name, _, _ = strings.Cut(name, ":")
@@ -61,16 +67,11 @@ func coreDirectives() []directive {
 			b.opt.Root = d.Args[0] // Include looks there as well, see package conf
 			return nil
 		}},
-		{name: "KeepAliveTimeout", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
+		{name: "KeepAliveTimeout", in: anyServer, min: 1, max: 1, note: "of the first host on an address", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			t, err := positive(d.Args[0], time.Second)
 			if err == nil {
-				b.opt.idleTimeout = *t
+				s.settings.idleTimeout = t
 			}
-			return err
-		}},
-		{name: "KeepAlive", in: anyServer, min: 1, max: 1, apply: func(b *builder, _ *scope, d *conf.Directive) error {
-			on, err := onOff(d)
-			b.opt.noKeepAlive = !on
 			return err
 		}},
 		{name: "AllowEncodedSlashes", in: anyServer, min: 1, max: 1, note: "with NoDecode, too, nothing is decoded twice", apply: func(_ *builder, s *scope, d *conf.Directive) error {
@@ -98,9 +99,15 @@ func applyListen(b *builder, s *scope, d *conf.Directive) error {
 	if len(d.Args) == 2 && !strings.EqualFold(d.Args[1], "http") {
 		return fmt.Errorf("protocol %s is not supported", d.Args[1])
 	}
-	_, port := splitAddress(d.Args[0])
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+	host, port := splitAddress(d.Args[0])
+	if !isPort(port) {
 		return fmt.Errorf("%q is no port or address:port", d.Args[0])
+	}
+	for _, l := range s.listen {
+		if h, p := splitAddress(l); h == host && p == port {
+			b.warn(d.Errorf("Listen %s has no effect: Listen %s is the same", d.Args[0], l))
+			return nil
+		}
 	}
 	s.listen = append(s.listen, d.Args[0])
 	return nil
@@ -108,15 +115,43 @@ func applyListen(b *builder, s *scope, d *conf.Directive) error {
 
 func applyVhost(b *builder, s *scope, d *conf.Directive) error {
 	var all conf.Errors
-	v := &scope{context: inVhost, at: d, parent: s, addresses: d.Args}
+	v := &scope{context: inVhost, at: d, parent: s}
 	for _, a := range d.Args {
-		if _, port := splitAddress(a); port != "*" && port != "" && !isPort(port) {
-			all.Add(fmt.Errorf("%q is no address:port", a))
-		}
+		addresses, err := b.vhostAddresses(d, a)
+		all.Add(err)
+		v.addresses = append(v.addresses, addresses...)
 	}
 	b.vhosts = append(b.vhosts, v)
 	all.Add(b.apply(v, d.Children))
 	return all.Err()
+}
+
+// vhostAddresses returns the addresses that a word of <VirtualHost> stands for:
+// names of hosts are looked up.
+func (b *builder) vhostAddresses(d *conf.Directive, word string) ([]string, error) {
+	host, port := splitAddress(word)
+	if port != "*" && port != "" && !isPort(port) {
+		return nil, fmt.Errorf("%q is no address:port", word)
+	}
+	if _, err := netip.ParseAddr(host); err == nil || host == "" {
+		return []string{word}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		b.warn(d.Errorf("%s has no address: this <VirtualHost> is not reached by it", host))
+		return nil, nil
+	}
+	var all []string
+	for _, ip := range found {
+		if text := ip.Unmap().String(); port == "" {
+			all = append(all, text)
+		} else {
+			all = append(all, net.JoinHostPort(text, port))
+		}
+	}
+	return all, nil
 }
 
 // positive reads a duration above zero. The units ms, s, mi and h may follow

@@ -39,7 +39,7 @@ type directive struct {
 // table is all that this server knows. A package that brings directives brings
 // a file with a function like these.
 func table() []directive {
-	return slices.Concat(coreDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), limitDirectives(), compatDirectives(), logDirectives(),
+	return slices.Concat(coreDirectives(), stockDirectives(), requestLimitDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), limitDirectives(), compatDirectives(), logDirectives(),
 		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
@@ -53,8 +53,9 @@ func acceptedDirectives() []directive {
 	}
 	return slices.Concat(
 		accept("nothing is served from files", "Options", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
-		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "CoreDumpDirectory", "ServerAdmin", "ServerTokens", "ServerSignature"),
-		accept("names are those of the configuration, and never looked up", "HostnameLookups", "UseCanonicalPhysicalPort"),
+		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "CoreDumpDirectory", "ServerAdmin"),
+		accept("the Server field is the backend's, and none is made up", "ServerTokens", "ServerSignature"),
+		accept("names are those of the configuration, and never looked up", "HostnameLookups"),
 		accept("users that the file does not have are asked again, as those with a wrong password", "AuthBasicAuthoritative"),
 		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
 		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
@@ -63,7 +64,7 @@ func acceptedDirectives() []directive {
 		accept("HTTP/1.1 is spoken toward clients", "Protocols", "ProtocolsHonorOrder"),
 		accept("goroutines need no tuning", "StartServers", "ServerLimit", "ThreadsPerChild", "MaxRequestWorkers", "MinSpareThreads", "MaxSpareThreads", "MinSpareServers", "MaxSpareServers", "ThreadLimit", "MaxConnectionsPerChild", "AsyncRequestWorkerFactor", "ListenBackLog"),
 		accept("the number of requests on a connection has no limit", "MaxKeepAliveRequests"),
-		accept("buffers are sized by the library", "ProxyIOBufferSize", "ProxyReceiveBufferSize", "LimitRequestLine", "LimitRequestFieldSize", "LimitRequestFields"),
+		accept("buffers are sized by the library", "ProxyIOBufferSize", "ProxyReceiveBufferSize"),
 	)
 }
 

@@ -16,6 +16,7 @@ type environment map[string]string
 
 // visit is one request at this server; it travels in the request's context.
 type visit struct {
+	refused int // the status for a head beyond the limits, or 0
 	site    *generation
 	host    *host
 	client  *http.Request // as the backend's handler gets it

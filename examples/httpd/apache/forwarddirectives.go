@@ -115,6 +115,9 @@ func applyProxyRemote(_ *builder, s *scope, d *conf.Directive) (err error) {
 	if err != nil || r.parent.Scheme != "http" && r.parent.Scheme != "https" || r.parent.Hostname() == "" {
 		return fmt.Errorf("%q is no http or https URL of a proxy", backend.RedactURL(d.Args[1]))
 	}
+	if err := checkPort(r.parent.Host); err != nil {
+		return err
+	}
 	if len(d.Args) == 3 {
 		user, password, ok := strings.Cut(d.Args[2], ":")
 		if !ok {

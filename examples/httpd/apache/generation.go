@@ -35,6 +35,7 @@ type generation struct {
 	retired   atomic.Bool
 	once      sync.Once
 
+	limited   bool // some host has limits of heads
 	ownStores bool
 	warn      func(error)
 }
@@ -130,6 +131,7 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) error {
 	h.log, h.logger = w, logger(w, levelOf(h.settings.logLevels))
 	h.opt.source = said(h.settings.source, netip.Addr{})
 	h.parents = h.newParents()
+	st.limited = st.limited || h.settings.limits.ofHeads()
 	h.base, h.client = &served{settings: h.settings}, h.settings.clientLimits()
 	st.hosts = append(st.hosts, h) // from now on closed with the site
 	all.Add(st.startClusters(h, s, st.hosts[0].pools))
@@ -242,16 +244,22 @@ func (st *generation) host(listen string, r *http.Request) *host {
 		if first == nil {
 			first = h
 		}
-		for _, n := range h.scope.names {
-			if ok, _ := path.Match(strings.ToLower(n), name); ok {
-				return h
-			}
+		if h.scope.hasName(name) {
+			return h
 		}
 	}
 	if first != nil {
 		return first
 	}
 	return st.hosts[0]
+}
+
+// hasName reports whether a name in lower case is one of a server's.
+func (s *scope) hasName(name string) bool {
+	return slices.ContainsFunc(s.names, func(n string) bool {
+		ok, _ := path.Match(strings.ToLower(n), name)
+		return ok
+	})
 }
 
 // arrival is the address at which a connection has arrived that a listener took;
@@ -272,6 +280,18 @@ func (h *host) door(next http.Handler) http.Handler {
 			h.fail(w, r, h.base, http.StatusBadRequest)
 			return
 		}
+		limits := &h.settings.limits
+		if !said(limits.keepAlive, true) {
+			w.Header().Set("Connection", "close")
+		}
+		if code := visitOf(r).refused; code != 0 {
+			h.fail(w, r, h.base, code)
+			return
+		}
+		if said(limits.strictHost, false) && !h.isNamed(r) {
+			h.fail(w, r, h.base, http.StatusBadRequest)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -286,6 +306,12 @@ func (s *scope) serves(ip, port string) bool {
 func coversAddress(configured, ip, port string) bool {
 	vip, vport := splitAddress(configured)
 	return (vport == "" || vport == "*" || vport == port) && (vip == "" || ip == "" || vip == ip)
+}
+
+// coversListen is coversAddress for an address that is listened on.
+func coversListen(configured, listen string) bool {
+	ip, port := splitAddress(listen)
+	return coversAddress(configured, ip, port)
 }
 
 // isAt reports whether a virtual host names that very address.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -123,6 +124,19 @@ func (p *checkParams) set(key, value string) (known bool, err error) {
 	}
 	p.own = append(p.own, step)
 	return true, nil
+}
+
+// idle reports whether there is something about checks, but no method.
+func (p *checkParams) idle(h *host) bool {
+	all := checkParams{check: balancer.Check{Method: "unsaid"}}
+	steps := p.own
+	if t := h.checkTemplate(p.template); t != nil {
+		steps = slices.Concat(t.own, p.own)
+	}
+	for _, step := range steps {
+		step(&all)
+	}
+	return len(steps) > 0 && all.check.Method == "unsaid"
 }
 
 // build makes the check of a member; nil without hcmethod.

@@ -92,27 +92,18 @@ func (s *Site) put(fresh map[string]*listener, old, g *generation) {
 		return
 	}
 	for name := range s.listeners {
-		if fresh[name] == nil && (old.headTimeout(name) != g.headTimeout(name) || old.opt.idleTimeout != g.opt.idleTimeout) {
+		if fresh[name] == nil && (old.headTimeout(name) != g.headTimeout(name) || old.idleTimeout(name) != g.idleTimeout(name)) {
 			s.options.Logger.Warn("RequestReadTimeout header and KeepAliveTimeout change with a restart alone", "address", name)
-		}
-	}
-	if old.opt.noKeepAlive != g.opt.noKeepAlive {
-		for _, l := range s.listeners {
-			l.http.SetKeepAlivesEnabled(!g.opt.noKeepAlive)
 		}
 	}
 }
 
 func (s *Site) serve(l *listener, g *generation) {
-	idle := g.opt.idleTimeout
-	if idle == 0 {
-		idle = time.Minute
-	}
 	log := s.options.Logger
 	l.http = &http.Server{
 		// Against clients that never finish what they begin.
 		ReadHeaderTimeout: g.headTimeout(l.configured),
-		IdleTimeout:       idle,
+		IdleTimeout:       g.idleTimeout(l.configured),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return countRequests(noteAnnounced(ctx, c))
 		},
@@ -120,7 +111,6 @@ func (s *Site) serve(l *listener, g *generation) {
 		ConnState: s.count,
 		Handler:   s.parting(s.Handler(l.configured)),
 	}
-	l.http.SetKeepAlivesEnabled(!g.opt.noKeepAlive)
 	go func() {
 		if err := l.http.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) && !s.drained.Load() {
 			log.Error("listener failed", "address", l.configured, "error", err)

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"time"
 )
 
 // Options are what the command line of httpd says. The zero value serves a
@@ -78,12 +77,10 @@ func pairs(m *map[string]string, both bool) func(string) error {
 // as a whole.
 type options struct {
 	Options
-	source      netip.Addr // ProxySourceAddress, of each host
-	idleTimeout time.Duration
-	noKeepAlive bool
-	runtimeDir  string // DefaultRuntimeDir
-	maxChecks   int    // health checks at a time, of each balancer
-	parents     bool   // there is a ProxyRemote somewhere
+	source     netip.Addr // ProxySourceAddress, of each host
+	runtimeDir string     // DefaultRuntimeDir
+	maxChecks  int        // health checks at a time, of each balancer
+	parents    bool       // there is a ProxyRemote somewhere
 }
 
 // withDefaults fills in what is not said.

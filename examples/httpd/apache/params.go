@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
@@ -169,6 +171,11 @@ func (p *params) set(word string) error {
 		p.steps = append(p.steps, func(t *proxy.Transport, _ *proxy.Handler) { t.MaxLineBytes = n })
 		return nil
 	case "upgrade":
+		for _, word := range upgrades(value) {
+			if switches := []string{"on", "off", "yes", "no", "true", "false"}; slices.Contains(switches, strings.ToLower(word)) || word != "*" && !isProtocol(word) {
+				return fmt.Errorf("upgrade=%s: %q is no protocol, as websocket is; ANY stands for all, NONE for none", value, word)
+			}
+		}
 		p.steps = append(p.steps, func(_ *proxy.Transport, h *proxy.Handler) { h.Upgrades = upgrades(value) })
 		return nil
 	case "mapping":
@@ -204,6 +211,13 @@ func upgrades(value string) []string {
 		return []string{}
 	}
 	return strings.Split(value, ",")
+}
+
+// isProtocol reports whether s may stand in Upgrade: a name, and perhaps a slash
+// and a version.
+func isProtocol(s string) bool {
+	name, version, slash := strings.Cut(s, "/")
+	return httpguts.ValidHeaderFieldName(name) && (!slash || httpguts.ValidHeaderFieldName(version))
 }
 
 // pathMapping is Apache's default unless the rule says otherwise.

@@ -284,7 +284,7 @@ func TestParentsAtTheStart(t *testing.T) {
 		"ProxyPass / unix:/run/x.sock|fcgi://localhost/srv/":                                               "has no effect for unix:/run/x.sock",
 		"<Proxy balancer://b>\nBalancerMember ajp://127.0.0.1:8009\n</Proxy>":                              "!BalancerMember",
 		"DocumentRoot " + root + "\n<Location />\nSetHandler proxy:fcgi://127.0.0.1:9000\n</Location>":     "!fcgi://",
-		"NoProxy 127.0.0.0/8\nProxyPass / fcgi://127.0.0.1:9000/srv/\nProxyPass /a ajp://127.0.0.1:8009/a": "",
+		"NoProxy 127.0.0.0/8\nProxyPass /a ajp://127.0.0.1:8009/a\nProxyPass / fcgi://127.0.0.1:9000/srv/": "",
 		"ProxyPass / http://127.0.0.1/":                                                                    "",
 		"<Proxy balancer://b>\nBalancerMember http://a.test\n</Proxy>\n<Proxy balancer://c>\nBalancerMember ajp://127.0.0.1:8009\n</Proxy>\n": "!BalancerMember",
 	} {

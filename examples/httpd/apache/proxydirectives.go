@@ -164,6 +164,9 @@ func (b *builder) checkTarget(r *rule) error {
 	if err := checkScheme(scheme); err != nil && !isBalancer(r.text) {
 		return err
 	}
+	if err := checkPort(rest); err != nil {
+		return err
+	}
 	if r.pattern == nil && !strings.Contains(rest, "/") {
 		rest += "/"
 		if r.path != "/" {

@@ -249,12 +249,12 @@ func TestProxyProtocolScope(t *testing.T) {
 		"a host of a port":        {at("*:80", on), [3]bool{true, true, false}, ""},
 		"a host of an address":    {at("127.0.0.1", on), [3]bool{true, false, true}, ""},
 		"a host of both":          {at("127.0.0.1:80", on), [3]bool{true, false, false}, ""},
-		"a host of two":           {at("127.0.0.1:81 127.0.0.2:80", on), [3]bool{false, true, true}, ""},
+		"a host of two":           {"Listen 81\n" + at("127.0.0.1:81 127.0.0.2:80", on), [3]bool{false, true, true}, ""},
 		"one less":                {at("*:80", on) + at("127.0.0.2:80", off), [3]bool{true, false, false}, ""},
 		"one less, before":        {at("127.0.0.2:80", off) + at("*:80", on), [3]bool{true, false, false}, ""},
 		"off covers what is on":   {at("*:80", off) + at("127.0.0.2:80", on), [3]bool{}, ""},
-		"the last of one address": {at("*:80", off) + at("*:80", on), [3]bool{true, true, false}, "x.conf:6: RemoteIPProxyProtocol for *:80 takes the place of that in line 3"},
-		"the last is off":         {at("*:80", on) + at("_default_:80", off), [3]bool{}, "x.conf:6: RemoteIPProxyProtocol for _default_:80 takes the place of that in line 3"},
+		"the last of one address": {at("*:80", off) + at("*:80", on), [3]bool{true, true, false}, "x.conf:6: RemoteIPProxyProtocol for *:80 takes the place of that in line 3\nx.conf:5: this <VirtualHost> is never used: it has no ServerName, as that on the same address in x.conf, line 2"},
+		"the last is off":         {at("*:80", on) + at("_default_:80", off), [3]bool{}, "x.conf:6: RemoteIPProxyProtocol for _default_:80 takes the place of that in line 3\nx.conf:5: this <VirtualHost> is never used: it has no ServerName, as that on the same address in x.conf, line 2"},
 	} {
 		b, warnings, err := read("Listen 80\n" + tc.config)
 		require.NoError(t, err, name)

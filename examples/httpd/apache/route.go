@@ -81,6 +81,10 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 		step(v, r)
 	}
 	v.served = s
+	if !s.limits.allows(r.Method) {
+		h.fail(w, r, s, http.StatusMethodNotAllowed)
+		return
+	}
 	if !h.admits(w, r, s) {
 		return
 	}

@@ -2,11 +2,13 @@ package apache
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,6 +81,8 @@ type settings struct {
 	errorLogAt    *conf.Directive
 
 	cache          cacheSettings
+	limits         requestLimits
+	idleTimeout    *time.Duration // KeepAliveTimeout
 	tls            tlsSettings
 	encodedSlashes *encodedSlashes
 	traceOff       *bool
@@ -157,6 +161,8 @@ func (s settings) merge(inner settings) settings {
 	}
 	s.tls = s.tls.merge(inner.tls)
 	s.cache = s.cache.merge(inner.cache)
+	s.limits = s.limits.merge(inner.limits)
+	over(&s.idleTimeout, inner.idleTimeout)
 	s.documents = mergeDocuments(s.documents, inner.documents)
 	s.reverse = behind(s.reverse, inner.reverse)
 	s.cookieDomains = behind(s.cookieDomains, inner.cookieDomains)
@@ -234,19 +240,22 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 			}
 		}
 	}
-	if len(b.main.listen) == 0 {
-		b.main.listen = slices.Sorted(maps.Keys(opt.Listen))
+	for _, l := range slices.Sorted(maps.Keys(opt.Listen)) { // what -listen names is listened on
+		if !slices.ContainsFunc(b.main.listen, func(have string) bool { return coversListen(l, have) }) {
+			b.main.listen = append(b.main.listen, l)
+		}
 	}
 	if len(b.main.listen) == 0 && !slices.ContainsFunc(list, func(d *conf.Directive) bool { return d.Is("Listen") }) {
 		all.Add(errors.New("the configuration has neither Listen nor <VirtualHost>, and no -listen is given"))
 	}
+	b.surprises()
 	return b, all.Err()
 }
 
 // splitAddress cuts host:port; a host that stands for all is "".
 func splitAddress(a string) (host, port string) {
 	switch i := strings.LastIndexByte(a, ':'); {
-	case isPort(a):
+	case strings.Trim(a, "0123456789") == "":
 		port = a
 	case i < 0 || strings.HasSuffix(a, "]"):
 		host = a
@@ -260,4 +269,20 @@ func splitAddress(a string) (host, port string) {
 	return host, port
 }
 
-func isPort(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+// isPort reports whether s is a port, from 1 to 65535.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0 && s[0] != '+'
+}
+
+// checkPort refuses what is behind the scheme of a URL if its port is above 65535.
+func checkPort(rest string) error {
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		rest = rest[:end]
+	}
+	_, port := splitAddress(rest[strings.LastIndexByte(rest, '@')+1:])
+	if strings.Trim(port, "0123456789") == "" && port != "" && !isPort(port) {
+		return fmt.Errorf("%s is no port", port)
+	}
+	return nil
+}

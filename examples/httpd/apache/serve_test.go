@@ -305,12 +305,24 @@ func TestReloadLosesNothing(t *testing.T) {
 
 // TestReloadMovesListeners: ports come and go.
 func TestReloadMovesListeners(t *testing.T) {
-	p := start(t, "Listen 80\nProxyPass / http://backend.test/", echo)
-	p.write("Listen 81\nProxyPass / http://backend.test/")
+	var free []string
+	for range 2 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		free = append(free, ln.Addr().String())
+		require.NoError(t, ln.Close())
+	}
+	file := filepath.Join(t.TempDir(), "x.conf")
+	config := func(i int) string { return "Listen " + free[i] + "\nProxyPass / http://backend.test/" }
+	require.NoError(t, os.WriteFile(file, []byte(config(0)), 0o644))
+	back := httptest.NewServer(echo)
+	t.Cleanup(back.Close)
+	p := startFile(t, file, "-resolve", "backend.test:80="+back.Listener.Addr().String())
+	p.write(config(1))
 	p.signals <- syscall.SIGHUP
-	require.Eventually(t, func() bool { return p.server.addresses()["81"] != "" }, 20*time.Second, time.Millisecond)
-	require.Empty(t, p.server.addresses()["80"])
-	resp, _ := p.get("81", "h.test/x")
+	require.Eventually(t, func() bool { return p.server.addresses()[free[1]] != "" }, 20*time.Second, time.Millisecond)
+	require.Empty(t, p.server.addresses()[free[0]])
+	resp, _ := p.get(free[1], "h.test/x")
 	require.Equal(t, 200, resp.StatusCode)
 }
 

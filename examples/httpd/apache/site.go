@@ -134,7 +134,11 @@ func (s *Site) Handler(addr string) http.Handler {
 			return
 		}
 		defer g.release()
-		g.host(addr, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, &visit{site: g, before: requestsBefore(r.Context()), peer: r.RemoteAddr})))
+		v := &visit{site: g, before: requestsBefore(r.Context()), peer: r.RemoteAddr}
+		if g.limited {
+			v.refused = g.refuses(addr, r)
+		}
+		g.host(addr, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
 	})
 }
 
