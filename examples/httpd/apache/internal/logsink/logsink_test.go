@@ -173,7 +173,8 @@ func TestProgram(t *testing.T) {
 		b, _ := os.ReadFile(filepath.Join(dir, "a b", "out"))
 		return string(b)
 	}
-	for _, command := range []string{`|$cat >>"a b/out"`, `|tee -a 'a b/out'`, `||tee -a a\ b/out`} {
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a b", "own"), []byte("#!/bin/sh\ncat >>a\\ b/out\n"), 0o700))
+	for _, command := range []string{`|$cat >>"a b/out"`, `|tee -a 'a b/out'`, `||tee -a a\ b/out`, `|"a b/own"`} {
 		t.Run(command, func(t *testing.T) {
 			ended := make(chan error, 10)
 			log, err := Program(command, ProgramOptions{Dir: dir, Stdout: io.Discard, Stderr: io.Discard, Lost: nothingLost(t), Ended: func(err error) { ended <- err }})
@@ -184,7 +185,7 @@ func TestProgram(t *testing.T) {
 			require.True(t, strings.HasSuffix(out(), "x\n"), out())
 		})
 	}
-	require.Equal(t, "x\nx\nx\n", out())
+	require.Equal(t, "x\nx\nx\nx\n", out())
 
 	var ended atomic.Int64
 	log, err := Program(`|$read line; echo $line >>out`, ProgramOptions{Dir: dir, Lost: nothingLost(t), Ended: func(error) { ended.Add(1) }})

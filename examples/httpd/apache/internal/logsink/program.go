@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +16,7 @@ import (
 
 // ProgramOptions are those of Program.
 type ProgramOptions struct {
-	// Dir is the folder the program runs in.
+	// Dir is the folder the program runs in, and where a relative path to it begins.
 	Dir string
 	// Stdout and Stderr are the program's.
 	Stdout, Stderr io.Writer
@@ -52,11 +53,13 @@ func Program(command string, o ProgramOptions) (io.WriteCloser, error) {
 	if len(args) == 0 {
 		return nil, errors.New("no program is named")
 	}
-	path, err := exec.LookPath(args[0])
-	if err != nil {
+	if strings.Contains(args[0], "/") && !filepath.IsAbs(args[0]) {
+		args[0] = filepath.Join(o.Dir, args[0])
+	}
+	var err error
+	if args[0], err = exec.LookPath(args[0]); err != nil {
 		return nil, err
 	}
-	args[0] = path
 	return newQueue(&program{args: args, o: o, stop: make(chan struct{}), ended: make(chan struct{})}, o.Lost), nil
 }
 
