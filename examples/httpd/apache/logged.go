@@ -35,7 +35,8 @@ func (v *visit) logged(r *http.Request, directive, name string) (string, bool) {
 	case "v":
 		return v.host.name, v.host.name != ""
 	case "V":
-		return v.serverName(r), true
+		name := v.serverName(r) // none of a Host that is none
+		return name, name != ""
 	case "p":
 		port := v.host.port()
 		return port, port != ""
