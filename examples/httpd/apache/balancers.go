@@ -281,7 +281,7 @@ func (h *host) newManager() *manager.Handler {
 	}
 	slices.SortFunc(m.Balancers, func(a, b *balancer.Balancer) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, l := range h.locations {
-		if l.manager && !h.settings.merge(l.settings).access.says() {
+		if said(l.settings.files.handler, "") == handlerManager && !h.settings.merge(l.settings).access.says() {
 			m.Guarded = false
 		}
 	}

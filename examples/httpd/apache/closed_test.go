@@ -180,6 +180,7 @@ func TestNoCacheVariable(t *testing.T) {
 // in httpd's order: the shorter paths first, then patterns, then <Files>, and
 // <Location> last.
 func TestDirectoriesOfScripts(t *testing.T) {
+	root := writeFiles(t, map[string]string{"srv/www/admin/x.php": "", "srv/other/x": ""})
 	const scripts = "Listen 80\nDocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</FilesMatch>\n"
 	const denied, granted = ">\nRequire all denied\n</Directory>\n", ">\nRequire all granted\n</Directory>\n"
 	for config, open := range map[string]bool{
@@ -200,7 +201,7 @@ func TestDirectoriesOfScripts(t *testing.T) {
 		"<Files x.php>\nRequire all denied\n</Files>\n<Directory /srv/www" + granted:                    false,
 		"<Files x.php>\nRequire all denied\n</Files>\nProxyPass /admin http://backend.test/":            true,
 	} {
-		p := start(t, scripts+config, echo, "-resolve", "app.test:9000=127.0.0.1:1")
+		p := start(t, strings.ReplaceAll(scripts+config, "/srv", root+"/srv"), echo, "-resolve", "app.test:9000=127.0.0.1:1")
 		resp, _ := p.get("80", "h.test/admin/x.php")
 		require.Equal(t, open, resp.StatusCode != http.StatusForbidden, "%d: %s", resp.StatusCode, config)
 		p.stop()

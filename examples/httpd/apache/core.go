@@ -43,20 +43,6 @@ func coreDirectives() []directive {
 			return nil
 		}},
 		{name: "VirtualHost", section: true, in: inServer, min: 1, max: -1, apply: applyVhost},
-		{name: "SetHandler", in: inLocation | inDirectory | inIf, min: 1, max: 1, note: "server-status, balancer-manager, and \"proxy:fcgi://…\", of which unix: and balancer: may be the target", apply: func(b *builder, s *scope, d *conf.Directive) error {
-			switch d.Args[0] {
-			case "server-status":
-				s.status = true
-			case "balancer-manager":
-				s.manager = true
-			default:
-				if to, ok := strings.CutPrefix(d.Args[0], "proxy:"); ok {
-					return b.applyProxyHandler(s, d, to)
-				}
-				return fmt.Errorf("handler %q is not supported", d.Args[0])
-			}
-			return nil
-		}},
 		{name: "LoadModule", in: inServer, min: 2, max: 2, note: "modules are part of the program; a warning for those of third parties", apply: func(b *builder, _ *scope, d *conf.Directive) error {
 			if err := b.modules.loads(d); err != nil {
 				b.warn(err)

@@ -26,37 +26,21 @@ func (l sectionList) key(r *rule) []byte {
 
 // sectionsOf returns the sections for what translation has found, as httpd merges
 // them: for what is proxied those of <Proxy>, or else those of its folders and
-// files; then those of its path, and <If> last.
-func (h *host) sectionsOf(v *visit, r *http.Request) sectionList {
-	var list sectionList
+// files; then those of its path, and <If> last. A code above 0 is an error.
+func (h *host) sectionsOf(v *visit, r *http.Request) (list sectionList, code int) {
 	if ru := v.found.rule; ru != nil {
 		list = h.covering(ru, r.URL)
 	} else if v.found.file != "" {
-		list = h.around(v.found.file)
+		if list, code = h.around(v); code != 0 {
+			return list, code
+		}
 	}
 	for _, l := range h.locations {
 		if l.contains(v.path) {
 			list = append(list, l)
 		}
 	}
-	return h.withConditional(r, list)
-}
-
-// around returns the sections of the folders that a file is in, and of its name.
-func (h *host) around(file string) (list sectionList) {
-	files := h.files
-	for _, f := range h.folders {
-		if f.contains(file) {
-			list = append(list, f)
-			files = behind(files, f.files)
-		}
-	}
-	for _, f := range files {
-		if f.containsFile(file) {
-			list = append(list, f)
-		}
-	}
-	return list
+	return h.withConditional(r, list), 0
 }
 
 // contains reports whether a <Location> applies to a path.
@@ -98,16 +82,4 @@ func (h *host) coveringURL(spellings ...string) (list sectionList) {
 		}
 	}
 	return list
-}
-
-// containsFile reports whether a <Files> applies to a segment of a path. httpd
-// looks up which one is a file; here a script is the first that the section
-// knows, and php-fpm says whether it is there.
-func (s *scope) containsFile(at string) bool {
-	for name := range strings.SplitSeq(strings.TrimPrefix(at, "/"), "/") {
-		if name != "" && (s.pattern == nil && name == s.path || s.pattern != nil && s.pattern.MatchString(name)) {
-			return true
-		}
-	}
-	return false
 }

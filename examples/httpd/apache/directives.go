@@ -40,7 +40,7 @@ type directive struct {
 // a file with a function like these.
 func table() []directive {
 	return slices.Concat(coreDirectives(), stockDirectives(), requestLimitDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), limitDirectives(), compatDirectives(), logDirectives(),
-		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(), acceptedDirectives(), refusedDirectives())
+		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), diskDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
 // acceptedDirectives are those that change nothing here.
@@ -52,7 +52,7 @@ func acceptedDirectives() []directive {
 		return list
 	}
 	return slices.Concat(
-		accept("nothing is served from files", "Options", "DirectoryIndex", "TypesConfig", "AddType", "AddDefaultCharset", "MimeMagicFile", "EnableSendfile", "EnableMMAP"),
+		accept("the system copies files by itself", "EnableSendfile", "EnableMMAP"),
 		accept("the process is the embedder's", "PidFile", "User", "Group", "Mutex", "CoreDumpDirectory", "ServerAdmin"),
 		accept("the Server field is the backend's, and none is made up", "ServerTokens", "ServerSignature"),
 		accept("names are those of the configuration, and never looked up", "HostnameLookups"),
@@ -60,7 +60,7 @@ func acceptedDirectives() []directive {
 		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
 		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
 		accept("httpd does not apply it to requests that are proxied either", "LimitRequestBody"),
-		accept("bodies are passed on as the backend encodes them", "AddOutputFilterByType", "DeflateCompressionLevel", "FileETag"),
+		accept("bodies are passed on as the backend encodes them", "AddOutputFilterByType", "DeflateCompressionLevel"),
 		accept("HTTP/1.1 is spoken toward clients", "Protocols", "ProtocolsHonorOrder"),
 		accept("goroutines need no tuning", "StartServers", "ServerLimit", "ThreadsPerChild", "MaxRequestWorkers", "MinSpareThreads", "MaxSpareThreads", "MinSpareServers", "MaxSpareServers", "ThreadLimit", "MaxConnectionsPerChild", "AsyncRequestWorkerFactor", "ListenBackLog"),
 		accept("the number of requests on a connection has no limit", "MaxKeepAliveRequests"),
@@ -84,7 +84,7 @@ func refusedDirectives() []directive {
 		refuse("lists of revoked certificates are not read", "SSLProxyCARevocationFile", "SSLProxyCARevocationPath", "SSLProxyCARevocationCheck"),
 		refuse("put the intermediate certificates into SSLProxyMachineCertificateFile", "SSLProxyMachineCertificateChainFile"),
 		refuse("rewriting is written in Go: proxy.Handler.Rewrite", "RewriteEngine", "RewriteRule", "RewriteCond", "RewriteBase", "RewriteMap", "RewriteOptions"),
-		refuse("files and redirects belong to the embedding service", "Alias", "AliasMatch", "ScriptAlias", "ScriptAliasMatch", "Redirect", "RedirectMatch", "RedirectPermanent", "RedirectTemp"),
+		refuse("redirects belong to the embedding service", "Redirect", "RedirectMatch", "RedirectPermanent", "RedirectTemp"),
 		refuse("bodies are not changed on their way", "SetOutputFilter", "SetInputFilter", "AddOutputFilter", "AddInputFilter", "Substitute", "ProxyHTMLEnable", "ProxyHTMLURLMap"),
 		refuse("who stood in between is not passed on", "RemoteIPProxiesHeader"),
 		refuse("variables are replaced when the file is read", "ProxyPassInterpolateEnv"),

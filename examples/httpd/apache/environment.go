@@ -23,6 +23,7 @@ type visit struct {
 	env     environment
 	path    string // decoded, as sections are compared with it
 	found   destination
+	handler string // what answers, by SetHandler or AddHandler
 	served  *served
 	page    int    // the status whose ErrorDocument is being served; 0 for none
 	user    string // who has authenticated

@@ -161,8 +161,8 @@ var requestVariables = map[string]func(v *visit, r *http.Request) string{
 	"CONTENT_TYPE":  func(v *visit, _ *http.Request) string { return v.answer.Get("Content-Type") },
 	"LAST_MODIFIED": nothing,
 
-	"DOCUMENT_ROOT":         func(v *visit, _ *http.Request) string { return v.host.settings.documentRoot },
-	"CONTEXT_DOCUMENT_ROOT": func(v *visit, _ *http.Request) string { return v.host.settings.documentRoot },
+	"DOCUMENT_ROOT":         func(v *visit, _ *http.Request) string { return v.host.documents() },
+	"CONTEXT_DOCUMENT_ROOT": func(v *visit, _ *http.Request) string { return v.host.documents() },
 	"CONTEXT_PREFIX":        nothing,
 	"SCRIPT_USER":           nothing, // who owns a file is not told
 	"SCRIPT_GROUP":          nothing,

@@ -1,15 +1,14 @@
 package apache
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
-	"path"
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
 	"github.com/modproxy/modproxy/fcgi"
 	"github.com/modproxy/modproxy/proxy"
-	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // fcgiVar is a ProxyFCGISetEnvIf.
@@ -34,10 +33,6 @@ func fcgiDirectives() []directive {
 		}},
 		{name: "ProxyFCGISetEnvIf", in: dir, min: 2, max: 3, apply: applyFCGISetEnvIf},
 		{name: "CGIPassAuth", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.passAuth })},
-		{name: "DocumentRoot", in: anyServer, min: 1, max: 1, note: "where the scripts of SetHandler are; nothing is served from files", apply: func(b *builder, s *scope, d *conf.Directive) error {
-			s.settings.documentRoot = b.file(d.Args[0])
-			return nil
-		}},
 	}
 }
 
@@ -82,10 +77,7 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 	if !said(s.passAuth, false) {
 		env.Delete("HTTP_AUTHORIZATION")
 	}
-	if s.documentRoot != "" {
-		env.Set("DOCUMENT_ROOT", s.documentRoot)
-		env.Set("CONTEXT_DOCUMENT_ROOT", s.documentRoot)
-	}
+	h.scriptVariables(v, env)
 	if said(s.generic, false) {
 		env.Set("SCRIPT_FILENAME", "proxy:fcgi://"+r.URL.Host+env.Get("SCRIPT_FILENAME"))
 	}
@@ -115,30 +107,27 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 	}
 }
 
-// applyProxyHandler reads SetHandler "proxy:fcgi://…": the path below the
-// DocumentRoot goes to the backend.
-func (b *builder) applyProxyHandler(s *scope, d *conf.Directive, to string) error {
-	r := &rule{at: d, path: "/", target: to, fallback: true}
-	r.socket, r.text = cutUnix(to)
-	scheme, rest, ok := strings.Cut(r.text, "://")
-	if !ok || !strings.EqualFold(scheme, "fcgi") && !isBalancer(r.text) {
-		return fmt.Errorf("handler %q is not supported: want proxy:fcgi://host:port, proxy:unix:/path|fcgi://host, or proxy:balancer://name", backend.RedactURL(d.Args[0]))
+// scriptVariables say which script is run: what the path on disk says, for that
+// of a handler, and where the documents are.
+func (h *host) scriptVariables(v *visit, env *fcgi.Params) {
+	root := v.served.documentRoot
+	if root != "" {
+		env.Set("DOCUMENT_ROOT", root)
+		env.Set("CONTEXT_DOCUMENT_ROOT", root)
 	}
-	u, err := backend.ParseURL(r.text)
-	if err != nil {
-		return err
+	if v.found.file == "" || v.served.rule == nil {
+		return
 	}
-	if p := path.Clean("/" + u.Path); p != "/" {
-		return fmt.Errorf("the path of handler %q is that of the DocumentRoot: leave %q out", backend.RedactURL(d.Args[0]), p)
+	disk := &v.found.disk
+	env.Set("DOCUMENT_ROOT", h.documents())
+	env.Set("CONTEXT_PREFIX", v.found.prefix)
+	env.Set("CONTEXT_DOCUMENT_ROOT", cmp.Or(v.found.context, h.documents()))
+	env.Set("SCRIPT_NAME", strings.TrimSuffix(v.path, disk.Extra))
+	env.Delete("PATH_INFO")
+	env.Delete("PATH_TRANSLATED")
+	if disk.Extra != "" {
+		env.Set("PATH_INFO", disk.Extra)
+		env.Set("PATH_TRANSLATED", strings.TrimSuffix(h.documents(), "/")+disk.Extra)
 	}
-	if !strings.HasSuffix(rest, "/") {
-		r.text += "/"
-	}
-	if err := r.makeProto(); err != nil {
-		return err
-	}
-	b.rules++
-	r.number = b.rules
-	s.rules = append(s.rules, r)
-	return nil
+	env.Set("SCRIPT_FILENAME", v.served.rule.folder()+disk.Name)
 }

@@ -50,9 +50,9 @@ type host struct {
 	folders   []*scope // the shortest first, and those with patterns last
 	files     []*scope
 	ifs       []*scope
-	mapped    bool // some rule has mapping=
-	routes    map[*rule]http.RoundTripper
-	direct    []*link          // of rules that lead to no balancer
+	aliases   []alias
+	overrides overrides
+	mapped    bool             // some rule has mapping=
 	pools     map[string]*pool // its balancers, and those it inherits
 	manager   *manager.Handler
 	forward   *proxy.Forward // nil without ProxyRequests On
@@ -74,9 +74,16 @@ type host struct {
 	cachesMu sync.Mutex // guards caches
 	caches   []kindOfCache
 
+	routesMu sync.RWMutex // guards routes and direct
+	routes   map[*rule]http.RoundTripper
+	direct   []*link // of rules that lead to no balancer
+
 	mu       sync.RWMutex // guards the rest
 	handlers map[string]*served
 	askers   map[*accounts]*access.BasicAuth
+
+	handlersMu sync.Mutex       // guards byHandler
+	byHandler  map[string]*rule // of handlers "proxy:…"
 }
 
 // newGeneration makes a configuration ready to serve. Its error is all that is in
@@ -101,7 +108,7 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) error {
 	var all conf.Errors
 	h := &host{scope: s, settings: s.settings, tunnels: tunnels, stores: st.stores, opt: st.opt, warn: st.warn,
 		routes: make(map[*rule]http.RoundTripper), handlers: make(map[string]*served),
-		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies, folders: s.folders, files: s.files, ifs: s.ifs}
+		rules: inherit(nil, s.rules), locations: s.locations, proxies: s.proxies, folders: s.folders, files: s.files, ifs: s.ifs, aliases: s.aliases}
 	for _, named := range []*scope{s, main} {
 		if h.name == "" && len(named.names) > 0 {
 			h.name, h.canonical = named.names[0], named.canonical
@@ -112,6 +119,7 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) error {
 		h.locations = behind(main.locations, s.locations)
 		h.proxies = behind(main.proxies, s.proxies)
 		h.folders, h.files, h.ifs = behind(main.folders, s.folders), behind(main.files, s.files), behind(main.ifs, s.ifs)
+		h.aliases = behind(s.aliases, main.aliases)
 		h.rules = inherit(main.rules, s.rules)
 	}
 	h.folders = inOrder(h.folders)
@@ -147,6 +155,9 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) error {
 		if err := h.startRule(r); err != nil {
 			all.Add(locate(r.at, err))
 		}
+	}
+	for _, of := range []*scope{main, s} {
+		all.Add(h.startHandlers(of.handlers))
 	}
 	all.Add(h.checkCaches())
 	if len(all) > 0 {

@@ -49,7 +49,7 @@ func (v *visit) logged(r *http.Request, directive, name string) (string, bool) {
 				return "proxy:" + u.Redacted(), true
 			}
 		}
-		return v.found.file, v.found.file != ""
+		return v.found.disk.Name, v.found.disk.Name != ""
 	}
 	return "", false
 }
@@ -83,12 +83,8 @@ func (v *visit) handlerName() string {
 		return ""
 	case v.target != "" || v.served.handler != nil:
 		return "proxy-server"
-	case v.served.manager:
-		return "balancer-manager"
-	case v.served.status:
-		return "server-status"
 	}
-	return ""
+	return v.handler
 }
 
 // port is the one by which clients know the host: that of ServerName, or else of

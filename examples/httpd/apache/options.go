@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/files"
 )
 
 // Options are what the command line of httpd says. The zero value serves a
@@ -81,6 +83,8 @@ type options struct {
 	runtimeDir string     // DefaultRuntimeDir
 	maxChecks  int        // health checks at a time, of each balancer
 	parents    bool       // there is a ProxyRemote somewhere
+	types      files.Types
+	typed      bool // by a TypesConfig
 }
 
 // withDefaults fills in what is not said.

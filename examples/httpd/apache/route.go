@@ -22,8 +22,7 @@ const (
 type served struct {
 	settings // all of them, merged
 	handler  http.Handler
-	status   bool              // SetHandler server-status
-	manager  bool              // SetHandler balancer-manager
+	rule     *rule             // that handler is for
 	late     []envStep         // SetEnvIf of sections
 	asks     *access.BasicAuth // for credentials; nil if nothing was set up
 }
@@ -56,16 +55,31 @@ func (h *host) route(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, h.base, code)
 		return
 	}
-	sections := h.sectionsOf(v, r)
+	sections, code := h.sectionsOf(v, r)
+	if code != 0 {
+		h.fail(w, r, h.base, code)
+		return
+	}
+	h.serveFound(w, r, sections)
+}
+
+// serveFound serves a request of which is known where it leads, and what holds
+// there.
+func (h *host) serveFound(w http.ResponseWriter, r *http.Request, sections sectionList) {
+	v := visitOf(r)
 	ru := v.found.rule
-	if ru == nil {
-		ru = sections.handler()
+	s, err := h.served(ru, sections)
+	if err == nil && ru == nil {
+		if v.handler = s.handlerOf(v); isProxyHandler(v.handler) {
+			if ru, err = h.handlerRule(nil, v.handler); err == nil {
+				s, err = h.served(ru, sections)
+			}
+		}
 	}
 	if ru != nil && h.blocks(ru, r.URL) {
 		h.fail(w, r, h.base, http.StatusForbidden)
 		return
 	}
-	s, err := h.served(ru, sections)
 	if err != nil {
 		h.logger.Error("request cannot be served", "path", v.path, "error", err)
 		h.fail(w, r, h.base, http.StatusInternalServerError)
@@ -105,21 +119,27 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 		r = editRequest(r, s.requestHeader)
 	}
 	v.client, v.served = r, s
+	if v.target == "" && h.leadsElsewhere(w, r, s) {
+		return
+	}
 	switch {
 	case v.target != "":
 		h.forward.ServeHTTP(w, r)
 	case s.handler != nil:
+		if v.found.rule == nil {
+			r = h.asFile(r, v, s.rule)
+		}
 		s.handler.ServeHTTP(w, r)
-	case s.manager:
+	case v.handler == handlerManager:
 		h.manager.ServeHTTP(s.edited(w, r), r)
-	case s.status:
+	case v.handler == handlerStatus:
 		v.site.status(s.edited(w, r), r)
 	default:
-		code := http.StatusNotFound
 		if _, _, err := whole.MapURL(r.URL); err != nil {
-			code = exchange.StatusOf(err) // no rule takes a malformed path
+			h.fail(w, r, s, exchange.StatusOf(err)) // no rule takes a malformed path
+			return
 		}
-		h.fail(w, r, s, code)
+		h.serveDisk(w, r, s)
 	}
 }
 
@@ -143,12 +163,10 @@ func (h *host) served(r *rule, sections sectionList) (*served, error) {
 	s = &served{settings: h.settings}
 	for _, section := range sections {
 		s.settings = s.settings.merge(section.settings)
-		s.status = s.status || section.status
-		s.manager = s.manager || section.manager
 	}
 	s.late = s.envIf[len(h.settings.envIf):]
 	s.asks = h.basicAuth(&s.settings)
-	if r != nil {
+	if s.rule = r; r != nil {
 		ph, err := h.newHandler(r, s)
 		if err != nil {
 			return nil, err

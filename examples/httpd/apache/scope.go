@@ -37,6 +37,8 @@ type scope struct {
 	folders    []*scope // <Directory>, <DirectoryMatch>
 	files      []*scope // <Files>, <FilesMatch>; of a <Directory>, too
 	ifs        []*scope // <If>; of all sections, too
+	aliases    []alias
+	handlers   []handlerUse // in it and its sections
 	accessLogs logWords
 	clusters   []*cluster // in the order in which they are first named
 
@@ -51,8 +53,7 @@ type scope struct {
 	number    int        // among all sections
 	condition *condition // of an <If> or <ElseIf>
 	otherwise *scope     // of an <If>: the <ElseIf> or <Else> behind it
-	status    bool       // SetHandler server-status
-	manager   bool       // SetHandler balancer-manager
+	folder    bool       // a <Directory> or .htaccess, and no <Files>
 
 	needs requirement // the <RequireAll> that is being read
 	limit *methodSet  // the <Limit> that is being read
@@ -99,6 +100,8 @@ type settings struct {
 	tunnelIdle    *time.Duration // ProxyWebsocketIdleTimeout
 
 	documentRoot string
+	files        fileSettings
+	accessFiles  []string  // AccessFileName
 	passAuth     *bool     // CGIPassAuth
 	generic      *bool     // ProxyFCGIBackendType GENERIC
 	fcgiEnv      []fcgiVar // ProxyFCGISetEnvIf
@@ -148,6 +151,10 @@ func (s settings) merge(inner settings) settings {
 	}
 	if inner.documentRoot != "" {
 		s.documentRoot = inner.documentRoot
+	}
+	s.files = s.files.merge(inner.files)
+	if inner.accessFiles != nil {
+		s.accessFiles = inner.accessFiles
 	}
 	over(&s.balancerPersist, inner.balancerPersist)
 	over(&s.balancerInherit, inner.balancerInherit)
@@ -202,7 +209,8 @@ type builder struct {
 	groups    map[string]*groupFile // by the name of the file
 	sections  int                   // how many sections there are
 	announced announced
-	applied   int // how many directives were applied, faulty or not
+	applied   int  // how many directives were applied, faulty or not
+	override  bool // a .htaccess is read: nothing of the servers changes
 	warn      func(err error)
 }
 
@@ -222,6 +230,7 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 	b := &builder{table: table(), modules: newModules(table()), opt: opt, warn: warn, main: &scope{context: inServer}}
 	var all conf.Errors
 	all.Add(b.apply(b.main, list))
+	b.startTypes()
 	all.Add(b.checkClusters())
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
 		b.opt.parents = b.opt.parents || len(s.settings.forward.remotes) > 0

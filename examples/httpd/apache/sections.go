@@ -20,12 +20,6 @@ func sectionDirectives() []directive {
 		{name: "LocationMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyLocation},
 		{name: "Directory", section: true, in: anyServer, min: 1, max: 2, note: "of what no ProxyPass takes", apply: applyDirectory},
 		{name: "DirectoryMatch", section: true, in: anyServer, min: 1, max: 1, apply: applyDirectory},
-		{name: "AllowOverride", in: inDirectory, min: 1, max: -1, note: "None alone: no .htaccess is read", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
-			if !strings.EqualFold(strings.Join(d.Args, " "), "None") {
-				return fmt.Errorf("%s is not supported: .htaccess files are not read", strings.Join(d.Args, " "))
-			}
-			return nil
-		}},
 		{name: "Files", section: true, in: anyServer | inDirectory, min: 1, max: 2, apply: applyFiles},
 		{name: "FilesMatch", section: true, in: anyServer | inDirectory, min: 1, max: 1, apply: applyFiles},
 	}
@@ -102,6 +96,7 @@ func globPattern(glob string, crosses bool) (*pattern.Pattern, error) {
 // applyDirectory reads <Directory path>, <Directory ~ re> and <DirectoryMatch re>.
 func applyDirectory(b *builder, s *scope, d *conf.Directive) (err error) {
 	f := b.section(inDirectory, s, d)
+	f.folder = true
 	text := d.Args[0]
 	f.regex = d.Is("DirectoryMatch")
 	if text == "~" && len(d.Args) == 2 {
@@ -130,13 +125,7 @@ func applyDirectory(b *builder, s *scope, d *conf.Directive) (err error) {
 // segments first, and regular expressions behind them.
 func inOrder(folders []*scope) []*scope {
 	ordered := slices.Clone(folders)
-	depth := func(s *scope) int {
-		if s.regex {
-			return 1 << 30
-		}
-		return strings.Count(strings.TrimSuffix(s.path, "/"), "/")
-	}
-	slices.SortStableFunc(ordered, func(a, b *scope) int { return cmp.Compare(depth(a), depth(b)) })
+	slices.SortStableFunc(ordered, func(a, b *scope) int { return cmp.Compare(a.depth(), b.depth()) })
 	return ordered
 }
 

@@ -27,7 +27,7 @@ func (h *host) startRule(r *rule) error {
 		if len(p.Members()) == 0 {
 			h.logger.Warn("balancer has no members", "balancer", p.declared.name)
 		}
-		h.routes[r] = p
+		h.setRoute(r, p)
 		return nil
 	}
 	target, err := newTarget(r.target, r.params)
@@ -44,8 +44,7 @@ func (h *host) startRule(r *rule) error {
 	if err != nil {
 		return err
 	}
-	h.routes[r] = t
-	h.direct = append(h.direct, t)
+	h.setRoute(r, t)
 	return nil
 }
 
@@ -212,20 +211,15 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.fallback {
-		if h.settings.documentRoot == "" {
-			return nil, fmt.Errorf("SetHandler %q needs a DocumentRoot", backend.RedactURL(r.target))
-		}
-		ph.Target = &url.URL{Scheme: ph.Target.Scheme, Host: ph.Target.Host, Path: strings.TrimSuffix(h.settings.documentRoot, "/") + "/"}
-	}
+	route := h.routeOf(r)
 	ph.Mapping = r.params.pathMapping()
-	ph.Transport = h.routes[r]
+	ph.Transport = route
 	ph.PreserveHost = said(s.preserveHost, false)
 	ph.Via = said(s.via, proxy.ViaOff)
 	ph.ServerName = h.name
 	ph.CanonicalURL = h.canonicalURL(s)
 	ph.Forwarded = proxy.ForwardedApache
-	if !said(s.addHeaders, true) || r.speaksAJP() || balancedAJP(h.routes[r]) {
+	if !said(s.addHeaders, true) || r.speaksAJP() || balancedAJP(route) {
 		ph.Forwarded = proxy.ForwardedOff
 	}
 	ph.Reverse, ph.CookieDomains, ph.CookiePaths = s.reverse, s.cookieDomains, s.cookiePaths
@@ -235,17 +229,16 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 			h.fail(w, r, s, backendStatus(r))
 		})}
 	}
-	members, balanced := h.routes[r].(*pool)
-	if len(s.header) > 0 || balanced {
-		ph.ModifyResponse = func(resp *http.Response) error {
-			if balanced {
-				noteBalancer(resp)
-			}
-			if len(s.header) > 0 {
-				editAnswer(resp, s.header, visitOf(resp.Request).client)
-			}
-			return nil
+	members, balanced := route.(*pool)
+	ph.ModifyResponse = func(resp *http.Response) error {
+		if balanced {
+			noteBalancer(resp)
 		}
+		h.dress(resp, s)
+		if len(s.header) > 0 {
+			editAnswer(resp, s.header, visitOf(resp.Request).client)
+		}
+		return nil
 	}
 	keepExpect := said(s.expect, true)
 	keepLoops := ph.Via == proxy.ViaOn || ph.Via == proxy.ViaFull

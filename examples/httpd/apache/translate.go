@@ -1,9 +1,11 @@
 package apache
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/files"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -13,6 +15,11 @@ import (
 type destination struct {
 	rule *rule  // the ProxyPass that takes it
 	file string // where it is on disk, be there anything or not
+
+	root            string // a folder that it is in: DocumentRoot, or what an Alias leads to
+	prefix, context string // of an Alias: its path, and root
+	scripts         bool   // ScriptAlias
+	disk            files.Found
 }
 
 // translator finds the destination of a request, puts it into visit.found and
@@ -26,7 +33,7 @@ type translator func(v *visit, r *http.Request) (out *http.Request, found bool, 
 func (h *host) translate(r *http.Request) (*http.Request, int) {
 	v := visitOf(r)
 	v.found = destination{}
-	for _, t := range []translator{h.byMappedRules, h.decodeSlashes, h.byRules, h.byDocumentRoot} {
+	for _, t := range []translator{h.byMappedRules, h.decodeSlashes, h.byRules, h.byAliases, h.byDocumentRoot} {
 		out, found, code := t(v, r)
 		if r = out; found || code != 0 {
 			return r, code
@@ -90,10 +97,14 @@ func (v *visit) takes(ru *rule) bool {
 
 // byDocumentRoot leads what nothing else takes to a file.
 func (h *host) byDocumentRoot(v *visit, r *http.Request) (*http.Request, bool, int) {
-	if root := h.settings.documentRoot; root != "" {
-		v.found.file = strings.TrimSuffix(root, "/") + v.path
-	}
-	return r, v.found.file != "", 0
+	v.found.root = h.documents()
+	v.found.file = strings.TrimSuffix(v.found.root, "/") + v.path
+	return r, true, 0
+}
+
+// documents is the DocumentRoot.
+func (h *host) documents() string {
+	return cmp.Or(h.settings.documentRoot, h.opt.file("htdocs"))
 }
 
 // pick returns the rule that takes a request, "!" included: that of the last
@@ -102,7 +113,7 @@ func (h *host) byDocumentRoot(v *visit, r *http.Request) (*http.Request, bool, i
 func (h *host) pick(r *http.Request, mapped bool) (chosen *rule) {
 	at := visitOf(r).path
 	for _, l := range h.locations {
-		if n := len(l.rules); n > 0 && !l.rules[n-1].fallback && l.rules[n-1].params.mapped == mapped && l.contains(at) {
+		if n := len(l.rules); n > 0 && l.rules[n-1].params.mapped == mapped && l.contains(at) {
 			chosen = l.rules[n-1]
 		}
 	}
@@ -121,16 +132,6 @@ func (h *host) pick(r *http.Request, mapped bool) (chosen *rule) {
 		}
 	}
 	return nil
-}
-
-// handler returns what SetHandler "proxy:…" says, of which the last counts.
-func (l sectionList) handler() (chosen *rule) {
-	for _, s := range l {
-		if n := len(s.rules); n > 0 && s.rules[n-1].fallback {
-			chosen = s.rules[n-1]
-		}
-	}
-	return chosen
 }
 
 // trace logs that a rule was tried, as httpd does.

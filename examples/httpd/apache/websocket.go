@@ -35,7 +35,7 @@ func (h *host) upgrading(ph *proxy.Handler, r *rule, s *served) http.Handler {
 	}
 	return &wstunnel.Handler{
 		Proxy: ph, Protocols: ph.Upgrades, IdleTimeout: said(s.tunnelIdle, 0),
-		NoFallback: !said(s.plainFallback, true) && speaksWebSocket(h.routes[r], r.text),
+		NoFallback: !said(s.plainFallback, true) && speaksWebSocket(h.routeOf(r), r.text),
 	}
 }
 

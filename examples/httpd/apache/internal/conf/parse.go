@@ -49,6 +49,10 @@ type Options struct {
 	// is that of the configuration.
 	Root string
 
+	// Override reads a file that is no part of the server's configuration, such as
+	// a .htaccess: Define, Include, Use and their kin are directives as all others.
+	Override bool
+
 	// Warn is told of what is odd but no error. If nil, nobody is.
 	Warn func(*Error)
 
@@ -260,7 +264,7 @@ func (p *parser) line(text, file string, line, depth int) error {
 		p.problems.Add(at("section has no name"))
 		return p.enter(d, at) // so that its end is one
 	}
-	if d.Section && d.Is("Macro") {
+	if d.Section && d.Is("Macro") && !p.opt.Override {
 		p.beginMacro(d)
 		return nil
 	}
@@ -340,6 +344,9 @@ func (p *parser) closeSection(name string, at func(string, ...any) error) error 
 // directive obeys those that concern the reading itself, and keeps the others.
 func (p *parser) directive(d *Directive, depth int) error {
 	switch {
+	case p.opt.Override:
+		c := p.container()
+		c.Children = append(c.Children, d)
 	case d.Is("Define"):
 		if len(d.Args) < 1 || len(d.Args) > 2 {
 			p.problems.Add(d.Errorf("Define takes a name and may take a value"))

@@ -1,0 +1,142 @@
+package apache
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestSourcesOfScripts: what is for a handler that is not here is never served as
+// it is.
+func TestSourcesOfScripts(t *testing.T) {
+	root := writeFiles(t, map[string]string{"a.cgi": "secret", "a.php": "secret", "a.cgi.txt": "secret", "a.txt": "text", "in/.htaccess": "AddHandler x-script .txt\n", "in/a.txt": "secret",
+		"php/.htaccess": "AddHandler application/x-httpd-php .txt\n", "php/a.txt": "secret", "set/.htaccess": "SetHandler cgi-script\n", "set/a.txt": "secret", "exec/a": "secret"})
+	p := start(t, `
+DocumentRoot `+root+`
+<Directory `+root+`>
+AllowOverride All
+Options +ExecCGI +Indexes
+</Directory>
+AddHandler cgi-script .cgi
+AddHandler fcgid-script .php
+ScriptAlias /cgi-bin/ `+root+`/exec/
+ScriptAliasMatch ^/run/(.*) `+root+`/exec/$1
+`, echo)
+	for path, status := range map[string]int{"/a.cgi": 403, "/a.php": 403, "/a.cgi.txt": 403, "/a.cgi/x": 403, "/in/a.txt": 403, "/php/a.txt": 500, "/set/a.txt": 500, "/cgi-bin/a": 403, "/run/a": 403, "/cgi-bin/none": 404, "/exec/a": 200, "/a.txt": 200} {
+		for _, method := range []string{"GET", "POST", "HEAD"} {
+			resp, body := p.get("80", "h.test"+path, func(r *http.Request) { r.Method = method })
+			require.Equal(t, status, resp.StatusCode, "%s %s", method, path)
+			if status != 200 {
+				require.NotContains(t, body, "secret", path)
+			}
+		}
+	}
+}
+
+// TestHandlersThatAreNone: what cannot work is told at the start, with what would.
+func TestHandlersThatAreNone(t *testing.T) {
+	for config, want := range map[string]string{
+		"AddType application/x-httpd-php .php":                              "php-fpm",
+		"AddHandler application/x-httpd-php .php":                           "php-fpm",
+		"<FilesMatch x>\nSetHandler application/x-httpd-php\n</FilesMatch>": "php-fpm",
+		"<Location /x>\nSetHandler cgi-script\n</Location>":                 "FastCGI",
+		"<Location /x>\nSetHandler whatever\n</Location>":                   "not supported",
+		"<Location /x>\nSetHandler proxy:nonsense\n</Location>":             "not supported",
+		"<Location /x>\nSetHandler proxy:gopher://x\n</Location>":           "gopher",
+		"<Location /x>\nSetHandler proxy:balancer://none\n</Location>":      "no balancer",
+		"AddHandler proxy:balancer://none .x":                               "no balancer",
+		"Alias /x":                                                          "want a path",
+		"<Location /x>\nAlias /a /b\n</Location>":                           "section's",
+		"AliasMatch ( /x":                                                   "AliasMatch",
+		"Options +Indexes None":                                             "do not mix",
+		"Options Nonsense":                                                  "not known",
+		"ExpiresDefault soon":                                               "none of access",
+		"ExpiresByType text/css \"access plus 1\"":                          "no unit",
+		"ExpiresByType text/css \"access plus x days\"":                     "no number",
+		"FileETag Nonsense":                                                 "not known",
+		"DirectoryIndexRedirect 200":                                        "no redirect",
+		"FallbackResource x":                                                "slash",
+		"ModMimeUsePathInfo On":                                             "not supported",
+		"<Files x>\nAllowOverride All\n</Files>":                            "<Directory>",
+		"<DirectoryMatch x>\nAllowOverride All\n</DirectoryMatch>":          "<Directory>",
+		"<Directory /x>\nAllowOverride Everything\n</Directory>":            "not known",
+		"<Directory /x>\nAllowOverride Options=Nonsense\n</Directory>":      "not known",
+		"AccessFileName a/b":                                                "no name",
+		"AcceptPathInfo Maybe":                                              "Default",
+		"Action a b":                                                        "slash",
+	} {
+		_, err := Parse("Listen 80\n"+config+"\n", "x.conf", Options{})
+		require.ErrorContains(t, err, want, config)
+		require.ErrorContains(t, err, "x.conf:", config)
+	}
+}
+
+// TestLists: what stands around the list of a folder, and what is not in it.
+func TestLists(t *testing.T) {
+	root := writeFiles(t, map[string]string{"in/HEAD.html": "<h2>head</h2>", "in/foot.html": "<i>foot</i>", "in/a.txt": "a", "in/no.txt": "n", "in/.htaccess": "<Files no.txt>\nRequire all denied\n</Files>\n", "in/closed/.htaccess": "Require all denied\n", "in/open/x": "x"})
+	p := start(t, `
+DocumentRoot `+root+`
+DefaultType none
+ModMimeUsePathInfo Off
+<Directory `+root+`>
+AllowOverride All
+Options +Indexes
+HeaderName HEAD.html
+ReadmeName foot.html
+IndexIgnore HEAD* foot*
+IndexOptions FancyIndexing
+</Directory>
+<Files ".ht*">
+Require all denied
+</Files>
+`, echo)
+	resp, body := p.get("80", "h.test/in/")
+	require.Equal(t, 200, resp.StatusCode)
+	for _, want := range []string{"<h2>head</h2>", "<i>foot</i>", ">a.txt<", ">open/<"} {
+		require.Contains(t, body, want)
+	}
+	for _, not := range []string{"HEAD.html", "htaccess", "no.txt", "closed"} {
+		require.NotContains(t, body, not)
+	}
+}
+
+// TestOverridesChange: a .htaccess counts as it is at each request, and one that
+// goes or cannot be read is not forgotten.
+func TestOverridesChange(t *testing.T) {
+	root := writeFiles(t, map[string]string{"in/a.txt": "a"})
+	p := start(t, "DocumentRoot "+root+"\n<Directory "+root+">\nAllowOverride All\n</Directory>\n", echo)
+	file := filepath.Join(root, "in/.htaccess")
+	then := time.Now().Add(-time.Hour)
+	write := func(text string) {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
+		require.NoError(t, os.Chtimes(file, then, then))
+		then = then.Add(time.Second)
+	}
+	status := func() int {
+		resp, _ := p.get("80", "h.test/in/a.txt")
+		return resp.StatusCode
+	}
+	require.Equal(t, 200, status())
+	write("Require all denied\n")
+	require.Equal(t, 403, status())
+	require.Equal(t, 403, status())
+	write("Require all granted\n")
+	require.Equal(t, 200, status())
+	write("Nonsense\n")
+	require.Equal(t, 500, status())
+	require.Contains(t, p.stderr.String(), "in/.htaccess:1")
+	require.NoError(t, os.Remove(file))
+	require.Equal(t, 200, status())
+	write("# " + strings.Repeat("x", maxOverride) + "\n")
+	require.NotEqual(t, 200, status())
+	for i := range 20 { // written again and again within one tick of the clock
+		text := []string{"Require all denied\n", "Require all granted\n"}[i%2]
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
+		require.Equal(t, []int{403, 200}[i%2], status())
+	}
+}

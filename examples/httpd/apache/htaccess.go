@@ -1,0 +1,276 @@
+package apache
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/plainfile"
+)
+
+// maxOverride bounds a .htaccess file, in bytes.
+const maxOverride = 1 << 20
+
+// maxOverrides bounds how many .htaccess files a host remembers.
+const maxOverrides = 1 << 12
+
+// overrideClass is what AllowOverride may permit.
+type overrideClass uint8
+
+const (
+	overrideAuth overrideClass = 1 << iota
+	overrideInfo
+	overrideIndexes
+	overrideLimit
+	overrideOptions
+	overrideAll = overrideAuth | overrideInfo | overrideIndexes | overrideLimit | overrideOptions
+)
+
+// override is what AllowOverride and AllowOverrideList permit in .htaccess.
+type override struct {
+	classes        overrideClass
+	options        []string // of Options=…; nil for all
+	names          []string // AllowOverrideList
+	ignores        bool     // Nonfatal=Override: what is not permitted is left out
+	ignoresUnknown bool     // Nonfatal=Unknown
+}
+
+// overrideDirectives are those that say which files in folders count.
+func overrideDirectives() []directive {
+	return []directive{
+		{name: "AllowOverride", in: inDirectory, min: 1, max: -1, note: "in <Directory> without a regular expression", apply: applyAllowOverride},
+		{name: "AllowOverrideList", in: inDirectory, min: 1, max: -1, note: "in <Directory> without a regular expression", apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			o := s.ownOverride()
+			if !s.folder || s.regex {
+				return fmt.Errorf("it counts in <Directory> without a regular expression alone")
+			}
+			if len(d.Args) == 1 && strings.EqualFold(d.Args[0], "none") {
+				o.names = nil
+				return nil
+			}
+			o.names = append(o.names, d.Args...)
+			return nil
+		}},
+		{name: "AccessFileName", in: anyServer, min: 1, max: -1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			for _, name := range d.Args {
+				if strings.ContainsRune(name, '/') {
+					return fmt.Errorf("%q is no name in a folder", name)
+				}
+			}
+			s.settings.accessFiles = d.Args
+			return nil
+		}},
+	}
+}
+
+// ownOverride returns what the section permits, to be changed.
+func (s *scope) ownOverride() *override {
+	if s.settings.files.override == nil {
+		s.settings.files.override = new(override)
+	}
+	return s.settings.files.override
+}
+
+func applyAllowOverride(_ *builder, s *scope, d *conf.Directive) error {
+	if !s.folder || s.regex {
+		if len(d.Args) == 1 && strings.EqualFold(d.Args[0], "none") {
+			return nil // as nothing would do there
+		}
+		return fmt.Errorf("it counts in <Directory> without a regular expression alone")
+	}
+	o := s.ownOverride()
+	o.classes, o.options = 0, nil
+	for _, w := range d.Args {
+		name, value, _ := strings.Cut(strings.ToLower(w), "=")
+		class, ok := map[string]overrideClass{"none": 0, "all": overrideAll, "authconfig": overrideAuth, "fileinfo": overrideInfo,
+			"indexes": overrideIndexes, "limit": overrideLimit, "options": overrideOptions}[name]
+		switch {
+		case name == "nonfatal":
+			o.ignores = value == "override" || value == "all"
+			o.ignoresUnknown = value == "unknown" || value == "all"
+			if !o.ignores && !o.ignoresUnknown {
+				return fmt.Errorf("%q is not known: Nonfatal=Override, Unknown or All", w)
+			}
+		case !ok:
+			return fmt.Errorf("%q is not known", w)
+		default:
+			o.classes |= class
+			if name == "options" && value != "" {
+				o.options = []string{}
+				for option := range strings.SplitSeq(value, ",") {
+					if _, ok := folderOptions[option]; !ok {
+						return fmt.Errorf("option %q is not known", option)
+					}
+					o.options = append(o.options, option)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// overrideError is an error of a .htaccess file, and the status that it causes.
+type overrideError struct {
+	code int
+	err  error
+}
+
+func (e *overrideError) Error() string { return e.err.Error() }
+
+func (e *overrideError) Unwrap() error { return e.err }
+
+// overrides remembers the .htaccess files of a host.
+type overrides struct {
+	mu   sync.Mutex // guards read
+	seen map[overrideKey]*overrideFile
+	last atomic.Int64 // number of sections, beyond those of the configuration
+}
+
+// overrideKey is a file, and what was permitted in it.
+type overrideKey struct {
+	name    string
+	allowed *override
+}
+
+type overrideFile struct {
+	info fs.FileInfo
+	own  *scope
+	err  error
+}
+
+// read returns what the .htaccess of a folder says, nil without one. The file is
+// looked at each time, and read when it has changed.
+func (o *overrides) read(h *host, dir string, allowed *override) (*scope, error) {
+	if allowed == nil || allowed.classes == 0 && len(allowed.names) == 0 {
+		return nil, nil
+	}
+	names := h.settings.accessFiles
+	if names == nil {
+		names = []string{".htaccess"}
+	}
+	for _, name := range names {
+		name = filepath.Join(dir, name)
+		info, err := os.Stat(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err == nil && !info.Mode().IsRegular():
+			err = plainfile.ErrNotRegular
+		}
+		if err != nil {
+			return nil, &overrideError{http.StatusForbidden, fmt.Errorf("%s: %w", name, err)}
+		}
+		f := o.file(h, overrideKey{name, allowed}, info)
+		return f.own, f.err
+	}
+	return nil, nil
+}
+
+// file returns the content of a file, out of memory if it has not changed.
+func (o *overrides) file(h *host, key overrideKey, info fs.FileInfo) *overrideFile {
+	o.mu.Lock()
+	f := o.seen[key]
+	o.mu.Unlock()
+	if f != nil && os.SameFile(f.info, info) && f.info.Size() == info.Size() && f.info.ModTime().Equal(info.ModTime()) {
+		return f
+	}
+	f = &overrideFile{info: info}
+	if text, err := plainfile.Read(key.name, maxOverride); err != nil {
+		f.err = &overrideError{http.StatusForbidden, err}
+	} else if f.own, err = o.parse(h, key, text); err != nil {
+		f.own, f.err = nil, &overrideError{http.StatusInternalServerError, err}
+	}
+	if time.Since(info.ModTime()) < time.Second {
+		return f // it may change again, and keep its time
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.seen == nil || len(o.seen) >= maxOverrides {
+		o.seen = make(map[overrideKey]*overrideFile)
+	}
+	o.seen[key] = f
+	return f
+}
+
+// parse reads the text of a file by the table of directives.
+func (o *overrides) parse(h *host, key overrideKey, text []byte) (*scope, error) {
+	known := table()
+	modules := newModules(known)
+	list, err := conf.Parse(bytes.NewReader(text), key.name, conf.Options{Override: true, HasModule: modules.has, Version: version})
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{table: known, modules: modules, opt: h.opt, main: h.scope, override: true, warn: func(err error) { h.logger.Warn(err.Error()) }}
+	b.sections = int(o.last.Add(1<<16)) + 1<<30
+	if list, err = b.permitted(list, key.allowed); err != nil {
+		return nil, err
+	}
+	s := b.section(inDirectory, h.scope, &conf.Directive{Name: "htaccess", File: key.name})
+	s.folder, s.path = true, filepath.Dir(key.name)
+	return s, b.apply(s, list)
+}
+
+// permitted returns the directives that may stand in a .htaccess file.
+func (b *builder) permitted(list []*conf.Directive, allowed *override) (out []*conf.Directive, err error) {
+	for _, d := range list {
+		class, sections, known := classOf(d)
+		if !known {
+			if _, err := b.find(d); err != nil {
+				if allowed.ignoresUnknown {
+					b.warn(err)
+					continue
+				}
+				return nil, err
+			}
+		}
+		ok := known && (sections || allowed.classes&class != 0 || slices.ContainsFunc(allowed.names, d.Is))
+		if ok && d.Is("Options") && allowed.classes&overrideOptions != 0 && allowed.options != nil {
+			for _, w := range d.Args {
+				ok = ok && slices.Contains(allowed.options, strings.ToLower(strings.TrimLeft(w, "+-")))
+			}
+		}
+		if !ok {
+			err := d.Errorf("%s is not allowed here", d.Name)
+			if known && allowed.ignores {
+				b.warn(err)
+				continue
+			}
+			return nil, err
+		}
+		if sections {
+			inner := *d
+			if inner.Children, err = b.permitted(d.Children, allowed); err != nil {
+				return nil, err
+			}
+			d = &inner
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// classOf returns the class that a directive needs in .htaccess; sections hold
+// others, which count.
+func classOf(d *conf.Directive) (class overrideClass, sections, known bool) {
+	if d.Section {
+		switch strings.ToLower(d.Name) {
+		case "files", "filesmatch", "if", "elseif", "else", "limit", "limitexcept":
+			return 0, true, true
+		case "requireall", "requireany", "requirenone":
+			return overrideAuth, false, true
+		}
+		return 0, false, false
+	}
+	class, known = overrideClassOf(d.Name)
+	return class, false, known
+}
