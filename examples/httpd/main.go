@@ -38,14 +38,13 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		fmt.Fprintf(stderr, "httpd: %v\n", err)
 		return 1
 	}
-	opt := apache.Options{Stdout: stdout, Stderr: stderr, Logger: slog.New(slog.NewTextHandler(stderr, nil)), ListenFunc: listeners.listen}
+	var line commandLine
+	opt := apache.Options{Stdout: stdout, Stderr: stderr, ListenFunc: listeners.listen}
 	flags := flag.NewFlagSet("httpd", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	file := flags.String("f", "", "configuration `file`; without it, a demonstration")
-	check := flags.Bool("t", false, "check the configuration and exit")
-	asJSON := flags.Bool("json", false, "with -t, write what is wrong as JSON on standard output")
+	line.flags(flags)
 	opt.Flags(flags)
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(apart(args)); err != nil {
 		return 2
 	}
 	if flags.NArg() > 0 {
@@ -58,11 +57,16 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		}
 		return 1
 	}
-	if *check {
-		opt.Logger = nil // warnings are told with the errors
+	line.dumps(opt.Define)
+	if line.tellAbout(stdout) {
+		return 0
 	}
-	load := func() (*apache.Site, error) { return apache.Load(*file, opt) }
-	if *file == "" {
+	opt.Before, opt.After = line.before, line.after
+	if !line.check { // else warnings are told with the errors
+		opt.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: line.level}))
+	}
+	load := func() (*apache.Site, error) { return apache.Load(line.file, opt) }
+	if line.file == "" {
 		text, stop, err := startDemonstration(&opt)
 		if err != nil {
 			return fail(err)
@@ -71,7 +75,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		load = func() (*apache.Site, error) { return apache.Parse(text, "demonstration", opt) }
 	}
 	site, err := load()
-	if *check && *asJSON {
+	if line.check && line.json {
 		return tell(stdout, site, err)
 	}
 	if err != nil {
@@ -82,9 +86,12 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		defer cancel()
 		_ = site.Shutdown(ctx)
 	}()
-	if *check {
+	if line.check {
 		for _, w := range site.Warnings() {
 			_ = fail(w)
+		}
+		if line.hosts {
+			_ = site.WriteVirtualHosts(stdout)
 		}
 		fmt.Fprintln(stderr, "Syntax OK")
 		return 0
@@ -93,7 +100,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		return fail(err)
 	}
 	for _, l := range site.Listeners() {
-		if *file == "" {
+		if line.file == "" {
 			fmt.Fprintf(stdout, "open http://%[1]s/, http://%[1]s/balancer-manager and http://%[1]s/server-status\nstop with Ctrl-C\n", l.Addr)
 		} else {
 			fmt.Fprintf(stdout, "port %s is http://%s/\n", l.Configured, l.Addr)

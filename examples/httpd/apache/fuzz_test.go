@@ -29,7 +29,7 @@ func FuzzBuild(f *testing.F) {
 				return
 			}
 		}
-		list, err := conf.Parse(strings.NewReader(text), "x.conf", conf.Options{HasModule: newModules(table()).has, Version: version, Getenv: func(string) (string, bool) { return "", false }})
+		list, err := conf.Parse(strings.NewReader(text), "x.conf", conf.Options{HasModule: newModules(table()).has, Version: Version, Getenv: func(string) (string, bool) { return "", false }})
 		if err != nil && !errors.As(err, new(conf.Errors)) {
 			return
 		}

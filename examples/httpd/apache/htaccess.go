@@ -206,7 +206,7 @@ func (o *overrides) file(h *host, key overrideKey, info fs.FileInfo) *overrideFi
 func (o *overrides) parse(h *host, key overrideKey, text []byte) (*scope, error) {
 	known := table()
 	modules := newModules(known)
-	list, err := conf.Parse(bytes.NewReader(text), key.name, conf.Options{Override: true, HasModule: modules.has, Version: version})
+	list, err := conf.Parse(bytes.NewReader(text), key.name, conf.Options{Override: true, HasModule: modules.has, Version: Version})
 	if err != nil {
 		return nil, err
 	}

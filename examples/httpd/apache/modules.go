@@ -8,9 +8,6 @@ import (
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
 )
 
-// version is that of the httpd whose configurations are read.
-const version = "2.4.71"
-
 // modulesText names the modules of httpd and of third parties, and the directives
 // of each.
 //

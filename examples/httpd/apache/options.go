@@ -21,6 +21,9 @@ type Options struct {
 	// configuration counts more. Default: the folder of the file.
 	Root string
 
+	// Before and After are directives around those of the file (-C and -c).
+	Before, After []string
+
 	// Define are the names for <IfDefine> and ${NAME}, with their values (-D).
 	Define map[string]string
 

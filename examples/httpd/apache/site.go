@@ -109,7 +109,7 @@ func (s *Site) read() (*generation, Problems, error) {
 func readingOptions(o Options) conf.Options {
 	known := newModules(table())
 	return conf.Options{
-		Defines: maps.Clone(o.Define), Root: o.Root, Version: version, Getenv: lookupEnv(o.Root),
+		Defines: maps.Clone(o.Define), Root: o.Root, Before: o.Before, After: o.After, Version: Version, Getenv: lookupEnv(o.Root),
 		HasModule:    known.has,
 		HasDirective: func(name string) bool { _, ok := known.directives[strings.ToLower(name)]; return ok },
 		Skipped:      known.skipped,

@@ -45,6 +45,9 @@ type Options struct {
 	// is told.
 	Skipped func(section *Directive, inner []*Directive) error
 
+	// Before and After are lines around those that are read.
+	Before, After []string
+
 	// Root is the folder of relative names until ServerRoot is read. If empty, it
 	// is that of the configuration.
 	Root string
@@ -99,7 +102,14 @@ func Parse(r io.Reader, name string, opt Options) ([]*Directive, error) {
 	p := &parser{opt: opt, root: opt.Root, macros: make(map[string]*macro)}
 	root := &Directive{Name: "configuration", Section: true, File: name}
 	p.open = []*Directive{root}
-	p.problems.Add(p.read(r, name, 0))
+	err := p.lines(opt.Before)
+	if err == nil {
+		err = p.read(r, name, 0)
+	}
+	if err == nil {
+		err = p.lines(opt.After)
+	}
+	p.problems.Add(err)
 	return root.Children, p.problems.Err()
 }
 
@@ -116,6 +126,11 @@ type parser struct {
 	macros   map[string]*macro
 	expanded int // lines of macros, so far
 	problems Errors
+}
+
+// lines reads lines of the command line.
+func (p *parser) lines(lines []string) error {
+	return p.read(strings.NewReader(strings.Join(lines, "\n")), "command line", 0)
 }
 
 // read reads one file. Sections must close in the file in which they opened. Its
