@@ -19,6 +19,7 @@ var accessRows = []row{
 	{name: "require: expr in quotes, no", host: "require.test", line: "/quoted?z"},
 	{name: "require: method", host: "require.test", line: "/method"},
 	{name: "require: method HEAD", host: "require.test", line: "HEAD /method"},
+	{name: "require: method HEAD named", host: "require.test", line: "/head"},
 	{name: "require: method, other", host: "require.test", line: "PUT /method"},
 	{name: "require: any, none", host: "require.test", line: "/any"},
 	{name: "require: any, one", host: "require.test", line: "/any", fields: "X-Pass: open"},

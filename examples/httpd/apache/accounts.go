@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io/fs"
 	"sync"
+	"time"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/digest"
 	"github.com/modproxy/modproxy/proxy/access"
 )
 
@@ -15,8 +17,11 @@ import (
 type accounts struct {
 	name string
 
-	mu   sync.Mutex // guards file
+	mu   sync.Mutex // guards the rest
 	file *access.Htpasswd
+
+	looked  time.Time // at the file, as one of htdigest
+	digests digest.Users
 }
 
 // accounts returns the users of a file, of which there is one for all sections. A
@@ -28,10 +33,15 @@ func (b *builder) accounts(d *conf.Directive, name string) (*accounts, error) {
 	}
 	a := &accounts{name: name}
 	if _, err := a.open(); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		if _, other := a.readDigests(); other == nil {
+			err = nil // it is a file of htdigest
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			return nil, err
 		}
-		b.warn(d.Errorf("AuthUserFile: nobody can log in: %w", err))
+		if err != nil {
+			b.warn(d.Errorf("AuthUserFile: nobody can log in: %w", err))
+		}
 	}
 	if b.users == nil {
 		b.users = make(map[string]*accounts)
@@ -58,6 +68,22 @@ func (a *accounts) verify(ctx context.Context, user, password string) (bool, err
 		return false, err
 	}
 	return file.Verify(ctx, user, password)
+}
+
+// readDigests returns the users, if the file is one of htdigest. A change of it
+// counts a second later.
+func (a *accounts) readDigests() (digest.Users, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.digests != nil && time.Since(a.looked) < time.Second {
+		return a.digests, nil
+	}
+	a.digests, a.looked = nil, time.Now()
+	text, err := readFile(a.name)
+	if err == nil {
+		a.digests, err = digest.ReadUsers(string(text))
+	}
+	return a.digests, err
 }
 
 // stamp changes with a user's password.

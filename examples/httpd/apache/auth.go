@@ -14,22 +14,35 @@ import (
 
 // authSettings say how clients prove who they are.
 type authSettings struct {
-	basic  *bool // AuthType Basic, or None
+	scheme *string // AuthType: basic, digest or none
 	realm  *phrase
 	users  *accounts
 	groups *groupFile
 	fake   *fakeUser // AuthBasicFake
+	digest digestSettings
 }
+
+// typeName is what AUTH_TYPE says.
+func (s *authSettings) typeName() string {
+	if said(s.scheme, "") == "digest" {
+		return "Digest"
+	}
+	return "Basic"
+}
+
+// configured reports whether there is an AuthType.
+func (s *authSettings) configured() bool { return said(s.scheme, "none") != "none" }
 
 // fakeUser is what a backend is told instead of the client's credentials.
 type fakeUser struct{ name, password *phrase } // a name of nil is AuthBasicFake Off
 
 func (s authSettings) merge(inner authSettings) authSettings {
-	over(&s.basic, inner.basic)
+	over(&s.scheme, inner.scheme)
 	over(&s.realm, inner.realm)
 	over(&s.users, inner.users)
 	over(&s.groups, inner.groups)
 	over(&s.fake, inner.fake)
+	s.digest = s.digest.merge(inner.digest)
 	return s
 }
 
@@ -37,32 +50,22 @@ func (s authSettings) merge(inner authSettings) authSettings {
 func authDirectives() []directive {
 	const in = inSection
 	return []directive{
-		{name: "AuthType", in: in, min: 1, max: 1, note: "Basic or None", apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			basic := strings.EqualFold(d.Args[0], "Basic")
-			if !basic && !strings.EqualFold(d.Args[0], "None") {
-				if module := foreignAuthTypes[strings.ToLower(d.Args[0])]; module != "" {
-					return fmt.Errorf("%s is not supported: it belongs to %s; Basic and None are", d.Args[0], module)
+		{name: "AuthType", in: in, min: 1, max: 1, note: "Basic, Digest or None", apply: func(_ *builder, s *scope, d *conf.Directive) error {
+			scheme := strings.ToLower(d.Args[0])
+			if scheme != "basic" && scheme != "digest" && scheme != "none" {
+				if module := foreignAuthTypes[scheme]; module != "" {
+					return fmt.Errorf("%s is not supported: it belongs to %s; Basic, Digest and None are", d.Args[0], module)
 				}
-				return fmt.Errorf("%s is not supported: Basic and None are", d.Args[0])
+				return fmt.Errorf("%s is not supported: Basic, Digest and None are", d.Args[0])
 			}
-			s.settings.auth.basic = &basic
+			s.settings.auth.scheme = &scheme
 			return nil
 		}},
 		{name: "AuthName", in: in, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) (err error) {
 			s.settings.auth.realm, err = parsePhrase(d.Args[0])
 			return err
 		}},
-		{name: "AuthBasicProvider", in: in, min: 1, max: -1, note: "file alone", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
-			for _, name := range d.Args {
-				if module := foreignProviders[strings.ToLower(name)]; module != "" {
-					return fmt.Errorf("provider %s is not supported: it belongs to %s; file is", name, module)
-				}
-				if !strings.EqualFold(name, "file") {
-					return fmt.Errorf("provider %s is not supported: file is", name)
-				}
-			}
-			return nil
-		}},
+		{name: "AuthBasicProvider", in: in, min: 1, max: -1, note: "file alone", apply: applyProvider},
 		{name: "AuthUserFile", in: in, min: 1, max: 1, note: "bcrypt, MD5 and {SHA} as htpasswd writes them; a change counts after a second", apply: func(b *builder, s *scope, d *conf.Directive) (err error) {
 			s.settings.auth.users, err = b.accounts(d, b.file(d.Args[0]))
 			return err
@@ -82,9 +85,22 @@ func authDirectives() []directive {
 	}
 }
 
+// applyProvider reads AuthBasicProvider and AuthDigestProvider.
+func applyProvider(_ *builder, _ *scope, d *conf.Directive) error {
+	for _, name := range d.Args {
+		if module := foreignProviders[strings.ToLower(name)]; module != "" {
+			return fmt.Errorf("provider %s is not supported: it belongs to %s; file is", name, module)
+		}
+		if !strings.EqualFold(name, "file") {
+			return fmt.Errorf("provider %s is not supported: file is", name)
+		}
+	}
+	return nil
+}
+
 // foreignAuthTypes are those of modules that there are not.
 var foreignAuthTypes = map[string]string{
-	"form": "mod_auth_form", "digest": "mod_auth_digest", "kerberos": "mod_auth_kerb", "gssapi": "mod_auth_gssapi", "negotiate": "mod_auth_gssapi", "openid-connect": "mod_auth_openidc", "oauth20": "mod_auth_openidc",
+	"form": "mod_auth_form", "kerberos": "mod_auth_kerb", "gssapi": "mod_auth_gssapi", "negotiate": "mod_auth_gssapi", "openid-connect": "mod_auth_openidc", "oauth20": "mod_auth_openidc",
 	"oauth2": "mod_oauth2", "auth-openidc": "mod_auth_openidc", "shibboleth": "mod_shib", "mellon": "mod_auth_mellon", "cas": "mod_auth_cas", "ntlm": "mod_authnz_sspi", "sspi": "mod_authnz_sspi", "jwt-bearer": "mod_authnz_jwt",
 }
 
@@ -94,13 +110,29 @@ var foreignProviders = map[string]string{
 	"external": "mod_authnz_external", "fcgi": "mod_authnz_fcgi", "radius": "mod_auth_radius", "mysql": "mod_auth_mysql",
 }
 
-// basicAuth returns what asks for credentials, one for all sections with the same
-// users, or nil if nothing was set up.
-func (h *host) basicAuth(s *settings) *access.BasicAuth {
-	if !said(s.auth.basic, false) || s.auth.users == nil {
-		return nil
-	}
+// asker asks for credentials. An error of its methods is an *exchange.Error with a
+// challenge, or says why they cannot be judged.
+type asker interface {
+	CheckOrigin(r *http.Request) (user string, err error)
+	CheckProxy(r *http.Request) (user string, err error)
+}
+
+// asker returns what asks for credentials in some sections, or nil if nothing was
+// set up.
+func (h *host) asker(s *settings) asker {
 	users := s.auth.users
+	switch scheme := said(s.auth.scheme, "none"); {
+	case users == nil || scheme == "none":
+		return nil
+	case scheme == "digest":
+		return newDigestAsker(&s.auth)
+	}
+	return h.basicAuth(users)
+}
+
+// basicAuth returns what asks for credentials by the Basic scheme: one for all
+// sections with the same users.
+func (h *host) basicAuth(users *accounts) *access.BasicAuth {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a := h.askers[users]
@@ -150,7 +182,7 @@ func (h *host) judge(r *http.Request, s *served) verdict {
 		return denied
 	case allowed && any:
 		return granted
-	case s.access.require == nil && said(s.auth.basic, false):
+	case s.access.require == nil && s.auth.configured():
 		h.logger.Error("there is an AuthType, but nothing is required", "path", r.URL.Path)
 		return undecidable
 	case s.access.require == nil:
@@ -162,13 +194,13 @@ func (h *host) judge(r *http.Request, s *served) verdict {
 		return max(judged, denied)
 	}
 	if s.asks == nil {
-		h.logger.Error("a user is required, but AuthType Basic or AuthUserFile is missing", "path", r.URL.Path)
+		h.logger.Error("a user is required, but AuthType or AuthUserFile is missing", "path", r.URL.Path)
 		return undecidable
 	}
 	if v.user, v.authErr = v.credentials(r); v.user == "" {
 		return noUser
 	}
-	access.WithUser(r, v.user, "Basic") // for the log, though a requirement may refuse it
+	access.WithUser(r, v.user, s.auth.typeName()) // for the log, though a requirement may refuse it
 	switch judged = s.access.require.judge(v, r, logicAll); judged {
 	case denied, neutral:
 		if said(s.access.forbidden, false) {
@@ -184,7 +216,9 @@ func (h *host) challenge(w http.ResponseWriter, r *http.Request, s *served) {
 	v := visitOf(r)
 	err := v.authErr
 	if err == nil { // of somebody else than is required
-		_, err = v.credentials(&http.Request{Header: http.Header{}})
+		without := *r
+		without.Header = nil
+		_, err = v.credentials(&without)
 	}
 	if exchange.StatusOf(err) == exchange.StatusClientClosedRequest {
 		panic(http.ErrAbortHandler)
@@ -192,7 +226,7 @@ func (h *host) challenge(w http.ResponseWriter, r *http.Request, s *served) {
 	var e *exchange.Error
 	if errors.As(err, &e) {
 		for name, values := range e.Header {
-			if strings.HasSuffix(name, "-Authenticate") && s.auth.realm != nil {
+			if strings.HasSuffix(name, "-Authenticate") && s.auth.realm != nil && *s.auth.scheme == "basic" {
 				realm := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s.auth.realm.of(v, r))
 				values = []string{`Basic realm="` + fieldValue(realm) + `"`}
 			}

@@ -39,7 +39,7 @@ type directive struct {
 // table is all that this server knows. A package that brings directives brings
 // a file with a function like these.
 func table() []directive {
-	return slices.Concat(coreDirectives(), stockDirectives(), requestLimitDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), limitDirectives(), compatDirectives(), logDirectives(),
+	return slices.Concat(coreDirectives(), stockDirectives(), requestLimitDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), digestDirectives(), limitDirectives(), compatDirectives(), logDirectives(),
 		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), diskDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
@@ -57,6 +57,7 @@ func acceptedDirectives() []directive {
 		accept("the Server field is the backend's, and none is made up", "ServerTokens", "ServerSignature"),
 		accept("names are those of the configuration, and never looked up", "HostnameLookups"),
 		accept("users that the file does not have are asked again, as those with a wrong password", "AuthBasicAuthoritative"),
+		accept("nonces are seen from themselves, and not counted", "AuthDigestShmemSize", "AuthDigestNcCheck"),
 		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
 		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
 		accept("httpd does not apply it to requests that are proxied either", "LimitRequestBody"),

@@ -25,11 +25,11 @@ type visit struct {
 	found   destination
 	handler string // what answers, by SetHandler or AddHandler
 	served  *served
-	page    int    // the status whose ErrorDocument is being served; 0 for none
-	user    string // who has authenticated
-	authErr error  // why credentials do not count
-	target  string // what a forward request is for
-	peer    string // the address of the connection's other end
+	page    int           // the status whose ErrorDocument is being served; 0 for none
+	user    string        // who has authenticated
+	authErr error         // why credentials do not count
+	target  string        // what a forward request is for
+	came    *http.Request // as it came from the client
 
 	lookedUp, hostname string // an address, and its name; see remoteHost
 
@@ -46,6 +46,14 @@ type visitKey struct{}
 func visitOf(r *http.Request) *visit {
 	v, _ := r.Context().Value(visitKey{}).(*visit)
 	return v
+}
+
+// original returns the request as it came from the client.
+func (v *visit) original(r *http.Request) *http.Request {
+	if v.came != nil {
+		return v.came
+	}
+	return r
 }
 
 // set gives a variable a value.

@@ -140,7 +140,10 @@ var requestVariables = map[string]func(v *visit, r *http.Request) string{
 	"REQUEST_SCHEME": func(v *visit, r *http.Request) string { return v.host.schemeOf(r) },
 	"REQUEST_URI":    func(v *visit, _ *http.Request) string { return v.path },
 	"DOCUMENT_URI":   func(v *visit, _ *http.Request) string { return v.path },
-	"THE_REQUEST":    func(_ *visit, r *http.Request) string { return r.Method + " " + r.RequestURI + " " + r.Proto },
+	"THE_REQUEST": func(v *visit, r *http.Request) string {
+		r = v.original(r)
+		return r.Method + " " + r.RequestURI + " " + r.Proto
+	},
 	"REQUEST_STATUS": func(v *visit, _ *http.Request) string {
 		if v.status != 0 {
 			return strconv.Itoa(v.status)
@@ -172,12 +175,12 @@ var requestVariables = map[string]func(v *visit, r *http.Request) string{
 	"REMOTE_PORT":      func(_ *visit, r *http.Request) string { _, port, _ := net.SplitHostPort(r.RemoteAddr); return port },
 	"REMOTE_IDENT":     nothing,
 	"REMOTE_USER":      func(v *visit, _ *http.Request) string { return v.user },
-	"CONN_REMOTE_ADDR": func(v *visit, _ *http.Request) string { return hostOf(v.peer) },
+	"CONN_REMOTE_ADDR": func(v *visit, r *http.Request) string { return hostOf(v.original(r).RemoteAddr) },
 	"AUTH_TYPE": func(v *visit, _ *http.Request) string {
 		if v.user == "" {
 			return ""
 		}
-		return "Basic"
+		return v.served.auth.typeName()
 	},
 
 	"SERVER_NAME":     func(v *visit, r *http.Request) string { return v.serverName(r) },
@@ -190,8 +193,8 @@ var requestVariables = map[string]func(v *visit, r *http.Request) string{
 
 	"HTTPS": func(_ *visit, r *http.Request) string { return onOffWord(r.TLS != nil) }, // of the connection
 	"HTTP2": func(_ *visit, r *http.Request) string { return onOffWord(r.ProtoMajor == 2) },
-	"IPV6": func(v *visit, _ *http.Request) string {
-		a, err := netip.ParseAddr(hostOf(v.peer))
+	"IPV6": func(v *visit, r *http.Request) string {
+		a, err := netip.ParseAddr(hostOf(v.original(r).RemoteAddr))
 		return onOffWord(err == nil && a.Is6() && !a.Is4In6())
 	},
 	"REQUEST_LOG_ID": nothing, // lines of the error log have no numbers

@@ -86,7 +86,7 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 	}
 	if v.user != "" {
 		env.Set("REMOTE_USER", v.user)
-		env.Set("AUTH_TYPE", "Basic")
+		env.Set("AUTH_TYPE", v.served.auth.typeName())
 	}
 	ofRequest := v.lookup(v.client)
 	lookup := func(function, name string) string {

@@ -301,7 +301,7 @@ func TestForwardMistakes(t *testing.T) {
 		"ProxyRemote * http://x:1 alice\n":                    "user:password",
 		"ProxyRemoteMatch ( http://x:1\n":                     "missing closing )",
 		"ProxyDomain example.com\n":                           "does not begin with a dot",
-		"<Location /x>\nAuthType Digest\n</Location>\n":       "Digest is not supported",
+		"<Location /x>\nAuthType Form\n</Location>\n":         "Form is not supported",
 		"<Location /x>\nAuthBasicProvider dbm\n</Location>\n": "dbm is not supported",
 		"ProxyPass /x http://backend.test/\nAuthType Basic\n": "may not stand here",
 	} {

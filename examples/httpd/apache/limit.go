@@ -14,6 +14,16 @@ type methodSet struct {
 	except bool // all but those
 }
 
+func newMethodSet(names []string) *methodSet {
+	m := &methodSet{names: slices.Clone(names)}
+	for i, name := range names {
+		if name == http.MethodHead {
+			m.names[i] = http.MethodGet
+		}
+	}
+	return m
+}
+
 // covers reports whether a method is among them. HEAD is GET without a body, as in
 // httpd.
 func (m *methodSet) covers(method string) bool {
@@ -53,16 +63,11 @@ func limitDirectives() []directive {
 // applyLimit reads <Limit GET …> and <LimitExcept GET …>: what access control says
 // in it is for those methods; all else is as outside.
 func applyLimit(b *builder, s *scope, d *conf.Directive) error {
-	m := &methodSet{except: d.Is("LimitExcept")}
-	for _, name := range d.Args {
-		switch name {
-		case http.MethodTrace:
-			return errors.New("TRACE is not controlled by it, see TraceEnable")
-		case http.MethodHead:
-			name = http.MethodGet
-		}
-		m.names = append(m.names, name)
+	if slices.Contains(d.Args, http.MethodTrace) {
+		return errors.New("TRACE is not controlled by it, see TraceEnable")
 	}
+	m := newMethodSet(d.Args)
+	m.except = d.Is("LimitExcept")
 	if s.limit != nil {
 		return errors.New("it may not stand in another one")
 	}

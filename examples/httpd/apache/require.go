@@ -129,10 +129,8 @@ var requirements = map[string]func(words []string) (func(v *visit, r *http.Reque
 		if strings.ToUpper(strings.Join(words, "")) != strings.Join(words, "") {
 			return nil, fmt.Errorf("methods are in capital letters, not %q", words)
 		}
-		m := &methodSet{names: words}
-		return func(_ *visit, r *http.Request) verdict {
-			return grants(m.covers(r.Method) || slices.Contains(words, r.Method))
-		}, nil
+		m := newMethodSet(words)
+		return func(_ *visit, r *http.Request) verdict { return grants(m.covers(r.Method)) }, nil
 	},
 	"env": func(words []string) (func(*visit, *http.Request) verdict, error) {
 		if len(words) == 0 {

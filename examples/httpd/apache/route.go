@@ -22,9 +22,9 @@ const (
 type served struct {
 	settings // all of them, merged
 	handler  http.Handler
-	rule     *rule             // that handler is for
-	late     []envStep         // SetEnvIf of sections
-	asks     *access.BasicAuth // for credentials; nil if nothing was set up
+	rule     *rule     // that handler is for
+	late     []envStep // SetEnvIf of sections
+	asks     asker     // for credentials; nil if nothing was set up
 }
 
 // A request goes through httpd's phases: route reads it, translate finds out where
@@ -103,7 +103,7 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 		return
 	}
 	if v.user != "" {
-		r = access.WithUser(r, v.user, "Basic")
+		r = access.WithUser(r, v.user, s.auth.typeName())
 	}
 	if h.fixUp(w, r, s) {
 		return
@@ -165,7 +165,7 @@ func (h *host) served(r *rule, sections sectionList) (*served, error) {
 		s.settings = s.settings.merge(section.settings)
 	}
 	s.late = s.envIf[len(h.settings.envIf):]
-	s.asks = h.basicAuth(&s.settings)
+	s.asks = h.asker(&s.settings)
 	if s.rule = r; r != nil {
 		ph, err := h.newHandler(r, s)
 		if err != nil {

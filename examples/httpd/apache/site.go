@@ -134,7 +134,7 @@ func (s *Site) Handler(addr string) http.Handler {
 			return
 		}
 		defer g.release()
-		v := &visit{site: g, before: requestsBefore(r.Context()), peer: r.RemoteAddr}
+		v := &visit{site: g, before: requestsBefore(r.Context()), came: r}
 		if g.limited {
 			v.refused = g.refuses(addr, r)
 		}
