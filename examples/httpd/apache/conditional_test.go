@@ -16,7 +16,6 @@ func TestConditionalErrors(t *testing.T) {
 		"<If true>\n</If>\n<Else>\n</Else>\n<Else>\n</Else>":          "x.conf:5: Else: there is an <Else> before it",
 		"<If true>\n</If>\n<Else>\n</Else>\n<ElseIf true>\n</ElseIf>": "x.conf:5: ElseIf: there is an <Else> before it",
 		"<If true>\nProxyVia sometimes\n</If>":                        "x.conf:2: ",
-		"<If \"-U '/x'\">\n</If>":                                     "x.conf:1: If: expression: byte 1: operator -U is not known",
 		"Header set X \"expr=%{NOTHING}\"":                            "x.conf:1: Header: expression: byte 1: variable %{NOTHING} is not known",
 		"ProxyFCGISetEnvIf true X \"%{NOTHING}\"":                     "x.conf:1: ProxyFCGISetEnvIf: expression: byte 1: variable %{NOTHING} is not known",
 	} {

@@ -31,6 +31,8 @@ type visit struct {
 	target  string        // what a forward request is for
 	came    *http.Request // as it came from the client
 
+	subrequests int // within each other; see reaches
+
 	lookedUp, hostname string // an address, and its name; see remoteHost
 
 	notes  environment // of Header note

@@ -50,7 +50,7 @@ func knownOfRequest(function, name string) bool {
 	case "":
 		name = strings.ToUpper(name)
 		return requestVariables[name] != nil || strings.HasPrefix(name, "SSL_") || strings.HasPrefix(name, "TIME") && timeVariable(name, time.Time{}) != ""
-	case "http", "req", "req_novary", "resp", "note", "env", "reqenv", "ssl":
+	case "http", "req", "req_novary", "resp", "note", "env", "reqenv", "ssl", "-U", "-A", "-F":
 		return true
 	}
 	return false
@@ -73,6 +73,10 @@ func (v *visit) lookup(r *http.Request) expr.Lookup {
 			return v.notes[name]
 		case "reqenv":
 			return v.env[name]
+		case "-U", "-A", "-F":
+			if v.reaches(r, name, function == "-F") {
+				return "yes"
+			}
 		case "env":
 			for _, env := range []environment{v.notes, v.env} {
 				if value, ok := env[name]; ok {
@@ -153,8 +157,8 @@ var requestVariables = map[string]func(v *visit, r *http.Request) string{
 	"REQUEST_FILENAME": func(v *visit, r *http.Request) string { return v.filename(r) },
 	"SCRIPT_FILENAME":  func(v *visit, r *http.Request) string { return v.filename(r) },
 	"QUERY_STRING":     func(_ *visit, r *http.Request) string { return r.URL.RawQuery },
-	"PATH_INFO":        nothing, // as long as nobody has looked at the disk
-	"IS_SUBREQ":        func(*visit, *http.Request) string { return "false" },
+	"PATH_INFO":        func(v *visit, _ *http.Request) string { return v.found.disk.Extra },
+	"IS_SUBREQ":        func(v *visit, _ *http.Request) string { return strconv.FormatBool(v.subrequests > 0) },
 	"HANDLER": func(v *visit, _ *http.Request) string {
 		if v.found.rule != nil {
 			return "proxy-server"
@@ -165,8 +169,8 @@ var requestVariables = map[string]func(v *visit, r *http.Request) string{
 	"LAST_MODIFIED": nothing,
 
 	"DOCUMENT_ROOT":         func(v *visit, _ *http.Request) string { return v.host.documents() },
-	"CONTEXT_DOCUMENT_ROOT": func(v *visit, _ *http.Request) string { return v.host.documents() },
-	"CONTEXT_PREFIX":        nothing,
+	"CONTEXT_DOCUMENT_ROOT": func(v *visit, _ *http.Request) string { return cmp.Or(v.found.context, v.host.documents()) },
+	"CONTEXT_PREFIX":        func(v *visit, _ *http.Request) string { return v.found.prefix },
 	"SCRIPT_USER":           nothing, // who owns a file is not told
 	"SCRIPT_GROUP":          nothing,
 
@@ -218,7 +222,7 @@ func onOffWord(on bool) string {
 func (v *visit) filename(r *http.Request) string {
 	ru := v.found.rule
 	if ru == nil {
-		return v.found.file
+		return cmp.Or(v.found.disk.Name, v.found.file)
 	}
 	out, ok, err := ru.proto.MapURL(r.URL)
 	if !ok || err != nil {

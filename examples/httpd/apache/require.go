@@ -61,7 +61,7 @@ func applyRequire(b *builder, s *scope, d *conf.Directive) error {
 		return errors.New("nothing is required")
 	}
 	kind := strings.ToLower(words[0])
-	read := requirements[kind]
+	read := requirements()[kind]
 	if read == nil {
 		if module := foreignRequirements[kind]; module != "" {
 			return fmt.Errorf("%q is not supported: it belongs to %s", words[0], module)
@@ -96,84 +96,89 @@ var foreignRequirements = map[string]string{
 	"unix-group": "mod_authz_unixgroup", "external-group": "mod_authnz_external", "pam-account": "mod_authnz_pam", "oauth2_claim": "mod_oauth2", "cas-attribute": "mod_auth_cas", "valid-session": "mod_session",
 }
 
-// requirements read what stands behind Require.
-var requirements = map[string]func(words []string) (func(v *visit, r *http.Request) verdict, error){
-	"all": func(words []string) (func(*visit, *http.Request) verdict, error) {
-		if len(words) != 1 || !strings.EqualFold(words[0], "granted") && !strings.EqualFold(words[0], "denied") {
-			return nil, errors.New("want all granted or all denied")
-		}
-		result := grants(strings.EqualFold(words[0], "granted"))
-		return func(*visit, *http.Request) verdict { return result }, nil
-	},
-	"ip": func(words []string) (func(*visit, *http.Request) verdict, error) {
-		if len(words) == 0 {
-			return nil, errors.New("ip takes addresses or networks")
-		}
-		return requireIP(words)
-	},
-	"local": func([]string) (func(*visit, *http.Request) verdict, error) {
-		loopback, err := requireIP([]string{"127.0.0.0/8", "::1"})
-		return func(v *visit, r *http.Request) verdict {
-			if client := hostOf(r.RemoteAddr); client != "" && client == hostOf(localAddr(r)) {
+// reader reads what stands behind a kind of Require.
+type reader func(words []string) (func(v *visit, r *http.Request) verdict, error)
+
+// requirements are the kinds that there are.
+func requirements() map[string]reader {
+	return map[string]reader{
+		"all": func(words []string) (func(*visit, *http.Request) verdict, error) {
+			if len(words) != 1 || !strings.EqualFold(words[0], "granted") && !strings.EqualFold(words[0], "denied") {
+				return nil, errors.New("want all granted or all denied")
+			}
+			result := grants(strings.EqualFold(words[0], "granted"))
+			return func(*visit, *http.Request) verdict { return result }, nil
+		},
+		"ip": func(words []string) (func(*visit, *http.Request) verdict, error) {
+			if len(words) == 0 {
+				return nil, errors.New("ip takes addresses or networks")
+			}
+			return requireIP(words)
+		},
+		"local": func([]string) (func(*visit, *http.Request) verdict, error) {
+			loopback, err := requireIP([]string{"127.0.0.0/8", "::1"})
+			return func(v *visit, r *http.Request) verdict {
+				if client := hostOf(r.RemoteAddr); client != "" && client == hostOf(localAddr(r)) {
+					return granted
+				}
+				return loopback(v, r)
+			}, err
+		},
+		"host":        requireHost,
+		"forward-dns": requireForwardDNS,
+		"method": func(words []string) (func(*visit, *http.Request) verdict, error) {
+			if len(words) == 0 {
+				return nil, errors.New("method takes names")
+			}
+			if strings.ToUpper(strings.Join(words, "")) != strings.Join(words, "") {
+				return nil, fmt.Errorf("methods are in capital letters, not %q", words)
+			}
+			m := newMethodSet(words)
+			return func(_ *visit, r *http.Request) verdict { return grants(m.covers(r.Method)) }, nil
+		},
+		"env": func(words []string) (func(*visit, *http.Request) verdict, error) {
+			if len(words) == 0 {
+				return nil, errors.New("env takes names")
+			}
+			return func(v *visit, _ *http.Request) verdict {
+				return grants(slices.ContainsFunc(words, func(name string) bool { _, set := v.env[name]; return set }))
+			}, nil
+		},
+		"expr": func(words []string) (func(*visit, *http.Request) verdict, error) {
+			c, err := parseCondition(words[0])
+			return func(v *visit, r *http.Request) verdict {
+				switch {
+				case c.holds(v, r):
+					return granted
+				case v.user == "" && c.Uses("REMOTE_USER"):
+					return noUser
+				}
+				return denied
+			}, err
+		},
+		"valid-user": func([]string) (func(*visit, *http.Request) verdict, error) {
+			return func(v *visit, _ *http.Request) verdict {
+				if v.user == "" {
+					return noUser
+				}
 				return granted
-			}
-			return loopback(v, r)
-		}, err
-	},
-	"host":        requireHost,
-	"forward-dns": requireForwardDNS,
-	"method": func(words []string) (func(*visit, *http.Request) verdict, error) {
-		if len(words) == 0 {
-			return nil, errors.New("method takes names")
-		}
-		if strings.ToUpper(strings.Join(words, "")) != strings.Join(words, "") {
-			return nil, fmt.Errorf("methods are in capital letters, not %q", words)
-		}
-		m := newMethodSet(words)
-		return func(_ *visit, r *http.Request) verdict { return grants(m.covers(r.Method)) }, nil
-	},
-	"env": func(words []string) (func(*visit, *http.Request) verdict, error) {
-		if len(words) == 0 {
-			return nil, errors.New("env takes names")
-		}
-		return func(v *visit, _ *http.Request) verdict {
-			return grants(slices.ContainsFunc(words, func(name string) bool { _, set := v.env[name]; return set }))
-		}, nil
-	},
-	"expr": func(words []string) (func(*visit, *http.Request) verdict, error) {
-		c, err := parseCondition(words[0])
-		return func(v *visit, r *http.Request) verdict {
-			switch {
-			case c.holds(v, r):
-				return granted
-			case v.user == "" && c.Uses("REMOTE_USER"):
-				return noUser
-			}
-			return denied
-		}, err
-	},
-	"valid-user": func([]string) (func(*visit, *http.Request) verdict, error) {
-		return func(v *visit, _ *http.Request) verdict {
-			if v.user == "" {
-				return noUser
-			}
-			return granted
-		}, nil
-	},
-	"user": func(words []string) (func(*visit, *http.Request) verdict, error) {
-		return requireNames(words, func(v *visit, name string) bool { return name == v.user })
-	},
-	"group": func(words []string) (func(*visit, *http.Request) verdict, error) {
-		return requireNames(words, func(v *visit, name string) bool { return v.served.auth.groups.has(name, v.user) })
-	},
-	"ssl": func([]string) (func(*visit, *http.Request) verdict, error) {
-		return func(_ *visit, r *http.Request) verdict { return grants(r.TLS != nil) }, nil
-	},
-	"ssl-verify-client": func([]string) (func(*visit, *http.Request) verdict, error) {
-		return func(_ *visit, r *http.Request) verdict {
-			return grants(r.TLS != nil && len(r.TLS.VerifiedChains) > 0)
-		}, nil
-	},
+			}, nil
+		},
+		"user": func(words []string) (func(*visit, *http.Request) verdict, error) {
+			return requireNames(words, func(v *visit, name string) bool { return name == v.user })
+		},
+		"group": func(words []string) (func(*visit, *http.Request) verdict, error) {
+			return requireNames(words, func(v *visit, name string) bool { return v.served.auth.groups.has(name, v.user) })
+		},
+		"ssl": func([]string) (func(*visit, *http.Request) verdict, error) {
+			return func(_ *visit, r *http.Request) verdict { return grants(r.TLS != nil) }, nil
+		},
+		"ssl-verify-client": func([]string) (func(*visit, *http.Request) verdict, error) {
+			return func(_ *visit, r *http.Request) verdict {
+				return grants(r.TLS != nil && len(r.TLS.VerifiedChains) > 0)
+			}, nil
+		},
+	}
 }
 
 func requireIP(words []string) (func(*visit, *http.Request) verdict, error) {
