@@ -103,7 +103,11 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 		if line.file == "" {
 			fmt.Fprintf(stdout, "open http://%[1]s/, http://%[1]s/balancer-manager and http://%[1]s/server-status\nstop with Ctrl-C\n", l.Addr)
 		} else {
-			fmt.Fprintf(stdout, "port %s is http://%s/\n", l.Configured, l.Addr)
+			scheme := "http"
+			if l.TLS {
+				scheme = "https"
+			}
+			fmt.Fprintf(stdout, "port %s is %s://%s/\n", l.Configured, scheme, l.Addr)
 		}
 	}
 	listeners.serving()

@@ -78,7 +78,6 @@ func TestConfigurationErrors(t *testing.T) {
 		`LogFormat "%z" x`:                            "x.conf:2: LogFormat: accesslog: %z is not known",
 		"ProxyErrorOverride On 300":                   `x.conf:2: ProxyErrorOverride: "300" is no code from 400 to 599`,
 		"Listen x":                                    `x.conf:2: Listen: "x" is no port or address:port`,
-		"Listen 443 https":                            "x.conf:2: Listen: protocol https is not supported",
 		"ProxySet http://b/ mapping=servlet":          "x.conf:2: ProxySet: mapping belongs to ProxyPass",
 		"<Proxy http://b/ mapping=encoded>\n</Proxy>": "x.conf:2: Proxy: mapping belongs to ProxyPass",
 		"ProxySet max=3":                              "x.conf:2: ProxySet: want a URL before the parameters",

@@ -17,7 +17,7 @@ import (
 // coreDirectives are those of httpd's core.
 func coreDirectives() []directive {
 	return []directive{
-		{name: "Listen", in: inServer, min: 1, max: 2, note: "http alone; without any, the ports of the virtual hosts and of -listen", apply: applyListen},
+		{name: "Listen", in: inServer, min: 1, max: 2, note: "http, https; without any, the ports of the virtual hosts and of -listen", apply: applyListen},
 		{name: "ServerName", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			scheme, name, ok := strings.Cut(d.Args[0], "://")
 			if !ok {
@@ -82,8 +82,14 @@ func coreDirectives() []directive {
 }
 
 func applyListen(b *builder, s *scope, d *conf.Directive) error {
-	if len(d.Args) == 2 && !strings.EqualFold(d.Args[1], "http") {
-		return fmt.Errorf("protocol %s is not supported", d.Args[1])
+	if len(d.Args) == 2 {
+		switch strings.ToLower(d.Args[1]) {
+		case "http":
+		case "https":
+			s.https = append(s.https, d.Args[0])
+		default:
+			return fmt.Errorf("protocol %s is not supported", d.Args[1])
+		}
 	}
 	host, port := splitAddress(d.Args[0])
 	if !isPort(port) {

@@ -39,7 +39,7 @@ type directive struct {
 // table is all that this server knows. A package that brings directives brings
 // a file with a function like these.
 func table() []directive {
-	return slices.Concat(coreDirectives(), stockDirectives(), requestLimitDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), accessDirectives(), digestDirectives(), limitDirectives(), compatDirectives(), logDirectives(),
+	return slices.Concat(coreDirectives(), stockDirectives(), requestLimitDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), sslDirectives(), accessDirectives(), digestDirectives(), limitDirectives(), compatDirectives(), logDirectives(),
 		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), diskDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
@@ -62,7 +62,7 @@ func acceptedDirectives() []directive {
 		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
 		accept("httpd does not apply it to requests that are proxied either", "LimitRequestBody"),
 		accept("bodies are passed on as the backend encodes them", "AddOutputFilterByType", "DeflateCompressionLevel"),
-		accept("HTTP/1.1 is spoken toward clients", "Protocols", "ProtocolsHonorOrder"),
+		acceptedTLS(accept),
 		accept("goroutines need no tuning", "StartServers", "ServerLimit", "ThreadsPerChild", "MaxRequestWorkers", "MinSpareThreads", "MaxSpareThreads", "MinSpareServers", "MaxSpareServers", "ThreadLimit", "MaxConnectionsPerChild", "AsyncRequestWorkerFactor", "ListenBackLog"),
 		accept("the number of requests on a connection has no limit", "MaxKeepAliveRequests"),
 		accept("buffers are sized by the library", "ProxyIOBufferSize", "ProxyReceiveBufferSize"),
@@ -78,7 +78,7 @@ func refusedDirectives() []directive {
 		return list
 	}
 	list := slices.Concat(
-		refuse("TLS toward clients belongs to the embedding service", "SSLEngine", "SSLCertificateFile", "SSLCertificateKeyFile", "SSLCertificateChainFile", "SSLProtocol", "SSLCipherSuite", "SSLHonorCipherOrder", "SSLVerifyClient", "SSLCACertificateFile"),
+		refusedTLS(refuse),
 		refuse("other digests than those of htpasswd are not checked", "AuthBasicUseDigestAlgorithm"),
 		refuse("there is no mod_auth_form: let a service in front or behind ask for names", "AuthFormProvider", "AuthFormLoginRequiredLocation", "AuthFormLoginSuccessLocation", "AuthFormLogoutLocation", "AuthFormUsername", "AuthFormPassword", "AuthFormAuthoritative", "AuthFormFakeBasicAuth", "AuthFormSitePassphrase"),
 		refuse("there is no mod_authnz_ldap", "AuthLDAPURL", "AuthLDAPBindDN", "AuthLDAPBindPassword", "AuthLDAPGroupAttribute", "AuthLDAPGroupAttributeIsDN", "AuthLDAPRemoteUserAttribute"),

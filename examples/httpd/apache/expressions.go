@@ -62,7 +62,7 @@ func (v *visit) lookup(r *http.Request) expr.Lookup {
 	return func(function, name string) string {
 		switch function {
 		case "":
-			return v.variable(r, strings.ToUpper(name))
+			return v.variable(r, name)
 		case "http", "req", "req_novary":
 			return requestField(r, name)
 		case "resp":
@@ -106,13 +106,15 @@ func requestField(r *http.Request, name string) string {
 	return strings.Join(r.Header[name], ", ")
 }
 
-// variable returns a variable by its name in capital letters.
+// variable returns a variable by its name, of which letters are alike but in those
+// of TLS.
 func (v *visit) variable(r *http.Request, name string) string {
-	if read := requestVariables[name]; read != nil {
+	upper := strings.ToUpper(name)
+	if read := requestVariables[upper]; read != nil {
 		return read(v, r)
 	}
-	if strings.HasPrefix(name, "TIME") {
-		return timeVariable(name, time.Now())
+	if strings.HasPrefix(upper, "TIME") {
+		return timeVariable(upper, time.Now())
 	}
 	value, _ := sslVariable(r, name)
 	return value
@@ -242,12 +244,4 @@ func (v *visit) serverPort(r *http.Request) string {
 		return port
 	}
 	return cmp.Or(v.host.port(), backend.DefaultPort(v.host.schemeOf(r)))
-}
-
-// sslVariable returns a variable of mod_ssl about the client's connection.
-func sslVariable(r *http.Request, name string) (string, bool) {
-	if name == "HTTPS" {
-		return onOffWord(r.TLS != nil), true
-	}
-	return "", false
 }

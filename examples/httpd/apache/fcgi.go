@@ -66,6 +66,9 @@ func (h *host) newFCGI(t *proxy.Transport) *link {
 	return &link{ft, t.Backend, ft.CloseIdleConnections}
 }
 
+// tlsOfLibrary are the variables of TLS that package fcgi gives by itself.
+var tlsOfLibrary = []string{"SSL_PROTOCOL", "SSL_CIPHER", "SSL_TLS_SNI", "SSL_SESSION_RESUMED", "SSL_CLIENT_VERIFY", "SSL_CLIENT_S_DN", "SSL_CLIENT_I_DN", "SSL_CLIENT_M_SERIAL"}
+
 // fcgiVariables changes the variables of a request as its sections say.
 func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 	v := visitOf(r)
@@ -80,6 +83,9 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 	h.scriptVariables(v, env)
 	if said(s.generic, false) {
 		env.Set("SCRIPT_FILENAME", "proxy:fcgi://"+r.URL.Host+env.Get("SCRIPT_FILENAME"))
+	}
+	for _, name := range tlsOfLibrary { // httpd gives them with SSLOptions +StdEnvVars alone
+		env.Delete(name)
 	}
 	for name, value := range v.env {
 		env.Set(name, value)

@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"cmp"
 	"io"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/modproxy/modproxy/balancer/manager"
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/modssl"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/access"
 	"github.com/modproxy/modproxy/proxy/exchange"
@@ -30,6 +32,7 @@ type generation struct {
 	announced announced
 	logs      *logFiles
 	stores    *cacheStores
+	staples   *modssl.Stapler
 	files     filesSeen // that it was read from
 	refs      atomic.Int64
 	retired   atomic.Bool
@@ -44,6 +47,7 @@ type generation struct {
 type host struct {
 	scope     *scope
 	settings  settings
+	tls       *hostTLS // nil without TLS
 	rules     []*rule
 	locations []*scope
 	proxies   []*scope
@@ -93,9 +97,10 @@ func newGeneration(b *builder, logs *logFiles, tunnels *tunnel.Registry, stores 
 	if stores == nil {
 		st.stores, st.ownStores = new(cacheStores), true
 	}
+	st.staples = modssl.NewStapler(&http.Transport{DialContext: b.opt.dialer(), DisableKeepAlives: true}, cmp.Or(b.opt.Logger, slog.New(slog.DiscardHandler)))
 	var all conf.Errors
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
-		all.Add(st.newHost(b.main, s, tunnels))
+		all.Add(st.newHost(b, s, tunnels))
 	}
 	if len(all) > 0 {
 		st.close()
@@ -104,7 +109,8 @@ func newGeneration(b *builder, logs *logFiles, tunnels *tunnel.Registry, stores 
 	return st, nil
 }
 
-func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) error {
+func (st *generation) newHost(b *builder, s *scope, tunnels *tunnel.Registry) error {
+	main := b.main
 	var all conf.Errors
 	h := &host{scope: s, settings: s.settings, tunnels: tunnels, stores: st.stores, opt: st.opt, warn: st.warn,
 		routes: make(map[*rule]http.RoundTripper), handlers: make(map[string]*served),
@@ -159,6 +165,7 @@ func (st *generation) newHost(main, s *scope, tunnels *tunnel.Registry) error {
 	for _, of := range []*scope{main, s} {
 		all.Add(h.startHandlers(of.handlers))
 	}
+	all.Add(b.startTLS(h, s, st.staples))
 	all.Add(h.checkCaches())
 	if len(all) > 0 {
 		return all
@@ -240,12 +247,21 @@ func (s *scope) addRules(list []*rule) []*rule {
 // those that name the address at which it did, or else of those for all
 // addresses, the one with its name, or the first.
 func (st *generation) host(listen string, r *http.Request) *host {
-	ip, port := st.arrival(listen, localAddr(r))
+	name, _, _ := exchange.ParseHost(r.Host) // the door refuses what is malformed
+	return st.hostNamed(listen, localAddr(r), name)
+}
+
+// first is the virtual host whose TLS counts for a connection that has arrived at a
+// local address.
+func (st *generation) first(listen, local string) *host { return st.hostNamed(listen, local, "") }
+
+// hostNamed is host for a name; the first for none.
+func (st *generation) hostNamed(listen, local, name string) *host {
+	ip, port := st.arrival(listen, local)
 	exact := false
 	for _, h := range st.hosts[1:] {
 		exact = exact || ip != "" && h.scope.isAt(ip, port)
 	}
-	name, _, _ := exchange.ParseHost(r.Host) // the door refuses what is malformed
 	name = strings.TrimSuffix(strings.ToLower(name), ".")
 	var first *host
 	for _, h := range st.hosts[1:] {
@@ -254,6 +270,9 @@ func (st *generation) host(listen string, r *http.Request) *host {
 		}
 		if first == nil {
 			first = h
+		}
+		if name == "" {
+			return first
 		}
 		if h.scope.hasName(name) {
 			return h
@@ -287,8 +306,14 @@ func (st *generation) arrival(listen, local string) (ip, port string) {
 func (h *host) door(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		visitOf(r).host = h
-		if exchange.CheckHost(r) != nil {
-			h.fail(w, r, h.base, http.StatusBadRequest)
+		code := 0
+		if _, clear := r.Context().Value(connKey{}).(*clearConn); clear || exchange.CheckHost(r) != nil {
+			code = http.StatusBadRequest
+		} else {
+			code = h.misdirected(r)
+		}
+		if code != 0 {
+			h.fail(w, r, h.base, code)
 			return
 		}
 		limits := &h.settings.limits
@@ -362,6 +387,7 @@ func (st *generation) close() {
 		for _, p := range st.pools {
 			_ = p.Close()
 		}
+		st.staples.Close()
 		_ = st.logs.close()
 		if st.ownStores {
 			st.stores.close()

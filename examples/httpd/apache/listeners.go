@@ -20,6 +20,10 @@ type Listener struct {
 
 	// Addr is where it is listened on; nil before Start.
 	Addr net.Addr
+
+	// TLS is whether the first of its virtual hosts speaks TLS, which decides for
+	// all of them (SSLEngine).
+	TLS bool
 }
 
 // Listeners are the addresses that the configuration listens on, in order.
@@ -31,7 +35,7 @@ func (s *Site) Listeners() (all []Listener) {
 		return nil
 	}
 	for _, name := range g.listen {
-		one := Listener{Configured: name}
+		one := Listener{Configured: name, TLS: g.first(name, "").tls != nil}
 		if l := s.listeners[name]; l != nil {
 			one.Addr = l.Addr()
 		}
@@ -43,7 +47,7 @@ func (s *Site) Listeners() (all []Listener) {
 // listener is one address that is listened on.
 type listener struct {
 	configured string // as in the configuration
-	net.Listener
+	*tlsListener
 	http *http.Server
 }
 
@@ -63,7 +67,7 @@ func (s *Site) listen(g *generation) (map[string]*listener, error) {
 		}
 		// httpd answers clients that half-close, and waits for its backends alone.
 		ln = &halfclose.Listener{Listener: ln, Timeout: -1}
-		fresh[l] = &listener{configured: l, Listener: s.announced(ln, l, g)}
+		fresh[l] = &listener{configured: l, tlsListener: s.speakTLS(s.announced(ln, l, g), l)}
 	}
 	return fresh, nil
 }
@@ -105,14 +109,17 @@ func (s *Site) serve(l *listener, g *generation) {
 		ReadHeaderTimeout: g.headTimeout(l.configured),
 		IdleTimeout:       g.idleTimeout(l.configured),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return countRequests(noteAnnounced(ctx, c))
+			return countRequests(noteConn(ctx, c))
 		},
 		ErrorLog:  slog.NewLogLogger(log.Handler(), slog.LevelInfo),
 		ConnState: s.count,
 		Handler:   s.parting(s.Handler(l.configured)),
+		Protocols: g.protocols(l.configured),
+		HTTP2:     g.first(l.configured, l.Addr().String()).settings.ssl.http2.config(),
 	}
+	go func() { _ = l.http.Serve(l.clear) }()
 	go func() {
-		if err := l.http.Serve(l.Listener); err != nil && !errors.Is(err, http.ErrServerClosed) && !s.drained.Load() {
+		if err := l.http.Serve(l.tlsListener); err != nil && !errors.Is(err, http.ErrServerClosed) && !s.drained.Load() {
 			log.Error("listener failed", "address", l.configured, "error", err)
 		}
 	}()

@@ -87,7 +87,8 @@ type options struct {
 	maxChecks  int        // health checks at a time, of each balancer
 	parents    bool       // there is a ProxyRemote somewhere
 	types      files.Types
-	typed      bool // by a TypesConfig
+	typed      bool   // by a TypesConfig
+	sniPolicy  string // SSLVHostSNIPolicy
 }
 
 // withDefaults fills in what is not said.

@@ -99,12 +99,14 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 		h.fail(w, r, s, http.StatusMethodNotAllowed)
 		return
 	}
-	if !h.admits(w, r, s) {
+	r, ok := h.tlsAdmits(w, r, s)
+	if !ok || !h.admits(w, r, s) {
 		return
 	}
 	if v.user != "" {
 		r = access.WithUser(r, v.user, s.auth.typeName())
 	}
+	s.setTLS(v, r)
 	if h.fixUp(w, r, s) {
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/expr"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/modssl"
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 	"github.com/modproxy/modproxy/proxy"
 )
@@ -40,7 +41,9 @@ type scope struct {
 	aliases    []alias
 	handlers   []handlerUse // in it and its sections
 	accessLogs logWords
-	clusters   []*cluster // in the order in which they are first named
+	clusters   []*cluster  // in the order in which they are first named
+	https      []string    // of listen: those with the protocol https
+	asksFor    modssl.Mode // the strictest SSLVerifyClient of its sections
 
 	checkTemplates map[string]*checkParams // ProxyHCTemplate
 	checkExprs     map[string]*expr.Expr   // ProxyHCExpr
@@ -85,6 +88,7 @@ type settings struct {
 	limits         requestLimits
 	idleTimeout    *time.Duration // KeepAliveTimeout
 	tls            tlsSettings
+	ssl            sslSettings
 	encodedSlashes *encodedSlashes
 	traceOff       *bool
 	expect         *bool          // Proxy100Continue
@@ -166,7 +170,7 @@ func (s settings) merge(inner settings) settings {
 	if inner.errorLog != "" {
 		s.errorLog, s.errorLogAt = inner.errorLog, inner.errorLogAt
 	}
-	s.tls = s.tls.merge(inner.tls)
+	s.tls, s.ssl = s.tls.merge(inner.tls), s.ssl.merge(inner.ssl)
 	s.cache = s.cache.merge(inner.cache)
 	s.limits = s.limits.merge(inner.limits)
 	over(&s.idleTimeout, inner.idleTimeout)

@@ -138,7 +138,9 @@ func (s *Site) Handler(addr string) http.Handler {
 		if g.limited {
 			v.refused = g.refuses(addr, r)
 		}
-		g.host(addr, r).serve.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
+		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
+		verifiedState(r)
+		g.host(addr, r).serve.ServeHTTP(w, r)
 	})
 }
 

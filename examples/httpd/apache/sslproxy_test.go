@@ -150,7 +150,6 @@ func TestSSLProxyErrors(t *testing.T) {
 		"SSLProxyProtocol TLSv1.1 +TLSv1.3":           "the protocols must follow each other",
 		"SSLProxyProtocol all -TLSv1.2 -TLSv1.3":      "no protocol is left",
 		"SSLProxyCARevocationFile x":                  "lists of revoked certificates are not read",
-		"SSLEngine On":                                "TLS toward clients belongs to the embedding service",
 	} {
 		_, _, err := read("Listen 80\n" + text)
 		require.ErrorContains(t, err, want, text)
