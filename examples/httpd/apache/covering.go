@@ -29,7 +29,7 @@ func (l sectionList) key(r *rule) []byte {
 // files; then those of its path, and <If> last. A code above 0 is an error.
 func (h *host) sectionsOf(v *visit, r *http.Request) (list sectionList, code int) {
 	if ru := v.found.rule; ru != nil {
-		list = h.covering(ru, r.URL)
+		list = h.covering(v, ru, r.URL)
 	} else if v.found.file != "" {
 		if list, code = h.around(v); code != 0 {
 			return list, code
@@ -38,6 +38,7 @@ func (h *host) sectionsOf(v *visit, r *http.Request) (list sectionList, code int
 	for _, l := range h.locations {
 		if l.contains(v.path) {
 			list = append(list, l)
+			l.name(v, v.path)
 		}
 	}
 	return h.withConditional(r, list), 0
@@ -51,13 +52,27 @@ func (s *scope) contains(at string) bool {
 	return hasPrefix(at, s.path)
 }
 
+// name sets MATCH_NAME to what the group of that name fits, for each group of the
+// section's expression that has one.
+func (s *scope) name(v *visit, text string) {
+	if s.pattern == nil || !s.pattern.Named() {
+		return
+	}
+	names, groups := s.pattern.SubexpNames(), s.pattern.FindStringSubmatchIndex(text)
+	for i, name := range names {
+		if name != "" && 2*i+1 < len(groups) && groups[2*i] >= 0 {
+			v.set("MATCH_"+strings.ToUpper(name), text[groups[2*i]:groups[2*i+1]])
+		}
+	}
+}
+
 // hasPrefix compares whole segments.
 func hasPrefix(at, prefix string) bool {
 	return strings.HasPrefix(at, prefix) && (strings.HasSuffix(prefix, "/") || len(at) == len(prefix) || at[len(prefix)] == '/')
 }
 
 // covering returns the <Proxy> sections for the URL that a rule leads to.
-func (h *host) covering(ru *rule, in *url.URL) sectionList {
+func (h *host) covering(v *visit, ru *rule, in *url.URL) sectionList {
 	if len(h.proxies) == 0 {
 		return nil
 	}
@@ -69,16 +84,19 @@ func (h *host) covering(ru *rule, in *url.URL) sectionList {
 	// gets around them.
 	to := out.Scheme + "://" + out.Host + out.Path
 	if ru.socket != "" {
-		return h.coveringURL(strings.TrimSuffix(ru.target, ru.text)+to, to)
+		return h.coveringURL(v, strings.TrimSuffix(ru.target, ru.text)+to, to)
 	}
-	return h.coveringURL(to)
+	return h.coveringURL(v, to)
 }
 
 // coveringURL is covering for a URL, in any of its spellings.
-func (h *host) coveringURL(spellings ...string) (list sectionList) {
+func (h *host) coveringURL(v *visit, spellings ...string) (list sectionList) {
 	for _, p := range h.proxies {
 		if slices.ContainsFunc(spellings, p.covers) {
 			list = append(list, p)
+			for _, text := range spellings {
+				p.name(v, text)
+			}
 		}
 	}
 	return list

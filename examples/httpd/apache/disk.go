@@ -41,6 +41,7 @@ func (h *host) around(v *visit) (list sectionList, code int) {
 	for ; next < len(h.folders); next++ {
 		if f := h.folders[next]; f.regex && (f.pattern.MatchString(found.Name) || found.IsDir() && f.pattern.MatchString(found.Name+"/")) {
 			add(f)
+			f.name(v, found.Name)
 		}
 	}
 	base := ""
@@ -50,6 +51,7 @@ func (h *host) around(v *visit) (list sectionList, code int) {
 	for i := 0; i < len(named); i++ { // more may come
 		if f := named[i]; f.isFile(base) {
 			list = append(list, f)
+			f.name(v, base)
 			named = slices.Insert(slices.Clone(named), i+1, f.files...)
 		}
 	}

@@ -150,7 +150,7 @@ func (h *host) serveForward(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery != "" {
 		spellings = append(spellings, v.target+"?"+r.URL.RawQuery) // httpd compares it, too
 	}
-	sections := h.coveringURL(spellings...)
+	sections := h.coveringURL(visitOf(r), spellings...)
 	for _, l := range h.locations {
 		// A path is not what a forward request is for: as in httpd, only the
 		// expressions of <LocationMatch> may fit, and fit its URL.

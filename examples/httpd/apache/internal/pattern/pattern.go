@@ -36,6 +36,16 @@ func (p *Pattern) NumSubexp() int {
 	return len(p.prog.names) - 1
 }
 
+// Named reports whether a group has a name.
+func (p *Pattern) Named() bool {
+	for _, name := range p.SubexpNames() {
+		if name != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // SubexpNames returns the names of groups by their number; the first is the
 // whole match's, "".
 func (p *Pattern) SubexpNames() []string {
