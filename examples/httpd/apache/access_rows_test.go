@@ -180,6 +180,20 @@ var accessRows = []row{
 	{name: "auth: if, none", host: "auth.test", line: "/x?login"},
 	{name: "auth: if, user", host: "auth.test", line: "/x?login", fields: "Authorization: Basic YWxpY2U6c2VjcmV0"},
 	{name: "auth: nothing required", host: "auth.test", line: "/x", fields: "Authorization: Basic YWxpY2U6c2VjcmV0"},
+	// Of files.
+	{name: "file: a file", host: "files.test", line: "/access.conf"},
+	{name: "file: info", host: "files.test", line: "/access.conf/more"},
+	{name: "file: missing", host: "files.test", line: "/missing"},
+	{name: "file: Files", host: "files.test", line: "/users"},
+	{name: "file: Files, let in", host: "files.test", line: "/users", fields: "X-Pass: open"},
+	{name: "file: if of a name", host: "files.test", line: "/groups"},
+	{name: "file: if of a name, let in", host: "files.test", line: "/groups", fields: "X-Pass: open"},
+	{name: "file: FilesMatch", host: "files.test", line: "/outcomes.golden"},
+	{name: "file: FilesMatch, location", host: "files.test", line: "/access.golden"},
+	{name: "file: inner folder", host: "files.test", line: "/fuzz/FuzzBuild/none"},
+	{name: "file: inner folder, POST", host: "files.test", line: "POST /fuzz/FuzzBuild/none", body: "x"},
+	{name: "file: inner folder, if", host: "files.test", line: "/fuzz/FuzzBuild/none", fields: "X-Pass: x"},
+	{name: "file: inner folder, if, user", host: "files.test", line: "/fuzz/FuzzBuild/none", fields: "X-Pass: x|Authorization: Basic YWxpY2U6c2VjcmV0"},
 }
 
 var accessed = comparison{file: "access.conf", modules: "access_compat authz_host authz_user authz_groupfile authn_core authn_file auth_basic env setenvif headers proxy proxy_http", rows: accessRows, meant: accessMeant}
