@@ -13,7 +13,7 @@ import (
 // commandLine is what httpd's own command line has beside the configuration.
 type commandLine struct {
 	file                        string
-	check, json                 bool
+	check, json, explain        bool
 	hosts, modules              bool // -S, -M
 	compiled, version, settings bool // -l, -v, -V
 	level                       slog.Level
@@ -24,6 +24,7 @@ func (c *commandLine) flags(flags *flag.FlagSet) {
 	flags.StringVar(&c.file, "f", "", "configuration `file`; without it, a demonstration")
 	flags.BoolVar(&c.check, "t", false, "check the configuration and exit")
 	flags.BoolVar(&c.json, "json", false, "with -t, write what is wrong as JSON on standard output")
+	flags.BoolVar(&c.explain, "explain", false, "print the Go program that does what the configuration says, and exit")
 	flags.BoolVar(&c.hosts, "S", false, "check the configuration, and write its virtual hosts; as -t -D DUMP_VHOSTS")
 	flags.BoolVar(&c.modules, "M", false, "write the modules for which <IfModule> holds; as -t -D DUMP_MODULES")
 	flags.BoolVar(&c.compiled, "l", false, "as -M, by the names of their files")

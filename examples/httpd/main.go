@@ -65,6 +65,14 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal, star
 	if !line.check { // else warnings are told with the errors
 		opt.Logger = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: line.level}))
 	}
+	if line.explain && line.file != "" {
+		text, err := apache.Explain(line.file, opt)
+		if err != nil {
+			return fail(err)
+		}
+		fmt.Fprint(stdout, text)
+		return 0
+	}
 	load := func() (*apache.Site, error) { return apache.Load(line.file, opt) }
 	if line.file == "" {
 		text, stop, err := startDemonstration(&opt)
