@@ -85,6 +85,7 @@ func (s *Site) put(fresh map[string]*listener, old, g *generation) {
 			}()
 		}
 	}
+	g.staple()
 	if s.listeners == nil {
 		s.listeners = make(map[string]*listener)
 	}

@@ -201,6 +201,9 @@ func (s *Site) Reload() error {
 			return err
 		}
 	}
+	if old := s.current.Load(); old != nil {
+		g.staples.Adopt(old.staples)
+	}
 	old := s.current.Swap(g)
 	s.put(fresh, old, g)
 	if old != nil {

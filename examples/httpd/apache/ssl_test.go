@@ -122,3 +122,80 @@ func TestListenHTTPS(t *testing.T) {
 	require.Equal(t, "a.test", name)
 	require.Contains(t, text, "backend.test /")
 }
+
+// TestSectionsThatAskForCertificates: a client is asked in the handshake for what a
+// section demands; elsewhere what it shows does not matter.
+func TestSectionsThatAskForCertificates(t *testing.T) {
+	p := newPKI(t)
+	require.NoError(t, os.WriteFile(p.file("users"), []byte("/CN=deep:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n"), 0o644)) // password
+	s := start(t, `
+Listen 443
+SSLEngine on
+SSLCertificateFile `+p.file("a.pem")+`
+SSLCertificateKeyFile `+p.file("a.key")+`
+SSLCACertificateFile `+p.file("ca.pem")+`
+SSLVerifyDepth 2
+ProxyPass / http://backend.test/
+<Location /must>
+SSLVerifyClient require
+</Location>
+<Location /shallow>
+SSLVerifyClient require
+SSLVerifyDepth 1
+</Location>
+<Location /either>
+SSLVerifyClient optional
+</Location>
+<Location /basic>
+SSLVerifyClient require
+SSLOptions +FakeBasicAuth
+AuthType Basic
+AuthName certificates
+AuthUserFile `+p.file("users")+`
+Require valid-user
+</Location>
+`, echo, "-listen", "443=127.0.0.1:0")
+	for path, want := range map[string]map[string]int{ // by certificate
+		"/":        {"": 200, "client": 200, "self": 200, "expired": 200},
+		"/must":    {"": 403, "client": 200, "self": 403, "expired": 403, "deep": 200},
+		"/shallow": {"": 403, "client": 200, "deep": 403},
+		"/either":  {"": 200, "client": 200, "self": 403},
+		"/basic":   {"": 403, "client": 401, "deep": 200, "self": 403},
+	} {
+		for cert, status := range want {
+			for _, protocol := range []string{"http/1.1", "h2"} {
+				c := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}}
+				if cert != "" {
+					pair := p.load(cert)
+					c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+				}
+				tr := &http.Transport{DisableKeepAlives: true, TLSClientConfig: c, ForceAttemptHTTP2: protocol == "h2"}
+				resp, err := (&http.Client{Transport: tr}).Get("https://" + s.server.addresses()["443"] + path)
+				if protocol == "h2" && err != nil {
+					continue // it is not spoken here
+				}
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				require.Equal(t, status, resp.StatusCode, "%s with %q", path, cert)
+			}
+		}
+	}
+}
+
+// TestHTTP2InTheClear: Protocols h2c, by prior knowledge.
+func TestHTTP2InTheClear(t *testing.T) {
+	for words, want := range map[string]int{"Protocols h2c http/1.1": 2, "": 0} {
+		s := start(t, "Listen 80\n"+words+"\nProxyPass / http://backend.test/", echo)
+		tr := &http.Transport{Protocols: new(http.Protocols), DisableKeepAlives: true}
+		tr.Protocols.SetUnencryptedHTTP2(true)
+		resp, err := (&http.Client{Transport: tr}).Get("http://" + s.server.addresses()["80"] + "/x")
+		got := 0
+		if err == nil {
+			got = resp.ProtoMajor
+			require.NoError(t, resp.Body.Close())
+		}
+		tr.CloseIdleConnections()
+		require.Equal(t, want, got, words)
+		s.stop()
+	}
+}

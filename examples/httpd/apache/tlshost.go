@@ -284,6 +284,18 @@ func (t *hostTLS) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 	return chosen, nil
 }
 
+// staple asks for what will be stapled, before the first client comes.
+func (st *generation) staple() {
+	for _, h := range st.hosts {
+		if h.tls == nil || h.tls.stapling == nil {
+			continue
+		}
+		for _, p := range h.tls.pairs {
+			h.tls.staples.Staple(p.Certificate(), *h.tls.stapling)
+		}
+	}
+}
+
 // shares reports whether requests for host h may come on a connection whose
 // handshake was for another one, by SSLVHostSNIPolicy.
 func (h *host) shares(other *host) bool {

@@ -76,6 +76,19 @@ func (s *Stapler) Close() {
 	s.wg.Wait()
 }
 
+// Adopt takes over the answers that another one has.
+func (s *Stapler) Adopt(other *Stapler) {
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, e := range other.entries {
+		if e.stapled != nil {
+			s.entries[key] = &staple{next: e.next, until: e.until, stapled: e.stapled}
+		}
+	}
+}
+
 // maxStaples bounds the certificates that are remembered.
 const maxStaples = 10_000
 
@@ -85,7 +98,11 @@ func (s *Stapler) Staple(cert *tls.Certificate, o Stapling) *tls.Certificate {
 	if len(cert.Certificate) < 2 || cert.Leaf == nil || o.Responder == "" && len(cert.Leaf.OCSPServer) == 0 {
 		return cert // nobody can be asked
 	}
-	key, now := sha256.Sum256(cert.Leaf.Raw), time.Now()
+	hash, now := sha256.New(), time.Now()
+	for _, der := range cert.Certificate { // the chain, too, is what a stapled one shows
+		hash.Write(der)
+	}
+	key := [sha256.Size]byte(hash.Sum(nil))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
