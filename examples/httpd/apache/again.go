@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 )
 
 // maxInternalRedirects is how often a request may be led elsewhere; httpd's
@@ -20,16 +19,26 @@ func (h *host) again(w http.ResponseWriter, r *http.Request, to *url.URL) {
 		h.fail(w, r, h.base, http.StatusInternalServerError)
 		return
 	}
+	status := http.StatusOK
+	if v.page != 0 {
+		status = v.page
+	}
+	v.leave(r, status)
+	out := *r
+	out.URL = to // RequestURI is what the client has asked for
+	h.route(w, &out)
+}
+
+// leave makes the variables those of a request that was led elsewhere.
+func (v *visit) leave(r *http.Request, status int) {
 	before := v.env
 	v.env = nil
 	for name, value := range before {
 		v.set("REDIRECT_"+name, value)
 	}
-	if _, ok := before["REDIRECT_STATUS"]; !ok || !strings.HasPrefix(before["REDIRECT_STATUS"], "4") {
-		v.set("REDIRECT_STATUS", strconv.Itoa(http.StatusOK))
-	}
+	v.set("REDIRECT_STATUS", strconv.Itoa(status))
 	v.set("REDIRECT_URL", r.URL.Path)
-	out := *r
-	out.URL, out.RequestURI = to, to.RequestURI()
-	h.route(w, &out)
+	if r.URL.RawQuery != "" {
+		v.set("REDIRECT_QUERY_STRING", r.URL.RawQuery)
+	}
 }

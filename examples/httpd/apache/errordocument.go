@@ -111,7 +111,7 @@ func (h *host) internalRedirect(w http.ResponseWriter, r *http.Request, to strin
 	v := visitOf(r)
 	v.page = code
 	again := r.Clone(r.Context())
-	again.URL, again.RequestURI = u, to
+	again.URL = u
 	if r.Method != http.MethodHead {
 		again.Method = http.MethodGet
 	}
@@ -122,8 +122,7 @@ func (h *host) internalRedirect(w http.ResponseWriter, r *http.Request, to strin
 			again.Header.Del(name)
 		}
 	}
-	v.set("REDIRECT_STATUS", strconv.Itoa(code))
-	v.set("REDIRECT_URL", r.URL.Path)
+	v.leave(r, code)
 	h.route(&codeWriter{ResponseWriter: w, code: code}, again)
 }
 

@@ -90,6 +90,10 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 	for name, value := range v.env {
 		env.Set(name, value)
 	}
+	if name := env.Get("SCRIPT_FILENAME"); v.env["REDIRECT_URL"] != "" && env.Get("PATH_INFO") != "" && strings.HasPrefix(name, "/") {
+		// php-fpm takes PATH_TRANSLATED for the script, unless it is told that httpd is before it.
+		env.Set("SCRIPT_FILENAME", "proxy:fcgi://"+r.URL.Host+name)
+	}
 	if v.user != "" {
 		env.Set("REMOTE_USER", v.user)
 		env.Set("AUTH_TYPE", v.served.auth.typeName())
@@ -117,6 +121,7 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 // of a handler, and where the documents are.
 func (h *host) scriptVariables(v *visit, env *fcgi.Params) {
 	root := v.served.documentRoot
+	env.Set("CONTEXT_PREFIX", "")
 	if root != "" {
 		env.Set("DOCUMENT_ROOT", root)
 		env.Set("CONTEXT_DOCUMENT_ROOT", root)

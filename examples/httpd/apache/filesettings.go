@@ -209,7 +209,7 @@ func fileDirectives() []directive {
 			s.settings.files.readme = d.Args[0]
 			return nil
 		}},
-		{name: "Action", in: anywhere, min: 2, max: 3, apply: func(_ *builder, s *scope, d *conf.Directive) error {
+		{name: "Action", in: anywhere, min: 2, max: 3, apply: func(b *builder, s *scope, d *conf.Directive) error {
 			if len(d.Args) == 3 && !strings.EqualFold(d.Args[2], "virtual") {
 				return fmt.Errorf("%q is not known: virtual is", d.Args[2])
 			}
@@ -220,6 +220,10 @@ func fileDirectives() []directive {
 				s.settings.files.actions = make(map[string]action)
 			}
 			s.settings.files.actions[strings.ToLower(d.Args[0])] = action{d.Args[1], len(d.Args) == 3}
+			if b.actions == nil {
+				b.actions = make(map[string]bool)
+			}
+			b.actions[strings.ToLower(d.Args[0])] = true
 			return nil
 		}},
 	}

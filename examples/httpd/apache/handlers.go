@@ -35,7 +35,7 @@ func handlerDirectives() []directive {
 					return err
 				}
 			default:
-				return unknownHandler(name)
+				b.named = append(b.named, handlerUse{d, name})
 			}
 			s.settings.files.handler = &name
 			return nil
@@ -59,19 +59,36 @@ func unknownHandler(name string) error {
 // fileHandler checks what AddHandler, or AddType, says of files.
 func (b *builder) fileHandler(s *scope, d *conf.Directive, name string, isType bool) error {
 	switch {
-	case isType && (strings.Contains(strings.ToLower(name), "httpd-php") || strings.Contains(strings.ToLower(name), "httpd-cgi")):
-		return unknownHandler(name)
-	case isType:
-		return nil
-	case isProxyHandler(name):
+	case isProxyHandler(name) && !isType:
 		return b.checkProxyHandler(s, d, name)
-	case strings.Contains(strings.ToLower(name), "php"):
-		return unknownHandler(name)
-	case name == handlerFile:
-		return nil
+	case name != handlerFile && (!isType || isModPHP(name)):
+		b.named = append(b.named, handlerUse{d, name})
 	}
-	b.warn(d.Errorf("AddHandler: handler %q is not known; without an Action for it, such files are answered with 403", name))
 	return nil
+}
+
+// isModPHP reports whether a handler or a media type is one of those by which
+// mod_php, or CGI, runs a file.
+func isModPHP(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasPrefix(name, "application/x-httpd-") || strings.HasPrefix(name, "php") && strings.HasSuffix(name, "-script")
+}
+
+// checkHandlers looks for an Action for each handler that is not known. Without
+// one, it is an error to lead requests there; files that AddHandler is for are
+// answered with 403.
+func (b *builder) checkHandlers() error {
+	var all conf.Errors
+	for _, u := range b.named {
+		switch {
+		case b.actions[strings.ToLower(u.name)]:
+		case u.at.Is("SetHandler"), isModPHP(u.name):
+			all.Add(locate(u.at, unknownHandler(u.name)))
+		default:
+			b.warn(u.at.Errorf("%s: handler %q is not known, and has no Action: such files are answered with 403", u.at.Name, u.name))
+		}
+	}
+	return all.Err()
 }
 
 // checkProxyHandler refuses at the start what no request could be sent to, and

@@ -152,6 +152,10 @@ func (h *host) fixUp(http.ResponseWriter, *http.Request, *served) bool { return 
 // whole takes all paths but malformed ones.
 var whole = proxy.Handler{AllowEncodedSlashes: true, Target: &url.URL{Scheme: "http", Host: "nowhere.invalid"}}
 
+// maxServed bounds how many combinations of sections a host remembers: each change
+// of a .htaccess makes new ones.
+const maxServed = 1 << 12
+
 // served returns what a rule does under sections; each combination is made
 // once.
 func (h *host) served(r *rule, sections sectionList) (*served, error) {
@@ -184,6 +188,9 @@ func (h *host) served(r *rule, sections sectionList) (*served, error) {
 	defer h.mu.Unlock()
 	if other := h.handlers[string(key)]; other != nil {
 		return other, nil
+	}
+	if len(h.handlers) >= maxServed {
+		clear(h.handlers)
 	}
 	h.handlers[string(key)] = s
 	return s, nil

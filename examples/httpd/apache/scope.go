@@ -213,8 +213,10 @@ type builder struct {
 	groups    map[string]*groupFile // by the name of the file
 	sections  int                   // how many sections there are
 	announced announced
-	applied   int  // how many directives were applied, faulty or not
-	override  bool // a .htaccess is read: nothing of the servers changes
+	applied   int             // how many directives were applied, faulty or not
+	named     []handlerUse    // handlers that are not known, unless an Action has them
+	actions   map[string]bool // what there is an Action for, in lower case
+	override  bool            // a .htaccess is read: nothing of the servers changes
 	warn      func(err error)
 }
 
@@ -235,6 +237,7 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 	var all conf.Errors
 	all.Add(b.apply(b.main, list))
 	b.startTypes()
+	all.Add(b.checkHandlers())
 	all.Add(b.checkClusters())
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
 		b.opt.parents = b.opt.parents || len(s.settings.forward.remotes) > 0
