@@ -28,6 +28,10 @@ func Compile(text string) (*Pattern, error) {
 // String returns the text that was compiled.
 func (p *Pattern) String() string { return p.text }
 
+// Standard returns the same expression of package regexp, or nil if that refuses
+// it.
+func (p *Pattern) Standard() *regexp.Regexp { return p.re }
+
 // NumSubexp returns the number of groups.
 func (p *Pattern) NumSubexp() int {
 	if p.re != nil {
