@@ -30,7 +30,7 @@ func coreDirectives() []directive {
 				return err
 			}
 			s.canonical = &url.URL{Scheme: scheme, Host: exchange.NormalHost(scheme, name)}
-			name, _, _ = strings.Cut(name, ":")
+			name, s.namedPort, _ = strings.Cut(name, ":")
 			s.names = append([]string{name}, s.names...)
 			return nil
 		}},

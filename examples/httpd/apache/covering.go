@@ -76,8 +76,8 @@ func (h *host) covering(v *visit, ru *rule, in *url.URL) sectionList {
 	if len(h.proxies) == 0 {
 		return nil
 	}
-	out, ok, err := ru.proto.MapURL(in)
-	if !ok || err != nil {
+	out, ok := ru.backendURL(v, in)
+	if !ok {
 		return nil // the handler will say what is wrong
 	}
 	// Sections are compared with the decoded path, so that no spelling of it

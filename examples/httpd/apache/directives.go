@@ -40,7 +40,8 @@ type directive struct {
 // a file with a function like these.
 func table() []directive {
 	return slices.Concat(coreDirectives(), stockDirectives(), requestLimitDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), sslDirectives(), accessDirectives(), digestDirectives(), limitDirectives(), compatDirectives(), logDirectives(),
-		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), diskDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(), acceptedDirectives(), refusedDirectives())
+		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), diskDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(),
+		rewriteDirectives(), redirectDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
 // acceptedDirectives are those that change nothing here.
@@ -84,8 +85,6 @@ func refusedDirectives() []directive {
 		refuse("there is no mod_authnz_ldap", "AuthLDAPURL", "AuthLDAPBindDN", "AuthLDAPBindPassword", "AuthLDAPGroupAttribute", "AuthLDAPGroupAttributeIsDN", "AuthLDAPRemoteUserAttribute"),
 		refuse("lists of revoked certificates are not read", "SSLProxyCARevocationFile", "SSLProxyCARevocationPath", "SSLProxyCARevocationCheck"),
 		refuse("put the intermediate certificates into SSLProxyMachineCertificateFile", "SSLProxyMachineCertificateChainFile"),
-		refuse("rewriting is written in Go: proxy.Handler.Rewrite", "RewriteEngine", "RewriteRule", "RewriteCond", "RewriteBase", "RewriteMap", "RewriteOptions"),
-		refuse("redirects belong to the embedding service", "Redirect", "RedirectMatch", "RedirectPermanent", "RedirectTemp"),
 		refuse("bodies are not changed on their way", "SetOutputFilter", "SetInputFilter", "AddOutputFilter", "AddInputFilter", "Substitute", "ProxyHTMLEnable", "ProxyHTMLURLMap"),
 		refuse("who stood in between is not passed on", "RemoteIPProxiesHeader"),
 		refuse("variables are replaced when the file is read", "ProxyPassInterpolateEnv"),

@@ -16,7 +16,10 @@ type environment map[string]string
 
 // visit is one request at this server; it travels in the request's context.
 type visit struct {
-	refused int // the status for a head beyond the limits, or 0
+	refused  int         // the status for a head beyond the limits, or 0
+	sections sectionList // those that apply
+	rewrites rewrites
+
 	site    *generation
 	host    *host
 	client  *http.Request // as the backend's handler gets it

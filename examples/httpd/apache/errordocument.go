@@ -93,6 +93,7 @@ func (h *host) page(w http.ResponseWriter, r *http.Request, s *served, code int,
 	header.Del("Content-Encoding")
 	header.Set("Content-Type", kind)
 	header.Set("Content-Length", strconv.Itoa(len(text)))
+	visitOf(r).rewritten(header)
 	addAlways(header, s.header, r)
 	w.WriteHeader(code)
 	if r.Method != http.MethodHead {

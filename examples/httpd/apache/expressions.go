@@ -224,10 +224,10 @@ func onOffWord(on bool) string {
 func (v *visit) filename(r *http.Request) string {
 	ru := v.found.rule
 	if ru == nil {
-		return cmp.Or(v.found.disk.Name, v.found.file)
+		return v.found.name()
 	}
-	out, ok, err := ru.proto.MapURL(r.URL)
-	if !ok || err != nil {
+	out, ok := ru.backendURL(v, r.URL)
+	if !ok {
 		return ""
 	}
 	return "proxy:" + strings.TrimSuffix(ru.target, ru.text) + fmt.Sprintf("%s://%s%s", out.Scheme, out.Host, out.Path)

@@ -200,10 +200,10 @@ func forwardTarget(r *http.Request) string {
 }
 
 // blocks reports whether ProxyBlock forbids the backend of a rule.
-func (h *host) blocks(ru *rule, in *url.URL) bool {
+func (h *host) blocks(v *visit, ru *rule, in *url.URL) bool {
 	if len(h.blocked.Block) == 0 || isBalancer(ru.text) {
 		return false
 	}
-	out, ok, err := ru.proto.MapURL(in)
-	return ok && err == nil && h.blocked.Check(strings.ToLower(out.Hostname()), 1) != nil
+	out, ok := ru.backendURL(v, in)
+	return ok && h.blocked.Check(strings.ToLower(out.Hostname()), 1) != nil
 }

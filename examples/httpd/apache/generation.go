@@ -56,6 +56,8 @@ type host struct {
 	ifs       []*scope
 	aliases   []alias
 	overrides overrides
+	rewriting rewriteSettings  // of the server, not of sections
+	redirects redirectSettings // the same
 	mapped    bool             // some rule has mapping=
 	pools     map[string]*pool // its balancers, and those it inherits
 	manager   *manager.Handler
@@ -81,6 +83,8 @@ type host struct {
 	routesMu sync.RWMutex // guards routes and direct
 	routes   map[*rule]http.RoundTripper
 	direct   []*link // of rules that lead to no balancer
+
+	demand onDemand
 
 	mu       sync.RWMutex // guards the rest
 	handlers map[string]*served
@@ -120,7 +124,10 @@ func (st *generation) newHost(b *builder, s *scope, tunnels *tunnel.Registry) er
 			h.name, h.canonical = named.names[0], named.canonical
 		}
 	}
+	h.rewriting, h.redirects = s.serverRewriting, s.serverRedirects
 	if s != main {
+		h.rewriting.said = true
+		h.rewriting, h.redirects = main.serverRewriting.merge(h.rewriting), main.serverRedirects.merge(h.redirects)
 		h.settings = main.settings.merge(s.settings)
 		h.locations = behind(main.locations, s.locations)
 		h.proxies = behind(main.proxies, s.proxies)

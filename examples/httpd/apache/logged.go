@@ -45,7 +45,7 @@ func (v *visit) logged(r *http.Request, directive, name string) (string, bool) {
 		return handler, handler != ""
 	case "f":
 		if v.found.rule != nil {
-			if u, ok, err := v.found.rule.proto.MapURL(r.URL); ok && err == nil {
+			if u, ok := v.found.rule.backendURL(v, r.URL); ok {
 				return "proxy:" + u.Redacted(), true
 			}
 		}

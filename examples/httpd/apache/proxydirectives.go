@@ -26,6 +26,7 @@ type rule struct {
 	proto        *proxy.Handler // for finding out what it takes and where that goes
 	number       int            // among all rules
 	fallback     bool           // SetHandler "proxy:…": for what no ProxyPass takes
+	dynamic      bool           // where a request goes is in visit.found.to: of [P], and of expressions of PCRE
 }
 
 // proxyDirectives are those of mod_proxy and mod_proxy_http.
@@ -200,6 +201,9 @@ func (r *rule) except() error {
 }
 
 func (r *rule) makeProto() (err error) {
+	if r.dynamic = r.pattern != nil && r.pattern.Standard() == nil; r.dynamic {
+		return nil
+	}
 	if r.proto, err = r.newHandler(); err == nil {
 		r.proto.Mapping = r.params.pathMapping()
 		_, _, err = r.proto.MapURL(&url.URL{Path: "/"}) // compiles it

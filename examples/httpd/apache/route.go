@@ -52,7 +52,7 @@ func (h *host) route(w http.ResponseWriter, r *http.Request) {
 	}
 	r, code := h.translate(r)
 	if code != 0 {
-		h.fail(w, r, h.base, code)
+		h.redirect(w, r, h.ofPath(v, r), code, v.found.location)
 		return
 	}
 	sections, code := h.sectionsOf(v, r)
@@ -67,6 +67,7 @@ func (h *host) route(w http.ResponseWriter, r *http.Request) {
 // there.
 func (h *host) serveFound(w http.ResponseWriter, r *http.Request, sections sectionList) {
 	v := visitOf(r)
+	v.sections = sections
 	ru := v.found.rule
 	s, err := h.served(ru, sections)
 	if err == nil && ru == nil {
@@ -76,7 +77,7 @@ func (h *host) serveFound(w http.ResponseWriter, r *http.Request, sections secti
 			}
 		}
 	}
-	if ru != nil && h.blocks(ru, r.URL) {
+	if ru != nil && h.blocks(v, ru, r.URL) {
 		h.fail(w, r, h.base, http.StatusForbidden)
 		return
 	}
@@ -107,7 +108,7 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 		r = access.WithUser(r, v.user, s.auth.typeName())
 	}
 	s.setTLS(v, r)
-	if h.fixUp(w, r, s) {
+	if r, s = h.fixUp(w, r, s); s == nil {
 		return
 	}
 	for _, step := range s.setEnv {
@@ -144,10 +145,6 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 		h.serveDisk(w, r, s)
 	}
 }
-
-// fixUp is where sections lead a request elsewhere, once its client may make it:
-// true means that it has been answered.
-func (h *host) fixUp(http.ResponseWriter, *http.Request, *served) bool { return false }
 
 // whole takes all paths but malformed ones.
 var whole = proxy.Handler{AllowEncodedSlashes: true, Target: &url.URL{Scheme: "http", Host: "nowhere.invalid"}}
@@ -194,4 +191,16 @@ func (h *host) served(r *rule, sections sectionList) (*served, error) {
 	}
 	h.handlers[string(key)] = s
 	return s, nil
+}
+
+// ofPath returns what the sections of the path say for an answer that comes before
+// it is known where a request leads.
+func (h *host) ofPath(v *visit, r *http.Request) *served {
+	v.found.rule, v.found.file = nil, ""
+	sections, _ := h.sectionsOf(v, r) // without a file nothing fails
+	s, err := h.served(nil, sections)
+	if err != nil {
+		return h.base
+	}
+	return s
 }

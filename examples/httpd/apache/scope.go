@@ -33,6 +33,7 @@ type scope struct {
 	addresses  []string // of a virtual host
 	names      []string // ServerName first
 	canonical  *url.URL // ServerName with its scheme and port; nil without one
+	namedPort  string   // that of ServerName, if it is written there
 	locations  []*scope
 	proxies    []*scope
 	folders    []*scope // <Directory>, <DirectoryMatch>
@@ -44,6 +45,9 @@ type scope struct {
 	clusters   []*cluster  // in the order in which they are first named
 	https      []string    // of listen: those with the protocol https
 	asksFor    modssl.Mode // the strictest SSLVerifyClient of its sections
+
+	serverRewriting rewriteSettings
+	serverRedirects redirectSettings
 
 	checkTemplates map[string]*checkParams // ProxyHCTemplate
 	checkExprs     map[string]*expr.Expr   // ProxyHCExpr
@@ -99,6 +103,9 @@ type settings struct {
 	remoteHeader   string
 	trusted        []netip.Prefix // of RemoteIPHeader
 	internal       []bool         // for each of trusted: RemoteIPInternalProxy
+
+	rewriting rewriteSettings  // of sections; of servers what these inherit
+	redirects redirectSettings // of sections
 
 	plainFallback *bool          // ProxyWebsocketFallbackToProxyHttp
 	tunnelIdle    *time.Duration // ProxyWebsocketIdleTimeout
@@ -171,6 +178,7 @@ func (s settings) merge(inner settings) settings {
 		s.errorLog, s.errorLogAt = inner.errorLog, inner.errorLogAt
 	}
 	s.tls, s.ssl = s.tls.merge(inner.tls), s.ssl.merge(inner.ssl)
+	s.rewriting, s.redirects = s.rewriting.merge(inner.rewriting), s.redirects.merge(inner.redirects)
 	s.cache = s.cache.merge(inner.cache)
 	s.limits = s.limits.merge(inner.limits)
 	over(&s.idleTimeout, inner.idleTimeout)
@@ -218,6 +226,8 @@ type builder struct {
 	actions   map[string]bool // what there is an Action for, in lower case
 	override  bool            // a .htaccess is read: nothing of the servers changes
 	warn      func(err error)
+
+	rewriteRules []rewriteUse
 }
 
 // file returns where a file that the configuration names is.
@@ -238,6 +248,7 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 	all.Add(b.apply(b.main, list))
 	b.startTypes()
 	all.Add(b.checkHandlers())
+	b.checkRewriting()
 	all.Add(b.checkClusters())
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
 		b.opt.parents = b.opt.parents || len(s.settings.forward.remotes) > 0

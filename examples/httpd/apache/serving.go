@@ -69,7 +69,9 @@ func (h *host) leadsTo(w http.ResponseWriter, r *http.Request, to string, code i
 	in := *r
 	in.URL = &url.URL{Path: at, RawQuery: cmp.Or(r.URL.RawQuery, query)}
 	v.path = at
+	v.subrequests++ // as for rules that do not count there
 	out, failed := h.translate(&in)
+	v.subrequests--
 	var sections sectionList
 	if failed == 0 {
 		sections, failed = h.sectionsOf(v, out)

@@ -180,6 +180,9 @@ func (r *rule) newHandler() (*proxy.Handler, error) {
 }
 
 func (r *rule) mapping() (*proxy.Handler, error) {
+	if r.dynamic {
+		return &proxy.Handler{}, nil
+	}
 	if r.pattern != nil {
 		return proxy.NewMatchHandler(r.pattern.String(), r.text)
 	}
@@ -230,9 +233,13 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 		})}
 	}
 	members, balanced := route.(*pool)
+	rewriting := h.rewriting.on() || s.rewriting.on()
 	ph.ModifyResponse = func(resp *http.Response) error {
 		if balanced {
 			noteBalancer(resp)
+		}
+		if rewriting {
+			visitOf(resp.Request).addCookies(resp)
 		}
 		h.dress(resp, s)
 		if len(s.header) > 0 {
@@ -242,8 +249,11 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	}
 	keepExpect := said(s.expect, true)
 	keepLoops := ph.Via == proxy.ViaOn || ph.Via == proxy.ViaFull
-	if !keepExpect || !keepLoops || len(s.envIf)+len(s.setEnv) > 0 {
+	if !keepExpect || !keepLoops || len(s.envIf)+len(s.setEnv) > 0 || r.dynamic || rewriting {
 		ph.Rewrite = func(pr *httputil.ProxyRequest) {
+			if r.dynamic {
+				toFound(pr, ph.PreserveHost)
+			}
 			if !keepLoops { // tiers often have one ServerName, and httpd does not mind
 				keepField(pr, "Cdn-Loop")
 			}

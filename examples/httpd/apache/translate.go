@@ -3,6 +3,7 @@ package apache
 import (
 	"cmp"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/files"
@@ -20,6 +21,21 @@ type destination struct {
 	prefix, context string // of an Alias: its path, and root
 	scripts         bool   // ScriptAlias
 	disk            files.Found
+
+	to       *url.URL // of a rule of [P], where the request is sent
+	location string   // of a code that is a redirect
+}
+
+// name is where the file is on disk, without what follows it in the path; that of a
+// folder ends as the path does.
+func (d *destination) name() string {
+	switch {
+	case d.disk.Name == "":
+		return d.file // nobody has looked yet
+	case d.disk.IsDir() && strings.HasSuffix(d.file, "/") && !strings.HasSuffix(d.disk.Name, "/"):
+		return d.disk.Name + "/"
+	}
+	return d.disk.Name
 }
 
 // translator finds the destination of a request, puts it into visit.found and
@@ -33,7 +49,7 @@ type translator func(v *visit, r *http.Request) (out *http.Request, found bool, 
 func (h *host) translate(r *http.Request) (*http.Request, int) {
 	v := visitOf(r)
 	v.found = destination{}
-	for _, t := range []translator{h.byMappedRules, h.decodeSlashes, h.byRules, h.byAliases, h.byDocumentRoot} {
+	for _, t := range []translator{h.byMappedRules, h.decodeSlashes, h.byRewriting, h.byRules, h.byRedirects, h.byAliases, h.byDocumentRoot} {
 		out, found, code := t(v, r)
 		if r = out; found || code != 0 {
 			return r, code
@@ -83,7 +99,12 @@ func (h *host) decodeSlashes(v *visit, r *http.Request) (*http.Request, bool, in
 
 // byRules looks for a ProxyPass.
 func (h *host) byRules(v *visit, r *http.Request) (*http.Request, bool, int) {
-	return r, v.takes(h.pick(r, false)), 0
+	ru := h.pick(r, false)
+	if !v.takes(ru) || !ru.dynamic {
+		return r, v.found.rule != nil, 0
+	}
+	code := h.leadByMatch(v, r, ru)
+	return r, code == 0, code
 }
 
 // takes makes a rule the destination, unless it is none or nothing is to be proxied.
@@ -125,7 +146,7 @@ func (h *host) pick(r *http.Request, mapped bool) (chosen *rule) {
 		if ru.params.mapped != mapped {
 			continue
 		}
-		fits := ru.proto.Takes(r.URL)
+		fits := ru.takes(r, at)
 		h.trace(r, ru, at, fits)
 		if fits {
 			return ru
