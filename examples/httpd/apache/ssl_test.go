@@ -69,6 +69,7 @@ func TestTLSConfigurations(t *testing.T) {
 			require.Empty(t, got, text)
 		}
 		require.Contains(t, got, want, text)
+		require.False(t, strings.Contains(got, "no such file") && strings.Contains(got, "\n"), "told twice: %s", got)
 		if want != "" && !strings.Contains(want, "warning") {
 			require.Error(t, err, text)
 		}

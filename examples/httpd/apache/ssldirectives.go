@@ -18,11 +18,9 @@ func sslDirectives() []directive {
 	file := func(name string, in place, note string, put func(s *sslSettings, n named)) directive {
 		return directive{name: name, in: in, min: 1, max: 1, note: note, apply: func(b *builder, s *scope, d *conf.Directive) error {
 			n := named{b.file(d.Args[0]), d}
-			if _, err := os.Stat(n.text); err != nil {
-				return fmt.Errorf("%w", err)
-			}
 			put(&s.settings.ssl, n)
-			return nil
+			_, err := os.Stat(n.text)
+			return err
 		}}
 	}
 	flag := func(name string, in place, note string, field func(s *sslSettings) **bool) directive {

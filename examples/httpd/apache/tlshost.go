@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -79,6 +80,9 @@ func (b *builder) startTLS(h *host, s *scope, staples *modssl.Stapler) error {
 		all.Add(err)
 	}
 	for i, cert := range settings.certs {
+		if cert.isMissing() {
+			continue
+		}
 		files := modssl.Files{Certificate: cert.text}
 		if i < len(settings.keys) {
 			files.Key = settings.keys[i].text
@@ -100,7 +104,7 @@ func (b *builder) startTLS(h *host, s *scope, staples *modssl.Stapler) error {
 		}
 		t.pairs = append(t.pairs, pair)
 	}
-	if settings.ticketKey != nil {
+	if settings.ticketKey != nil && !settings.ticketKey.isMissing() {
 		key, err := readFile(settings.ticketKey.text)
 		if err == nil && len(key) != 48 {
 			err = fmt.Errorf("%s does not have 48 bytes", settings.ticketKey.text)
@@ -132,6 +136,12 @@ func (b *builder) startTLS(h *host, s *scope, staples *modssl.Stapler) error {
 	t.all = fmt.Sprint(t.auth, settings.files(), settings.protocols, said(settings.ciphers, modssl.Ciphers{}).IDs, settings.ciphers == nil)
 	h.tls = t
 	return nil
+}
+
+// isMissing reports whether there is no such file, which its directive has told.
+func (n named) isMissing() bool {
+	_, err := os.Stat(n.text)
+	return err != nil
 }
 
 // files are the names of the files of certificates and keys.
@@ -174,7 +184,7 @@ func (t *hostTLS) readVerifier(b *builder, s *scope, at *conf.Directive) error {
 	var all conf.Errors
 	t.verifier = &modssl.Verifier{Depth: said(settings.depth, 1), Check: said(settings.revocationCheck, modssl.RevocationCheck{})}
 	read := func(n *named, folder bool, use func(text []byte) error) {
-		if n == nil {
+		if n == nil || n.isMissing() {
 			return
 		}
 		one := func(name string) error {
