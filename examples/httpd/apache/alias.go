@@ -3,18 +3,18 @@ package apache
 import (
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 )
 
 // alias is an Alias or AliasMatch.
 type alias struct {
-	path    string         // of the URL
-	pattern *regexp.Regexp // of AliasMatch, in place of path
-	to      string         // on disk
-	scripts bool           // ScriptAlias
+	path    string           // of the URL
+	pattern *pattern.Pattern // of AliasMatch, in place of path
+	to      string           // on disk
+	scripts bool             // ScriptAlias
 }
 
 // aliasDirectives are those of mod_alias that lead to files.
@@ -48,7 +48,7 @@ func applyAlias(b *builder, s *scope, d *conf.Directive) (err error) {
 			a.to = b.file(a.to)
 		}
 		if match {
-			if a.pattern, err = regexp.Compile("(?s)" + a.path); err != nil {
+			if a.pattern, err = pattern.Compile(a.path); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -45,7 +46,6 @@ func TestHandlersThatAreNone(t *testing.T) {
 		"AddHandler application/x-httpd-php .php":                           "php-fpm",
 		"<FilesMatch x>\nSetHandler application/x-httpd-php\n</FilesMatch>": "php-fpm",
 		"<Location /x>\nSetHandler cgi-script\n</Location>":                 "FastCGI",
-		"<Location /x>\nSetHandler whatever\n</Location>":                   "not supported",
 		"<Location /x>\nSetHandler proxy:nonsense\n</Location>":             "not supported",
 		"<Location /x>\nSetHandler proxy:gopher://x\n</Location>":           "gopher",
 		"<Location /x>\nSetHandler proxy:balancer://none\n</Location>":      "no balancer",
@@ -62,8 +62,6 @@ func TestHandlersThatAreNone(t *testing.T) {
 		"DirectoryIndexRedirect 200":                                        "no redirect",
 		"FallbackResource x":                                                "slash",
 		"ModMimeUsePathInfo On":                                             "not supported",
-		"<Files x>\nAllowOverride All\n</Files>":                            "<Directory>",
-		"<DirectoryMatch x>\nAllowOverride All\n</DirectoryMatch>":          "<Directory>",
 		"<Directory /x>\nAllowOverride Everything\n</Directory>":            "not known",
 		"<Directory /x>\nAllowOverride Options=Nonsense\n</Directory>":      "not known",
 		"AccessFileName a/b":                                                "no name",
@@ -73,6 +71,32 @@ func TestHandlersThatAreNone(t *testing.T) {
 		_, err := Parse("Listen 80\n"+config+"\n", "x.conf", Options{})
 		require.ErrorContains(t, err, want, config)
 		require.ErrorContains(t, err, "x.conf:", config)
+	}
+}
+
+// TestHandlersThatHaveNoEffect: what httpd takes and nothing comes of is a warning.
+func TestHandlersThatHaveNoEffect(t *testing.T) {
+	for config, want := range map[string]string{
+		"<Location /x>\nSetHandler whatever\n</Location>":                         "403",
+		"AddHandler whatever .x":                                                  "403",
+		"<Files x>\nAllowOverride All\n</Files>":                                  "no effect",
+		"<Proxy *>\nAllowOverride All\n</Proxy>":                                  "no effect",
+		"<Location /x>\nAllowOverrideList Header\n</Location>":                    "no effect",
+		"<DirectoryMatch x>\nAllowOverride All\n</DirectoryMatch>":                "no effect",
+		"DefaultType text/plain":                                                  "no effect",
+		"ScriptAlias /cgi-bin/ /usr/lib/cgi-bin/":                                 "403",
+		"TypesConfig /no/such/file":                                               "without it",
+		"Action whatever /x\nAddHandler whatever .x":                              "",
+		"UserDir disabled":                                                        "",
+		"<Directory />\nAllowOverride None\nAllowOverrideList None\n</Directory>": "",
+		"AliasMatch ^/(?!x)(.*) /srv/$1":                                          "",
+	} {
+		s, err := Parse("Listen 80\n"+config+"\n", "x.conf", Options{})
+		require.NoError(t, err, config)
+		warnings := fmt.Sprint(s.Warnings())
+		require.Contains(t, warnings, want, config)
+		require.Equal(t, want == "", len(s.Warnings()) == 0, "%s: %s", config, warnings)
+		require.NoError(t, s.Close())
 	}
 }
 

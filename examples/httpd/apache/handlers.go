@@ -75,17 +75,16 @@ func isModPHP(name string) bool {
 }
 
 // checkHandlers looks for an Action for each handler that is not known. Without
-// one, it is an error to lead requests there; files that AddHandler is for are
-// answered with 403.
+// one, files are answered with 403, and scripts are an error.
 func (b *builder) checkHandlers() error {
 	var all conf.Errors
 	for _, u := range b.named {
 		switch {
 		case b.actions[strings.ToLower(u.name)]:
-		case u.at.Is("SetHandler"), isModPHP(u.name):
+		case isModPHP(u.name), u.at.Is("SetHandler") && strings.Contains(strings.ToLower(u.name), "cgi"):
 			all.Add(locate(u.at, unknownHandler(u.name)))
 		default:
-			b.warn(u.at.Errorf("%s: handler %q is not known, and has no Action: such files are answered with 403", u.at.Name, u.name))
+			b.warn(u.at.Errorf("%s: handler %q is not known, and has no Action: files for it are answered with 403", u.at.Name, u.name))
 		}
 	}
 	return all.Err()

@@ -48,12 +48,12 @@ type override struct {
 // overrideDirectives are those that say which files in folders count.
 func overrideDirectives() []directive {
 	return []directive{
-		{name: "AllowOverride", in: inDirectory, min: 1, max: -1, note: "in <Directory> without a regular expression", apply: applyAllowOverride},
-		{name: "AllowOverrideList", in: inDirectory, min: 1, max: -1, note: "in <Directory> without a regular expression", apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			o := s.ownOverride()
-			if !s.folder || s.regex {
-				return fmt.Errorf("it counts in <Directory> without a regular expression alone")
+		{name: "AllowOverride", in: inSection, min: 1, max: -1, note: "counts in <Directory> without a regular expression, as in httpd", apply: applyAllowOverride},
+		{name: "AllowOverrideList", in: inSection, min: 1, max: -1, note: "counts in <Directory> without a regular expression, as in httpd", apply: func(b *builder, s *scope, d *conf.Directive) error {
+			if s.overridesNothing(b, d) {
+				return nil
 			}
+			o := s.ownOverride()
 			if len(d.Args) == 1 && strings.EqualFold(d.Args[0], "none") {
 				o.names = nil
 				return nil
@@ -81,14 +81,23 @@ func (s *scope) ownOverride() *override {
 	return s.settings.files.override
 }
 
-func applyAllowOverride(_ *builder, s *scope, d *conf.Directive) error {
-	if !s.folder || s.regex {
-		if len(d.Args) == 1 && strings.EqualFold(d.Args[0], "none") {
-			return nil // as nothing would do there
-		}
-		return fmt.Errorf("it counts in <Directory> without a regular expression alone")
+// overridesNothing reports, and tells, that a directive stands where it has no
+// effect, in httpd neither.
+func (s *scope) overridesNothing(b *builder, d *conf.Directive) bool {
+	if s.folder && !s.regex {
+		return false
 	}
-	o := s.ownOverride()
+	if !strings.EqualFold(strings.Join(d.Args, " "), "none") {
+		b.warn(d.Errorf("%s has no effect here: it counts in <Directory> without a regular expression alone", d.Name))
+	}
+	return true
+}
+
+func applyAllowOverride(b *builder, s *scope, d *conf.Directive) error {
+	o := new(override)
+	if !s.overridesNothing(b, d) {
+		o = s.ownOverride()
+	}
 	o.classes, o.options = 0, nil
 	for _, w := range d.Args {
 		name, value, _ := strings.Cut(strings.ToLower(w), "=")

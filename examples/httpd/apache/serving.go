@@ -127,7 +127,7 @@ func (h *host) serveDisk(w http.ResponseWriter, r *http.Request, s *served) {
 	if h.acts(w, r, s, meta) {
 		return
 	}
-	if v.handler != "" && v.handler != handlerFile || v.found.scripts && disk.Info != nil {
+	if disk.Info != nil && (v.handler != "" && v.handler != handlerFile || v.found.scripts) {
 		h.logger.Error("file is for a handler that is not known, and not served", "path", v.path, "file", disk.Name, "handler", v.handler)
 		h.fail(w, r, s, http.StatusForbidden)
 		return
