@@ -14,6 +14,7 @@ const maxInternalRedirects = 10
 // redirect. The variables of before are those of REDIRECT_NAME, as in httpd.
 func (h *host) again(w http.ResponseWriter, r *http.Request, to *url.URL) {
 	v := visitOf(r)
+	v.stepAside()
 	if v.redirects++; v.redirects > maxInternalRedirects {
 		h.logger.Error("too many internal redirects", "path", v.path, "to", to.Path)
 		h.fail(w, r, h.base, http.StatusInternalServerError)

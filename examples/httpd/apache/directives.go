@@ -40,7 +40,7 @@ type directive struct {
 // a file with a function like these.
 func table() []directive {
 	return slices.Concat(coreDirectives(), stockDirectives(), requestLimitDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), sslDirectives(), accessDirectives(), digestDirectives(), limitDirectives(), compatDirectives(), logDirectives(),
-		headerDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), diskDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(),
+		headerDirectives(), filterDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), diskDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(),
 		rewriteDirectives(), redirectDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
@@ -62,7 +62,6 @@ func acceptedDirectives() []directive {
 		accept("Go chooses among safe suites alone", "SSLProxyCipherSuite"),
 		accept("chains are as long as they are", "SSLProxyVerifyDepth"),
 		accept("httpd does not apply it to requests that are proxied either", "LimitRequestBody"),
-		accept("bodies are passed on as the backend encodes them", "AddOutputFilterByType", "DeflateCompressionLevel"),
 		acceptedTLS(accept),
 		accept("goroutines need no tuning", "StartServers", "ServerLimit", "ThreadsPerChild", "MaxRequestWorkers", "MinSpareThreads", "MaxSpareThreads", "MinSpareServers", "MaxSpareServers", "ThreadLimit", "MaxConnectionsPerChild", "AsyncRequestWorkerFactor", "ListenBackLog"),
 		accept("the number of requests on a connection has no limit", "MaxKeepAliveRequests"),
@@ -85,9 +84,9 @@ func refusedDirectives() []directive {
 		refuse("there is no mod_authnz_ldap", "AuthLDAPURL", "AuthLDAPBindDN", "AuthLDAPBindPassword", "AuthLDAPGroupAttribute", "AuthLDAPGroupAttributeIsDN", "AuthLDAPRemoteUserAttribute"),
 		refuse("lists of revoked certificates are not read", "SSLProxyCARevocationFile", "SSLProxyCARevocationPath", "SSLProxyCARevocationCheck"),
 		refuse("put the intermediate certificates into SSLProxyMachineCertificateFile", "SSLProxyMachineCertificateChainFile"),
-		refuse("bodies are not changed on their way", "SetOutputFilter", "SetInputFilter", "AddOutputFilter", "AddInputFilter", "Substitute", "ProxyHTMLEnable", "ProxyHTMLURLMap"),
+		refuse("bodies of requests are not changed on their way", "SetInputFilter", "AddInputFilter", "RemoveInputFilter"),
+		refuse("Substitute replaces in lines, and proxy.Handler.ModifyResponse in Go", "ProxyHTMLEnable", "ProxyHTMLURLMap"),
 		refuse("who stood in between is not passed on", "RemoteIPProxiesHeader"),
-		refuse("variables are replaced when the file is read", "ProxyPassInterpolateEnv"),
 	)
 	return list
 }

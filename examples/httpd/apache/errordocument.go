@@ -50,6 +50,7 @@ func isURL(s string) bool {
 func (h *host) fail(w http.ResponseWriter, r *http.Request, s *served, code int) {
 	v := visitOf(r)
 	v.status = code
+	v.stepAside()
 	what := s.documents[code]
 	switch {
 	case v.page != 0: // a page of an error that fails itself has none
@@ -89,6 +90,7 @@ func (h *host) sentence(w http.ResponseWriter, r *http.Request, s *served, code 
 
 // page answers with a text. Nothing of the request is in it.
 func (h *host) page(w http.ResponseWriter, r *http.Request, s *served, code int, kind, text string) {
+	visitOf(r).stepAside()
 	header := w.Header()
 	header.Del("Content-Encoding")
 	header.Set("Content-Type", kind)

@@ -1,8 +1,10 @@
 package apache
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -52,8 +54,9 @@ func (f *format) text(s string) {
 	}
 }
 
-// parseFormat reads a value of Header: %t, %D, %{NAME}e, %{HTTPS}s, %%; or an
-// expression "expr=…", text in which variables stand.
+// parseFormat reads a value of Header: %t, %D, %l, %{NAME}e, %{NAME}s, %%, and
+// backslashes before r, n, t and themselves; or an expression "expr=…" of text and
+// variables.
 func parseFormat(text string) (*format, error) {
 	f := &format{}
 	if text, ok := strings.CutPrefix(text, "expr="); ok {
@@ -66,54 +69,77 @@ func parseFormat(text string) (*format, error) {
 	}
 	for rest := text; ; {
 		before, after, found := strings.Cut(rest, "%")
-		f.text(before)
+		f.text(unescape.Replace(before))
 		if !found {
 			return f, nil
 		}
-		switch {
-		case strings.HasPrefix(after, "%"):
+		if after == "" || after[0] == '%' { // one at the end is itself
 			f.text("%")
-			rest = after[1:]
-		case strings.HasPrefix(after, "t"):
-			f.items = append(f.items, func(*visit, *http.Request) string { return "t=" + strconv.FormatInt(time.Now().UnixMicro(), 10) })
-			rest = after[1:]
-		case strings.HasPrefix(after, "{"):
-			name, tail, ok := strings.Cut(after[1:], "}")
-			if !ok {
-				return nil, fmt.Errorf("%q: no closing brace", text)
-			}
-			item, n, err := formatItem(name, tail)
-			if err != nil {
-				return nil, fmt.Errorf("%q: %w", text, err)
-			}
-			f.items = append(f.items, item)
-			rest = tail[n:]
-		default:
-			return nil, fmt.Errorf("%q: only %%t, %%{NAME}e, %%{HTTPS}s and %%%% are supported after a percent sign", text)
+			rest = strings.TrimPrefix(after, "%")
+			continue
 		}
+		name := ""
+		if after[0] == '{' {
+			var ok bool
+			if name, after, ok = strings.Cut(after[1:], "}"); !ok || after == "" {
+				return nil, fmt.Errorf("%q: want } and e or s", text)
+			}
+		}
+		item, err := formatItem(after[0], name)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", text, err)
+		}
+		f.items = append(f.items, item)
+		rest = after[1:]
 	}
 }
 
-// formatItem returns what %{name} stands for, and how much of the tail belongs
-// to it.
-func formatItem(name, tail string) (func(v *visit, r *http.Request) string, int, error) {
-	switch {
-	case strings.HasPrefix(tail, "e"):
+var unescape = strings.NewReplacer(`\\`, `\`, `\r`, "\r", `\n`, "\n", `\t`, "\t")
+
+// formatItem returns what %{name}letter stands for.
+func formatItem(letter byte, name string) (func(v *visit, r *http.Request) string, error) {
+	switch letter {
+	case 't':
+		return func(v *visit, _ *http.Request) string { return "t=" + strconv.FormatInt(v.began.UnixMicro(), 10) }, nil
+	case 'D':
+		return func(v *visit, _ *http.Request) string {
+			return "D=" + strconv.FormatInt(time.Since(v.began).Microseconds(), 10)
+		}, nil
+	case 'l':
+		return func(*visit, *http.Request) string { return "l=" + loadAverage() }, nil
+	case 'i', 'b':
+		return nil, fmt.Errorf("%%%c counts idle and busy workers, and there are none", letter)
+	case 'e':
 		return func(v *visit, _ *http.Request) string {
 			if value, ok := v.env[name]; ok {
 				return value
 			}
 			return "(null)"
-		}, 1, nil
-	case strings.HasPrefix(tail, "s") && name == "HTTPS":
-		return func(_ *visit, r *http.Request) string {
-			if r.TLS != nil {
-				return "on"
-			}
-			return "(null)"
-		}, 1, nil
+		}, nil
+	case 's':
+		return func(v *visit, r *http.Request) string {
+			return cmp.Or(connectionVariable(v, r, name), "(null)")
+		}, nil
 	}
-	return nil, 0, fmt.Errorf("%%{%s} must be followed by e; of TLS only %%{HTTPS}s is known", name)
+	return nil, fmt.Errorf("%%%c is not known: %%t, %%D, %%l, %%{NAME}e and %%{NAME}s are", letter)
+}
+
+// loadAverage is that of the machine, where it tells.
+func loadAverage() string {
+	b, _ := os.ReadFile("/proc/loadavg")
+	if words := strings.Fields(string(b)); len(words) > 3 {
+		return strings.Join(words[:3], " ")
+	}
+	return "0.00 0.00 0.00"
+}
+
+// connectionVariable is a variable as %{NAME}s has it: those of TLS, and what
+// mod_ssl knows of requests beside them.
+func connectionVariable(v *visit, r *http.Request, name string) string {
+	if name, ok := strings.CutPrefix(name, "ENV:"); ok {
+		return v.env[name]
+	}
+	return v.variable(r, name)
 }
 
 // schemeOf is the scheme by which clients know the host: that of ServerName, if it

@@ -40,7 +40,7 @@ func (h *host) startForward() error {
 		TunnelTimeout: timeout, Tunnels: h.tunnels, Client: h.client, Logger: h.logger,
 		ModifyResponse: func(resp *http.Response) error {
 			if v := visitOf(resp.Request); len(v.served.header) > 0 {
-				editAnswer(resp, v.served.header, v.client)
+				editAnswer(resp.Request.Context(), resp.StatusCode, resp.Header, v.served.header, v.client)
 			}
 			return nil
 		},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/modproxy/modproxy/balancer/manager"
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/filter"
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/modssl"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/access"
@@ -40,6 +41,7 @@ type generation struct {
 
 	limited   bool // some host has limits of heads
 	ownStores bool
+	packers   [10]filter.Gzip // by DeflateCompressionLevel
 	warn      func(error)
 }
 
@@ -98,6 +100,9 @@ type host struct {
 // the way.
 func newGeneration(b *builder, logs *logFiles, tunnels *tunnel.Registry, stores *cacheStores) (*generation, error) {
 	st := &generation{listen: b.main.listen, opt: b.opt, announced: b.announced, logs: logs, stores: stores, warn: b.warn}
+	for level := range st.packers {
+		st.packers[level].Level = level
+	}
 	if stores == nil {
 		st.stores, st.ownStores = new(cacheStores), true
 	}

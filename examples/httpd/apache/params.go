@@ -16,12 +16,13 @@ import (
 
 // params are the k=v of ProxyPass and ProxySet, in order.
 type params struct {
-	steps   []func(t *proxy.Transport, h *proxy.Handler)
-	nocanon bool
-	secret  string // of AJP
-	mapping proxy.Mapping
-	mapped  bool     // mapping= was given
-	beside  []string // parameters that are read elsewhere, for messages
+	steps       []func(t *proxy.Transport, h *proxy.Handler)
+	nocanon     bool
+	secret      string // of AJP
+	mapping     proxy.Mapping
+	mapped      bool     // mapping= was given
+	beside      []string // parameters that are read elsewhere, for messages
+	interpolate bool
 }
 
 // merge adds what a later ProxySet says.
@@ -62,7 +63,8 @@ func (p *params) set(word string) error {
 		case "noquery":
 			return nil // concerns FastCGI alone
 		case "interpolate":
-			return fmt.Errorf("interpolate is not supported: variables are replaced when the file is read")
+			p.interpolate = true
+			return nil
 		}
 		return fmt.Errorf("parameter %q has no value", backend.RedactURL(word))
 	}

@@ -43,14 +43,9 @@ func proxyDirectives() []directive {
 			return err
 		}},
 		{name: "ProxyPassReverse", in: anyServer | inLocation, min: 1, max: 3, apply: applyReverse},
-		{name: "ProxyPassReverseCookieDomain", in: dir, min: 2, max: 2, apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			s.settings.cookieDomains = append(s.settings.cookieDomains, proxy.CookieRule{Internal: d.Args[0], Public: d.Args[1]})
-			return nil
-		}},
-		{name: "ProxyPassReverseCookiePath", in: dir, min: 2, max: 2, apply: func(_ *builder, s *scope, d *conf.Directive) error {
-			s.settings.cookiePaths = append(s.settings.cookiePaths, proxy.CookieRule{Internal: d.Args[0], Public: d.Args[1]})
-			return nil
-		}},
+		{name: "ProxyPassReverseCookieDomain", in: dir, min: 2, max: 3, apply: applyCookieRule(func(s *settings) *[]proxy.CookieRule { return &s.cookieDomains })},
+		{name: "ProxyPassReverseCookiePath", in: dir, min: 2, max: 3, apply: applyCookieRule(func(s *settings) *[]proxy.CookieRule { return &s.cookiePaths })},
+		{name: "ProxyPassInterpolateEnv", in: dir, min: 1, max: 1, note: "variables that only a request could tell are an error where interpolate is said"},
 		{name: "ProxyPreserveHost", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.preserveHost })},
 		{name: "ProxyAddHeaders", in: dir, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.addHeaders })},
 		{name: "ProxyVia", in: anyServer, min: 1, max: 1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
@@ -61,9 +56,13 @@ func proxyDirectives() []directive {
 			s.settings.via = &mode
 			return nil
 		}},
-		{name: "ProxyBadHeader", in: anyServer, min: 1, max: 1, note: "IsError alone: malformed answers are always errors", apply: func(_ *builder, _ *scope, d *conf.Directive) error {
-			if !strings.EqualFold(d.Args[0], "IsError") {
-				return fmt.Errorf("%s is not supported: a malformed answer could be read in two ways, and is always an error", d.Args[0])
+		{name: "ProxyBadHeader", in: anyServer, min: 1, max: 1, note: "malformed answers are always errors", apply: func(b *builder, _ *scope, d *conf.Directive) error {
+			switch strings.ToLower(d.Args[0]) {
+			case "iserror":
+			case "ignore", "startbody":
+				b.warn(d.Errorf("ProxyBadHeader %s has no effect: a malformed answer could be read in two ways, and is always an error", d.Args[0]))
+			default:
+				return d.Errorf("ProxyBadHeader is IsError, Ignore or StartBody")
 			}
 			return nil
 		}},
@@ -141,6 +140,11 @@ func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
 		}
 		if len(all) > 0 {
 			return all
+		}
+	}
+	if r.params.interpolate {
+		if err := checkInterpolate(r.target); err != nil {
+			return err
 		}
 	}
 	if r.target != "!" {
@@ -224,15 +228,48 @@ func cutUnix(target string) (socket, text string) {
 	return "", target
 }
 
-// applyReverse reads "[path] url".
+// checkInterpolate refuses variables that only a request could tell.
+func checkInterpolate(text string) error {
+	if strings.Contains(text, "${") {
+		return fmt.Errorf("%q: variables are replaced when the file is read, and interpolate comes later: proxy.Handler.Rewrite in Go", backend.RedactURL(text))
+	}
+	return nil
+}
+
+// applyCookieRule reads "internal public [interpolate]".
+func applyCookieRule(list func(s *settings) *[]proxy.CookieRule) func(*builder, *scope, *conf.Directive) error {
+	return func(_ *builder, s *scope, d *conf.Directive) error {
+		if len(d.Args) == 3 {
+			if err := checkInterpolate(d.Args[0] + d.Args[1]); err != nil {
+				return err
+			}
+		}
+		rules := list(&s.settings)
+		*rules = append(*rules, proxy.CookieRule{Internal: d.Args[0], Public: d.Args[1]})
+		return nil
+	}
+}
+
+// applyReverse reads "[path] url [interpolate]".
 func applyReverse(_ *builder, s *scope, d *conf.Directive) error {
 	words := d.Args
 	path := s.path
-	if s.context != inLocation {
+	if s.context&anyServer != 0 {
 		path, words = words[0], words[1:]
 	}
-	if len(words) != 1 {
-		return fmt.Errorf("want a URL, after a path outside of <Location>")
+	if len(words) == 0 || words[0] == "interpolate" {
+		return fmt.Errorf("want a URL, after a path outside of sections")
+	}
+	if len(words) > 1 {
+		switch {
+		case s.context&anyServer == 0 && words[1] != "interpolate":
+			return fmt.Errorf("inside a section the path is the section's: leave %q out", words[0])
+		case len(words) > 2:
+			return fmt.Errorf("%q is too much", strings.Join(words[2:], " "))
+		}
+		if err := checkInterpolate(words[0]); err != nil { // httpd takes any word for it
+			return err
+		}
 	}
 	_, to := cutUnix(words[0])
 	s.settings.reverse = append(s.settings.reverse, proxy.ReverseRule{Path: path, URL: to})

@@ -22,9 +22,10 @@ const (
 type served struct {
 	settings // all of them, merged
 	handler  http.Handler
-	rule     *rule     // that handler is for
-	late     []envStep // SetEnvIf of sections
-	asks     asker     // for credentials; nil if nothing was set up
+	rule     *rule        // that handler is for
+	late     []envStep    // SetEnvIf of sections
+	asks     asker        // for credentials; nil if nothing was set up
+	steps    []filterStep // of the answer
 }
 
 // A request goes through httpd's phases: route reads it, translate finds out where
@@ -32,6 +33,7 @@ type served struct {
 // sections change before it is answered.
 func (h *host) route(w http.ResponseWriter, r *http.Request) {
 	v := visitOf(r)
+	r = h.editEarly(r)
 	at, err := readPath(r.URL)
 	if err != nil {
 		h.fail(w, r, h.base, http.StatusBadRequest)
@@ -111,15 +113,13 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 	if r, s = h.fixUp(w, r, s); s == nil {
 		return
 	}
-	for _, step := range s.setEnv {
-		step(v, r)
-	}
+	s.env.putInto(v)
 	r = s.withFakeUser(r)
 	if _, ok := v.env["nokeepalive"]; ok {
 		w.Header().Set("Connection", "close")
 	}
 	if len(s.requestHeader) > 0 {
-		r = editRequest(r, s.requestHeader)
+		r = editRequest(r, s.requestHeader, false)
 	}
 	v.client, v.served = r, s
 	if v.target == "" && h.leadsElsewhere(w, r, s) {
@@ -134,15 +134,15 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 		}
 		s.handler.ServeHTTP(w, r)
 	case v.handler == handlerManager:
-		h.manager.ServeHTTP(s.edited(w, r), r)
+		s.answering(h.manager).ServeHTTP(w, r)
 	case v.handler == handlerStatus:
-		v.site.status(s.edited(w, r), r)
+		s.answering(http.HandlerFunc(v.site.status)).ServeHTTP(w, r)
 	default:
 		if _, _, err := whole.MapURL(r.URL); err != nil {
 			h.fail(w, r, s, exchange.StatusOf(err)) // no rule takes a malformed path
 			return
 		}
-		h.serveDisk(w, r, s)
+		s.answering(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.serveDisk(w, r, s) })).ServeHTTP(w, r)
 	}
 }
 
@@ -169,12 +169,16 @@ func (h *host) served(r *rule, sections sectionList) (*served, error) {
 	}
 	s.late = s.envIf[len(h.settings.envIf):]
 	s.asks = h.asker(&s.settings)
+	s.steps = s.filters.steps()
 	if s.rule = r; r != nil {
 		ph, err := h.newHandler(r, s)
 		if err != nil {
 			return nil, err
 		}
-		s.handler = h.upgrading(ph, r, s)
+		s.handler = h.sized(h.upgrading(ph, r, s), s)
+		if len(s.steps) > 0 {
+			s.handler = s.answering(s.handler)
+		}
 		if !said(h.settings.cache.quick, true) {
 			if s.handler, err = h.withCaches(&s.cache, s.handler); err != nil {
 				return nil, err

@@ -97,7 +97,8 @@ type settings struct {
 	traceOff       *bool
 	expect         *bool          // Proxy100Continue
 	documents      map[int]string // ErrorDocument
-	envIf, setEnv  []envStep
+	envIf          []envStep
+	env            envSettings
 	requestHeader  []*headerEdit
 	header         []*headerEdit
 	remoteHeader   string
@@ -118,6 +119,7 @@ type settings struct {
 	fcgiEnv      []fcgiVar // ProxyFCGISetEnvIf
 
 	auth                    authSettings
+	filters                 filterSettings
 	forward                 forwardSettings
 	ftpCharset              string // ProxyFtpDirCharset
 	ftpEscape, ftpWildcards *bool  // ProxyFtpEscapeWildcards, ProxyFtpListOnWildcard
@@ -152,6 +154,7 @@ func (s settings) merge(inner settings) settings {
 	over(&s.plainFallback, inner.plainFallback)
 	over(&s.tunnelIdle, inner.tunnelIdle)
 	s.auth, s.forward = s.auth.merge(inner.auth), s.forward.merge(inner.forward)
+	s.filters = s.filters.merge(inner.filters)
 	over(&s.passAuth, inner.passAuth)
 	over(&s.generic, inner.generic)
 	s.fcgiEnv = behind(s.fcgiEnv, inner.fcgiEnv)
@@ -187,7 +190,7 @@ func (s settings) merge(inner settings) settings {
 	s.cookieDomains = behind(s.cookieDomains, inner.cookieDomains)
 	s.cookiePaths = behind(s.cookiePaths, inner.cookiePaths)
 	s.logLevels = behind(s.logLevels, inner.logLevels)
-	s.envIf, s.setEnv = behind(s.envIf, inner.envIf), behind(s.setEnv, inner.setEnv)
+	s.envIf, s.env = behind(s.envIf, inner.envIf), s.env.merge(inner.env)
 	s.requestHeader, s.header = behind(s.requestHeader, inner.requestHeader), behind(s.header, inner.header)
 	s.trusted, s.internal = behind(s.trusted, inner.trusted), behind(s.internal, inner.internal)
 	return s

@@ -135,7 +135,7 @@ func (h *host) serveDisk(w http.ResponseWriter, r *http.Request, s *served) {
 	get := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case r.Method == http.MethodOptions:
-		w = s.dressed(w, r, meta.Type, modTime(disk))
+		w = s.dressed(w, meta.Type, modTime(disk))
 		if meta.Type != "" && !disk.IsDir() {
 			w.Header().Set("Content-Type", meta.Type)
 		}
@@ -158,7 +158,7 @@ func (h *host) serveDisk(w http.ResponseWriter, r *http.Request, s *served) {
 		}
 		defer f.Close()
 		answer := files.Answer{Found: disk, Meta: meta, ETag: s.files.tag.of(files.TagDefault).Of(disk.Info, time.Now())}
-		if code := answer.Serve(s.dressed(w, r, meta.Type, modTime(disk)), r, f); code != 0 {
+		if code := answer.Serve(s.dressed(w, meta.Type, modTime(disk)), r, f); code != 0 {
 			h.fail(w, r, s, code)
 		}
 	}
@@ -227,7 +227,7 @@ func (h *host) serveFolder(w http.ResponseWriter, r *http.Request, s *served) {
 	list.Header, list.Footer = partOf(dir, s.files.header), partOf(dir, s.files.readme)
 	names := slices.DeleteFunc(list.Names(entries), func(name string) bool { return !h.shows(r, list.Path+name) })
 	page := list.Page(names)
-	w = s.dressed(w, r, "text/html", time.Time{})
+	w = s.dressed(w, "text/html", time.Time{})
 	w.Header().Set("Content-Type", "text/html;charset=UTF-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 	w.WriteHeader(http.StatusOK)
@@ -303,12 +303,12 @@ func (h *host) dress(resp *http.Response, s *served) {
 }
 
 // dressed returns a writer that adds to an answer of this server's own what
-// sections say: when it expires, and the Header directives.
-func (s *served) dressed(w http.ResponseWriter, r *http.Request, kind string, changed time.Time) http.ResponseWriter {
+// sections say of when it expires.
+func (s *served) dressed(w http.ResponseWriter, kind string, changed time.Time) http.ResponseWriter {
 	if !said(s.files.expires.active, false) {
-		return s.edited(w, r)
+		return w
 	}
-	return &dressedWriter{ResponseWriter: s.edited(w, r), dress: func(code int) { s.files.expires.apply(w.Header(), kind, code, changed) }}
+	return &dressedWriter{ResponseWriter: w, dress: func(code int) { s.files.expires.apply(w.Header(), kind, code, changed) }}
 }
 
 type dressedWriter struct {

@@ -134,7 +134,7 @@ func (s *Site) Handler(addr string) http.Handler {
 			return
 		}
 		defer g.release()
-		v := &visit{site: g, before: requestsBefore(r.Context()), came: r}
+		v := &visit{site: g, began: time.Now(), before: requestsBefore(r.Context()), came: r}
 		if g.limited {
 			v.refused = g.refuses(addr, r)
 		}

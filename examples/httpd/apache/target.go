@@ -234,6 +234,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	}
 	members, balanced := route.(*pool)
 	rewriting := h.rewriting.on() || s.rewriting.on()
+	edits := len(s.header) > 0 && len(s.steps) == 0 // else they come behind the filters
 	ph.ModifyResponse = func(resp *http.Response) error {
 		if balanced {
 			noteBalancer(resp)
@@ -242,14 +243,15 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 			visitOf(resp.Request).addCookies(resp)
 		}
 		h.dress(resp, s)
-		if len(s.header) > 0 {
-			editAnswer(resp, s.header, visitOf(resp.Request).client)
+		if edits {
+			editAnswer(resp.Request.Context(), resp.StatusCode, resp.Header, s.header, visitOf(resp.Request).client)
 		}
+		visitOf(resp.Request).steerAnswer(resp.Header)
 		return nil
 	}
 	keepExpect := said(s.expect, true)
 	keepLoops := ph.Via == proxy.ViaOn || ph.Via == proxy.ViaFull
-	if !keepExpect || !keepLoops || len(s.envIf)+len(s.setEnv) > 0 || r.dynamic || rewriting {
+	if !keepExpect || !keepLoops || s.setsVariables() || r.dynamic || rewriting {
 		ph.Rewrite = func(pr *httputil.ProxyRequest) {
 			if r.dynamic {
 				toFound(pr, ph.PreserveHost)
@@ -260,9 +262,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 			if !keepExpect { // net/http answers 100 when the body is read
 				delete(pr.Out.Header, "Expect")
 			}
-			if _, ok := visitOf(pr.In).env["proxy-nokeepalive"]; ok {
-				pr.Out.Close = true
-			}
+			visitOf(pr.In).steerRequest(pr)
 		}
 	}
 	ph.MaxForwards = max(said(s.maxForwards, -1), 0)
