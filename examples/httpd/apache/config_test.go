@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -78,8 +79,19 @@ func TestConfigurationErrors(t *testing.T) {
 		}
 		require.EqualError(t, err, want, text)
 	}
-	_, _, err := read("ServerName x")
-	require.EqualError(t, err, "the configuration has neither Listen nor <VirtualHost>, and no -listen is given")
+}
+
+// TestNothingListens: a part of a configuration can be checked, and be a Handler, but
+// it cannot listen.
+func TestNothingListens(t *testing.T) {
+	site, err := Parse("ServerName x\nErrorDocument 404 \"none\"", "x.conf", Options{})
+	require.NoError(t, err)
+	defer site.Close()
+	require.Contains(t, site.Warnings().Error(), "nothing listens")
+	w := httptest.NewRecorder()
+	site.Handler("80").ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	require.Equal(t, 404, w.Code)
+	require.ErrorContains(t, site.Start(), "nothing listens")
 }
 
 func TestUnevenSlashesWarn(t *testing.T) {

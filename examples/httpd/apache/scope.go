@@ -276,11 +276,15 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 		}
 	}
 	if len(b.main.listen) == 0 && !slices.ContainsFunc(list, func(d *conf.Directive) bool { return d.Is("Listen") }) {
-		all.Add(errors.New("the configuration has neither Listen nor <VirtualHost>, and no -listen is given"))
+		b.warn(errNothingListens)
 	}
 	b.surprises()
 	return b, all.Err()
 }
+
+// errNothingListens is the warning of Load and the error of Start; a Handler serves all
+// the same.
+var errNothingListens = errors.New("the configuration has neither Listen nor <VirtualHost>, and no -listen is given: nothing listens")
 
 // splitAddress cuts host:port; a host that stands for all is "".
 func splitAddress(a string) (host, port string) {

@@ -160,13 +160,17 @@ func (s *Site) acquire() *generation {
 	}
 }
 
-// Start listens where the configuration says, and serves.
+// Start listens where the configuration says, and serves. That it says nothing of the
+// kind is an error here alone.
 func (s *Site) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.current.Load()
 	if g == nil {
 		return http.ErrServerClosed
+	}
+	if len(g.listen) == 0 {
+		return errNothingListens
 	}
 	fresh, err := s.listen(g)
 	if err != nil {
