@@ -6,6 +6,10 @@ var rewriteMeant = map[string]meantDifference{
 		httpd: []string{"> GET /P/\xc3\xa4 HTTP/1.1"}, ours: []string{"> GET /P/%C3%A4 HTTP/1.1"},
 		why: "bytes that may not stand in a request line are escaped",
 	},
+	"htaccess: /app/deep/": {
+		httpd: []string{"> GET /deep/index.html HTTP/1.1"}, ours: []string{"> GET /deep/ HTTP/1.1"},
+		why: "httpd asks for the files of DirectoryIndex, too, and the rule takes the first of them; here it takes the folder, as it says",
+	},
 	"flag: /dot/y": {
 		httpd: []string{"> GET /x/../y HTTP/1.1", "> host: ORIGIN", "> x-forwarded-for: 127.0.0.1", "> x-forwarded-host: flag.test:99", "> x-forwarded-server: flag.test", "< 200", `< "body"`},
 		ours:  []string{"< 400"},

@@ -11,10 +11,16 @@ import (
 )
 
 // rewriteFiles makes the folder that rewrite.conf speaks of.
-func rewriteFiles(t *testing.T) string {
+func rewriteFiles(t *testing.T, origin string) string {
 	dir := programs.Folder(t)
 	for name, text := range map[string]string{
 		"map.txt": "# a table\n\na alpha\nb  beta  # more\nb second\n c gamma\nempty\n", "disk/a.txt": "a\n", "disk/none": "", "off/x": "x", "front/there": "there\n",
+		"app/.htaccess": "RewriteEngine On\nRewriteBase /app/\nRewriteRule ^index\\.txt$ - [L]\nRewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\nRewriteRule . /app/index.txt?from=%{REQUEST_URI} [L,QSA]\n",
+		"app/index.txt": "front\n", "app/real.txt": "real\n", "app/sub/file.txt": "file\n",
+		"app/deep/.htaccess":    "RewriteEngine On\nRewriteRule ^(.*)$ http://" + origin + "/deep/$1 [P]\nRedirect /app/deep/red http://elsewhere.test/red\n",
+		"app/inherit/.htaccess": "RewriteEngine On\nRewriteOptions Inherit\nRewriteRule ^own$ http://" + origin + "/own [P]\n",
+		"app/bad/.htaccess":     "RewriteEngine On\nRewriteRule ^x$ /y [ODD]\n", "app/bad/x": "x",
+		"app/deny/.htaccess": "RewriteEngine On\nRewriteRule ^secret - [F]\nRewriteRule ^old/(.*)$ new/$1 [R=301,L]\n", "app/deny/secret.txt": "x", "app/deny/open.txt": "x",
 	} {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
@@ -310,6 +316,28 @@ var rewriteRows = []row{
 	{name: "order: POST /perm", host: "order.test:99", line: "POST /perm", body: "x"},
 	{name: "order: HEAD /perm", host: "order.test:99", line: "HEAD /perm"},
 
+	// Rules in .htaccess.
+	{name: "htaccess: /app/", host: "htaccess.test:99", line: "/app/"},
+	{name: "htaccess: /app", host: "htaccess.test:99", line: "/app"},
+	{name: "htaccess: /app/x", host: "htaccess.test:99", line: "/app/x"},
+	{name: "htaccess: /app/x/y?q=1", host: "htaccess.test:99", line: "/app/x/y?q=1"},
+	{name: "htaccess: /app/real.txt", host: "htaccess.test:99", line: "/app/real.txt"},
+	{name: "htaccess: /app/index.txt", host: "htaccess.test:99", line: "/app/index.txt"},
+	{name: "htaccess: /app/sub/", host: "htaccess.test:99", line: "/app/sub/"},
+	{name: "htaccess: /app/sub", host: "htaccess.test:99", line: "/app/sub"},
+	{name: "htaccess: /app/sub/file.txt", host: "htaccess.test:99", line: "/app/sub/file.txt"},
+	{name: "htaccess: /app/sub/none", host: "htaccess.test:99", line: "/app/sub/none"},
+	{name: "htaccess: /app/deep/", host: "htaccess.test:99", line: "/app/deep/"},
+	{name: "htaccess: /app/deep/a%20b?q", host: "htaccess.test:99", line: "/app/deep/a%20b?q"},
+	{name: "htaccess: /app/deep/red", host: "htaccess.test:99", line: "/app/deep/red"},
+	{name: "htaccess: /app/inherit/own", host: "htaccess.test:99", line: "/app/inherit/own"},
+	{name: "htaccess: /app/inherit/other", host: "htaccess.test:99", line: "/app/inherit/other"},
+	{name: "htaccess: /app/bad/x", host: "htaccess.test:99", line: "/app/bad/x"},
+	{name: "htaccess: /app/deny/secret.txt", host: "htaccess.test:99", line: "/app/deny/secret.txt"},
+	{name: "htaccess: /app/deny/open.txt", host: "htaccess.test:99", line: "/app/deny/open.txt"},
+	{name: "htaccess: /app/deny/old/x?q=1", host: "htaccess.test:99", line: "/app/deny/old/x?q=1"},
+	{name: "htaccess: /app/.htaccess", host: "htaccess.test:99", line: "/app/.htaccess"},
+
 	// Sections.
 	{name: "sections: /d/x", host: "sections.test:99", line: "/d/x"},
 	{name: "sections: /d/a%20b?q=1", host: "sections.test:99", line: "/d/a%20b?q=1"},
@@ -350,8 +378,10 @@ var rewriteRows = []row{
 	{name: "sections: /none", host: "sections.test:99", line: "/none"},
 }
 
-var rewriting = comparison{file: "rewrite.conf", modules: "authz_host env headers setenvif alias dir rewrite proxy proxy_http", rows: rewriteRows, meant: rewriteMeant,
-	defines: func(t *testing.T, _ string) map[string]string { return map[string]string{"FILES": rewriteFiles(t)} }}
+var rewriting = comparison{file: "rewrite.conf", modules: "authz_host env headers setenvif alias dir autoindex rewrite proxy proxy_http", rows: rewriteRows, meant: rewriteMeant,
+	defines: func(t *testing.T, origin string) map[string]string {
+		return map[string]string{"FILES": rewriteFiles(t, origin)}
+	}}
 
 func TestRewriteDifferential(t *testing.T) {
 	rewriting.beside(t)
