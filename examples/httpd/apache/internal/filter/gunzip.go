@@ -36,7 +36,7 @@ func (u *unpacking) unpack(pause func(struct{}) bool) {
 	}
 	z, err := gzip.NewReader(in)
 	if err == nil {
-		_, err = io.Copy(u.next, z)
+		_, err = io.Copy(struct{ io.Writer }{u.next}, z) // by Write, whatever else the next one can
 	}
 	u.err = err
 }
