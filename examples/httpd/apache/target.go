@@ -290,7 +290,8 @@ func unusedTransport() *proxy.Transport {
 	return &proxy.Transport{Backend: &backend.Backend{}}
 }
 
-// canonicalURL is how the host calls itself: by the scheme of ServerName,
+// canonicalURL is how the host calls itself: by the scheme that it speaks, else by
+// that of ServerName,
 // whatever proxies in front say, and by its name with UseCanonicalName On.
 func (h *host) canonicalURL(s *served) *url.URL {
 	u := url.URL{Scheme: "http"}
@@ -299,6 +300,9 @@ func (h *host) canonicalURL(s *served) *url.URL {
 		if said(s.canonicalName, false) {
 			u.Host = h.canonical.Host
 		}
+	}
+	if h.tls != nil {
+		u.Scheme = "https"
 	}
 	return &u
 }
