@@ -47,6 +47,11 @@ var fileTree = map[string]string{
 // writeFiles makes the tree below a folder that httpd may read.
 func writeFiles(t *testing.T, tree map[string]string, replace ...string) string {
 	root := programs.Folder(t)
+	writeTree(t, root, tree, replace...)
+	return root
+}
+
+func writeTree(t *testing.T, root string, tree map[string]string, replace ...string) {
 	then := time.Date(2020, 1, 1, 0, 0, 0, 123456000, time.UTC)
 	for name, text := range tree {
 		name = filepath.Join(root, name)
@@ -58,7 +63,6 @@ func writeFiles(t *testing.T, tree map[string]string, replace ...string) string 
 		require.NoError(t, os.WriteFile(name, []byte(strings.NewReplacer(replace...).Replace(text)), 0o644))
 		require.NoError(t, os.Chtimes(name, then, then))
 	}
-	return root
 }
 
 var fileRows = func() (rows []row) {

@@ -20,7 +20,7 @@ import (
 
 // recording is an origin that writes down each request as its bytes say, and
 // answers with what the test has put down: nothing but the end for "", and
-// always with 200 below /pages/.
+// always with 200 below /pages/. Behind a 101 it says what it hears.
 type recording struct {
 	l  net.Listener
 	wg sync.WaitGroup
@@ -34,6 +34,10 @@ type recording struct {
 func newRecording(t *testing.T) *recording {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	return newRecordingAt(t, l)
+}
+
+func newRecordingAt(t *testing.T, l net.Listener) *recording {
 	o := &recording{l: l, open: make(map[net.Conn]bool)}
 	o.wg.Go(func() {
 		for {
@@ -130,6 +134,11 @@ func (o *recording) serve(c net.Conn) {
 		if answer == "" {
 			return
 		}
+		if strings.HasPrefix(answer, "HTTP/1.1 101 ") {
+			_, _ = io.WriteString(c, answer)
+			_, _ = io.Copy(c, in)
+			return
+		}
 		if _, err := io.WriteString(c, answer); err != nil || strings.Contains(answer, "Connection: close") {
 			return
 		}
@@ -176,9 +185,15 @@ func ask(t *testing.T, addr, request string) []string {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
 	require.NoError(t, err)
+	return askOver(t, c, request)
+}
+
+// askOver is ask over a connection, which it closes. Behind a 101 it says "ping".
+func askOver(t *testing.T, c net.Conn, request string) []string {
+	t.Helper()
 	defer c.Close()
 	require.NoError(t, c.SetDeadline(time.Now().Add(30*time.Second)))
-	_, err = io.WriteString(c, request)
+	_, err := io.WriteString(c, request)
 	require.NoError(t, err)
 	method, _, _ := strings.Cut(request, " ")
 	in := bufio.NewReader(c)
@@ -189,17 +204,18 @@ func ask(t *testing.T, addr, request string) []string {
 			return append(lines, "< "+err.Error())
 		}
 		lines = append(lines, fmt.Sprintf("< %d", resp.StatusCode))
-		var fields []string
-		for name, values := range resp.Header {
-			for _, v := range values {
-				fields = append(fields, "< "+strings.ToLower(name)+": "+v)
-			}
-		}
+		fields := headerLines(resp.Header)
 		if resp.ContentLength >= 0 && (method == "HEAD" || resp.StatusCode == 304) && resp.Header["Content-Length"] != nil {
 			fields = append(fields, fmt.Sprintf("< length: %d", resp.ContentLength))
 		}
 		slices.SortStableFunc(fields, func(a, b string) int { return strings.Compare(fieldName(a), fieldName(b)) })
 		lines = append(lines, fields...)
+		if resp.StatusCode == http.StatusSwitchingProtocols {
+			_, _ = io.WriteString(c, "ping")
+			pong := make([]byte, len("ping"))
+			_, _ = io.ReadFull(in, pong)
+			return append(lines, fmt.Sprintf("< %q", pong))
+		}
 		if resp.StatusCode < 200 {
 			continue
 		}
@@ -215,6 +231,16 @@ func ask(t *testing.T, addr, request string) []string {
 		}
 		return lines
 	}
+}
+
+// headerLines are all fields of an answer.
+func headerLines(h http.Header) (fields []string) {
+	for name, values := range h {
+		for _, v := range values {
+			fields = append(fields, "< "+strings.ToLower(name)+": "+v)
+		}
+	}
+	return fields
 }
 
 // unpacked is the text of an answer that is packed by gzip.

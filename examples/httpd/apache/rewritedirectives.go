@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -194,23 +195,12 @@ func applyRewriteRule(b *builder, s *scope, d *conf.Directive) error {
 			}
 		}
 	}
-	if err := b.checkFlagH(s, d, r.Handler()); err != nil {
-		return err
+	if r.Handler() != "" {
+		return errors.New("the flag H is not supported: say SetHandler in a <Location> or <FilesMatch>")
 	}
 	own.rules = append(own.rules, r)
 	b.rewriteRules = append(b.rewriteRules, rewriteUse{d, s, r})
 	return nil
-}
-
-// checkFlagH refuses a handler that is not here.
-func (b *builder) checkFlagH(s *scope, d *conf.Directive, name string) error {
-	switch {
-	case isProxyHandler(name):
-		return b.checkProxyHandler(s, d, name)
-	case name == "", name == handlerStatus, name == handlerManager, name == handlerFile:
-		return nil
-	}
-	return unknownHandler(name)
 }
 
 // rewriteUse is a RewriteRule and where it stands.

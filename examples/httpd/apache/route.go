@@ -1,7 +1,6 @@
 package apache
 
 import (
-	"cmp"
 	"net/http"
 	"net/url"
 
@@ -74,7 +73,7 @@ func (h *host) serveFound(w http.ResponseWriter, r *http.Request, sections secti
 	ru := v.found.rule
 	s, err := h.served(ru, sections)
 	if err == nil && ru == nil {
-		if v.handler = cmp.Or(s.handlerOf(v), v.rewrites.handler); isProxyHandler(v.handler) {
+		if v.handler = s.handlerOf(v); isProxyHandler(v.handler) {
 			if ru, err = h.handlerRule(nil, v.handler); err == nil {
 				s, err = h.served(ru, sections)
 			}
