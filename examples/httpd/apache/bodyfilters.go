@@ -17,7 +17,7 @@ type bodyFilter func(next filter.Writer) filter.Filter
 type filterStep func(w *answerWriter, code int) bodyFilter
 
 // filterSteps are the filters by name.
-var filterSteps = map[string]filterStep{"DEFLATE": deflate, "INFLATE": inflate, "SUBSTITUTE": substituteStep}
+var filterSteps = map[string]filterStep{"DEFLATE": deflate, "INFLATE": inflate, "SUBSTITUTE": substituteStep, "PROXY-HTML": proxyHTML}
 
 // short is how long a body may be that is not worth being packed, as in httpd.
 const short = 68

@@ -41,7 +41,7 @@ type directive struct {
 func table() []directive {
 	return slices.Concat(coreDirectives(), stockDirectives(), requestLimitDirectives(), sectionDirectives(), conditionalDirectives(), clientDirectives(), proxyDirectives(), balancerDirectives(), healthDirectives(), sslProxyDirectives(), sslDirectives(), accessDirectives(), digestDirectives(), limitDirectives(), compatDirectives(), logDirectives(),
 		headerDirectives(), filterDirectives(), envDirectives(), remoteIPDirectives(), fcgiDirectives(), diskDirectives(), forwardDirectives(), authDirectives(), ftpDirectives(), webSocketDirectives(), cacheDirectives(),
-		rewriteDirectives(), redirectDirectives(), acceptedDirectives(), refusedDirectives())
+		rewriteDirectives(), redirectDirectives(), htmlDirectives(), acceptedDirectives(), refusedDirectives())
 }
 
 // acceptedDirectives are those that change nothing here.
@@ -85,7 +85,6 @@ func refusedDirectives() []directive {
 		refuse("lists of revoked certificates are not read", "SSLProxyCARevocationFile", "SSLProxyCARevocationPath", "SSLProxyCARevocationCheck"),
 		refuse("put the intermediate certificates into SSLProxyMachineCertificateFile", "SSLProxyMachineCertificateChainFile"),
 		refuse("bodies of requests are not changed on their way", "SetInputFilter", "AddInputFilter", "RemoveInputFilter"),
-		refuse("Substitute replaces in lines, and proxy.Handler.ModifyResponse in Go", "ProxyHTMLEnable", "ProxyHTMLURLMap"),
 		refuse("who stood in between is not passed on", "RemoteIPProxiesHeader"),
 	)
 	return list

@@ -25,6 +25,8 @@ type filterSettings struct {
 	replace   []*filter.Substitution
 	inherited *bool // SubstituteInheritBefore
 	maxLine   *int
+
+	html htmlSettings
 }
 
 // merge returns s with what inner says otherwise.
@@ -49,6 +51,7 @@ func (s filterSettings) merge(inner filterSettings) filterSettings {
 	if len(inner.notes) > 0 {
 		s.notes = inner.notes
 	}
+	s.html = s.html.merge(inner.html)
 	if said(s.inherited, false) {
 		s.replace = behind(s.replace, inner.replace)
 	} else {
@@ -83,7 +86,7 @@ func filterDirectives() []directive {
 		return list
 	}
 	return slices.Concat([]directive{
-		{name: "SetOutputFilter", in: anywhere, min: 1, max: 1, note: "DEFLATE, INFLATE, SUBSTITUTE", apply: func(b *builder, s *scope, d *conf.Directive) error {
+		{name: "SetOutputFilter", in: anywhere, min: 1, max: 1, note: "DEFLATE, INFLATE, SUBSTITUTE, proxy-html", apply: func(b *builder, s *scope, d *conf.Directive) error {
 			names, err := b.filterNames(d, d.Args[0])
 			s.settings.filters.set = append(names, "") // an empty one says so, too
 			return err
@@ -208,7 +211,7 @@ func (s *filterSettings) name(names, extensions []string) {
 func (b *builder) filterNames(d *conf.Directive, text string) (list []string, err error) {
 	for name := range strings.SplitSeq(text, ";") {
 		switch upper := strings.ToUpper(name); upper {
-		case "DEFLATE", "INFLATE", "SUBSTITUTE":
+		case "DEFLATE", "INFLATE", "SUBSTITUTE", "PROXY-HTML":
 			list = append(list, upper)
 		case "", "NONE":
 		case "BROTLI_COMPRESS":
@@ -217,12 +220,10 @@ func (b *builder) filterNames(d *conf.Directive, text string) (list []string, er
 			b.warn(d.Errorf("%s is left out: it has no effect here", upper))
 		case "INCLUDES":
 			return nil, fmt.Errorf("INCLUDES is not supported: pages with server-side includes are not put together here")
-		case "PROXY-HTML":
-			return nil, fmt.Errorf("proxy-html is not supported: Substitute replaces in lines, and proxy.Handler.ModifyResponse in Go")
 		case "RATE_LIMIT":
 			return nil, fmt.Errorf("RATE_LIMIT is not supported: answers go as fast as their client reads")
 		default:
-			return nil, fmt.Errorf("filter %s is not supported: DEFLATE, INFLATE and SUBSTITUTE are", name)
+			return nil, fmt.Errorf("filter %s is not supported: DEFLATE, INFLATE, SUBSTITUTE and proxy-html are", name)
 		}
 	}
 	return list, nil
@@ -276,9 +277,12 @@ func (s *filterSettings) steps() (list []filterStep) {
 			list = append(list, one.step)
 		}
 	}
+	if said(s.html.enable, false) && !slices.Contains(s.set, "PROXY-HTML") {
+		list = append(list, proxyHTML)
+	}
 	list = append(list, packs...)
 	if len(s.named) > 0 {
-		for _, name := range []string{"INFLATE", "SUBSTITUTE", "DEFLATE"} {
+		for _, name := range []string{"INFLATE", "SUBSTITUTE", "PROXY-HTML", "DEFLATE"} {
 			list = append(list, s.namedStep(name))
 		}
 	}

@@ -137,7 +137,7 @@ func TestGunzip(t *testing.T) {
 	u = Gunzip(&sink{err: gone})
 	_, err = u.Write(in)
 	require.ErrorIs(t, errors.Join(err, u.Close()), gone)
-	Gunzip(&sink{}).(*unpacking).stop() // one that nothing is written to holds nothing
+	Gunzip(&sink{}).(*pulling).stop() // one that nothing is written to holds nothing
 }
 
 func TestSubstitute(t *testing.T) {
