@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/modproxy/modproxy/fcgi/internal/cgi"
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -15,7 +16,7 @@ import (
 // connState is what is kept with a connection.
 type connState struct {
 	scratch []byte
-	params  Params
+	params  cgi.Params
 }
 
 // question is what a request asks of an application.
@@ -132,14 +133,14 @@ func (x *attempt) keepSpace(b []byte) {
 // readHead collects the header of the answer, up to and with its empty line.
 func (x *attempt) readHead() ([]byte, error) {
 	line, total := exchange.Limit(x.t.MaxLineBytes, DefaultMaxLineBytes), exchange.Limit(x.t.MaxHeadBytes, DefaultMaxHeadBytes)
-	scan := headScanner{line: line, total: total}
+	scan := cgi.HeadScanner{Line: line, Total: total}
 	head := x.state.scratch[:0]
 	for {
 		b, err := x.body.Content()
 		if err != nil {
 			return nil, err
 		}
-		n, done, err := scan.scan(b)
+		n, done, err := scan.Scan(b)
 		head = append(head, b[:n]...)
 		x.body.Discard(n)
 		if err != nil {
@@ -187,27 +188,13 @@ func (x *attempt) accept(head []byte) error {
 	x.sender.Answered()
 	x.c.Succeeded()
 	resp := &x.resp
-	if err := parseHead(string(head), resp); err != nil {
+	if err := cgi.ParseHead(string(head), resp); err != nil {
 		return err
 	}
 	resp.Request = x.r
-	length := int64(-1)
-	if v := resp.Header["Content-Length"]; v != nil {
-		var err error
-		if length, err = exchange.ParseContentLength(v); err != nil {
-			return err
-		}
-		if len(v) > 1 {
-			resp.Header["Content-Length"] = v[:1]
-		}
-	}
-	bodyless := x.r.Method == http.MethodHead || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified
-	if resp.StatusCode == http.StatusNoContent {
-		delete(resp.Header, "Content-Length")
-		length = 0
-	}
-	if resp.StatusCode == http.StatusNotModified && length < 0 {
-		length = 0
+	length, bodyless, err := cgi.TakeLength(resp, x.r.Method)
+	if err != nil {
+		return err
 	}
 	resp.ContentLength = length
 	content, whole := x.records.foretell(x.body.Buffered())

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/modproxy/modproxy/fcgi/internal/cgi"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
@@ -116,7 +117,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // if it could not be the name of a file, or leads out of the site.
 func sitePath(u *url.URL) (string, bool) {
 	p := u.Path
-	if p == "" || p[0] != '/' || hasControl(p) || filepath.Separator != '/' && strings.ContainsAny(p, `\:`) {
+	if p == "" || p[0] != '/' || cgi.HasControl(p) || filepath.Separator != '/' && strings.ContainsAny(p, `\:`) {
 		return "", false
 	}
 	depth := 0

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/modproxy/modproxy/examples/programs"
+	"github.com/modproxy/modproxy/fcgi/internal/cgi"
 	"github.com/modproxy/modproxy/proxy/access"
 )
 
@@ -290,11 +291,11 @@ func TestSiteTakesUploadsFirst(t *testing.T) {
 	b := h.Proxy.Transport.(*Transport).Backend
 	t.Cleanup(func() { _ = b.Close() })
 	open := int64(-1)
-	r := httptest.NewRequest("POST", "/a.php", io.MultiReader(bytes.NewReader(make([]byte, 2*atOnce)), atEnd(func() { open = b.Stats().Open })))
-	r.ContentLength = 2 * atOnce
+	r := httptest.NewRequest("POST", "/a.php", io.MultiReader(bytes.NewReader(make([]byte, 2*cgi.AtOnce)), atEnd(func() { open = b.Stats().Open })))
+	r.ContentLength = 2 * cgi.AtOnce
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	require.Equal(t, strconv.Itoa(2*atOnce), w.Body.String())
+	require.Equal(t, strconv.Itoa(2*cgi.AtOnce), w.Body.String())
 	require.Zero(t, open, "connections while the body came in")
 }
 

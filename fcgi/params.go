@@ -1,206 +1,47 @@
 package fcgi
 
 import (
-	"maps"
-	"net/http"
-	"slices"
-	"strings"
+	"context"
+
+	"github.com/modproxy/modproxy/fcgi/internal/cgi"
 )
 
 // Params are the variables of one request, in order.
-type Params struct{ list []param }
-
-// param is a variable. That of a request's field is kept under the name of the
-// field, and gets its own only on the wire.
-type param struct {
-	name, value string
-	field       bool
-}
-
-// is reports whether p is the variable of that name.
-func (p *param) is(name string) bool {
-	if !p.field {
-		return p.name == name
-	}
-	const prefix = "HTTP_"
-	if len(name) != len(prefix)+len(p.name) || name[:len(prefix)] != prefix {
-		return false
-	}
-	for i := range len(p.name) {
-		if variableByte(p.name[i]) != name[len(prefix)+i] {
-			return false
-		}
-	}
-	return true
-}
-
-// variableByte is a byte of a field's name in the name of its variable.
-func variableByte(c byte) byte {
-	switch {
-	case 'a' <= c && c <= 'z':
-		return c - ('a' - 'A')
-	case c == '-':
-		return '_'
-	}
-	return c
-}
-
-func (p *Params) index(name string) int {
-	return slices.IndexFunc(p.list, func(v param) bool { return v.is(name) })
-}
+type Params cgi.Params
 
 // Get returns the value of a variable, or "".
-func (p *Params) Get(name string) string {
-	v, _ := p.Lookup(name)
-	return v
-}
+func (p *Params) Get(name string) string { return (*cgi.Params)(p).Get(name) }
 
 // Lookup returns the value of a variable, and whether there is one.
-func (p *Params) Lookup(name string) (string, bool) {
-	if i := p.index(name); i >= 0 {
-		return p.list[i].value, true
-	}
-	return "", false
-}
+func (p *Params) Lookup(name string) (string, bool) { return (*cgi.Params)(p).Lookup(name) }
 
 // Set gives a variable a value.
-func (p *Params) Set(name, value string) {
-	if i := p.index(name); i >= 0 {
-		p.list[i].value = value
-		return
-	}
-	p.add(name, value)
-}
-
-// setAll is Set for each of vars. There may be a great many on both sides.
-func (p *Params) setAll(vars map[string]string) {
-	if len(vars) == 0 {
-		return
-	}
-	known := make(map[string]bool)
-	var room []byte
-	for i := range p.list {
-		v := &p.list[i]
-		room = append(room[:0], v.name...)
-		if v.field {
-			room = appendVariable(room[:0], v.name)
-		}
-		if value, ok := vars[string(room)]; ok {
-			v.value, known[string(room)] = value, true
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		if !known[name] {
-			p.add(name, vars[name])
-		}
-	}
-}
+func (p *Params) Set(name, value string) { (*cgi.Params)(p).Set(name, value) }
 
 // Delete removes a variable.
-func (p *Params) Delete(name string) {
-	if i := p.index(name); i >= 0 {
-		p.list = slices.Delete(p.list, i, i+1)
-	}
-}
+func (p *Params) Delete(name string) { (*cgi.Params)(p).Delete(name) }
 
 // All calls yield for each variable, in order, until it returns false.
-func (p *Params) All(yield func(name, value string) bool) {
-	for i := range p.list {
-		v := &p.list[i]
-		name := v.name
-		if v.field {
-			name = string(appendVariable(nil, v.name))
-		}
-		if !yield(name, v.value) {
-			return
-		}
-	}
+func (p *Params) All(yield func(name, value string) bool) { (*cgi.Params)(p).All(yield) }
+
+// WithVariables adds variables to those that a [Transport] sends for requests
+// with this context, in place of its own of the same name; so do the transports
+// of the packages scgi and uwsgi. They are how middleware tells an application
+// what it has found out, such as REMOTE_USER.
+func WithVariables(ctx context.Context, vars map[string]string) context.Context {
+	return cgi.WithVariables(ctx, vars)
 }
 
-// add is Set for a name that is not there yet.
-func (p *Params) add(name, value string) { p.list = append(p.list, param{name: name, value: value}) }
+// Variables returns what was given to [WithVariables]. It must not be changed.
+func Variables(ctx context.Context) map[string]string { return cgi.Variables(ctx) }
 
-// addSome is add, unless there is no value.
-func (p *Params) addSome(name, value string) {
-	if value != "" {
-		p.add(name, value)
-	}
-}
-
-// reset empties the list and lets go of what it held.
-func (p *Params) reset() {
-	clear(p.list)
-	p.list = p.list[:0]
-}
-
-// appendVariable appends the name of a field's variable, RFC 3875 section
-// 4.1.18.
-func appendVariable(dst []byte, field string) []byte {
-	dst = append(dst, "HTTP_"...)
-	for i := range len(field) {
-		dst = append(dst, variableByte(field[i]))
+// appendParams appends all variables as name-value pairs.
+func appendParams(dst []byte, p *cgi.Params) []byte {
+	list := p.List()
+	for i := range list {
+		v := &list[i]
+		dst = appendLength(appendLength(dst, v.NameLen()), len(v.Value))
+		dst = append(v.AppendName(dst), v.Value...)
 	}
 	return dst
-}
-
-// appendTo appends all variables as name-value pairs.
-func (p *Params) appendTo(dst []byte) []byte {
-	for i := range p.list {
-		v := &p.list[i]
-		if !v.field {
-			dst = appendPair(dst, v.name, v.value)
-			continue
-		}
-		dst = appendLength(appendLength(dst, len("HTTP_")+len(v.name)), len(v.value))
-		dst = append(appendVariable(dst, v.name), v.value...)
-	}
-	return dst
-}
-
-// fields adds the variables of the request's fields. Left out are those that
-// have a variable of their own or concern the connection, Proxy, which
-// libraries take for the proxy to use, and names with an underscore or a dot,
-// of which PHP makes one, or another such byte: they could pass for another
-// field.
-func (p *Params) fields(h http.Header, authorization bool) {
-	for name, values := range h {
-		if len(values) == 0 || !isPlain(name) {
-			continue
-		}
-		switch name = http.CanonicalHeaderKey(name); name {
-		case "Content-Type", "Content-Length", "Proxy", "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding",
-			"Te", "Trailer", "Upgrade", "Proxy-Authorization", "Expect", "Host":
-			continue
-		case "Authorization":
-			if !authorization {
-				continue
-			}
-		case "User-Agent":
-			if values[0] == "" { // how an http.Request says that there is none
-				continue
-			}
-		}
-		value := values[0]
-		if len(values) > 1 {
-			separator := ", "
-			if name == "Cookie" {
-				separator = "; "
-			}
-			value = strings.Join(values, separator)
-		}
-		p.list = append(p.list, param{name, value, true})
-	}
-}
-
-// isPlain reports whether a field's name has letters, digits and hyphens alone,
-// as Apache wants it.
-func isPlain(name string) bool {
-	for i := range len(name) {
-		switch c := name[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-':
-		default:
-			return false
-		}
-	}
-	return true
 }

@@ -1,11 +1,9 @@
 package fcgi
 
 import (
-	"errors"
-	"io"
 	"net/http"
-	"strings"
 
+	"github.com/modproxy/modproxy/fcgi/internal/cgi"
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -51,8 +49,8 @@ func (x *attempt) appendRequest(b []byte) []byte {
 	b = appendBegin(b, x.role, !x.c.Backend().DisableReuse)
 	head := len(b)
 	b = append(b, zeros[:]...)
-	b = p.appendTo(b)
-	p.reset()
+	b = appendParams(b, p)
+	p.Reset()
 	if n := len(b) - head - headLength; n <= maxAligned {
 		b = append(b, zeros[:putRecordHead(b[head:], typeParams, requestID, n)]...)
 	} else {
@@ -67,70 +65,38 @@ func (x *attempt) appendRequest(b []byte) []byte {
 	return b
 }
 
-// atOnce is the length of bodies up to which they are read before a connection
-// is taken, and then sent in one piece with the request.
-const atOnce = 16 << 10
-
-// body prepares the body of r: a short one is read into content, one of
-// unknown length is spooled. It is closed on failure.
-func (t *Transport) body(r *http.Request) (sent *http.Request, content []byte, done func(), err error) {
-	if r.Body == nil || r.Body == http.NoBody {
-		return r, nil, nil, nil
+// variables fills p with what the application is told of a request whose body
+// has length bytes.
+func (t *Transport) variables(p *cgi.Params, r, client *http.Request, role role, s *script, length int64) {
+	p.Add("FCGI_ROLE", role.String())
+	t.addScript(p, r, role, s)
+	g := cgi.Gateway{ServerName: t.ServerName, ServerSoftware: t.ServerSoftware, HideAuthorization: t.HideAuthorization, NoContent: role != roleResponder}
+	g.AddTo(p, r, client, length)
+	p.SetAll(cgi.Variables(r.Context()))
+	if t.Env != nil {
+		t.Env(r, (*Params)(p))
 	}
-	if r.ContentLength <= 0 || t.Spool.All && (r.ContentLength > atOnce || t.Spool.Max > 0 && r.ContentLength > t.Spool.Max) {
-		sent, done, err = t.Spool.Request(r)
-		return sent, nil, done, err
-	}
-	if r.ContentLength > atOnce {
-		return r, nil, nil, nil
-	}
-	content = make([]byte, r.ContentLength)
-	if _, err := io.ReadFull(r.Body, content); err != nil {
-		exchange.CloseBody(r)
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, nil, nil, exchange.ClientBodyError("", err)
-	}
-	exchange.CloseBody(r)
-	out := *r
-	out.Body, out.GetBody = http.NoBody, nil
-	return &out, content, nil, nil
 }
 
-// checkRequest refuses what no variable may hold. Of the path, script does so.
-func checkRequest(r, client *http.Request) error {
-	if err := exchange.CheckRequest(r); err != nil {
-		return err
+// addScript adds what is run. An authorizer is told of no script and of no
+// path below one, FastCGI 1.0 section 6.3.
+func (t *Transport) addScript(p *cgi.Params, r *http.Request, role role, s *script) {
+	filename := s.filename
+	if t.Type == BackendGeneric {
+		filename = "proxy:fcgi://" + r.URL.Host + filename
 	}
-	if _, err := hostField(r, client); err != nil {
-		return err
-	}
-	if client != nil { // whose Host is the name of the server, too
-		if _, _, err := exchange.ParseHost(client.Host); err != nil {
-			return err
+	p.Add("SCRIPT_FILENAME", filename)
+	if role == roleResponder {
+		p.Add("SCRIPT_NAME", s.name)
+		if s.info != "" {
+			p.Add("PATH_INFO", s.info)
+			if s.root != "" {
+				p.Add("PATH_TRANSLATED", s.root+s.info)
+			}
 		}
 	}
-	f := exchange.FactsOf(r, nil)
-	if holdsNUL(f.User) || holdsNUL(f.AuthType) {
-		return errVariable("user")
+	if s.root != "" {
+		p.Add("DOCUMENT_ROOT", s.root)
+		p.Add("CONTEXT_DOCUMENT_ROOT", s.root)
 	}
-	for name, value := range Variables(r.Context()) {
-		if holdsNUL(name) || holdsNUL(value) {
-			return errVariable("variable")
-		}
-	}
-	return nil
-}
-
-// holdsNUL reports whether a text would end early in the environment of a program.
-func holdsNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
-
-// errVariable is the error for what the embedder's code has given.
-func errVariable(what string) error {
-	return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusInternalServerError, Err: errors.New(what + " with a NUL")}
-}
-
-func badRequest(text string) error {
-	return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusBadRequest, Err: errors.New(text)}
 }

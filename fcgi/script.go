@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/modproxy/modproxy/fcgi/internal/cgi"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
@@ -55,13 +56,7 @@ func (t *Transport) script(r *http.Request, client *http.Request) (script, error
 // path that does not name the script at all, since it was rewritten, says
 // nothing of its place.
 func clientScript(p, info, filename string) string {
-	p = "/" + strings.TrimLeft(p, "/")
-	if strings.Contains(p, "/.") || strings.Contains(p, "//") {
-		trailing := strings.HasSuffix(p, "/")
-		if p = path.Clean(p); trailing && p != "/" {
-			p += "/"
-		}
-	}
+	p = cgi.CleanPath(p)
 	if name, ok := strings.CutSuffix(p, info); ok && name != "" && path.Base(name) == path.Base(filename) {
 		return name
 	}
@@ -95,34 +90,13 @@ func isScript(p string, suffixes []string) bool {
 // checkPath refuses a path that would name another file than it seems to. The
 // begin of it is the script's.
 func checkPath(u *url.URL, filename string) error {
-	p := u.Path
-	if p == "" || p[0] != '/' {
-		return badRequest("path does not begin with a slash")
-	}
-	if hasControl(p) {
-		return badRequest("path has control bytes")
-	}
-	for segment := range strings.SplitSeq(p, "/") {
-		if segment == ".." || segment == "." {
-			return badRequest("path has dot segments")
-		}
+	if err := cgi.CheckPath(u.Path); err != nil {
+		return err
 	}
 	if u.RawPath != "" && escapesSlash(u.RawPath, len(filename)) {
 		return &exchange.Error{Op: exchange.OpRequest, Status: http.StatusNotFound, Err: errors.New("path of the script has an encoded slash")}
 	}
 	return nil
-}
-
-// hasControl reports whether s has a control byte of ASCII, such as NUL, at
-// which a file system would end the name, or a line feed, at which a regular
-// expression would.
-func hasControl(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] == 0x7f {
-			return true
-		}
-	}
-	return false
 }
 
 // escapesSlash reports whether one of the first n bytes that raw decodes to is

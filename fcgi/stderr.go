@@ -6,6 +6,8 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+
+	"github.com/modproxy/modproxy/fcgi/internal/cgi"
 )
 
 // stderrLog logs the error output of one request, line by line.
@@ -38,7 +40,7 @@ func (x *attempt) newStderrLog() *stderrLog {
 	attrs := []slog.Attr{
 		slog.String("backend", x.c.Backend().String()),
 		slog.String("script", x.script.filename),
-		slog.String("method", method(x.r)),
+		slog.String("method", cgi.Method(x.r)),
 	}
 	if id := x.r.Header.Get("X-Request-Id"); id != "" {
 		attrs = append(attrs, slog.String("request_id", id))

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/modproxy/modproxy/fcgi/internal/cgi"
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
@@ -118,22 +119,13 @@ func (t *Transport) roundTrip(r *http.Request, role role) (*http.Response, error
 		exchange.CloseBody(r)
 		return nil, err
 	}
-	sent, content, done, err := t.body(r)
+	body, err := cgi.ReadBody(r, &t.Spool)
 	if err != nil {
 		return nil, err
 	}
-	if done != nil {
-		defer done()
-	}
-	length := sent.ContentLength
-	switch {
-	case content != nil:
-		length = int64(len(content))
-	case sent.Body == nil || sent.Body == http.NoBody: // whatever ContentLength says
-		length = 0
-	}
-	q := question{client: client, role: role, script: s, content: content, length: length}
-	resp, err := exchange.WithinRequestTimeout(o.b, sent, func(_ *backend.Backend, sent *http.Request) (*http.Response, error) {
+	defer body.Done()
+	q := question{client: client, role: role, script: s, content: body.Content, length: body.Length}
+	resp, err := exchange.WithinRequestTimeout(o.b, body.Request, func(_ *backend.Backend, sent *http.Request) (*http.Response, error) {
 		return t.send(o, sent, q)
 	})
 	if err != nil {
@@ -180,7 +172,7 @@ func (t *Transport) target(r, client *http.Request) (*origin, script, error) {
 	if err != nil {
 		return nil, script{}, err
 	}
-	if err := checkRequest(r, client); err != nil {
+	if err := cgi.CheckRequest(r, client); err != nil {
 		return nil, script{}, err
 	}
 	s, err := t.script(r, client)
