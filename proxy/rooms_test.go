@@ -53,6 +53,10 @@ var sizes = map[string]size{
 	"balancer/balancertest":       {3, 5},
 	"balancer/manager":            {8, 4},
 	"fcgi":                        {19, 22},
+	"fcgi/uwsgi":                  {3, 1},
+	"fcgi/scgi":                   {3, 1},
+	"fcgi/internal/cgi":           {5, 21}, // what three protocols share
+	"fcgi/internal/single":        {3, 6},
 	"ajp":                         {18, 18},
 	"wstunnel":                    {14, 11},
 	"connect":                     {10, 12},

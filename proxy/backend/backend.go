@@ -362,6 +362,8 @@ func DefaultPort(scheme string) string {
 		return "8009"
 	case "scgi":
 		return "4000"
+	case "uwsgi":
+		return "3031"
 	}
 	return ""
 }

@@ -32,6 +32,7 @@ func TestParse(t *testing.T) {
 		"ftps://h":                    {"tcp", "h:990", "ftps://h"},
 		"ftpes://h":                   {"tcp", "h:21", "ftpes://h"},
 		"scgi://h":                    {"tcp", "h:4000", "scgi://h"},
+		"uwsgi://h":                   {"tcp", "h:3031", "uwsgi://h"},
 		"http://[::1]":                {"tcp", "[::1]:80", "http://[::1]"},
 		"unix:/run/s.sock|http://a/x": {"unix", "/run/s.sock", "unix:/run/s.sock|http://a"},
 		"UNIX:/s|fcgi:":               {"unix", "/s", "unix:/s|fcgi://localhost"},

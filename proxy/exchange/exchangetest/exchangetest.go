@@ -34,6 +34,11 @@ type Protocol struct {
 	// Upload is the method of requests that have a body. Empty means POST.
 	Upload string
 
+	// Single says that a connection carries one request and ends with its answer,
+	// so that it is never used again. Checks of connections that are used again are
+	// then left out.
+	Single bool
+
 	// Undo is how long the transport may take to take back what was stored by an
 	// upload whose client has left, or whose time is over, from a backend that
 	// does nothing more.
@@ -87,6 +92,7 @@ type check struct {
 	name   string
 	run    func(k *kit)
 	lonely bool // over TCP, in real time
+	reuses bool // makes no sense where no connection is used again
 }
 
 // TestTransport runs all checks, each as a subtest.
@@ -101,6 +107,10 @@ func TestTransport(t *testing.T, p Protocol) {
 		why, lacks := p.Lacks[c.name]
 		if lacks {
 			t.Logf("not checked: %s: %s", c.name, why)
+			continue
+		}
+		if c.reuses && p.Single {
+			t.Logf("not checked: %s: no connection is used again", c.name)
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {

@@ -44,6 +44,10 @@ var numbers = map[string]string{
 	"fcgi.Transport.MaxHeadBytes":   "+-+",
 	"fcgi.Transport.MaxLineBytes":   "+-+",
 	"fcgi.Transport.MaxStderrBytes": "+++",
+	"scgi.Transport.MaxHeadBytes":   "+-+",
+	"scgi.Transport.MaxLineBytes":   "+-+",
+	"uwsgi.Transport.MaxHeadBytes":  "+-+",
+	"uwsgi.Transport.MaxLineBytes":  "+-+",
 
 	"backend.Backend.AcquireTimeout":    "+++",
 	"backend.Backend.AddressTTL":        "+++",
@@ -229,7 +233,7 @@ func TestNumbers(t *testing.T) {
 	k := newKit(t)
 	defer k.close()
 	types := map[string]part{}
-	for _, p := range append(parts, balancerParts...) {
+	for _, p := range slices.Concat(parts, balancerParts, singleParts) {
 		types[p.typ.String()] = p
 	}
 	for name, row := range numbers {
