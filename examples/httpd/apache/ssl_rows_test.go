@@ -51,6 +51,11 @@ var tlsRows = []tlsRow{
 	{name: "no Host", sni: "a.test", host: "-"},
 	{name: "variables", sni: "a.test", path: "/env"},
 	{name: "SSLRequireSSL", sni: "a.test", path: "/tls"},
+	{name: "Location of the backend", sni: "a.test", path: "/moved/x"},
+	{name: "Location of the backend, h2", sni: "b.test", path: "/moved/x", alpn: "h2"},
+	{name: "Location of the backend, UseCanonicalName", sni: "same.test", path: "/moved/x"},
+	{name: "redirect", sni: "a.test", path: "/away"},
+	{name: "rewritten redirect", sni: "b.test", path: "/away"},
 
 	{name: "h2", sni: "b.test", alpn: "h2 http/1.1"},
 	{name: "h2, asked last", sni: "b.test", alpn: "http/1.1 h2"},
@@ -141,7 +146,7 @@ func (r tlsRow) outcome(t *testing.T, p *pki, addr string) string {
 	s := conn.ConnectionState()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %s %s %s", resp.StatusCode, tls.VersionName(s.Version), s.NegotiatedProtocol, s.PeerCertificates[0].Subject.CommonName)
-	for _, name := range []string{"X-Host", "X-TLS", "X-Server", "X-Client", "X-Cipher", "X-Got", "X-Got-User"} {
+	for _, name := range []string{"Location", "X-Host", "X-TLS", "X-Server", "X-Client", "X-Cipher", "X-Got", "X-Got-User"} {
 		if v := resp.Header.Get(name); v != "" {
 			b.WriteString("\n" + name + ": " + v)
 		}
@@ -154,6 +159,10 @@ func seen(t *testing.T) string {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Got", r.Header.Get("X-Env"))
 		w.Header().Set("X-Got-User", r.Header.Get("X-User"))
+		if path, ok := strings.CutPrefix(r.URL.Path, "/moved"); ok {
+			w.Header().Set("Location", "http://"+r.Host+path)
+			w.WriteHeader(http.StatusFound)
+		}
 	}))
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
@@ -167,7 +176,7 @@ func TestTLSDifferential(t *testing.T) {
 	origin := seen(t)
 	config, err := os.ReadFile("testdata/ssl.conf")
 	require.NoError(t, err)
-	httpd := programs.HTTPD(t, "ssl http2 env setenvif headers proxy proxy_http", "Define ORIGIN "+origin+"\nDefine CERTS "+p.dir+"\n"+string(config))
+	httpd := programs.HTTPD(t, "ssl http2 env setenvif headers alias rewrite proxy proxy_http", "Define ORIGIN "+origin+"\nDefine CERTS "+p.dir+"\n"+string(config))
 	ours := startFile(t, "testdata/ssl.conf", "-D", "PORT=443", "-D", "CERTS="+p.dir, "-D", "ORIGIN="+origin, "-listen", "443=127.0.0.1:0").addr()
 	for _, r := range tlsRows {
 		t.Run(r.name, func(t *testing.T) {

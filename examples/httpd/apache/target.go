@@ -290,9 +290,9 @@ func unusedTransport() *proxy.Transport {
 	return &proxy.Transport{Backend: &backend.Backend{}}
 }
 
-// canonicalURL is how the host calls itself: by the scheme that it speaks, else by
-// that of ServerName,
-// whatever proxies in front say, and by its name with UseCanonicalName On.
+// canonicalURL is how the host calls itself: by the scheme that it speaks, or
+// ServerName's, whatever proxies in front say, and by its name with UseCanonicalName
+// On.
 func (h *host) canonicalURL(s *served) *url.URL {
 	u := url.URL{Scheme: "http"}
 	if h.canonical != nil {
