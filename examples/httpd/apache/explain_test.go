@@ -40,7 +40,10 @@ Header set X-Main "100%%"
     ProxyPass /java/ ajp://127.0.0.1:8009/java/ secret=x
     ProxyPass /unix/ unix:/run/x.sock|http://localhost/ connectiontimeout=2
     ProxyPass /pool balancer://pool
-    ProxyPass /strange uwsgi://127.0.0.1:1/
+    ProxyPass /strange gopher://127.0.0.1:1/
+    ProxyPass /py/ unix:/run/py.sock|uwsgi://py/ timeout=3
+    ProxyPass /rb/ scgi://127.0.0.1:4000/
+    DocumentRoot /srv/www
     ProxyErrorOverride On 404 500
     RequestHeader set X-Forwarded-Proto http
     RequestHeader unset Cookie
@@ -132,9 +135,9 @@ func TestExplain(t *testing.T) {
 		`// x.conf:16: ProxyPass /app/static !`, "h.PreserveHost = true", "set(app2)", "Timeout: 5 * time.Second", "AcquireTimeout: 500 * time.Millisecond", "DisableReuse: true", "MaxConns: 10",
 		`proxy.NewMatchHandler("^/php/(.*\\.php)$", "fcgi://127.0.0.1:9000/srv/$1")`, "ajp.NewHandler(", `os.Getenv("AJP_SECRET")`, `Socket: "/run/x.sock"`, "ftpproxy.NewHandler(", "wstunnel.NewHandler(",
 		"Method: balancer.ByTraffic{}", `Sticky: balancer.ParseSticky("ID|id")`, "Flags: balancer.HotStandby", "/* not written here: ping */", "// Not written here: growth=4",
-		`resp.Header.Set("X-Main", "100%")`, `pr.Out.Header.Del("Cookie")`, "// Not written here: x.conf:32: Header edit Location", "// Not written here: x.conf:35: RewriteRule", "// Not written here: x.conf:34: Redirect gone",
-		"// Not written here: the scheme uwsgi", `netip.MustParsePrefix("10.1.0.0/16")`, `netip.MustParsePrefix("2001:db8::1/128")`, `access.OpenHtpasswd("USERS")`, `Realm: "Staff only"`,
-		"// Write who may come in, in place of refuse: x.conf:49: Require ldap-group cn=x */", "refuse(app2)", `redirect("/old", "https://one.test/new", 301)`, `ListenAndServeTLS("", "")`, `{"/etc/ssl/two.pem", "/etc/ssl/two.key"}`,
+		`resp.Header.Set("X-Main", "100%")`, `pr.Out.Header.Del("Cookie")`, "// Not written here: x.conf:35: Header edit Location", "// Not written here: x.conf:38: RewriteRule", "// Not written here: x.conf:37: Redirect gone",
+		"// Not written here: the scheme gopher", "&uwsgi.Transport{}", "&scgi.Transport{}", "// Not written here: x.conf:30: DocumentRoot", `netip.MustParsePrefix("10.1.0.0/16")`, `netip.MustParsePrefix("2001:db8::1/128")`, `access.OpenHtpasswd("USERS")`, `Realm: "Staff only"`,
+		"// Write who may come in, in place of refuse: x.conf:52: Require ldap-group cn=x */", "refuse(app2)", `redirect("/old", "https://one.test/new", 301)`, `ListenAndServeTLS("", "")`, `{"/etc/ssl/two.pem", "/etc/ssl/two.key"}`,
 		`Hosts: []string{"one.test", "www.one.test", "*.one.test"}`, `ErrorOverride{Codes: []int{404, 500}}`, `Via = proxy.ViaOn`,
 	} {
 		if !strings.Contains(all, want) {

@@ -116,7 +116,7 @@ var explained = []string{
 	"ProxyPass", "ProxyPassMatch", "ProxyPassReverse", "ProxyPassReverseCookieDomain", "ProxyPassReverseCookiePath", "ProxyPreserveHost", "ProxyVia", "ProxyAddHeaders",
 	"ProxyErrorOverride", "ProxyTimeout", "ProxyRequests", "ServerName", "ServerAlias", "Listen", "Header", "RequestHeader", "VirtualHost", "Location", "LocationMatch", "Proxy", "BalancerMember", "ProxySet",
 	"Redirect", "RedirectMatch", "RedirectPermanent", "RedirectTemp", "SSLEngine", "SSLCertificateFile", "SSLCertificateKeyFile", "SSLProxyEngine", "CustomLog", "LogFormat", "ErrorLog", "LogLevel",
-	"ServerAdmin", "ServerRoot", "LoadModule", "User", "Group", "PidFile", "KeepAlive", "ServerTokens", "ServerSignature", "DocumentRoot", "Directory", "ErrorDocument",
+	"ServerAdmin", "ServerRoot", "LoadModule", "User", "Group", "PidFile", "KeepAlive", "ServerTokens", "ServerSignature",
 }
 
 // write writes the rules of the host.

@@ -14,7 +14,7 @@ import (
 // packages are what a program may import, by the names that it uses.
 var packages = map[string]string{
 	"access": "proxy/access", "accesslog": "proxy/accesslog", "ajp": "ajp", "backend": "proxy/backend", "balancer": "balancer", "connect": "connect",
-	"fcgi": "fcgi", "ftpproxy": "ftpproxy", "manager": "balancer/manager", "proxy": "proxy", "wstunnel": "wstunnel", "cache": "cache", "disk": "cache/disk",
+	"fcgi": "fcgi", "scgi": "fcgi/scgi", "uwsgi": "fcgi/uwsgi", "ftpproxy": "ftpproxy", "manager": "balancer/manager", "proxy": "proxy", "wstunnel": "wstunnel", "cache": "cache", "disk": "cache/disk",
 	"http": "net/http", "httputil": "net/http/httputil", "log": "log", "netip": "net/netip", "os": "os", "slices": "slices", "strings": "strings", "time": "time", "tls": "crypto/tls", "url": "net/url", "regexp": "regexp",
 }
 

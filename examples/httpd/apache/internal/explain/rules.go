@@ -51,7 +51,7 @@ func (h *host) writeHandler(r *rule) bool {
 		make = "ajp.NewHandler"
 	case scheme == "ftp" || scheme == "ftps" || scheme == "ftpes":
 		make = "ftpproxy.NewHandler"
-	case !slices.Contains([]string{"http", "https", "h2", "h2c", "fcgi", "balancer"}, scheme):
+	case !slices.Contains([]string{"http", "https", "h2", "h2c", "fcgi", "scgi", "uwsgi", "balancer"}, scheme):
 		h.line("// Not written here: the scheme %s", oneLine(scheme))
 		return false
 	}
@@ -64,8 +64,8 @@ func (h *host) writeHandler(r *rule) bool {
 		if b := h.balancer(name); b != "" {
 			h.line("%s.Transport = %s", on, b)
 		}
-	case scheme == "fcgi":
-		h.line("%s.Transport = &fcgi.Transport{}", on)
+	case scheme == "fcgi" || scheme == "scgi" || scheme == "uwsgi":
+		h.line("%s.Transport = &%s.Transport{}", on, scheme)
 	case scheme == "ajp" && r.match:
 		h.line("%s.Transport = &ajp.Transport{}", on)
 	}
@@ -173,7 +173,7 @@ func (h *host) writeParams(r *rule, on, scheme string) {
 	}
 	b := fmt.Sprintf("&backend.Backend{%s, %s}", where, strings.Join(fields, ", "))
 	switch scheme {
-	case "fcgi", "ajp", "ftp", "ftps", "ftpes":
+	case "fcgi", "scgi", "uwsgi", "ajp", "ftp", "ftps", "ftpes":
 		name := scheme
 		if strings.HasPrefix(scheme, "ftp") {
 			name = "ftpproxy"
