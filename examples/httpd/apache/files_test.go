@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -163,4 +165,32 @@ func TestOverridesChange(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 		require.Equal(t, []int{403, 200}[i%2], status())
 	}
+}
+
+// TestOverridesAtOnce: requests that come while a .htaccess is being written find
+// what it said before or says now.
+func TestOverridesAtOnce(t *testing.T) {
+	root := writeFiles(t, map[string]string{"in/a.txt": "a", "in/.htaccess": "Header set X-N 0\n"})
+	p := start(t, "DocumentRoot "+root+"\n<Directory "+root+">\nAllowOverride All\n</Directory>\n", echo)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				resp, err := http.Get("http://" + p.addr() + "/in/a.txt")
+				if !assert.NoError(t, err) {
+					return
+				}
+				_ = resp.Body.Close()
+				assert.Equal(t, 200, resp.StatusCode)
+				assert.NotEmpty(t, resp.Header.Get("X-N"))
+			}
+		})
+	}
+	for i := range 50 {
+		next := filepath.Join(root, "in/next")
+		require.NoError(t, os.WriteFile(next, fmt.Appendf(nil, "SetHandler \"None\"\n<If \"true\">\nHeader set X-N %d\n</If>\n", i), 0o644))
+		require.NoError(t, os.Rename(next, filepath.Join(root, "in/.htaccess")))
+	}
+	wg.Wait()
+	http.DefaultClient.CloseIdleConnections()
 }

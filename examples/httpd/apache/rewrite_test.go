@@ -11,7 +11,7 @@ func TestRewriteErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"RewriteRule ^/ /x L":              `x.conf:2: RewriteRule: flags stand in brackets, not as "L"`,
 		"RewriteRule ^/ /x [NX]":           `x.conf:2: RewriteRule: flag "nx" is not known`,
-		"RewriteRule ^/ /x [H=cgi-script]": "x.conf:2: RewriteRule: the flag H is not supported: say SetHandler in a <Location> or <FilesMatch>",
+		"RewriteRule ^/ /x [H=cgi-script]": "x.conf:2: RewriteRule: handler \"cgi-script\": scripts are not run here; an application that speaks FastCGI or HTTP is reached by \"proxy:…\"",
 		"RewriteRule ^/ gopher2://b/ [P]":  `x.conf:2: RewriteRule: scheme "gopher2" is not known`,
 		"RewriteCond %{X} a OR":            `x.conf:2: RewriteCond: flags stand in brackets, not as "OR"`,
 		"RewriteCond expr \"%{X}\"":        "x.conf:2: RewriteCond: expression: byte 1: variable %{X} is not known",

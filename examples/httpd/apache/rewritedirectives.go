@@ -1,7 +1,6 @@
 package apache
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -195,12 +194,23 @@ func applyRewriteRule(b *builder, s *scope, d *conf.Directive) error {
 			}
 		}
 	}
-	if r.Handler() != "" {
-		return errors.New("the flag H is not supported: say SetHandler in a <Location> or <FilesMatch>")
+	if err := b.checkFlagH(s, d, r.Handler()); err != nil {
+		return err
 	}
 	own.rules = append(own.rules, r)
 	b.rewriteRules = append(b.rewriteRules, rewriteUse{d, s, r})
 	return nil
+}
+
+// checkFlagH refuses a handler that is not here.
+func (b *builder) checkFlagH(s *scope, d *conf.Directive, name string) error {
+	switch {
+	case isProxyHandler(name):
+		return b.checkProxyHandler(s, d, name)
+	case name == "", name == handlerStatus, name == handlerManager, name == handlerFile:
+		return nil
+	}
+	return unknownHandler(name)
 }
 
 // rewriteUse is a RewriteRule and where it stands.

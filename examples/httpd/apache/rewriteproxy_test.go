@@ -121,3 +121,30 @@ func TestRewriteManyBackends(t *testing.T) {
 	require.Len(t, h.demand.rules, maxOnDemand)
 	require.Equal(t, map[int]int{http.StatusServiceUnavailable: maxOnDemand + 20}, codes)
 }
+
+// TestRewriteHandler: H says what answers for a file, and T of which type it is, in
+// a server and in a folder.
+func TestRewriteHandler(t *testing.T) {
+	app := fcgiChild(t, "tcp", "127.0.0.1:0").Addr().String()
+	root := writeFiles(t, map[string]string{"a.php": "", "d/a.php": "", "d/b.txt": "b", "b.txt": "b"})
+	p := start(t, `
+DocumentRoot `+root+`
+RewriteEngine On
+RewriteRule ^/a\.php$ - [H=proxy:fcgi://app.test:9000]
+RewriteRule ^/b\.txt$ - [T=text/x-server]
+<Directory `+root+`/d>
+    Require all granted
+    RewriteRule \.php$ - [H=proxy:fcgi://app.test:9000]
+    RewriteRule \.txt$ - [T=text/x-folder]
+</Directory>
+`, echo, "-resolve", "app.test:9000="+app)
+	for path, want := range map[string]string{"/a.php": "SCRIPT_FILENAME=" + root + "/a.php\n", "/d/a.php": "SCRIPT_FILENAME=" + root + "/d/a.php\n"} {
+		resp, text := p.get("80", "rewrite.test"+path)
+		require.Equal(t, 200, resp.StatusCode, path)
+		require.Contains(t, text, want)
+	}
+	for path, want := range map[string]string{"/b.txt": "text/x-server", "/d/b.txt": "text/x-folder"} {
+		resp, _ := p.get("80", "rewrite.test"+path)
+		require.Equal(t, want, resp.Header.Get("Content-Type"), path)
+	}
+}

@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -123,6 +124,7 @@ func (h *host) rewritten(v *visit, r *http.Request, s *rewriteSettings, file, in
 	state := rewrite.State{Server: rewriteServer{h, v, r}, File: file, PathInfo: info, Query: r.URL.RawQuery, RawURI: r.RequestURI, Depth: v.subrequests}
 	out := set.Apply(&state)
 	v.rewrites.end = v.rewrites.end || out.End
+	v.rewrites.kind = cmp.Or(out.Type, v.rewrites.kind)
 	v.rewrites.vary = append(v.rewrites.vary, out.Vary...)
 	v.rewrites.cookies = append(v.rewrites.cookies, out.Cookies...)
 	h.logger.Log(r.Context(), exchange.LevelTrace1, "rewrite", "path", file, "to", out.Target, "status", out.Status)
@@ -134,6 +136,8 @@ type rewrites struct {
 	end     bool // END: no rules any more
 	vary    []string
 	cookies []string
+	handler string // H, of the rules of the server
+	kind    string // T: the type of the file
 }
 
 // byRewriting obeys the rules of the server.
@@ -145,6 +149,7 @@ func (h *host) byRewriting(v *visit, r *http.Request) (*http.Request, bool, int)
 	v.set("SCRIPT_URL", v.path)
 	v.set("SCRIPT_URI", self+v.path)
 	out := h.rewritten(v, r, &h.rewriting, v.path, "")
+	v.rewrites.handler = out.Handler
 	switch out.Kind {
 	case rewrite.Status:
 		return r, false, out.Status
@@ -234,6 +239,10 @@ func (h *host) fixUp(w http.ResponseWriter, r *http.Request, s *served) (*http.R
 			return nil, nil
 		default:
 			r = withQuery(r, r.URL.Path, out.Query)
+			if s = h.handledBy(v, s, out.Handler); s == nil {
+				h.fail(w, r, h.base, http.StatusInternalServerError)
+				return nil, nil
+			}
 		}
 	}
 	if code, to := h.redirectOf(v, r, &s.redirects); code != 0 {
@@ -241,6 +250,28 @@ func (h *host) fixUp(w http.ResponseWriter, r *http.Request, s *served) (*http.R
 		return nil, nil
 	}
 	return r, s
+}
+
+// handledBy returns how a request is served by the handler of an H flag, if there
+// is one; nil if that cannot be.
+func (h *host) handledBy(v *visit, s *served, handler string) *served {
+	if handler == "" || v.found.rule != nil {
+		return s
+	}
+	v.handler = handler
+	if !isProxyHandler(handler) {
+		return s
+	}
+	ru, err := h.handlerRule(nil, handler)
+	if err == nil {
+		s, err = h.served(ru, v.sections)
+	}
+	if err != nil {
+		h.logger.Error("request cannot be served", "path", v.path, "error", err)
+		return nil
+	}
+	v.served = s
+	return s
 }
 
 // atFolder reports whether a request is for the very folder of the rules, without

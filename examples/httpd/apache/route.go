@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 
@@ -73,7 +74,7 @@ func (h *host) serveFound(w http.ResponseWriter, r *http.Request, sections secti
 	ru := v.found.rule
 	s, err := h.served(ru, sections)
 	if err == nil && ru == nil {
-		if v.handler = s.handlerOf(v); isProxyHandler(v.handler) {
+		if v.handler = cmp.Or(s.handlerOf(v), v.rewrites.handler); isProxyHandler(v.handler) {
 			if ru, err = h.handlerRule(nil, v.handler); err == nil {
 				s, err = h.served(ru, sections)
 			}

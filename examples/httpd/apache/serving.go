@@ -124,6 +124,7 @@ func (h *host) serveDisk(w http.ResponseWriter, r *http.Request, s *served) {
 	v := visitOf(r)
 	disk := v.found.disk
 	meta := s.metaOf(path.Base(disk.Name), h.opt.types)
+	meta.Type = cmp.Or(v.rewrites.kind, meta.Type)
 	if h.acts(w, r, s, meta) {
 		return
 	}
