@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/modproxy/modproxy/ajp"
@@ -16,19 +15,6 @@ import (
 func isAJP(text string) bool {
 	scheme, _, _ := strings.Cut(text, "://")
 	return strings.EqualFold(scheme, "ajp")
-}
-
-// speaksAJP reports whether a rule leads to a container: httpd then adds no
-// fields of forwarding, since AJP tells what they would.
-func (r *rule) speaksAJP() bool { return isAJP(r.text) }
-
-// balancedAJP reports whether a rule leads to a balancer of containers.
-func balancedAJP(rt http.RoundTripper) bool {
-	p, ok := rt.(*pool)
-	return ok && len(p.declared.members) > 0 && !slices.ContainsFunc(p.declared.members, func(m *member) bool {
-		_, text := cutUnix(m.config.URL)
-		return !isAJP(text)
-	})
 }
 
 // newAJP makes what speaks AJP out of what the parameters said.

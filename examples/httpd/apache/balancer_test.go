@@ -271,7 +271,7 @@ func TestBalancerConfigurationErrors(t *testing.T) {
 		"BalancerMember http://one.test": "x.conf:2: BalancerMember: want balancer://name before the member, outside of <Proxy balancer://name>",
 		"<Proxy balancer://c>\nBalancerMember http://one.test loadfactor=0.5\n</Proxy>":                        "x.conf:3: BalancerMember: loadfactor=0.5: want a number from 1 to 100",
 		"<Proxy balancer://c>\nBalancerMember http://one.test status=X\n</Proxy>":                              `x.conf:3: BalancerMember: backend: status "X": unknown letter 'X'`,
-		"<Proxy balancer://c>\nBalancerMember scgi://one.test\n</Proxy>":                                       "x.conf:3: BalancerMember: scgi:// is not part of this program yet",
+		"<Proxy balancer://c>\nBalancerMember gopher2://one.test\n</Proxy>":                                    "x.conf:3: BalancerMember: scheme \"gopher2\" is not known",
 		"<Proxy balancer://c>\nBalancerMember http://one.test hcinterval=1ms\n</Proxy>":                        "x.conf:3: BalancerMember: hcinterval=1ms: want a duration of at least 100ms",
 		"<Proxy balancer://c>\nBalancerMember http://one.test\nProxySet lbmethod=best\n</Proxy>":               "x.conf:4: ProxySet: lbmethod=best is not known: byrequests, bytraffic, bybusyness, heartbeat, random2, first, leasttime, hash are",
 		"<Proxy balancer://c>\nBalancerMember http://one.test\nProxySet color=red\n</Proxy>":                   `x.conf:4: ProxySet: parameter "color" of a balancer is not known`,

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/modproxy/modproxy/balancer"
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
 	"github.com/modproxy/modproxy/fcgi"
 	"github.com/modproxy/modproxy/proxy"
@@ -80,23 +81,15 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 	if !said(s.passAuth, false) {
 		env.Delete("HTTP_AUTHORIZATION")
 	}
+	h.documentVariables(v, env)
 	h.scriptVariables(v, env)
 	if said(s.generic, false) {
 		env.Set("SCRIPT_FILENAME", "proxy:fcgi://"+r.URL.Host+env.Get("SCRIPT_FILENAME"))
 	}
-	for _, name := range tlsOfLibrary { // httpd gives them with SSLOptions +StdEnvVars alone
-		env.Delete(name)
-	}
-	for name, value := range v.env {
-		env.Set(name, value)
-	}
+	h.requestVariables(r, v, env)
 	if name := env.Get("SCRIPT_FILENAME"); v.env["REDIRECT_URL"] != "" && env.Get("PATH_INFO") != "" && strings.HasPrefix(name, "/") {
 		// php-fpm takes PATH_TRANSLATED for the script, unless it is told that httpd is before it.
 		env.Set("SCRIPT_FILENAME", "proxy:fcgi://"+r.URL.Host+name)
-	}
-	if v.user != "" {
-		env.Set("REMOTE_USER", v.user)
-		env.Set("AUTH_TYPE", v.served.auth.typeName())
 	}
 	ofRequest := v.lookup(v.client)
 	lookup := func(function, name string) string {
@@ -117,9 +110,31 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 	}
 }
 
-// scriptVariables say which script is run: what the path on disk says, for that
-// of a handler, and where the documents are.
-func (h *host) scriptVariables(v *visit, env *fcgi.Params) {
+// requestVariables are those that directives have set, what a balancer has decided,
+// and who the client is.
+func (h *host) requestVariables(r *http.Request, v *visit, env *fcgi.Params) {
+	if facts := balancer.FactsFrom(r.Context()); facts != nil {
+		env.Set("BALANCER_WORKER_ROUTE", "")
+		for _, name := range balancerFacts {
+			if value := facts.Env(name); value != "" {
+				env.Set(name, value)
+			}
+		}
+	}
+	for _, name := range tlsOfLibrary { // httpd gives them with SSLOptions +StdEnvVars alone
+		env.Delete(name)
+	}
+	for name, value := range v.env {
+		env.Set(name, value)
+	}
+	if v.user != "" {
+		env.Set("REMOTE_USER", v.user)
+		env.Set("AUTH_TYPE", v.served.auth.typeName())
+	}
+}
+
+// documentVariables say where the documents are.
+func (h *host) documentVariables(v *visit, env *fcgi.Params) {
 	root := v.served.documentRoot
 	env.Set("CONTEXT_PREFIX", "")
 	if root != "" {
@@ -129,10 +144,18 @@ func (h *host) scriptVariables(v *visit, env *fcgi.Params) {
 	if v.found.file == "" || v.served.rule == nil {
 		return
 	}
-	disk := &v.found.disk
 	env.Set("DOCUMENT_ROOT", h.documents())
 	env.Set("CONTEXT_PREFIX", v.found.prefix)
 	env.Set("CONTEXT_DOCUMENT_ROOT", cmp.Or(v.found.context, h.documents()))
+}
+
+// scriptVariables say which script is run: what the path on disk says, for that
+// of a handler.
+func (h *host) scriptVariables(v *visit, env *fcgi.Params) {
+	if v.found.file == "" || v.served.rule == nil {
+		return
+	}
+	disk := &v.found.disk
 	env.Set("SCRIPT_NAME", strings.TrimSuffix(v.path, disk.Extra))
 	env.Delete("PATH_INFO")
 	env.Delete("PATH_TRANSLATED")

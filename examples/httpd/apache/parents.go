@@ -230,7 +230,7 @@ func (h *host) checkInherited() error {
 // mayGoBy refuses protocols that no proxy of HTTP speaks.
 func mayGoBy(scheme string, d *connect.Dialer) error {
 	switch scheme {
-	case "fcgi", "ajp", "ftps", "ftpes":
+	case "fcgi", "scgi", "uwsgi", "ajp", "ftps", "ftpes":
 		return fmt.Errorf("ProxyRemote sends %s:// to %s, which cannot speak it: name the backend in NoProxy", scheme, d.Proxy.Host)
 	}
 	return nil

@@ -33,7 +33,7 @@ type rule struct {
 func proxyDirectives() []directive {
 	const dir = anywhere
 	return []directive{
-		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, note: "http, https, h2, h2c, ws, wss, fcgi, ajp, ftp, ftps, ftpes, unix:, balancer:", apply: applyPass},
+		{name: "ProxyPass", in: anyServer | inLocation, min: 1, max: -1, note: "http, https, h2, h2c, ws, wss, fcgi, scgi, uwsgi, ajp, ftp, ftps, ftpes, unix:, balancer:", apply: applyPass},
 		{name: "ProxyPassMatch", in: anyServer | inLocation, min: 1, max: -1, apply: applyPass},
 		{name: "ProxyPassInherit", in: anyServer, min: 1, max: 1, note: "Off means off; in httpd the rules are inherited all the same", apply: func(_ *builder, s *scope, d *conf.Directive) error {
 			on, err := onOff(d)
@@ -187,10 +187,8 @@ func (b *builder) checkTarget(r *rule) error {
 // checkScheme refuses schemes that are not spoken.
 func checkScheme(scheme string) error {
 	switch scheme = strings.ToLower(scheme); scheme {
-	case "http", "https", "h2", "h2c", "ws", "wss", "fcgi", "ajp", "ftp", "ftps", "ftpes":
+	case "http", "https", "h2", "h2c", "ws", "wss", "fcgi", "scgi", "uwsgi", "ajp", "ftp", "ftps", "ftpes":
 		return nil
-	case "scgi", "uwsgi":
-		return fmt.Errorf("%s:// is not part of this program yet", scheme)
 	}
 	return fmt.Errorf("scheme %q is not known", scheme)
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/modproxy/modproxy/ajp"
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/rewrite"
 	"github.com/modproxy/modproxy/fcgi"
+	"github.com/modproxy/modproxy/fcgi/scgi"
+	"github.com/modproxy/modproxy/fcgi/uwsgi"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
 	"github.com/modproxy/modproxy/proxy/exchange"
@@ -191,6 +193,12 @@ func (h *host) newAnyOrigin(scheme string) (*link, error) {
 	switch scheme {
 	case "fcgi":
 		t := &fcgi.Transport{NewBackend: newBackend, Logger: h.logger, ServerSoftware: "modproxy-httpd", Env: h.fcgiVariables}
+		l.RoundTripper, l.closeIdle = t, t.CloseIdleConnections
+	case "uwsgi":
+		t := &uwsgi.Transport{NewBackend: newBackend, ServerSoftware: "modproxy-httpd", Env: h.uwsgiVariables}
+		l.RoundTripper, l.closeIdle = t, t.CloseIdleConnections
+	case "scgi":
+		t := &scgi.Transport{NewBackend: newBackend, ServerSoftware: "modproxy-httpd", KeepStatus: true, Env: h.scgiVariables}
 		l.RoundTripper, l.closeIdle = t, t.CloseIdleConnections
 	case "ajp":
 		t := &ajp.Transport{NewBackend: newBackend, Attributes: ajpAttributes}

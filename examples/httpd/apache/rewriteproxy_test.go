@@ -72,7 +72,7 @@ ProxyPassMatch ^/(?=no)no !
 		require.Equal(t, 200, resp.StatusCode, "%s: %s", path, text)
 		require.Contains(t, text, want, path)
 	}
-	for path, code := range map[string]int{"/named/balancer/other/x": 500, "/scgi/gopher/x": 403, "/scgi/scgi/x": 403, "/named/http/user@backend.test/x": 400, "/no": 404} {
+	for path, code := range map[string]int{"/named/balancer/other/x": 500, "/scgi/gopher/x": 403, "/scgi/scgi/x": 503, "/named/http/user@backend.test/x": 400, "/no": 404} {
 		resp, _ := p.get("80", "rewrite.test"+path)
 		require.Equal(t, code, resp.StatusCode, path)
 	}

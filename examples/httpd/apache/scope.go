@@ -117,6 +117,7 @@ type settings struct {
 	passAuth     *bool     // CGIPassAuth
 	generic      *bool     // ProxyFCGIBackendType GENERIC
 	fcgiEnv      []fcgiVar // ProxyFCGISetEnvIf
+	localField   *string   // ProxySCGIInternalRedirect; empty for Off
 
 	auth                    authSettings
 	filters                 filterSettings
@@ -156,6 +157,7 @@ func (s settings) merge(inner settings) settings {
 	s.auth, s.forward = s.auth.merge(inner.auth), s.forward.merge(inner.forward)
 	s.filters = s.filters.merge(inner.filters)
 	over(&s.passAuth, inner.passAuth)
+	over(&s.localField, inner.localField)
 	over(&s.generic, inner.generic)
 	s.fcgiEnv = behind(s.fcgiEnv, inner.fcgiEnv)
 	over(&s.ftpEscape, inner.ftpEscape)

@@ -76,6 +76,10 @@ func (h *host) newLink(r memberTarget, by *connect.Dialer) (*link, error) {
 	switch b.URL.Scheme {
 	case "fcgi":
 		return h.newFCGI(t), nil
+	case "uwsgi":
+		return h.newUWSGI(t), nil
+	case "scgi":
+		return h.newSCGI(t), nil
 	case "ajp":
 		return h.newAJP(t, r), nil
 	case "ftp", "ftps", "ftpes":
@@ -222,11 +226,15 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	ph.ServerName = h.name
 	ph.CanonicalURL = h.canonicalURL(s)
 	ph.Forwarded = proxy.ForwardedApache
-	if !said(s.addHeaders, true) || r.speaksAJP() || balancedAJP(route) {
+	if !said(s.addHeaders, true) {
 		ph.Forwarded = proxy.ForwardedOff
+	}
+	if r.leadsTo(route, gatewaySchemes...) {
+		ph.Forwarded, ph.Via = proxy.ForwardedOff, proxy.ViaOff
 	}
 	ph.Reverse, ph.CookieDomains, ph.CookiePaths = s.reverse, s.cookieDomains, s.cookiePaths
 	ph.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) { h.fail(w, r, s, exchange.StatusOf(err)) }
+	h.obeyLocalRedirects(ph, r, s)
 	if s.override != nil {
 		ph.ErrorOverride = &proxy.ErrorOverride{Codes: s.override.Codes, Page: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.fail(w, r, s, backendStatus(r))
