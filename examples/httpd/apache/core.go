@@ -42,7 +42,7 @@ func coreDirectives() []directive {
 			s.names = append(s.names, d.Args...)
 			return nil
 		}},
-		{name: "VirtualHost", section: true, in: inServer, min: 1, max: -1, apply: applyVhost},
+		{name: "VirtualHost", section: true, in: inServer, min: 1, max: -1, note: "the name of a host in it is one of its names", apply: applyVhost},
 		{name: "LoadModule", in: inServer, min: 2, max: 2, note: "modules are part of the program; a warning for those of third parties", apply: func(b *builder, _ *scope, d *conf.Directive) error {
 			if err := b.modules.loads(d); err != nil {
 				b.warn(err)
@@ -109,33 +109,35 @@ func applyVhost(b *builder, s *scope, d *conf.Directive) error {
 	var all conf.Errors
 	v := &scope{context: inVhost, at: d, parent: s}
 	for _, a := range d.Args {
-		addresses, err := b.vhostAddresses(d, a)
+		addresses, name, err := b.vhostAddresses(d, a)
 		all.Add(err)
 		v.addresses = append(v.addresses, addresses...)
+		if name != "" {
+			v.called = append(v.called, name)
+		}
 	}
 	b.vhosts = append(b.vhosts, v)
 	all.Add(b.apply(v, d.Children))
 	return all.Err()
 }
 
-// vhostAddresses returns the addresses that a word of <VirtualHost> stands for:
-// names of hosts are looked up.
-func (b *builder) vhostAddresses(d *conf.Directive, word string) ([]string, error) {
+// vhostAddresses returns the addresses that a word of <VirtualHost> stands for: the
+// name of a host is looked up, and returned.
+func (b *builder) vhostAddresses(d *conf.Directive, word string) (all []string, name string, err error) {
 	host, port := splitAddress(word)
 	if port != "*" && port != "" && !isPort(port) {
-		return nil, fmt.Errorf("%q is no address:port", word)
+		return nil, "", fmt.Errorf("%q is no address:port", word)
 	}
 	if _, err := netip.ParseAddr(host); err == nil || host == "" {
-		return []string{word}, nil
+		return []string{word}, "", nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
 	defer cancel()
 	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		b.warn(d.Errorf("%s has no address: this <VirtualHost> is not reached by it", host))
-		return nil, nil
+		return nil, host, nil
 	}
-	var all []string
 	for _, ip := range found {
 		if text := ip.Unmap().String(); port == "" {
 			all = append(all, text)
@@ -143,7 +145,7 @@ func (b *builder) vhostAddresses(d *conf.Directive, word string) ([]string, erro
 			all = append(all, net.JoinHostPort(text, port))
 		}
 	}
-	return all, nil
+	return all, host, nil
 }
 
 // positive reads a duration above zero. The units ms, s, mi and h may follow

@@ -236,11 +236,7 @@ func (v *visit) filename(r *http.Request) string {
 // serverPort is the port by which a client knows the server: that of Host or, with
 // UseCanonicalName On, that of the host; else that of the scheme.
 func (v *visit) serverPort(r *http.Request) string {
-	settings := &v.host.settings
-	if v.served != nil {
-		settings = &v.served.settings
-	}
-	if _, port, err := net.SplitHostPort(r.Host); err == nil && port != "" && !said(settings.canonicalName, false) {
+	if _, port, err := net.SplitHostPort(r.Host); err == nil && port != "" && !said(v.settings().canonicalName, false) {
 		return port
 	}
 	return cmp.Or(v.host.port(), backend.DefaultPort(v.host.schemeOf(r)))

@@ -155,9 +155,17 @@ func (h *host) schemeOf(r *http.Request) string {
 // of ServerName.
 func (v *visit) serverName(r *http.Request) string {
 	host := r.Host
-	if v.served != nil && v.host.canonical != nil && said(v.served.canonicalName, false) {
+	if v.host.canonical != nil && said(v.settings().canonicalName, false) {
 		host = v.host.canonical.Host
 	}
 	name, _, _ := exchange.ParseHost(host)
 	return name
+}
+
+// settings are those of the sections that apply, or of the host until they are known.
+func (v *visit) settings() *settings {
+	if v.served != nil {
+		return &v.served.settings
+	}
+	return &v.host.settings
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,11 +124,7 @@ func (h *host) isOwn(u *url.URL) bool {
 	if u.Scheme != "http" || !slices.Contains(h.ports, port) {
 		return false
 	}
-	name := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
-	return slices.ContainsFunc(h.scope.names, func(n string) bool {
-		ok, _ := path.Match(strings.ToLower(n), name)
-		return ok
-	})
+	return h.hasName(strings.TrimSuffix(strings.ToLower(u.Hostname()), "."))
 }
 
 // ports are those of the listeners.

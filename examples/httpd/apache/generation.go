@@ -7,9 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -127,6 +125,10 @@ func (st *generation) newHost(b *builder, s *scope, tunnels *tunnel.Registry) er
 	for _, named := range []*scope{s, main} {
 		if h.name == "" && len(named.names) > 0 {
 			h.name, h.canonical = named.names[0], named.canonical
+		}
+		if h.name == "" && len(named.called) > 0 && !named.isForAll() {
+			h.name = named.called[0]
+			h.canonical = &url.URL{Scheme: "http", Host: exchange.NormalHost("http", h.name)}
 		}
 	}
 	h.rewriting, h.redirects = s.serverRewriting, s.serverRedirects
@@ -255,65 +257,6 @@ func (s *scope) addRules(list []*rule) []*rule {
 	return list
 }
 
-// host returns the virtual host for a request that came in on a listener: of
-// those that name the address at which it did, or else of those for all
-// addresses, the one with its name, or the first.
-func (st *generation) host(listen string, r *http.Request) *host {
-	name, _, _ := exchange.ParseHost(r.Host) // the door refuses what is malformed
-	return st.hostNamed(listen, localAddr(r), name)
-}
-
-// first is the virtual host whose TLS counts for a connection that has arrived at a
-// local address.
-func (st *generation) first(listen, local string) *host { return st.hostNamed(listen, local, "") }
-
-// hostNamed is host for a name; the first for none.
-func (st *generation) hostNamed(listen, local, name string) *host {
-	ip, port := st.arrival(listen, local)
-	exact := false
-	for _, h := range st.hosts[1:] {
-		exact = exact || ip != "" && h.scope.isAt(ip, port)
-	}
-	name = strings.TrimSuffix(strings.ToLower(name), ".")
-	var first *host
-	for _, h := range st.hosts[1:] {
-		if !h.scope.serves(ip, port) || exact && !h.scope.isAt(ip, port) {
-			continue
-		}
-		if first == nil {
-			first = h
-		}
-		if name == "" {
-			return first
-		}
-		if h.scope.hasName(name) {
-			return h
-		}
-	}
-	if first != nil {
-		return first
-	}
-	return st.hosts[0]
-}
-
-// hasName reports whether a name in lower case is one of a server's.
-func (s *scope) hasName(name string) bool {
-	return slices.ContainsFunc(s.names, func(n string) bool {
-		ok, _ := path.Match(strings.ToLower(n), name)
-		return ok
-	})
-}
-
-// arrival is the address at which a connection has arrived that a listener took;
-// local is that of its socket.
-func (st *generation) arrival(listen, local string) (ip, port string) {
-	ip, port = splitAddress(listen)
-	if ip == "" && !st.opt.moved(listen) {
-		ip = hostOf(local) // a listener for all addresses has taken it
-	}
-	return ip, port
-}
-
 // door refuses requests whose Host is none, before anything goes by it.
 func (h *host) door(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -342,35 +285,6 @@ func (h *host) door(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// serves reports whether a virtual host is one of those at an address.
-func (s *scope) serves(ip, port string) bool {
-	return slices.ContainsFunc(s.addresses, func(a string) bool { return coversAddress(a, ip, port) })
-}
-
-// coversAddress reports whether the address of a virtual host covers another one,
-// of which the host may be unknown.
-func coversAddress(configured, ip, port string) bool {
-	vip, vport := splitAddress(configured)
-	return (vport == "" || vport == "*" || vport == port) && (vip == "" || ip == "" || vip == ip)
-}
-
-// coversListen is coversAddress for an address that is listened on.
-func coversListen(configured, listen string) bool {
-	ip, port := splitAddress(listen)
-	return coversAddress(configured, ip, port)
-}
-
-// isAt reports whether a virtual host names that very address.
-func (s *scope) isAt(ip, port string) bool {
-	for _, a := range s.addresses {
-		vip, vport := splitAddress(a)
-		if (vport == "" || vport == "*" || vport == port) && vip == ip {
-			return true
-		}
-	}
-	return false
 }
 
 func (st *generation) release() {

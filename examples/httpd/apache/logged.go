@@ -1,11 +1,14 @@
 package apache
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
+
+	"github.com/modproxy/modproxy/proxy/backend"
 )
 
 // logged is what a log may say of a request that the server alone knows.
@@ -27,19 +30,14 @@ func (v *visit) logged(r *http.Request, directive, name string) (string, bool) {
 	case "k":
 		return strconv.FormatInt(v.before, 10), true
 	case "^FB":
-		settings := &v.host.settings
-		if v.served != nil {
-			settings = &v.served.settings
-		}
-		return "-", !said(settings.trackFirstByte, false)
+		return "-", !said(v.settings().trackFirstByte, false)
 	case "v":
 		return v.host.name, v.host.name != ""
 	case "V":
 		name := v.serverName(r) // none of a Host that is none
 		return name, name != ""
 	case "p":
-		port := v.host.port()
-		return port, port != ""
+		return cmp.Or(v.host.port(), backend.DefaultPort(v.host.schemeOf(r))), true
 	case "R":
 		handler := v.handlerName()
 		return handler, handler != ""
@@ -87,14 +85,15 @@ func (v *visit) handlerName() string {
 	return v.handler
 }
 
-// port is the one by which clients know the host: that of ServerName, or else of
-// the addresses of the virtual host, or of the first Listen.
+// port is the one that the configuration says clients use: that of ServerName or,
+// without a ServerName, that of the first address of a virtual host. It is "" for the
+// default of the scheme.
 func (h *host) port() string {
-	if h.canonical != nil && h.canonical.Port() != "" {
-		return h.canonical.Port()
+	if h.scope.canonical != nil {
+		return h.scope.canonical.Port()
 	}
-	for _, a := range append(h.scope.addresses[:len(h.scope.addresses):len(h.scope.addresses)], h.ports...) {
-		if _, port := splitAddress(a); isPort(port) {
+	if len(h.scope.addresses) > 0 {
+		if _, port := splitAddress(h.scope.addresses[0]); isPort(port) {
 			return port
 		}
 	}

@@ -113,5 +113,5 @@ func (l *requestLimits) allows(method string) bool {
 // isNamed reports whether a request asks for a host by one of its names.
 func (h *host) isNamed(r *http.Request) bool {
 	name, _, _ := exchange.ParseHost(r.Host)
-	return r.Host == "" || h.scope.hasName(strings.TrimSuffix(strings.ToLower(name), "."))
+	return r.Host == "" || h.hasName(strings.TrimSuffix(strings.ToLower(name), "."))
 }

@@ -31,6 +31,7 @@ type scope struct {
 	// of servers
 	listen     []string // Listen, of the main server
 	addresses  []string // of a virtual host
+	called     []string // names of hosts among its addresses, as they are written
 	names      []string // ServerName first
 	canonical  *url.URL // ServerName with its scheme and port; nil without one
 	namedPort  string   // that of ServerName, if it is written there

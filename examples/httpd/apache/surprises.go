@@ -86,7 +86,7 @@ func (b *builder) hiddenHosts() {
 	type door struct{ address, name string }
 	first := make(map[door]*scope)
 	for _, v := range b.vhosts {
-		names := v.names
+		names := behind(v.called, v.names)
 		if len(names) == 0 {
 			names = []string{""}
 		}
