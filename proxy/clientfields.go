@@ -10,13 +10,14 @@ import (
 
 // takeFields adds to dst what passes of the client's header. The forwarding fields
 // of middleware or of a trusted proxy are not the client's own, as its Connection may
-// be, which such a proxy has left it: that takes none of them out.
+// be, which such a proxy has left it: that takes none of them out. The same holds
+// for those of PassForwarded.
 func (p *passage) takeFields(dst http.Header) {
 	src := p.in.Header
 	filter := exchange.HopByHopOf(src)
 	for name, values := range src {
 		switch forwarding := exchange.IsForwardingField(name); {
-		case forwarding && p.vouchedFor(name):
+		case p.isListed(name), forwarding && p.facts.Trusted:
 		case forwarding && !p.h.passesAnyones(), filter.Has(name):
 			continue
 		}
@@ -54,13 +55,13 @@ func plainName(name string) string {
 
 // dropTwins drops the client's fields that some backends would take for another:
 // for one that frames the message or says who the client is, or one that is
-// there. It comes last, when all others are set.
+// there. It comes last, when all others are set. One of PassForwarded is no client's.
 func (p *passage) dropTwins() {
 	h := p.out.Header
 	for _, name := range p.odd {
 		plain := plainName(name)
 		_, there := h[plain]
-		if there || exchange.IsForwardingField(plain) || exchange.ForbiddenTrailer(plain) {
+		if (there || exchange.IsForwardingField(plain) || exchange.ForbiddenTrailer(plain)) && !p.isListed(name) {
 			delete(h, name)
 		}
 	}

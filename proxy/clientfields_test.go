@@ -48,6 +48,7 @@ func TestFieldsOfStrangers(t *testing.T) {
 		"trusted, rewrite": {h: &Handler{TrustedProxies: trusted, Rewrite: rewrite}, passes: strange, twins: "Transfer-Encoding_"},
 		"listed":           {h: &Handler{PassForwarded: []string{"x-forwarded-prefix", "X-Real-IP"}}, passes: "X-Forwarded-Prefix x-forwarded-prefix X-Real-Ip x-real-ip", twins: "Transfer-Encoding_"},
 		"listed but set":   {h: &Handler{PassForwarded: []string{"X-Forwarded-For"}}, twins: "Transfer-Encoding_"},
+		"listed twins":     {h: &Handler{PassForwarded: []string{"x_forwarded_proto", "X_User"}}, twins: "X_forwarded_proto X_User Transfer-Encoding_"},
 		"off":              {h: &Handler{Forwarded: ForwardedOff}, passes: strange, twins: "Transfer-Encoding_"},
 		"none":             {h: &Handler{Forwarded: ForwardedNone}, twins: "Transfer-Encoding_"},
 		"none, trusted":    {h: &Handler{Forwarded: ForwardedNone, TrustedProxies: trusted}, passes: strange, twins: "Transfer-Encoding_"},
@@ -81,7 +82,7 @@ func TestFieldsOfStrangers(t *testing.T) {
 // the client's: the forwarding fields of a trusted proxy that has left it its
 // Connection, and those that middleware has set.
 func TestConnectionOfTheClient(t *testing.T) {
-	const names = "X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Prefix X-Real-Ip Forwarded X-Other"
+	const names = "X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Prefix X-Real-Ip Forwarded X-Other X_Other"
 	trusted, err := prefixes("192.0.2.0/24")
 	require.NoError(t, err)
 	const set = "X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto"
@@ -93,6 +94,7 @@ func TestConnectionOfTheClient(t *testing.T) {
 	}{
 		"untrusted":        {&Handler{}, set, "192.0.2.1"},
 		"listed":           {&Handler{PassForwarded: []string{"X-Forwarded-Prefix", "x-real-ip"}}, set + " X-Forwarded-Prefix X-Real-Ip", "192.0.2.1"},
+		"listed, another":  {&Handler{PassForwarded: []string{"X_Other"}}, set + " X_Other", "192.0.2.1"},
 		"trusted":          {&Handler{TrustedProxies: trusted}, set + " X-Forwarded-Prefix X-Real-Ip Forwarded", "a, 192.0.2.1"},
 		"trusted, rewrite": {&Handler{TrustedProxies: trusted, Rewrite: rewrite}, set + " X-Forwarded-Prefix X-Real-Ip Forwarded", "a, 192.0.2.1"},
 		"trusted, none":    {&Handler{TrustedProxies: trusted, Forwarded: ForwardedNone}, set + " X-Forwarded-Prefix X-Real-Ip Forwarded", "a"},

@@ -47,9 +47,9 @@ func (h *Handler) passesAnyones() bool {
 	return h.Forwarded != ForwardedAuto && h.Forwarded != ForwardedNone
 }
 
-// vouchedFor reports whether a forwarding field is that of somebody to believe.
-func (p *passage) vouchedFor(name string) bool {
-	return p.facts.Trusted || slices.ContainsFunc(p.h.PassForwarded, func(passed string) bool { return strings.EqualFold(name, passed) })
+// isListed reports whether a field is one of PassForwarded.
+func (p *passage) isListed(name string) bool {
+	return slices.ContainsFunc(p.h.PassForwarded, func(passed string) bool { return strings.EqualFold(name, passed) })
 }
 
 // addForwarded sets the forwarding fields of the outgoing request, before the

@@ -149,8 +149,10 @@ type Handler struct {
 
 	// PassForwarded are forwarding fields that pass although their sender is not
 	// trusted, such as "X-Forwarded-Prefix": for those that middleware in front
-	// has set, or judged, whatever the client has in Connection. Forwarded and X-Forwarded-For, -Host and -Proto are
-	// set all the same.
+	// has set, or judged, whatever the client has in Connection. Forwarded and
+	// X-Forwarded-For, -Host and -Proto are set all the same. A name with an
+	// underscore, such as "X_FORWARDED_PROTO", passes by being here, too, and is not
+	// taken for a client's other spelling of a field.
 	PassForwarded []string
 
 	// CanonicalURL, if not nil, is how clients know this server, whatever a

@@ -124,11 +124,47 @@ func editRequest(r *http.Request, edits []*headerEdit, early bool) *http.Request
 	for name, values := range r.Header {
 		out.Header[name] = values
 	}
+	for _, e := range edits {
+		if e.early == early && e.setsFacts() && e.name != plainName(e.name) {
+			delete(out.Header, e.name) // a client's, which the proxy would drop
+		}
+	}
 	out.Header["Host"] = []string{r.Host}
 	edit(out.Header, edits, &out, func(e *headerEdit) bool { return e.early == early })
 	out.Host = strings.Join(out.Header["Host"], ", ")
 	delete(out.Header, "Host")
 	return &out
+}
+
+// setsFacts reports whether e tells the backend what a proxy says about the client,
+// in whatever spelling: X_FORWARDED_PROTO is X-Forwarded-Proto to much software.
+func (e *headerEdit) setsFacts() bool {
+	switch e.action {
+	case "set", "setifempty", "add", "append", "merge":
+		return exchange.IsForwardingField(plainName(e.name))
+	}
+	return false
+}
+
+// plainName is the name with hyphens for all that is neither a letter nor a digit.
+func plainName(name string) string {
+	return strings.Map(func(c rune) rune {
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' {
+			return c
+		}
+		return '-'
+	}, name)
+}
+
+// ownFields are the fields of RequestHeader that the proxy would take for a client's:
+// what tells who that is, and other spellings of a field.
+func ownFields(edits []*headerEdit) (names []string) {
+	for _, e := range edits {
+		if e.setsFacts() || e.name != plainName(e.name) {
+			names = append(names, e.name)
+		}
+	}
+	return names
 }
 
 // editEarly obeys what is early, before anything looks at a request. Of answers only

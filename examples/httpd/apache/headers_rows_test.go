@@ -26,6 +26,10 @@ var headerRows = []row{
 	{name: "Host unset", host: "host.test", line: "/unset/x"},
 	{name: "Host edited", host: "host.test", line: "/edit/x"},
 
+	// Names that much software takes for others.
+	{name: "spelling", host: "spelling.test", line: "/x"},
+	{name: "spelling: the client's, too", host: "spelling.test", line: "/x", fields: "X_FORWARDED_PROTO: http|X-User: client|X_User: client|x.real.ip: 203.0.113.1|Content_Length: 9|X_Edited: a|X-Edited-Not: a|Connection: X_Forwarded_Proto, X_User"},
+
 	// Fields of answers.
 	{name: "answer", host: "answers.test", line: "/x", fields: "X-Forwarded-Proto: https|X-Echo-A: 1|X-Echo-B: 2|X-Other: 3",
 		answer: "200 OK|X-Backend: b|X-Both: theirs|X-Powered-By: php|X-Powered-By-2: php|Vary: Accept-Encoding|X-Empty:|Set-Cookie: a=1|Set-Cookie: b=2; SameSite=None|Content-Type: text/html; charset=utf-8"},
@@ -84,6 +88,10 @@ var headersMeant = map[string]meantDifference{
 		why:   "the page of an error has the status of the error, whoever makes the page",
 		httpd: []string{"< 200"},
 		ours:  []string{"< 403"},
+	},
+	"spelling: the client's, too": {
+		why:  "a client's Connection takes out nothing that RequestHeader has set",
+		ours: []string{"> x_forwarded_proto: https", "> x_user: operator"},
 	},
 	"answer: type edited always": {
 		why:  "there is one Content-Type, which is what was edited; httpd has it twice until the end",

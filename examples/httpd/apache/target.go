@@ -232,6 +232,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	if r.leadsTo(route, gatewaySchemes...) {
 		ph.Forwarded, ph.Via = proxy.ForwardedOff, proxy.ViaOff
 	}
+	ph.PassForwarded = ownFields(s.requestHeader)
 	ph.Reverse, ph.CookieDomains, ph.CookiePaths = s.reverse, s.cookieDomains, s.cookiePaths
 	ph.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) { h.fail(w, r, s, exchange.StatusOf(err)) }
 	h.obeyLocalRedirects(ph, r, s)
