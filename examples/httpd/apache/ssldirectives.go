@@ -83,6 +83,12 @@ func sslDirectives() []directive {
 				for server.parent != nil && server.context&anyServer == 0 {
 					server = server.parent
 				}
+				if b.override {
+					if max(server.asksFor, said(server.settings.ssl.verify, modssl.VerifyNone)) == modssl.VerifyNone {
+						return errors.New("clients are asked in the handshake, before a .htaccess is read: say SSLVerifyClient optional in the virtual host, too")
+					}
+					return nil // the server is at work: nothing of it may change
+				}
 				server.asksFor = max(server.asksFor, mode)
 			}
 			return nil
