@@ -154,7 +154,7 @@ func (h *host) schemeOf(r *http.Request) string {
 // serverName is the name of the server in a request: with UseCanonicalName On, that
 // of ServerName.
 func (v *visit) serverName(r *http.Request) string {
-	host := r.Host
+	host := strings.ToLower(r.Host)
 	if v.host.canonical != nil && said(v.settings().canonicalName, false) {
 		host = v.host.canonical.Host
 	}

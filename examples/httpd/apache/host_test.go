@@ -67,7 +67,7 @@ ProxyPass / http://backend.test/other/
 	log, err := os.ReadFile(filepath.Join(dir, "log"))
 	require.NoError(t, err)
 	require.Contains(t, string(log), "400 a:b:c a:b:c\n")
-	require.Contains(t, string(log), "301 FIRST.test FIRST.test:80\n")
+	require.Contains(t, string(log), "301 first.test FIRST.test:80\n")
 }
 
 // TestSchemeOfServerName: where ServerName says https, a backend is told so by an

@@ -280,6 +280,16 @@ func (v *visit) atFolder(s *rewriteSettings) bool {
 	return !said(s.options, rewriteOptions{}).allowNoSlash && v.found.rule == nil && v.found.name()+"/" == s.dir
 }
 
+// addVary adds the fields that conditions of rules have asked for to the answer of
+// a file or a script. As in httpd, other backends know themselves what matters.
+func (v *visit) addVary(h http.Header) {
+	for _, name := range v.rewrites.vary {
+		if !slices.ContainsFunc(fieldTokens(h["Vary"]), func(f string) bool { return strings.EqualFold(f, name) }) {
+			h["Vary"] = joined(h["Vary"], name)
+		}
+	}
+}
+
 // addCookies adds to a backend's answer the cookies that rules have made. No cache
 // keeps them.
 func (v *visit) addCookies(resp *http.Response) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/access"
@@ -41,6 +42,12 @@ func (h *host) route(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.path = at
+	if strings.Contains(r.URL.Path, "/..") {
+		if _, _, err := whole.MapURL(r.URL); err != nil { // a path above the root, whatever sections say
+			h.fail(w, r, h.base, exchange.StatusOf(err))
+			return
+		}
+	}
 	for _, step := range h.settings.envIf {
 		step(v, r)
 	}

@@ -98,7 +98,7 @@ func (h *host) leadsTo(w http.ResponseWriter, r *http.Request, to string, code i
 // moved redirects the client to another path of this server.
 func (h *host) moved(w http.ResponseWriter, r *http.Request, s *served, code int, to, query string) {
 	v := visitOf(r)
-	host := r.Host
+	host := strings.ToLower(r.Host)
 	if v.host.canonical != nil && (said(s.canonicalName, false) || host == "") {
 		host = v.host.canonical.Host
 	}
@@ -158,8 +158,10 @@ func (h *host) serveDisk(w http.ResponseWriter, r *http.Request, s *served) {
 			return
 		}
 		defer f.Close()
+		v.addVary(w.Header())
 		answer := files.Answer{Found: disk, Meta: meta, ETag: s.files.tag.of(files.TagDefault).Of(disk.Info, time.Now())}
 		if code := answer.Serve(s.dressed(w, meta.Type, modTime(disk)), r, f); code != 0 {
+			w.Header().Del("Vary")
 			h.fail(w, r, s, code)
 		}
 	}
@@ -229,6 +231,7 @@ func (h *host) serveFolder(w http.ResponseWriter, r *http.Request, s *served) {
 	names := slices.DeleteFunc(list.Names(entries), func(name string) bool { return !h.shows(r, list.Path+name) })
 	page := list.Page(names)
 	w = s.dressed(w, "text/html", time.Time{})
+	visitOf(r).addVary(w.Header())
 	w.Header().Set("Content-Type", "text/html;charset=UTF-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 	w.WriteHeader(http.StatusOK)

@@ -243,6 +243,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	}
 	members, balanced := route.(*pool)
 	rewriting := h.rewriting.on() || s.rewriting.on()
+	scripts := r.leadsTo(route, "fcgi", "scgi", "uwsgi")
 	edits := len(s.header) > 0 && len(s.steps) == 0 // else they come behind the filters
 	ph.ModifyResponse = func(resp *http.Response) error {
 		if balanced {
@@ -250,6 +251,9 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 		}
 		if rewriting {
 			visitOf(resp.Request).addCookies(resp)
+			if scripts {
+				visitOf(resp.Request).addVary(resp.Header)
+			}
 		}
 		h.dress(resp, s)
 		if edits {

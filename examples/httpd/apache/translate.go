@@ -22,6 +22,8 @@ type destination struct {
 	scripts         bool   // ScriptAlias
 	disk            files.Found
 
+	encoded *url.URL // with slashes that AllowEncodedSlashes has decoded; nil without
+
 	to       *url.URL // of a rule of [P], where the request is sent
 	location string   // of a code that is a redirect
 }
@@ -86,6 +88,7 @@ func (h *host) decodeSlashes(v *visit, r *http.Request) (*http.Request, bool, in
 	case slashesDecoded:
 		again := *r
 		u := *r.URL
+		v.found.encoded = r.URL
 		u.RawPath = strings.NewReplacer("%2F", "/", "%2f", "/").Replace(u.RawPath)
 		again.URL = &u
 		at, err := readPath(&u)
@@ -100,8 +103,16 @@ func (h *host) decodeSlashes(v *visit, r *http.Request) (*http.Request, bool, in
 // byRules looks for a ProxyPass.
 func (h *host) byRules(v *visit, r *http.Request) (*http.Request, bool, int) {
 	ru := h.pick(r, false)
-	if !v.takes(ru) || !ru.dynamic {
-		return r, v.found.rule != nil, 0
+	if !v.takes(ru) {
+		return r, false, 0
+	}
+	if u := v.found.encoded; ru.params.nocanon && u != nil && u.Path == r.URL.Path && u.RawQuery == r.URL.RawQuery && strings.HasPrefix(u.RawPath, ru.path) {
+		out := *r
+		out.URL = u // the backend gets what the client wrote
+		r = &out
+	}
+	if !ru.dynamic {
+		return r, true, 0
 	}
 	code := h.leadByMatch(v, r, ru)
 	return r, code == 0, code

@@ -205,8 +205,7 @@ func (s *State) try(r *Rule) bool {
 		unsafe = s.ownQuestion && r.flags&flagAllow3F == 0 && strings.Contains(strings.ToLower(s.RawURI), "%3f")
 	}
 	s.effects(r)
-	s.result.Vary = append(s.result.Vary, s.vary...)
-	s.vary = s.vary[:0]
+	s.vary = s.vary[:0] // fields in what conditions lead to have not mattered
 	if r.flags&flagStatus != 0 {
 		s.result.Kind, s.result.Status = Status, r.status
 		return true
