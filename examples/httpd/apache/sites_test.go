@@ -44,7 +44,7 @@ var (
 // ajp, and for all else recordings.
 func startBackends(t *testing.T, s siteFile, certificate tls.Certificate) *siteBackends {
 	b := &siteBackends{make(map[string]*recording), make(map[string]string), make(map[string]string)}
-	for _, m := range backendURL.FindAllStringSubmatch(s.text(), -1) {
+	for _, m := range backendURL.FindAllStringSubmatch(regexp.MustCompile(`(?m)^\s*ServerName.*`).ReplaceAllString(s.text(), ""), -1) {
 		scheme, addr := m[1], m[2]
 		switch {
 		case b.addrs[addr] != "" || strings.HasSuffix(scheme, "s") && b.recordings[addr] != nil:
@@ -225,7 +225,7 @@ func (r siteRequest) outcome(t *testing.T, p *pki, b *siteBackends, s siteServer
 		for _, seen := range b.recordings[name].seen() {
 			lines = append(lines, "> to "+name)
 			for line := range strings.SplitSeq(seen, "\n") {
-				if !strings.EqualFold(line, "> connection: keep-alive") { // HTTP/1.1 keeps alive without it
+				if !strings.HasPrefix(line, "> connection: ") || strings.Contains(line, "pgrade") { // how long it stays open is tested elsewhere
 					lines = append(lines, line)
 				}
 			}
@@ -243,6 +243,10 @@ func (r siteRequest) outcome(t *testing.T, p *pki, b *siteBackends, s siteServer
 		}
 		if ownPage.MatchString(line) {
 			line = "< a page of the server's own"
+		}
+		if strings.HasPrefix(line, `< "SCRIPT_FILENAME=`) { // of tellingScript; httpd doubles a slash
+			lines = append(lines, strings.Split(strings.ReplaceAll(strings.Trim(line, `"`), "=//", "=/"), `\n`)...)
+			continue
 		}
 		lines = append(lines, line)
 	}
@@ -346,7 +350,13 @@ func TestSiteOutcomes(t *testing.T) {
 			ours := s.ours(t, p, b)
 			var all strings.Builder
 			for _, r := range s.requests {
-				all.WriteString("# " + r.name + "\n" + strings.Join(r.outcome(t, p, b, ours), "\n") + "\n")
+				all.WriteString("# " + r.name + "\n")
+				for _, line := range r.outcome(t, p, b, ours) {
+					if len(line) > 400 { // a page of Tomcat's, which the next one writes in other words
+						line = "< a long page"
+					}
+					all.WriteString(line + "\n")
+				}
 			}
 			golden := "testdata/sites/" + name + ".golden"
 			if *update {
