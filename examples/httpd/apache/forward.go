@@ -22,7 +22,7 @@ import (
 func (h *host) startForward() error {
 	opt := h.opt
 	set := h.settings.forward
-	h.blocked = &access.Destinations{Block: set.block, AllowPrivate: true}
+	h.blocked = &access.Destinations{Block: set.block, DenyAddrs: set.denied, AllowPrivate: true}
 	if !said(set.requests, false) {
 		return nil
 	}
@@ -192,6 +192,28 @@ func forwardTarget(r *http.Request) string {
 		to = "/"
 	}
 	return u.Scheme + "://" + at + to
+}
+
+// dialer returns what connects to backends: nil for a plain dialer. As in httpd,
+// ProxyBlock also holds for the addresses that a name has.
+func (h *host) dialer() func(ctx context.Context, network, addr string) (net.Conn, error) {
+	set := &h.settings.forward
+	dial := h.opt.dialer()
+	switch {
+	case len(set.denied) > 0:
+		opt := h.opt
+		opt.Resolve = nil
+		blocked := &access.Destinations{Block: set.block, DenyAddrs: set.denied, AllowPrivate: true, Dial: opt.dialer(), ConnectTimeout: -1}
+		return func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if _, elsewhere := h.opt.Resolve[addr]; elsewhere {
+				return dial(ctx, network, addr)
+			}
+			return blocked.DialContext(ctx, network, addr)
+		}
+	case len(h.opt.Resolve) > 0:
+		return dial
+	}
+	return nil
 }
 
 // blocks reports whether ProxyBlock forbids the backend of a rule.

@@ -282,13 +282,38 @@ ProxyPass / http://backend.test/
 	}
 }
 
-// TestProxyBlockOfReverse: names of backends are blocked as well.
+// TestProxyBlockOfReverse: backends of rules, balancers and rewriting are blocked by
+// their names, by their addresses, and by the addresses that their names have.
 func TestProxyBlockOfReverse(t *testing.T) {
-	p := start(t, "ProxyBlock end.t 192.0.2.0/24 Elsewhere\nProxyPass /a http://backend.test/a\nProxyPass /b http://127.0.0.1:1/b\n", echo)
-	resp, _ := p.get("80", "x.test/a")
-	require.Equal(t, 403, resp.StatusCode)
-	resp, _ = p.get("80", "x.test/b")
-	require.Equal(t, 503, resp.StatusCode)
+	back := httptest.NewServer(echo)
+	defer back.Close()
+	_, port, err := net.SplitHostPort(back.Listener.Addr().String())
+	require.NoError(t, err)
+	const sites = `
+ProxyPass /name http://backend.test/
+ProxyPass /address http://127.0.0.1:PORT/
+ProxyPass /local http://localhost:PORT/
+ProxyPass /balanced balancer://b/
+<Proxy balancer://b>
+BalancerMember http://127.0.0.1:PORT
+</Proxy>
+RewriteEngine On
+RewriteRule ^/to/([^/]+)$ http://$1:PORT/ [P]
+`
+	for block, want := range map[string]map[string]int{
+		"end.t Elsewhere": {"/name": 403, "/address": 200, "/local": 200, "/balanced": 200, "/to/127.0.0.1": 200},
+		"192.0.2.0/24":    {"/name": 200, "/address": 200, "/balanced": 200},
+		"localhost":       {"/name": 200, "/address": 403, "/local": 403, "/balanced": 403, "/to/127.0.0.1": 403, "/to/localhost": 403},
+		"127.0.0.0/8":     {"/address": 403, "/balanced": 403, "/to/127.0.0.1": 403, "/to/localhost": 403},
+		"*":               {"/name": 403, "/address": 403, "/to/127.0.0.1": 403},
+	} {
+		p := start(t, "ProxyBlock "+block+"\n"+strings.ReplaceAll(sites, "PORT", port), echo)
+		for path, code := range want {
+			resp, _ := p.get("80", "x.test"+path)
+			require.Equal(t, code, resp.StatusCode, "%s %s", block, path)
+		}
+		p.stop()
+	}
 }
 
 func TestForwardMistakes(t *testing.T) {

@@ -60,7 +60,7 @@ func forwardDirectives() []directive {
 			s.settings.forward.ports = append(s.settings.forward.ports, ports...)
 			return err
 		}},
-		{name: "ProxyBlock", in: anyServer, min: 1, max: -1, note: "words, and the addresses of names at the time of the start; of reverse proxying, names alone", apply: applyProxyBlock},
+		{name: "ProxyBlock", in: anyServer, min: 1, max: -1, note: "words, and the addresses of names, and of localhost, at the time of the start", apply: applyProxyBlock},
 		{name: "ProxyRemote", in: anyServer, min: 2, max: 3, note: "to http and https proxies, also from each rule and member, with its checks: http and ftp as requests to them, https, WebSockets and HTTP/2 by CONNECT; fcgi, ajp, ftps and ftpes are refused unless NoProxy names the backend", apply: applyProxyRemote},
 		{name: "ProxyRemoteMatch", in: anyServer, min: 2, max: 3, apply: applyProxyRemote},
 		{name: "NoProxy", in: anyServer, min: 1, max: -1, note: ".domain, address, network, or name, of where requests go", apply: func(_ *builder, s *scope, d *conf.Directive) error {
@@ -86,7 +86,8 @@ func applyProxyBlock(b *builder, s *scope, d *conf.Directive) error {
 			f.denied = append(f.denied, p...)
 			continue
 		}
-		if !strings.Contains(strings.Trim(word, "."), ".") {
+		isName := strings.Contains(strings.Trim(word, "."), ".")
+		if !isName && !strings.EqualFold(word, "localhost") { // a word; httpd does not look up localhost either
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), lookupTime)

@@ -139,8 +139,8 @@ func (h *host) applyParams(whole string, own params, t *proxy.Transport, ph *pro
 func (h *host) newBase(r memberTarget) (*proxy.Transport, error) {
 	scheme, authority := r.origin()
 	b := &backend.Backend{URL: &url.URL{Scheme: scheme, Host: authority}, Socket: r.socket, Logger: h.logger, SourceAddr: h.opt.source, Timeout: h.timeout()}
-	if len(h.opt.Resolve) > 0 && r.socket == "" {
-		b.DialContext = h.opt.dialer()
+	if r.socket == "" {
+		b.DialContext = h.dialer()
 	}
 	t := &proxy.Transport{Backend: b}
 	h.applyParams(r.whole, r.params, t, &proxy.Handler{})
