@@ -121,7 +121,7 @@ func (s rewriteServer) IsSelf(name, port string) bool {
 // rewritten takes a request through rules.
 func (h *host) rewritten(v *visit, r *http.Request, s *rewriteSettings, file, info string) rewrite.Result {
 	set := rewrite.Set{Rules: s.rules, Maps: h.rewriting.maps, Dir: s.dir, Base: s.base}
-	state := rewrite.State{Server: rewriteServer{h, v, r}, File: file, PathInfo: info, Query: r.URL.RawQuery, RawURI: r.RequestURI, Depth: v.subrequests}
+	state := rewrite.State{Server: rewriteServer{h, v, r}, File: file, PathInfo: info, Query: r.URL.RawQuery, Depth: v.subrequests}
 	out := set.Apply(&state)
 	v.rewrites.end = v.rewrites.end || out.End
 	v.rewrites.kind = cmp.Or(out.Type, v.rewrites.kind)

@@ -47,14 +47,13 @@ type State struct {
 	File     string // r->filename: the path of the URL, or in a directory that of the file
 	PathInfo string
 	Query    string
-	RawURI   string // as the client wrote it
-	Depth    int    // of %{LA-U:…} within each other
+	Depth    int // of %{LA-U:…} within each other
 
 	ruleGroups, condGroups []string
 	vary                   []string
 	noVary                 bool
 	tooLong                bool
-	ownQuestion            bool // the request has put a question mark where the rule has none
+	ownQuestion            bool // what is filled in has a question mark where the rule has none
 	result                 Result
 }
 
@@ -202,7 +201,7 @@ func (s *State) try(r *Rule) bool {
 	if !r.keep {
 		s.ownQuestion = false
 		to = s.expand(r.output, r)
-		unsafe = s.ownQuestion && r.flags&flagAllow3F == 0 && strings.Contains(strings.ToLower(s.RawURI), "%3f")
+		unsafe = s.ownQuestion && r.flags&flagAllow3F == 0
 	}
 	s.effects(r)
 	s.vary = s.vary[:0] // fields in what conditions lead to have not mattered

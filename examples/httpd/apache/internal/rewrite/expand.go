@@ -131,26 +131,25 @@ func (s *State) expand(t text, r *Rule) string {
 	var b strings.Builder
 	query := false // has begun
 	for i := range t {
-		switch one := &t[i]; one.kind {
-		case tokenLiteral:
-			b.WriteString(one.text)
-			query = query || strings.Contains(one.text, "?")
-		case tokenRule, tokenCond:
-			groups := s.ruleGroups
-			if one.kind == tokenCond {
-				groups = s.condGroups
-			}
-			value := r.escaped(group(groups, one.n))
-			b.WriteString(value)
-			s.ownQuestion = s.ownQuestion || r != nil && !query && strings.Contains(value, "?")
+		one := &t[i]
+		value := one.text
+		switch one.kind {
+		case tokenRule:
+			value = r.escaped(group(s.ruleGroups, one.n))
+		case tokenCond:
+			value = r.escaped(group(s.condGroups, one.n))
 		case tokenVariable:
-			b.WriteString(s.Variable(one.text))
+			value = s.Variable(one.text)
 		case tokenMap:
-			value, ok := s.Set.Maps[one.text].Find(s.expand(one.key, nil))
-			if !ok || value == "" {
+			var ok bool
+			if value, ok = s.Set.Maps[one.text].Find(s.expand(one.key, nil)); !ok || value == "" {
 				value = s.expand(one.orElse, nil)
 			}
-			b.WriteString(value)
+		}
+		b.WriteString(value)
+		if r != nil && !query && strings.Contains(value, "?") {
+			query = one.kind == tokenLiteral
+			s.ownQuestion = s.ownQuestion || !query
 		}
 		if b.Len() > maxLength {
 			s.tooLong = true

@@ -187,7 +187,7 @@ func TestCost(t *testing.T) {
 			inputs[name+", "+kind] = func(n int) func() {
 				set := newSet(t, lines...)
 				path := "/" + strings.Repeat(piece, n/8/len(piece))
-				return func() { set.Apply(&State{Server: fake{}, File: path, Query: path, RawURI: path}) }
+				return func() { set.Apply(&State{Server: fake{}, File: path, Query: path}) }
 			}
 		}
 	}
@@ -225,7 +225,7 @@ func FuzzApply(f *testing.F) {
 		}
 		for _, dir := range []string{"", "/srv/"} {
 			set := &Set{Rules: []*Rule{r}, Dir: dir}
-			got := set.Apply(&State{Server: fake{"HTTP:X": path}, File: dir + path, Query: path, RawURI: path})
+			got := set.Apply(&State{Server: fake{"HTTP:X": path}, File: dir + path, Query: path})
 			if got.Kind == Status || got.Kind == Redirect {
 				require.NotZero(t, got.Status)
 			}
