@@ -43,6 +43,7 @@ func (p *passage) switchProtocols() error {
 	}
 	filter := exchange.HopByHopOf(resp.Header)
 	filter.Strip(resp.Header)
+	p.reverse()
 	resp.Header["Connection"], resp.Header["Upgrade"] = []string{"Upgrade"}, []string{protocol}
 	if p.h.ModifyResponse != nil {
 		if err := p.modify(); err != nil {

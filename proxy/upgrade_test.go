@@ -113,6 +113,26 @@ func switching(t *testing.T, protocol string) *origin {
 	})
 }
 
+// TestSwitchSaysTheClientsPlace: a 101 is an answer like others to the rules that
+// map what it says of places.
+func TestSwitchSaysTheClientsPlace(t *testing.T) {
+	o := switching(t, "websocket\r\nLocation: http://in.test/x\r\nSet-Cookie: a=b; Path=/in; Domain=in.test")
+	h, _, _ := handlerFor(t, o.url())
+	h.Reverse = []ReverseRule{{Path: "/out/", URL: "http://in.test/"}}
+	h.CookieDomains, h.CookiePaths = []CookieRule{{"in.test", "out.test"}}, []CookieRule{{"/in", "/out"}}
+	c, err := net.Dial("tcp", frontOf(t, h).Listener.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: f\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	require.NoError(t, err)
+	require.Equal(t, http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
+		"Location": {"http://f/out/x"}, "Set-Cookie": {"a=b; Path=/out; Domain=out.test"},
+	}, resp.Header)
+}
+
 func TestBytesBeforeTheSwitchAreKept(t *testing.T) {
 	o := switching(t, "websocket")
 	h, _, _ := handlerFor(t, o.url())

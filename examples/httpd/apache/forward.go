@@ -38,7 +38,7 @@ func (h *host) startForward() error {
 		ServerName: h.name, Via: said(h.settings.via, proxy.ViaOff), MaxForwards: max(said(h.settings.maxForwards, -1), 0),
 		TunnelTimeout: timeout, Tunnels: h.tunnels, Client: h.client, Logger: h.logger,
 		ModifyResponse: func(resp *http.Response) error {
-			if v := visitOf(resp.Request); len(v.served.header) > 0 {
+			if v := visitOf(resp.Request); len(v.served.header) > 0 && resp.StatusCode != http.StatusSwitchingProtocols {
 				editAnswer(resp.Request.Context(), resp.StatusCode, resp.Header, v.served.header, v.client)
 			}
 			return nil

@@ -249,6 +249,9 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 		if balanced {
 			noteBalancer(resp)
 		}
+		if resp.StatusCode == http.StatusSwitchingProtocols {
+			return nil // an interim answer to httpd, which no directive changes
+		}
 		if rewriting {
 			visitOf(resp.Request).addCookies(resp)
 			if scripts {

@@ -25,6 +25,7 @@ const (
 
 const (
 	switches = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + exampleAccept + "\r\n"
+	dressed  = "X-Back: 1\r\nX-Gone: 1\r\nSet-Cookie: a=b; Path=/; Domain=int.test\r\nLocation: http://ORIGIN/x\r\n"
 	asks     = "Connection: keep-alive, Upgrade|Upgrade: websocket|Sec-WebSocket-Version: 13|Sec-WebSocket-Key: " + exampleKey
 )
 
@@ -47,6 +48,10 @@ var handshakeRows = []struct {
 		fields: asks + "|Origin: http://front.test|Sec-WebSocket-Protocol: chat, superchat|Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits|Cookie: a=b|User-Agent: me",
 		answer: switches + "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate\r\nSet-Cookie: c=d\r\nX-Back: 1\r\n",
 	},
+	{name: "fields set", path: "/dressed/x", fields: asks, answer: switches + dressed},
+	{name: "fields set, ws", path: "/dressed/ws/x", fields: asks, answer: switches + dressed},
+	{name: "fields set, refused", path: "/dressed/x", fields: asks, answer: "HTTP/1.1 403 Forbidden\r\n" + dressed + "Content-Length: 2\r\n"},
+	{name: "fields set, plain request", path: "/dressed/ws/x", answer: "HTTP/1.1 200 OK\r\n" + dressed + "Content-Length: 2\r\n"},
 	{name: "another case", path: "/ws/x", fields: strings.NewReplacer("Upgrade", "upgrade", "websocket", "WebSocket").Replace(asks), answer: switches},
 	{name: "refused", path: "/ws/x", fields: asks, answer: "HTTP/1.1 403 Forbidden\r\nX-Why: because\r\nContent-Length: 2\r\n"},
 	{name: "plain request", path: "/ws/x", answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"},
@@ -86,7 +91,7 @@ func TestHandshakesBesideHTTPD(t *testing.T) {
 	require.NoError(t, err)
 	requests, answer := make(chan string, 10), make(chan string, 1)
 	origin := switchingOrigin(t, requests, answer)
-	httpd := programs.HTTPD(t, "proxy proxy_http proxy_wstunnel", "Define ORIGIN "+origin+"\n"+string(config)).Addr
+	httpd := programs.HTTPD(t, "headers proxy proxy_http proxy_wstunnel", "Define ORIGIN "+origin+"\n"+string(config)).Addr
 	ours := startFile(t, "testdata/websocket.conf", "-D", "PORT=80", "-D", "ORIGIN="+origin, "-listen", "80=127.0.0.1:0").addr()
 	for _, r := range handshakeRows {
 		t.Run(r.name, func(t *testing.T) {
@@ -94,7 +99,7 @@ func TestHandshakesBesideHTTPD(t *testing.T) {
 				for len(requests) > 0 {
 					<-requests
 				}
-				answer <- r.answer
+				answer <- strings.ReplaceAll(r.answer, "ORIGIN", origin)
 				lines := switchOver(t, addr, "GET "+r.path+" HTTP/1.1\r\nHost: front.test\r\n"+strings.Join(append(strings.Split(r.fields, "|"), ""), "\r\n"))
 				select {
 				case request := <-requests:
