@@ -77,10 +77,9 @@ func (s *scope) cluster(target string, d *conf.Directive) (*cluster, error) {
 	return c, nil
 }
 
-// checkClusters refuses balancers that can never have a member, and lets a
-// virtual host that only names a balancer of the main server use that one.
-func (b *builder) checkClusters() error {
-	var all conf.Errors
+// checkClusters tells of balancers that can never have a member, and lets a virtual
+// host that only names a balancer of the main server use that one.
+func (b *builder) checkClusters() {
 	isInherited := func(c *cluster) bool {
 		return len(c.members) == 0 && slices.ContainsFunc(b.main.clusters, func(m *cluster) bool { return m.name == c.name })
 	}
@@ -90,11 +89,10 @@ func (b *builder) checkClusters() error {
 		}
 		for _, c := range s.clusters {
 			if len(c.members) == 0 && !c.faulty && c.config.Growth <= 0 {
-				all.Add(didYouMean(c.at.Errorf("%s has no members", backend.RedactURL("balancer://"+c.name)), b.nearBalancer(s, c)))
+				b.warn(didYouMean(c.at.Errorf("%s has no members: requests for it are answered with 503", backend.RedactURL("balancer://"+c.name)), b.nearBalancer(s, c)))
 			}
 		}
 	}
-	return all.Err()
 }
 
 // nearBalancer returns the balancer with members that may have been meant.

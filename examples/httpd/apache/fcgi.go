@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 
 	"github.com/modproxy/modproxy/balancer"
@@ -63,7 +64,7 @@ func (h *host) newFCGI(t *proxy.Transport) *link {
 	if t.Backend.IdleTTL == 0 {
 		t.Backend.IdleTTL = fcgi.DefaultIdleTTL
 	}
-	ft := &fcgi.Transport{Backend: t.Backend, MaxLineBytes: t.MaxLineBytes, Logger: h.logger, ServerSoftware: "modproxy-httpd", Env: h.fcgiVariables}
+	ft := &fcgi.Transport{Backend: t.Backend, MaxLineBytes: t.MaxLineBytes, Logger: h.logger, ServerSoftware: "modproxy-httpd", SplitPath: []string{}, Env: h.fcgiVariables}
 	return &link{ft, t.Backend, ft.CloseIdleConnections}
 }
 
@@ -82,15 +83,19 @@ func (h *host) fcgiVariables(r *http.Request, env *fcgi.Params) {
 		env.Delete("HTTP_AUTHORIZATION")
 	}
 	h.documentVariables(v, env)
-	h.scriptVariables(v, env)
-	if said(s.generic, false) {
-		env.Set("SCRIPT_FILENAME", "proxy:fcgi://"+r.URL.Host+env.Get("SCRIPT_FILENAME"))
+	if !h.scriptVariables(v, env) {
+		h.pathInfo(r, v, env)
+	}
+	name, handled := v.handled()
+	switch generic := said(s.generic, false); {
+	case handled && !generic:
+		env.Set("SCRIPT_FILENAME", name)
+	case !handled && generic:
+		env.Set("SCRIPT_FILENAME", r.URL.EscapedPath())
+	case !handled: // php-fpm knows by it that httpd is before it
+		env.Set("SCRIPT_FILENAME", "proxy:fcgi://"+r.URL.Host+r.URL.EscapedPath())
 	}
 	h.requestVariables(r, v, env)
-	if name := env.Get("SCRIPT_FILENAME"); v.env["REDIRECT_URL"] != "" && env.Get("PATH_INFO") != "" && strings.HasPrefix(name, "/") {
-		// php-fpm takes PATH_TRANSLATED for the script, unless it is told that httpd is before it.
-		env.Set("SCRIPT_FILENAME", "proxy:fcgi://"+r.URL.Host+name)
-	}
 	ofRequest := v.lookup(v.client)
 	lookup := func(function, name string) string {
 		if function == "reqenv" || function == "env" {
@@ -124,6 +129,11 @@ func (h *host) requestVariables(r *http.Request, v *visit, env *fcgi.Params) {
 	for _, name := range tlsOfLibrary { // httpd gives them with SSLOptions +StdEnvVars alone
 		env.Delete(name)
 	}
+	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Upgrade"} { // nobody acts on them, but some ask
+		if values := v.client.Header[name]; len(values) > 0 {
+			env.Set("HTTP_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), strings.Join(values, ", "))
+		}
+	}
 	for name, value := range v.env {
 		env.Set(name, value)
 	}
@@ -149,11 +159,11 @@ func (h *host) documentVariables(v *visit, env *fcgi.Params) {
 	env.Set("CONTEXT_DOCUMENT_ROOT", cmp.Or(v.found.context, h.documents()))
 }
 
-// scriptVariables say which script is run: what the path on disk says, for that
-// of a handler.
-func (h *host) scriptVariables(v *visit, env *fcgi.Params) {
+// scriptVariables say which script is run: what the path on disk says, for that of a
+// handler. It reports whether there is one.
+func (h *host) scriptVariables(v *visit, env *fcgi.Params) bool {
 	if v.found.file == "" || v.served.rule == nil {
-		return
+		return false
 	}
 	disk := &v.found.disk
 	env.Set("SCRIPT_NAME", strings.TrimSuffix(v.path, disk.Extra))
@@ -164,4 +174,58 @@ func (h *host) scriptVariables(v *visit, env *fcgi.Params) {
 		env.Set("PATH_TRANSLATED", strings.TrimSuffix(h.documents(), "/")+disk.Extra)
 	}
 	env.Set("SCRIPT_FILENAME", v.served.rule.folder()+disk.Name)
+	return true
+}
+
+// pathInfo divides the path of a ProxyPass as httpd does: only if
+// proxy-fcgi-pathinfo says so.
+func (h *host) pathInfo(r *http.Request, v *visit, env *fcgi.Params) {
+	env.Set("SCRIPT_NAME", v.path)
+	mode, ok := v.env["proxy-fcgi-pathinfo"]
+	if !ok {
+		return
+	}
+	p := r.URL.EscapedPath()
+	info, dot := p, 0 // with a dot, info is what follows its segment
+	switch strings.ToLower(mode) {
+	case "full":
+		info = onDisk(r.URL.Path)
+	case "first-dot":
+		dot = strings.IndexByte(p, '.')
+	case "last-dot":
+		dot = strings.LastIndexByte(p, '.')
+	case "unescape":
+		info = r.URL.Path
+	}
+	if dot != 0 {
+		info = ""
+		if dot > 0 {
+			if i := strings.IndexByte(p[dot:], '/'); i >= 0 {
+				info = p[dot+i:]
+			}
+		}
+	}
+	if info == "" {
+		return
+	}
+	env.Set("PATH_INFO", info)
+	env.Set("PATH_TRANSLATED", strings.TrimSuffix(h.documents(), "/")+info)
+	env.Set("SCRIPT_NAME", beforeInfo(v.path, info))
+}
+
+// onDisk returns what follows the first file in a path; "" if there is none.
+func onDisk(p string) string {
+	for i := 1; i < len(p); i++ {
+		if p[i] != '/' {
+			continue
+		}
+		st, err := os.Stat(p[:i])
+		switch {
+		case err != nil:
+			return ""
+		case !st.IsDir():
+			return p[i:]
+		}
+	}
+	return ""
 }

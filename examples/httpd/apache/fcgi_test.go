@@ -52,28 +52,28 @@ func TestFastCGIDirectives(t *testing.T) {
 		status int
 		want   []string // parts of the answer; after "!" parts that are not in it
 	}{
-		"ProxyPassMatch":               {match, "/sub/a.php/info?x=1", 200, []string{"SCRIPT_FILENAME=/srv/sub/a.php\n", "DOCUMENT_ROOT=/srv\n", "PATH_TRANSLATED=/srv/info\n", "/sub/a.php/info?x=1 AUTH", "on tcp", "!Basic"}},
+		"ProxyPassMatch":               {match, "/sub/a.php/info?x=1", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://app.test:9000/srv/sub/a.php/info\n", "DOCUMENT_ROOT=/srv\n", "!PATH_TRANSLATED", "/sub/a.php/info?x=1 AUTH", "on tcp", "!Basic"}},
 		"ProxyPassMatch, other path":   {match, "/a.html", 404, nil},
-		"ProxyPass":                    {"ProxyPass /app/ fcgi://app.test:9000/srv/app/ enablereuse=off", "/app/a.php", 200, []string{"SCRIPT_FILENAME=/srv/app/a.php\n"}},
-		"unix":                         {"ProxyPassMatch ^/(.*\\.php)$ unix:" + socket + "|fcgi://localhost/srv/$1", "/a.php", 200, []string{"SCRIPT_FILENAME=/srv/a.php\n", "on unix"}},
+		"ProxyPass":                    {"ProxyPass /app/ fcgi://app.test:9000/srv/app/ enablereuse=off", "/app/a.php", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://app.test:9000/srv/app/a.php\n"}},
+		"unix":                         {"ProxyPassMatch ^/(.*\\.php)$ unix:" + socket + "|fcgi://localhost/srv/$1", "/a.php", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://localhost/srv/a.php\n", "on unix"}},
 		"CGIPassAuth":                  {match + "CGIPassAuth On", "/a.php", 200, []string{"AUTH=Basic YTpi"}},
-		"ProxyFCGIBackendType GENERIC": {match + "ProxyFCGIBackendType GENERIC", "/a.php", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://app.test:9000/srv/a.php\n"}},
-		"ProxyFCGIBackendType FPM":     {match + "ProxyFCGIBackendType FPM", "/a.php", 200, []string{"SCRIPT_FILENAME=/srv/a.php\n"}},
+		"ProxyFCGIBackendType GENERIC": {match + "ProxyFCGIBackendType GENERIC", "/a.php", 200, []string{"SCRIPT_FILENAME=/srv/a.php\n"}},
+		"ProxyFCGIBackendType FPM":     {match + "ProxyFCGIBackendType FPM", "/a.php", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://app.test:9000/srv/a.php\n"}},
 		"ProxyFCGISetEnvIf": {match + `
 ProxyFCGISetEnvIf "true" ALWAYS 1
-ProxyFCGISetEnvIf "-n reqenv('PATH_INFO')" HAS_INFO yes
+ProxyFCGISetEnvIf "-n reqenv('SCRIPT_NAME')" HAS_INFO yes
 ProxyFCGISetEnvIf "%{QUERY_STRING} == 'x=1'" QUERY one
 ProxyFCGISetEnvIf "%{REQUEST_METHOD} == 'POST'" QUERY post
-ProxyFCGISetEnvIf "%{reqenv:SCRIPT_FILENAME} =~ m#^/srv/#" UNDER srv
+ProxyFCGISetEnvIf "%{reqenv:SCRIPT_FILENAME} =~ m#^proxy:fcgi://app.test:9000/srv/#" UNDER srv
 ProxyFCGISetEnvIf "true" !CONTEXT_DOCUMENT_ROOT
 `, "/a.php/i?x=1", 200, []string{"ALWAYS=1\n", "HAS_INFO=yes\n", "QUERY=one\n", "UNDER=srv\n", "!CONTEXT_DOCUMENT_ROOT"}},
 		"SetEnv":           {match + "SetEnv SITE blue", "/a.php", 200, []string{"SITE=blue\n"}},
-		"FilesMatch":       {"DocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</FilesMatch>", "/d/a.php/i", 200, []string{"SCRIPT_FILENAME=/srv/www/d/a.php\n", "DOCUMENT_ROOT=/srv/www\n", "PATH_TRANSLATED=/srv/www/i\n"}},
-		"FilesMatch, unix": {"DocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:unix:" + socket + "|fcgi://localhost/\"\n</FilesMatch>", "/a.php", 200, []string{"SCRIPT_FILENAME=/srv/www/a.php\n", "on unix"}},
+		"FilesMatch":       {"DocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</FilesMatch>", "/d/a.php/i", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://app.test:9000/srv/www/d/a.php\n", "DOCUMENT_ROOT=/srv/www\n", "PATH_TRANSLATED=/srv/www/i\n"}},
+		"FilesMatch, unix": {"DocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:unix:" + socket + "|fcgi://localhost/\"\n</FilesMatch>", "/a.php", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://localhost//srv/www/a.php\n", "on unix"}},
 		"FilesMatch, no":   {"DocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</FilesMatch>", "/a.txt", 200, []string{"text"}},
-		"Files":            {"DocumentRoot /srv/www\n<Files run.cgi>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</Files>", "/run.cgi", 200, []string{"SCRIPT_FILENAME=/srv/www/run.cgi\n"}},
+		"Files":            {"DocumentRoot /srv/www\n<Files run.cgi>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</Files>", "/run.cgi", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://app.test:9000/srv/www/run.cgi\n"}},
 		"BalancerMember": {"<Proxy balancer://php>\nBalancerMember fcgi://app.test:9000\nBalancerMember unix:" + socket + "|fcgi://two\n</Proxy>\n" +
-			"ProxyPassMatch ^/(.*\\.php)$ balancer://php/srv/$1", "/a.php", 200, []string{"SCRIPT_FILENAME=/srv/a.php\n", "/a.php AUTH"}},
+			"ProxyPassMatch ^/(.*\\.php)$ balancer://php/srv/$1", "/a.php", 200, []string{"/srv/a.php\n", "/a.php AUTH"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, strings.ReplaceAll(tc.config, "/srv/www", root), echo, "-resolve", "app.test:9000="+tcp.Addr().String())

@@ -93,7 +93,7 @@ Require nonsense
 		`BalancerMember site.conf:23: BalancerMember: parameter "loadfactr" is not known; did you mean loadfactor?`,
 		`BalancerMember site.conf:23: BalancerMember: parameter "rediret" is not known; did you mean redirect?`,
 		"ProxyPass site.conf:25: ProxyPass: maxattempts=x: want a number",
-		"ProxyPass site.conf:26: balancer://fuly has no members; did you mean balancer://fully?",
+		"ProxyPass site.conf:26: warning: balancer://fuly has no members: requests for it are answered with 503; did you mean balancer://fully?",
 		"ProxyPass site.conf:27: warning: only one of /e/ and http://e ends in a slash: paths will be joined wrongly",
 		"SSLProxyCACertificateFile site.conf:28: SSLProxyCACertificateFile: open DIR/none.pem: no such file or directory",
 		"ErrorLog site.conf:31: ErrorLog: open DIR/folder: is a directory",

@@ -124,6 +124,7 @@ func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
 	}
 	r.target = words[0]
 	r.socket, r.text = cutUnix(r.target)
+	r.text = lowerHost(r.text)
 	rest := r.params.set
 	if isBalancer(r.text) {
 		c, err := s.cluster(r.text, d)
@@ -148,6 +149,11 @@ func applyPass(b *builder, s *scope, d *conf.Directive) (err error) {
 		}
 	}
 	if r.target != "!" {
+		if r.pattern != nil {
+			if err := b.fillGroups(r); err != nil {
+				return err
+			}
+		}
 		if err := b.checkTarget(r); err != nil {
 			return err
 		}
@@ -381,6 +387,21 @@ func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
 	s.proxies = append(s.proxies, p)
 	all.Add(b.apply(p, d.Children))
 	return all.Err()
+}
+
+// lowerHost writes the host of a URL in lower case, as httpd does for its backends.
+// Behind a "$" is no host.
+func lowerHost(text string) string {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		return text
+	}
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?$"); i >= 0 {
+		end = i
+	}
+	begin := strings.LastIndexByte(rest[:end], '@') + 1
+	return scheme + "://" + rest[:begin] + strings.ToLower(rest[begin:end]) + rest[end:]
 }
 
 // oneForm returns a URL with its host in lower case, and without the usual

@@ -192,7 +192,7 @@ func (h *host) newAnyOrigin(scheme string) (*link, error) {
 	l := &link{backend: &backend.Backend{URL: &url.URL{Scheme: scheme, Host: "*"}}}
 	switch scheme {
 	case "fcgi":
-		t := &fcgi.Transport{NewBackend: newBackend, Logger: h.logger, ServerSoftware: "modproxy-httpd", Env: h.fcgiVariables}
+		t := &fcgi.Transport{NewBackend: newBackend, Logger: h.logger, ServerSoftware: "modproxy-httpd", SplitPath: []string{}, Env: h.fcgiVariables}
 		l.RoundTripper, l.closeIdle = t, t.CloseIdleConnections
 	case "uwsgi":
 		t := &uwsgi.Transport{NewBackend: newBackend, ServerSoftware: "modproxy-httpd", Env: h.uwsgiVariables}

@@ -58,11 +58,11 @@ ProxyPassMatch ^/(?=no)no !
 		"/unix/a?b":                        "/a?b for inside",
 		"/ajp/a?b=c":                       "/a?b=c for",
 		"/balancer/a?b":                    "/member/a?b for backend.test",
-		"/fcgi/x/a.php?b":                  "SCRIPT_FILENAME=/srv/x/a.php\n",
+		"/fcgi/x/a.php?b":                  "/srv/x/a.php\n",
 		"/section/x":                       "/section for backend.test",
 		"/named/http/backend.test/x?y":     "/x?y for backend.test",
 		"/named/https/secure.test/x":       "/x for secure.test",
-		"/named/fcgi/app.test:9000/a.php":  "SCRIPT_FILENAME=/a.php\n",
+		"/named/fcgi/app.test:9000/a.php":  "/a.php\n",
 		"/named/ajp/container.test:8009/x": "/x for",
 		"/named/balancer/pool/x":           "/member/x for backend.test",
 		"/perl/a%20b?c":                    "/perl/a%20b?c for backend.test",
@@ -138,7 +138,7 @@ RewriteRule ^/b\.txt$ - [T=text/x-server]
     RewriteRule \.txt$ - [T=text/x-folder]
 </Directory>
 `, echo, "-resolve", "app.test:9000="+app)
-	for path, want := range map[string]string{"/a.php": "SCRIPT_FILENAME=" + root + "/a.php\n", "/d/a.php": "SCRIPT_FILENAME=" + root + "/d/a.php\n"} {
+	for path, want := range map[string]string{"/a.php": "SCRIPT_FILENAME=proxy:fcgi://app.test:9000" + root + "/a.php\n", "/d/a.php": "SCRIPT_FILENAME=proxy:fcgi://app.test:9000" + root + "/d/a.php\n"} {
 		resp, text := p.get("80", "rewrite.test"+path)
 		require.Equal(t, 200, resp.StatusCode, path)
 		require.Contains(t, text, want)

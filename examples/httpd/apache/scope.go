@@ -255,7 +255,7 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 	b.startTypes()
 	all.Add(b.checkHandlers())
 	b.checkRewriting()
-	all.Add(b.checkClusters())
+	b.checkClusters()
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
 		b.opt.parents = b.opt.parents || len(s.settings.forward.remotes) > 0
 	}
