@@ -41,6 +41,7 @@ type visit struct {
 
 	lookedUp, hostname string // an address, and its name; see remoteHost
 
+	vary   []string    // fields of the request that have decided something
 	notes  environment // of Header note
 	answer http.Header // the answer's, once there is one
 	status int         // the answer's
@@ -239,7 +240,7 @@ func applySetEnvIfExpr(b *builder, s *scope, d *conf.Directive) error {
 	}
 	changes, err := b.readChanges(d, d.Args[1:])
 	s.settings.envIf = append(s.settings.envIf, func(v *visit, r *http.Request) {
-		if holds, groups := when.Match(v.lookup(r)); holds {
+		if holds, groups := when.Match(v.deciding(r)); holds {
 			v.change(changes, groups)
 		}
 	})

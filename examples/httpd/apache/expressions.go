@@ -28,7 +28,7 @@ func parseCondition(text string) (*condition, error) {
 }
 
 // holds reports whether the condition holds for a request.
-func (c *condition) holds(v *visit, r *http.Request) bool { return c.Eval(v.lookup(r)) }
+func (c *condition) holds(v *visit, r *http.Request) bool { return c.Eval(v.deciding(r)) }
 
 // phrase is text with variables of httpd's expressions in it.
 type phrase struct{ *expr.Text }

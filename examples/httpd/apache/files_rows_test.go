@@ -92,10 +92,14 @@ var fileRows = func() (rows []row) {
 	for _, answer := range []string{"200 OK|Content-Type: text/css", "404 Not Found|Content-Type: text/css", "200 OK|Content-Type: text/css|Expires: 0", "200 OK|Content-Type: text/css|Cache-Control: private", "200 OK|Content-Type: text/html", "200 OK"} {
 		rows = append(rows, row{name: "expires: proxied " + answer, host: "expires.test", line: "/proxied/x", answer: answer, disk: true})
 	}
+	add("vary.test", "/s%70", "/a.txt", "/a.txt|X-A: a", "/a.txt|X-A: a|X-S: s", "/a.txt|X-N: n", "/a.txt|X-E: e", "/list/", "/sub/", "/sub/|X-H: h", "/closed/", "/closed/|X-R: r", "/sub", "/a.txt|If-Modified-Since: Thu, 02 Jan 2020 00:00:00 GMT", "OPTIONS /a.txt", "/none")
+	for _, answer := range []string{"200 OK|Vary: Origin", "200 OK", "404 Not Found", "304 Not Modified"} {
+		rows = append(rows, row{name: "vary: proxied " + answer, host: "vary.test", line: "/app/x", answer: answer})
+	}
 	return rows
 }()
 
-var fileComparison = comparison{"files.conf", "authz_host env setenvif headers mime dir alias autoindex actions expires proxy proxy_http", fileRows, filesMeant, func(t *testing.T, origin string) map[string]string {
+var fileComparison = comparison{"files.conf", "authz_host env setenvif headers mime dir alias autoindex rewrite actions expires proxy proxy_http", fileRows, filesMeant, func(t *testing.T, origin string) map[string]string {
 	return map[string]string{"ROOT": writeFiles(t, fileTree, "ORIGIN", origin)}
 }}
 

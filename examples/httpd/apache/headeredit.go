@@ -197,12 +197,16 @@ func (v *visit) alwaysHeader() http.Header {
 func editAnswer(ctx context.Context, code int, h http.Header, edits []*headerEdit, r *http.Request) {
 	v := visitOf(r)
 	v.answer, v.status = h, code
+	earlier := v.vary
+	v.vary = nil
 	always := alwaysFields(edits, r, h, v.always.Clone())
 	cookies := edit(h, edits, r, func(e *headerEdit) bool { return !e.always && !e.early })
 	for _, cookie := range slices.Concat(cookies, always["Set-Cookie"]) {
 		exchange.NoteOwnField(ctx, "Set-Cookie", cookie)
 	}
 	put(h, always)
+	addVary(h, v.vary) // of conditions
+	v.vary = append(earlier, v.vary...)
 }
 
 // alwaysFields returns what Header always makes of own, which may be nil. There is one

@@ -125,7 +125,7 @@ func (h *host) rewritten(v *visit, r *http.Request, s *rewriteSettings, file, in
 	out := set.Apply(&state)
 	v.rewrites.end = v.rewrites.end || out.End
 	v.rewrites.kind = cmp.Or(out.Type, v.rewrites.kind)
-	v.rewrites.vary = append(v.rewrites.vary, out.Vary...)
+	v.depends(out.Vary...)
 	v.rewrites.cookies = append(v.rewrites.cookies, out.Cookies...)
 	h.logger.Log(r.Context(), exchange.LevelTrace1, "rewrite", "path", file, "to", out.Target, "status", out.Status)
 	return out
@@ -134,7 +134,6 @@ func (h *host) rewritten(v *visit, r *http.Request, s *rewriteSettings, file, in
 // rewrites is what rules have done to a request besides.
 type rewrites struct {
 	end     bool // END: no rules any more
-	vary    []string
 	cookies []string
 	handler string // H, of the rules of the server
 	kind    string // T: the type of the file
@@ -278,16 +277,6 @@ func (h *host) handledBy(v *visit, s *served, handler string) *served {
 // its slash: it is led to the one with a slash, unless AllowNoSlash is given.
 func (v *visit) atFolder(s *rewriteSettings) bool {
 	return !said(s.options, rewriteOptions{}).allowNoSlash && v.found.rule == nil && v.found.name()+"/" == s.dir
-}
-
-// addVary adds the fields that conditions of rules have asked for to the answer of
-// a file or a script. As in httpd, other backends know themselves what matters.
-func (v *visit) addVary(h http.Header) {
-	for _, name := range v.rewrites.vary {
-		if !slices.ContainsFunc(fieldTokens(h["Vary"]), func(f string) bool { return strings.EqualFold(f, name) }) {
-			h["Vary"] = joined(h["Vary"], name)
-		}
-	}
 }
 
 // addCookies adds to a backend's answer the cookies that rules have made. No cache

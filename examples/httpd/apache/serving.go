@@ -136,6 +136,7 @@ func (h *host) serveDisk(w http.ResponseWriter, r *http.Request, s *served) {
 	get := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case r.Method == http.MethodOptions:
+		addVary(w.Header(), v.vary)
 		w = s.dressed(w, meta.Type, modTime(disk))
 		if meta.Type != "" && !disk.IsDir() {
 			w.Header().Set("Content-Type", meta.Type)
@@ -158,7 +159,7 @@ func (h *host) serveDisk(w http.ResponseWriter, r *http.Request, s *served) {
 			return
 		}
 		defer f.Close()
-		v.addVary(w.Header())
+		addVary(w.Header(), v.vary)
 		answer := files.Answer{Found: disk, Meta: meta, ETag: s.files.tag.of(files.TagDefault).Of(disk.Info, time.Now())}
 		if code := answer.Serve(s.dressed(w, meta.Type, modTime(disk)), r, f); code != 0 {
 			w.Header().Del("Vary")
@@ -231,7 +232,7 @@ func (h *host) serveFolder(w http.ResponseWriter, r *http.Request, s *served) {
 	names := slices.DeleteFunc(list.Names(entries), func(name string) bool { return !h.shows(r, list.Path+name) })
 	page := list.Page(names)
 	w = s.dressed(w, "text/html", time.Time{})
-	visitOf(r).addVary(w.Header())
+	addVary(w.Header(), v.vary)
 	w.Header().Set("Content-Type", "text/html;charset=UTF-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 	w.WriteHeader(http.StatusOK)

@@ -254,9 +254,9 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 		}
 		if rewriting {
 			visitOf(resp.Request).addCookies(resp)
-			if scripts {
-				visitOf(resp.Request).addVary(resp.Header)
-			}
+		}
+		if scripts { // to the answers of others httpd adds nothing
+			addVary(resp.Header, visitOf(resp.Request).vary)
 		}
 		h.dress(resp, s)
 		if edits {
