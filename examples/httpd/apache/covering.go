@@ -12,9 +12,9 @@ import (
 // they are merged.
 type sectionList []*scope
 
-// key tells one combination of a rule and sections from all others.
-func (l sectionList) key(r *rule) []byte {
-	key := make([]byte, 0, 64)
+// appendKey appends to key what tells one combination of a rule and sections from all
+// others.
+func (l sectionList) appendKey(key []byte, r *rule) []byte {
 	if r != nil {
 		key = append(strconv.AppendInt(key, int64(r.number), 36), ':')
 	}

@@ -38,6 +38,7 @@ type generation struct {
 	once      sync.Once
 
 	limited   bool // some host has limits of heads
+	byIP      bool // some virtual host names an IP address
 	ownStores bool
 	packers   [10]filter.Gzip // by DeflateCompressionLevel
 	warn      func(error)
@@ -107,6 +108,7 @@ func newGeneration(b *builder, logs *logFiles, tunnels *tunnel.Registry, stores 
 	st.staples = modssl.NewStapler(&http.Transport{DialContext: b.opt.dialer(), DisableKeepAlives: true}, cmp.Or(b.opt.Logger, slog.New(slog.DiscardHandler)))
 	var all conf.Errors
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
+		st.byIP = st.byIP || slices.ContainsFunc(s.addresses, func(a string) bool { ip, _ := splitAddress(a); return ip != "" })
 		all.Add(st.newHost(b, s, tunnels))
 	}
 	if len(all) > 0 {

@@ -125,7 +125,7 @@ func editRequest(r *http.Request, edits []*headerEdit, early bool) *http.Request
 		out.Header[name] = values
 	}
 	for _, e := range edits {
-		if e.early == early && e.setsFacts() && e.name != plainName(e.name) {
+		if e.early == early && e.otherSpelling {
 			delete(out.Header, e.name) // a client's, which the proxy would drop
 		}
 	}

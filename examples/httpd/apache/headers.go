@@ -21,6 +21,8 @@ type headerEdit struct {
 	value  *format          // of edit what is put in place
 	re     *pattern.Pattern // of edit, or of the names for echo
 	when   func(v *visit, r *http.Request) bool
+
+	otherSpelling bool // it sets what tells who the client is, by a name that the proxy takes for another spelling
 }
 
 // headerDirectives are those of mod_headers.
@@ -95,6 +97,7 @@ func readHeaderEdit(words []string) (*headerEdit, error) {
 		return nil, fmt.Errorf("%q is no name of a field", name)
 	} else {
 		e.name = http.CanonicalHeaderKey(name)
+		e.otherSpelling = e.setsFacts() && e.name != plainName(e.name)
 	}
 	values := 1
 	switch e.action {

@@ -366,6 +366,7 @@ func applyProxySection(b *builder, s *scope, d *conf.Directive) (err error) {
 		p.pattern, err = pattern.Compile(d.Args[0])
 	case strings.ContainsAny(d.Args[0], "*?["):
 		p.pattern, err = globPattern(d.Args[0], true)
+		p.all = strings.Trim(d.Args[0], "*") == ""
 	}
 	if err != nil {
 		return conf.Join(err, b.apply(p, d.Children))
@@ -425,7 +426,7 @@ func oneForm(text string) string {
 
 // covers reports whether a <Proxy> section applies to the URL of a backend.
 func (s *scope) covers(url string) bool {
-	if s.also != nil && s.also.covers(url) {
+	if s.all || s.also != nil && s.also.covers(url) {
 		return true
 	}
 	if s.pattern != nil {

@@ -164,7 +164,8 @@ const maxServed = 1 << 12
 // served returns what a rule does under sections; each combination is made
 // once.
 func (h *host) served(r *rule, sections sectionList) (*served, error) {
-	key := sections.key(r)
+	var buf [64]byte
+	key := sections.appendKey(buf[:0], r)
 	h.mu.RLock()
 	s := h.handlers[string(key)]
 	h.mu.RUnlock()

@@ -57,6 +57,7 @@ type scope struct {
 	path      string // of a <Location>; or the URL of a <Proxy>
 	pattern   *pattern.Pattern
 	regex     bool       // a <LocationMatch>
+	all       bool       // a <Proxy *>
 	also      *scope     // of a <Proxy>: its URL in the one form that forward requests have
 	number    int        // among all sections
 	condition *condition // of an <If> or <ElseIf>

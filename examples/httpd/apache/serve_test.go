@@ -332,7 +332,7 @@ func TestHostsByAddress(t *testing.T) {
 	named := func(addresses, name string) *host {
 		return &host{name: name, scope: &scope{addresses: strings.Fields(addresses), names: []string{name}}}
 	}
-	st := &generation{hosts: []*host{{name: "main"}, named("127.0.0.2:80", "inside"), named("*:80", "outside"), named("*:80", "other"), named("10.0.0.1:80", "far")}}
+	st := &generation{byIP: true, hosts: []*host{{name: "main"}, named("127.0.0.2:80", "inside"), named("*:80", "outside"), named("*:80", "other"), named("10.0.0.1:80", "far")}}
 	for at, want := range map[string]string{
 		"127.0.0.1 x": "outside", "127.0.0.1 inside": "outside", "127.0.0.1 other": "other",
 		"127.0.0.2 x": "inside", "127.0.0.2 outside": "inside", "10.0.0.1 other": "far",

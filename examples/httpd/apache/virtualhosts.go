@@ -14,7 +14,11 @@ import (
 // first.
 func (st *generation) host(listen string, r *http.Request) *host {
 	name, _, _ := exchange.ParseHost(r.Host) // the door refuses what is malformed
-	return st.hostNamed(listen, localAddr(r), name)
+	local := ""
+	if st.byIP {
+		local = localAddr(r)
+	}
+	return st.hostNamed(listen, local, name)
 }
 
 // first is the virtual host whose TLS counts for a connection that has arrived at a
@@ -23,6 +27,9 @@ func (st *generation) first(listen, local string) *host { return st.hostNamed(li
 
 // hostNamed is host for a name; the first for none.
 func (st *generation) hostNamed(listen, local, name string) *host {
+	if len(st.hosts) == 1 {
+		return st.hosts[0]
+	}
 	ip, port := st.arrival(listen, local)
 	best := elsewhere
 	for _, h := range st.hosts[1:] {
@@ -59,7 +66,7 @@ func (h *host) hasName(name string) bool {
 // local is that of its socket.
 func (st *generation) arrival(listen, local string) (ip, port string) {
 	ip, port = splitAddress(listen)
-	if ip == "" && !st.opt.moved(listen) {
+	if ip == "" && local != "" && !st.opt.moved(listen) {
 		ip = hostOf(local) // a listener for all addresses has taken it
 	}
 	return ip, port
