@@ -22,6 +22,7 @@ func FuzzBuild(f *testing.F) {
 		}
 		f.Add(string(b))
 	}
+	modules := newModules(table())
 	f.Fuzz(func(t *testing.T, text string) {
 		lower := strings.ToLower(text)
 		for _, word := range []string{"include", "file", "path", "list", "block"} { // they open files, or look up names
@@ -29,7 +30,7 @@ func FuzzBuild(f *testing.F) {
 				return
 			}
 		}
-		list, err := conf.Parse(strings.NewReader(text), "x.conf", conf.Options{HasModule: newModules(table()).has, Version: Version, Getenv: func(string) (string, bool) { return "", false }})
+		list, err := conf.Parse(strings.NewReader(text), "x.conf", conf.Options{HasModule: modules.has, Version: Version, Getenv: func(string) (string, bool) { return "", false }})
 		if err != nil && !errors.As(err, new(conf.Errors)) {
 			return
 		}
