@@ -126,10 +126,12 @@ func (h *host) internalRedirect(w http.ResponseWriter, r *http.Request, to strin
 		}
 	}
 	v.leave(r, code)
+	v.set("REDIRECT_REQUEST_METHOD", r.Method)
 	h.route(&codeWriter{ResponseWriter: w, code: code}, again)
 }
 
-// codeWriter answers with a status of its own.
+// codeWriter answers with a status of its own in place of success. A page that leads
+// elsewhere, to a login, or that fails at its backend says so itself, as in httpd.
 type codeWriter struct {
 	http.ResponseWriter
 	code  int
@@ -142,12 +144,15 @@ func (w *codeWriter) WriteHeader(code int) {
 	}
 	if !w.wrote {
 		w.wrote = true
+		if code >= 300 {
+			w.code = code
+		}
 		w.ResponseWriter.WriteHeader(w.code)
 	}
 }
 
 func (w *codeWriter) Write(b []byte) (int, error) {
-	w.WriteHeader(w.code)
+	w.WriteHeader(http.StatusOK)
 	return w.ResponseWriter.Write(b)
 }
 

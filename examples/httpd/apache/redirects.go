@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -204,5 +205,5 @@ func (h *host) redirect(w http.ResponseWriter, r *http.Request, s *served, code 
 		return
 	}
 	w.Header().Set("Location", to)
-	h.sentence(w, r, s, code)
+	h.sentence(w, r, s, cmp.Or(visitOf(r).page, code)) // a page that is not there is no answer to the error
 }
