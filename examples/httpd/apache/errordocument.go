@@ -63,9 +63,8 @@ func (h *host) fail(w http.ResponseWriter, r *http.Request, s *served, code int)
 		if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok && code == backendStatus(r) {
 			w = u.Unwrap() // proxy.ErrorOverride keeps the backend's status otherwise
 		}
-		addAlways(w.Header(), s.header, r)
 		w.Header().Set("Location", what)
-		w.WriteHeader(http.StatusFound)
+		h.sentence(w, r, s, http.StatusFound)
 	default:
 		h.page(w, r, s, code, "text/html; charset=iso-8859-1", what)
 	}
@@ -84,6 +83,11 @@ func (h *host) sentence(w http.ResponseWriter, r *http.Request, s *served, code 
 	if text == "" {
 		text = "Error"
 	}
+	if code == http.StatusNoContent {
+		addVary(w.Header(), visitOf(r).vary)
+		h.page(w, r, s, code, "", "")
+		return
+	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	h.page(w, r, s, code, "text/plain; charset=utf-8", fmt.Sprintf("%d %s\n", code, text))
 }
@@ -93,8 +97,10 @@ func (h *host) page(w http.ResponseWriter, r *http.Request, s *served, code int,
 	visitOf(r).stepAside()
 	header := w.Header()
 	header.Del("Content-Encoding")
-	header.Set("Content-Type", kind)
-	header.Set("Content-Length", strconv.Itoa(len(text)))
+	if kind != "" {
+		header.Set("Content-Type", kind)
+		header.Set("Content-Length", strconv.Itoa(len(text)))
+	}
 	visitOf(r).rewritten(header)
 	addAlways(header, s.header, r)
 	w.WriteHeader(code)

@@ -126,6 +126,7 @@ func (h *host) requestVariables(r *http.Request, v *visit, env *fcgi.Params) {
 			}
 		}
 	}
+	env.Set("SERVER_PORT", v.serverPort(r))
 	for _, name := range tlsOfLibrary { // httpd gives them with SSLOptions +StdEnvVars alone
 		env.Delete(name)
 	}

@@ -197,6 +197,9 @@ func (v *visit) alwaysHeader() http.Header {
 func editAnswer(ctx context.Context, code int, h http.Header, edits []*headerEdit, r *http.Request) {
 	v := visitOf(r)
 	v.answer, v.status = h, code
+	if v.page != 0 && v.found.rule == nil { // a file that is the page of an error has its status
+		v.status = v.page
+	}
 	earlier := v.vary
 	v.vary = nil
 	always := alwaysFields(edits, r, h, v.always.Clone())

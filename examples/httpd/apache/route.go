@@ -118,6 +118,9 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 		r = access.WithUser(r, v.user, s.auth.typeName())
 	}
 	s.setTLS(v, r)
+	if r.ProtoMajor == 2 {
+		v.set("HTTP2", "on")
+	}
 	if r, s = h.fixUp(w, r, s); s == nil {
 		return
 	}

@@ -159,10 +159,12 @@ func (h *host) serveDisk(w http.ResponseWriter, r *http.Request, s *served) {
 			return
 		}
 		defer f.Close()
+		v.rewritten(w.Header())
 		addVary(w.Header(), v.vary)
 		answer := files.Answer{Found: disk, Meta: meta, ETag: s.files.tag.of(files.TagDefault).Of(disk.Info, time.Now())}
 		if code := answer.Serve(s.dressed(w, meta.Type, modTime(disk)), r, f); code != 0 {
 			w.Header().Del("Vary")
+			w.Header().Del("Set-Cookie") // for the page of the error has them
 			h.fail(w, r, s, code)
 		}
 	}
@@ -232,6 +234,7 @@ func (h *host) serveFolder(w http.ResponseWriter, r *http.Request, s *served) {
 	names := slices.DeleteFunc(list.Names(entries), func(name string) bool { return !h.shows(r, list.Path+name) })
 	page := list.Page(names)
 	w = s.dressed(w, "text/html", time.Time{})
+	v.rewritten(w.Header())
 	addVary(w.Header(), v.vary)
 	w.Header().Set("Content-Type", "text/html;charset=UTF-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
