@@ -35,13 +35,22 @@ type siteBackends struct {
 }
 
 var (
-	backendURL    = regexp.MustCompile(`\b(https?|wss?|ajp|fcgi)://([A-Za-z0-9.-]+:[0-9]+)`)
+	backendURL    = regexp.MustCompile(`\b(https?|wss?|ajp|fcgi|uwsgi)://([A-Za-z0-9.-]+:[0-9]+)`)
 	backendSocket = regexp.MustCompile(`unix:(/[^|]+)\|(\w+)`)
 	absolutePath  = regexp.MustCompile(`(?m)(^|[\s"'=|:(!^]|fcgi://[^/\s"]+)(/(?:etc|var|run|srv|opt|home|usr/share|usr/local)\b)`)
 )
 
-// startBackends starts what a configuration leads to: php-fpm for fcgi, Tomcat for
-// ajp, and for all else recordings.
+// tellingApp tells what it is told.
+const tellingApp = `
+def application(env, start):
+    start('200 OK', [('Content-Type', 'text/plain'), ('X-Frame-Options', 'DENY')])
+    names = ['SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING', 'REQUEST_METHOD', 'REQUEST_URI', 'SERVER_NAME', 'SERVER_PORT', 'HTTPS', 'REMOTE_ADDR', 'REMOTE_USER', 'HTTP_HOST', 'HTTP_AUTHORIZATION', 'HTTP_X_FORWARDED_PROTO', 'CONTENT_TYPE', 'CONTENT_LENGTH']
+    told = ''.join('%s=%s\n' % (n, env[n]) for n in names if n in env)
+    return [told.encode() + env['wsgi.input'].read(int(env.get('CONTENT_LENGTH') or 0))]
+`
+
+// startBackends starts what a configuration leads to: php-fpm for fcgi, uWSGI for
+// uwsgi, Tomcat for ajp, and for all else recordings.
 func startBackends(t *testing.T, s siteFile, certificate tls.Certificate) *siteBackends {
 	b := &siteBackends{make(map[string]*recording), make(map[string]string), make(map[string]string)}
 	for _, m := range backendURL.FindAllStringSubmatch(regexp.MustCompile(`(?m)^\s*ServerName.*`).ReplaceAllString(s.text(), ""), -1) {
@@ -53,6 +62,8 @@ func startBackends(t *testing.T, s siteFile, certificate tls.Certificate) *siteB
 				continue // the name of a socket
 			}
 			b.addrs[addr] = programs.PHPFPM(t, programs.PHPFPMOptions{}).Addr
+		case scheme == "uwsgi":
+			b.addrs[addr] = programs.UWSGI(t, programs.UWSGIOptions{App: tellingApp}).Addr
 		case scheme == "ajp":
 			b.addrs[addr] = programs.Tomcat(t, programs.TomcatOptions{}).Addr
 		default:
@@ -70,6 +81,8 @@ func startBackends(t *testing.T, s siteFile, certificate tls.Certificate) *siteB
 		case b.sockets[path] != "":
 		case scheme == "fcgi":
 			b.sockets[path] = programs.PHPFPM(t, programs.PHPFPMOptions{Unix: true}).Addr
+		case scheme == "uwsgi":
+			b.sockets[path] = programs.UWSGI(t, programs.UWSGIOptions{App: tellingApp, Unix: true}).Addr
 		default:
 			b.sockets[path] = filepath.Join(programs.Folder(t), "s")
 			l, err := net.Listen("unix", b.sockets[path])
@@ -205,6 +218,9 @@ func (s siteFile) httpd(t *testing.T, p *pki, b *siteBackends) siteServer {
 // ownPage is one that a server has made itself.
 var ownPage = regexp.MustCompile(`^< "(<!DOCTYPE HTML PUBLIC .*<title>\d{3} |\d{3} [A-Z][A-Za-z -]+\\n"$)`)
 
+// cookieExpires is when a cookie expires that begins now.
+var cookieExpires = regexp.MustCompile(`expires=[^;]*20[0-9-]+ [0-9:]+ GMT`)
+
 // outcome is what a request comes to, in lines that can be compared.
 func (r siteRequest) outcome(t *testing.T, p *pki, b *siteBackends, s siteServer) []string {
 	for _, o := range b.recordings {
@@ -244,11 +260,17 @@ func (r siteRequest) outcome(t *testing.T, p *pki, b *siteBackends, s siteServer
 		if ownPage.MatchString(line) {
 			line = "< a page of the server's own"
 		}
-		if strings.HasPrefix(line, `< "SCRIPT_FILENAME=`) { // of tellingScript; httpd doubles a slash
+		if strings.HasPrefix(line, `< "SCRIPT_`) { // of tellingScript and tellingApp; httpd doubles a slash
 			lines = append(lines, strings.Split(strings.ReplaceAll(strings.Trim(line, `"`), "=//", "=/"), `\n`)...)
 			continue
 		}
-		lines = append(lines, line)
+		if list, ok := strings.CutPrefix(line, "< vary: "); ok { // in one field or several
+			for name := range strings.SplitSeq(list, ",") {
+				lines = append(lines, "< vary: "+strings.TrimSpace(name))
+			}
+			continue
+		}
+		lines = append(lines, cookieExpires.ReplaceAllString(line, "expires=then"))
 	}
 	for i := range lines {
 		lines[i] = s.normal.Replace(lines[i])
