@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -38,7 +39,7 @@ func (v *visit) leave(r *http.Request, status int) {
 		v.set("REDIRECT_"+name, value)
 	}
 	v.set("REDIRECT_STATUS", strconv.Itoa(status))
-	v.set("REDIRECT_URL", r.URL.Path)
+	v.set("REDIRECT_URL", cmp.Or(v.path, r.URL.Path))
 	if r.URL.RawQuery != "" {
 		v.set("REDIRECT_QUERY_STRING", r.URL.RawQuery)
 	}

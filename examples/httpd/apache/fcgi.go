@@ -136,7 +136,9 @@ func (h *host) requestVariables(r *http.Request, v *visit, env *fcgi.Params) {
 		}
 	}
 	for name, value := range v.env {
-		env.Set(name, value)
+		if _, own := env.Lookup(name); !own { // as in httpd, those of CGI are not overridden
+			env.Set(name, value)
+		}
 	}
 	if v.user != "" {
 		env.Set("REMOTE_USER", v.user)

@@ -79,7 +79,8 @@ func TestHandlersThatAreNone(t *testing.T) {
 // TestHandlersThatHaveNoEffect: what httpd takes and nothing comes of is a warning.
 func TestHandlersThatHaveNoEffect(t *testing.T) {
 	for config, want := range map[string]string{
-		"<Location /x>\nSetHandler whatever\n</Location>":                         "403",
+		"<Location /x>\nSetHandler whatever\n</Location>":                         "as they are",
+		"<Location /x>\nSetHandler perl-script\n</Location>":                      "403",
 		"AddHandler whatever .x":                                                  "403",
 		"<Files x>\nAllowOverride All\n</Files>":                                  "no effect",
 		"<Proxy *>\nAllowOverride All\n</Proxy>":                                  "no effect",

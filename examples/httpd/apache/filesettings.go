@@ -80,16 +80,18 @@ func (f flags[T]) merge(inner flags[T]) flags[T] {
 // of returns the set, out of what holds where nothing is said.
 func (f flags[T]) of(otherwise T) T { return otherwise&^f.remove | f.add }
 
-// read reads words such as "A B" or "+A -B". All that a plain word brings is in
-// sets.
+// read reads words such as "A B" or "+A -B" or, as httpd does, "All -B". All that a
+// plain word brings is in sets.
 func (f *flags[T]) read(words []string, sets map[string]T) error {
 	plain := strings.IndexFunc(words[0], func(r rune) bool { return r == '+' || r == '-' }) != 0
 	if plain {
 		*f = flags[T]{remove: ^T(0)}
 	}
-	for _, w := range words {
+	first := strings.ToLower(words[0])
+	for i, w := range words {
 		name := strings.TrimLeft(w, "+-")
-		if signed := name != w; signed == plain {
+		behindAll := i > 0 && (first == "all" || first == "none")
+		if signed := name != w; signed == plain && !behindAll {
 			return fmt.Errorf("words with + or - and words without do not mix: %q", strings.Join(words, " "))
 		}
 		set, ok := sets[strings.ToLower(name)]

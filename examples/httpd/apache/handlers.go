@@ -83,6 +83,8 @@ func (b *builder) checkHandlers() error {
 		case b.actions[strings.ToLower(u.name)]:
 		case isModPHP(u.name), u.at.Is("SetHandler") && strings.Contains(strings.ToLower(u.name), "cgi"):
 			all.Add(locate(u.at, unknownHandler(u.name)))
+		case u.at.Is("SetHandler") && !mayRun(u.name):
+			b.warn(u.at.Errorf("SetHandler: handler %q is not known, and has no Action: files are served as they are, as in httpd", u.name))
 		default:
 			b.warn(u.at.Errorf("%s: handler %q is not known, and has no Action: files for it are answered with 403", u.at.Name, u.name))
 		}
@@ -188,6 +190,25 @@ func (s *served) handlerOf(v *visit) string {
 		return ""
 	}
 	return s.files.mime.Of(path.Base(v.found.disk.Name), nil).Handler
+}
+
+// isForFiles reports whether a handler is that of files. So is, as in httpd, one that
+// SetHandler makes up, as applications do that want nothing to be run in a folder;
+// one that may run scripts is not.
+func (s *served) isForFiles(handler string) bool {
+	return handler == "" || handler == handlerFile || handler == said(s.files.handler, "") && !mayRun(handler)
+}
+
+// mayRun reports whether a handler may be one that runs files, or makes something
+// else of them: that of a module, or what such handlers are called.
+func mayRun(handler string) bool {
+	handler = strings.ToLower(handler)
+	for _, part := range []string{"cgi", "php", "perl", "python", "wsgi", "lua", "ruby", "script", "servlet", "program", "isapi", "parsed", "as-is", "-map", "imap", "proxy", "-handler", "-status", "-info", "-manager", "mod_", "application/", "text/"} {
+		if strings.Contains(handler, part) {
+			return true
+		}
+	}
+	return false
 }
 
 // asFile returns the request that a handler "proxy:…" sends on: for the name of

@@ -99,7 +99,7 @@ func (m *modules) has(word string) bool {
 		return false
 	}
 	switch name {
-	case "core", "http", "so", "unixd", "watchdog", "version", "macro", "logio", "mpm_event", "slotmem_shm", "socache_shmcb", "authz_host", "authz_user", "authn_core", "proxy_balancer", "status":
+	case "core", "http", "so", "unixd", "watchdog", "version", "macro", "logio", "negotiation", "mpm_event", "slotmem_shm", "socache_shmcb", "authz_host", "authz_user", "authn_core", "proxy_balancer", "status":
 		return true // parts of what is always here
 	}
 	if scheme := schemes[name]; scheme != "" {

@@ -234,6 +234,13 @@ func (h *host) fixUp(w http.ResponseWriter, r *http.Request, s *served) (*http.R
 			s = led
 			v.served = s
 		case rewrite.Path:
+			if h.slashes(w, r, s) {
+				return nil, nil
+			}
+			s.env.putInto(v) // as in httpd, this and RequestHeader come before the request is led on
+			if len(s.requestHeader) > 0 {
+				r = editRequest(r, s.requestHeader, false)
+			}
 			h.again(w, r, &url.URL{Path: out.Target, RawQuery: out.Query})
 			return nil, nil
 		default:

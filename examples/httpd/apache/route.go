@@ -129,11 +129,12 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 	if _, ok := v.env["nokeepalive"]; ok {
 		w.Header().Set("Connection", "close")
 	}
+	unedited := r // what another path is asked with, whose sections edit it themselves
 	if len(s.requestHeader) > 0 {
 		r = editRequest(r, s.requestHeader, false)
 	}
 	v.client, v.served = r, s
-	if v.target == "" && h.leadsElsewhere(w, r, s) {
+	if v.target == "" && h.leadsElsewhere(w, unedited, s) {
 		return
 	}
 	switch {

@@ -34,11 +34,7 @@ func (h *host) leadsElsewhere(w http.ResponseWriter, r *http.Request, s *served)
 		return disk.Info == nil && to != "" && v.handler == "" && h.leadsTo(w, r, to, 0)
 	}
 	if !strings.HasSuffix(v.path, "/") {
-		if !said(s.files.slash, true) {
-			return false
-		}
-		h.moved(w, r, s, http.StatusMovedPermanently, v.path+"/", r.URL.RawQuery)
-		return true
+		return h.slashes(w, r, s)
 	}
 	if v.handler != "" && said(s.files.checkHandler, false) {
 		return false
@@ -56,6 +52,17 @@ func (h *host) leadsElsewhere(w http.ResponseWriter, r *http.Request, s *served)
 		}
 	}
 	return false
+}
+
+// slashes redirects a client that has asked for a folder without its slash. Rules of
+// sections do not come before it, as in httpd.
+func (h *host) slashes(w http.ResponseWriter, r *http.Request, s *served) bool {
+	v := visitOf(r)
+	if !v.found.disk.IsDir() || strings.HasSuffix(v.path, "/") || !said(s.files.slash, true) {
+		return false
+	}
+	h.moved(w, r, s, http.StatusMovedPermanently, v.path+"/", r.URL.RawQuery)
+	return true
 }
 
 // leadsTo answers as for another path, if that leads to a file or a backend: as
@@ -128,7 +135,7 @@ func (h *host) serveDisk(w http.ResponseWriter, r *http.Request, s *served) {
 	if h.acts(w, r, s, meta) {
 		return
 	}
-	if disk.Info != nil && (v.handler != "" && v.handler != handlerFile || v.found.scripts) {
+	if disk.Info != nil && (!s.isForFiles(v.handler) || v.found.scripts) {
 		h.logger.Error("file is for a handler that is not known, and not served", "path", v.path, "file", disk.Name, "handler", v.handler)
 		h.fail(w, r, s, http.StatusForbidden)
 		return
