@@ -87,7 +87,7 @@ func applyProxyBlock(b *builder, s *scope, d *conf.Directive) error {
 			continue
 		}
 		isName := strings.Contains(strings.Trim(word, "."), ".")
-		if !isName && !strings.EqualFold(word, "localhost") { // a word; httpd does not look up localhost either
+		if !isName && !strings.EqualFold(word, "localhost") { // a word
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
