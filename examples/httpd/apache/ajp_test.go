@@ -88,6 +88,7 @@ func TestAJPParameters(t *testing.T) {
 		}
 	}()
 	p := start(t, `
+LimitRequestFieldSize 32768
 SetEnvIf Request_URI ^/app/env AJP_ORG=acme
 ProxyPass /silent/ ajp://silent.test/ ping=100ms
 ProxyPass /wrong/ ajp://wrong.test/ secret=wrong

@@ -146,8 +146,10 @@ func (h *host) requestVariables(r *http.Request, v *visit, env *fcgi.Params) {
 	}
 }
 
-// documentVariables say where the documents are.
+// documentVariables say what the server is called, and where the documents are.
 func (h *host) documentVariables(v *visit, env *fcgi.Params) {
+	env.Set("SERVER_NAME", v.serverName(v.client))
+	env.Set("SERVER_PORT", v.serverPort(v.client))
 	root := v.served.documentRoot
 	env.Set("CONTEXT_PREFIX", "")
 	if root != "" {

@@ -151,15 +151,16 @@ func (h *host) schemeOf(r *http.Request) string {
 	return "http"
 }
 
-// serverName is the name of the server in a request: with UseCanonicalName On, that
-// of ServerName.
+// serverName is the name of the server in a request, in lower case and without a dot
+// at its end: that of Host or, without one and with UseCanonicalName On, that of
+// ServerName.
 func (v *visit) serverName(r *http.Request) string {
-	host := strings.ToLower(r.Host)
-	if v.host.canonical != nil && said(v.settings().canonicalName, false) {
+	host := r.Host
+	if v.host.canonical != nil && (host == "" || said(v.settings().canonicalName, false)) {
 		host = v.host.canonical.Host
 	}
 	name, _, _ := exchange.ParseHost(host)
-	return name
+	return strings.TrimSuffix(strings.ToLower(name), ".")
 }
 
 // settings are those of the sections that apply, or of the host until they are known.

@@ -37,7 +37,6 @@ type generation struct {
 	retired   atomic.Bool
 	once      sync.Once
 
-	limited   bool // some host has limits of heads
 	byIP      bool // some virtual host names an IP address
 	ownStores bool
 	packers   [10]filter.Gzip // by DeflateCompressionLevel
@@ -161,7 +160,6 @@ func (st *generation) newHost(b *builder, s *scope, tunnels *tunnel.Registry) er
 	h.log, h.logger = w, logger(w, levelOf(h.settings.logLevels))
 	h.opt.source = said(h.settings.source, netip.Addr{})
 	h.parents = h.newParents()
-	st.limited = st.limited || h.settings.limits.ofHeads()
 	h.base, h.client = &served{settings: h.settings}, h.settings.clientLimits()
 	st.hosts = append(st.hosts, h) // from now on closed with the site
 	all.Add(st.startClusters(h, s, st.hosts[0].pools))
@@ -264,7 +262,7 @@ func (h *host) door(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		visitOf(r).host = h
 		code := 0
-		if _, clear := r.Context().Value(connKey{}).(*clearConn); clear || exchange.CheckHost(r) != nil {
+		if _, clear := r.Context().Value(connKey{}).(*clearConn); clear || exchange.CheckHost(r) != nil || hasStrangeHost(r) {
 			code = http.StatusBadRequest
 		} else {
 			code = h.misdirected(r)

@@ -70,6 +70,54 @@ ProxyPass / http://backend.test/other/
 	require.Contains(t, string(log), "301 first.test FIRST.test:80\n")
 }
 
+// TestPortOfTheServer: clients of a server that listens on another port than they
+// ask for, behind a router or a container's mapping, are led to that of their Host,
+// or of ServerName, or else of the scheme.
+func TestPortOfTheServer(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	p := start(t, `Listen 81
+CustomLog `+log+` "%p %{canonical}p %V"
+<VirtualHost *:81>
+ServerName first.test
+RedirectMatch ^/from$ /to
+RewriteEngine On
+RewriteRule ^/there$ /here [R]
+ProxyPass /tell http://backend.test/
+RequestHeader set X-Said "expr=%{SERVER_PORT}"
+</VirtualHost>
+<VirtualHost *:81>
+ServerName second.test:8443
+UseCanonicalName On
+RedirectMatch ^/from$ /to
+ProxyPass /tell http://backend.test/
+RequestHeader set X-Said "expr=%{SERVER_PORT}"
+</VirtualHost>
+`, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Said", r.Header.Get("X-Said"))
+	}))
+	for _, row := range []struct{ host, path, want string }{
+		{"first.test", "/from", "< location: http://first.test/to"},
+		{"First.test.", "/from", "< location: http://first.test/to"},
+		{"first.test:8080", "/from", "< location: http://first.test:8080/to"},
+		{"first.test", "/there", "< location: http://first.test/here"},
+		{"first.test:8080", "/there", "< location: http://first.test:8080/here"},
+		{"first.test", "/tell", "< x-said: 80"},
+		{"first.test:8080", "/tell", "< x-said: 8080"},
+		{"second.test", "/from", "< location: http://second.test:8443/to"},
+		{"second.test:8080", "/from", "< location: http://second.test:8443/to"},
+		{"second.test:8080", "/tell", "< x-said: 8443"},
+	} {
+		lines := ask(t, p.server.addresses()["81"], "GET "+row.path+" HTTP/1.1\r\nHost: "+row.host+"\r\nConnection: close\r\n\r\n")
+		require.Contains(t, lines, row.want, "%+v: %q", row, lines)
+	}
+	p.stop()
+	text, err := os.ReadFile(log)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "80 80 first.test\n")
+	require.Contains(t, string(text), "8443 8443 second.test\n")
+	require.NotContains(t, string(text), "81")
+}
+
 // TestSchemeOfServerName: where ServerName says https, a backend is told so by an
 // expression as well, and by UseCanonicalName the name.
 func TestSchemeOfServerName(t *testing.T) {

@@ -12,10 +12,11 @@ func hasEncodedSlash(u *url.URL) bool {
 }
 
 // readPath returns the path that sections are compared with: decoded once,
-// slashes merged, dots resolved, but an encoded slash left as "%2F".
+// slashes merged, dots resolved, but an encoded slash left as "%2F". A path that
+// climbs above "/", or has a NUL, is an error.
 func readPath(u *url.URL) (string, error) {
 	p := u.Path
-	if p == "" {
+	if p == "" && u.Opaque == "" {
 		p = "/"
 	}
 	if hasEncodedSlash(u) {
@@ -25,10 +26,33 @@ func readPath(u *url.URL) (string, error) {
 			return "", err
 		}
 	}
-	if p[0] != '/' {
+	switch {
+	case !strings.HasPrefix(p, "/"):
 		return "", fmt.Errorf("path %q does not begin with a slash", p)
+	case strings.IndexByte(p, 0) >= 0 || climbs(p):
+		return "", fmt.Errorf("path %q leads nowhere", p)
 	}
 	return cleanPath(p), nil
+}
+
+// climbs reports whether the dot segments of a path lead above where it begins.
+func climbs(p string) bool {
+	if !strings.Contains(p, "/..") {
+		return false
+	}
+	depth := 0
+	for segment := range strings.SplitSeq(p, "/") {
+		switch segment {
+		case "", ".":
+		case "..":
+			if depth--; depth < 0 {
+				return true
+			}
+		default:
+			depth++
+		}
+	}
+	return false
 }
 
 // readServletPath is readPath without the parameters (";name=value") of

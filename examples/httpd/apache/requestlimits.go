@@ -3,6 +3,7 @@ package apache
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,8 +12,14 @@ import (
 	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
-// requestLimits are what a host takes of a request's head; nil is not said, and
-// then net/http's bound for all of a head counts alone.
+// What a host takes of a request's head, unless it is said otherwise, as in httpd.
+const (
+	defaultFields    = 100
+	defaultFieldSize = 8190
+	defaultLine      = 8190
+)
+
+// requestLimits are what a host takes of a request's head; nil is not said.
 type requestLimits struct {
 	fields, fieldSize, line *int // LimitRequestFields, LimitRequestFieldSize, LimitRequestLine
 	methods                 *[]string
@@ -44,9 +51,9 @@ func requestLimitDirectives() []directive {
 			return nil
 		}}
 	}
-	const otherwise = "without it, a head may have a mebibyte"
+	const otherwise = "all of a head has a mebibyte at most"
 	return []directive{
-		limit("LimitRequestFields", "0 is no limit; "+otherwise, func(l *requestLimits) **int { return &l.fields }),
+		limit("LimitRequestFields", "0 is no limit", func(l *requestLimits) **int { return &l.fields }),
 		limit("LimitRequestFieldSize", otherwise, func(l *requestLimits) **int { return &l.fieldSize }),
 		limit("LimitRequestLine", otherwise, func(l *requestLimits) **int { return &l.line }),
 		{name: "StrictHostCheck", in: anyServer, min: 1, max: 1, apply: applySwitch(func(s *settings) **bool { return &s.limits.strictHost })},
@@ -62,28 +69,19 @@ func requestLimitDirectives() []directive {
 	}
 }
 
-// ofHeads reports whether heads of requests have limits.
-func (l *requestLimits) ofHeads() bool {
-	return l.line != nil || l.fields != nil || l.fieldSize != nil
-}
-
 // refuses returns the status of a request that is beyond the limits of the address
 // where it came in, or 0. As in httpd, those are the limits of the first host there,
 // since which one is meant is among what is limited.
 func (st *generation) refuses(listen string, r *http.Request) int {
-	unnamed := *r
-	unnamed.Host = ""
-	return st.host(listen, &unnamed).settings.limits.refuses(r)
+	return st.first(listen, localAddr(r)).settings.limits.refuses(r)
 }
 
 // refuses returns the status of a request that is beyond the limits, or 0.
 func (l *requestLimits) refuses(r *http.Request) int {
-	if l.line != nil && len(r.Method)+len(" ")+len(r.RequestURI)+len(" HTTP/1.1") > *l.line+1 { // as httpd counts
+	if len(r.Method)+len(" ")+len(r.RequestURI)+len(" HTTP/1.1") > said(l.line, defaultLine)+1 { // as httpd counts
 		return http.StatusRequestURITooLong
 	}
-	if l.fields == nil && l.fieldSize == nil {
-		return 0
-	}
+	size, most := said(l.fieldSize, defaultFieldSize), said(l.fields, defaultFields)
 	count := 1 // Host
 	if r.Host == "" {
 		count = 0
@@ -91,12 +89,12 @@ func (l *requestLimits) refuses(r *http.Request) int {
 	for name, values := range r.Header {
 		count += len(values)
 		for _, v := range values {
-			if l.fieldSize != nil && len(name)+len(": ")+len(v) > *l.fieldSize+1 {
+			if len(name)+len(": ")+len(v) > size+1 {
 				return http.StatusBadRequest
 			}
 		}
 	}
-	if l.fields != nil && *l.fields > 0 && count > *l.fields {
+	if most > 0 && count > most {
 		return http.StatusBadRequest
 	}
 	return 0
@@ -108,6 +106,36 @@ func (l *requestLimits) allows(method string) bool {
 		return true
 	}
 	return method == http.MethodHead && slices.Contains(*l.methods, http.MethodGet)
+}
+
+// hasStrangeHost reports whether a request names no host, though it has to, or one
+// that httpd refuses as HttpProtocolOptions Strict has it: a name has letters, digits,
+// hyphens and underscores, no empty parts, and a last part that begins with a letter;
+// numbers are four, without zeros before them.
+func hasStrangeHost(r *http.Request) bool {
+	if r.Host == "" {
+		return r.ProtoMajor == 1 && r.ProtoMinor > 0
+	}
+	if strings.HasPrefix(r.Host, "[") {
+		return false
+	}
+	name, _, _ := exchange.ParseHost(r.Host)
+	name = strings.TrimSuffix(name, ".")
+	if strings.Trim(name, "0123456789.") == "" {
+		_, err := netip.ParseAddr(name)
+		return err != nil
+	}
+	last := 0
+	for i := 0; i < len(name); i++ {
+		switch c := name[i] | 0x20; {
+		case 'a' <= c && c <= 'z', '0' <= name[i] && name[i] <= '9', name[i] == '-', name[i] == '_':
+		case name[i] == '.' && (i == 0 || name[i-1] != '.'):
+			last = i + 1
+		default:
+			return true
+		}
+	}
+	return last == len(name) || last > 0 && (name[last]|0x20 < 'a' || 'z' < name[last]|0x20)
 }
 
 // isNamed reports whether a request asks for a host by one of its names.

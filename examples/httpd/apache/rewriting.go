@@ -145,8 +145,9 @@ func (h *host) byRewriting(v *visit, r *http.Request) (*http.Request, bool, int)
 		return r, false, 0
 	}
 	self := rewriteServer{h, v, r}.Self()
-	v.set("SCRIPT_URL", v.path)
-	v.set("SCRIPT_URI", self+v.path)
+	first := cmp.Or(v.env["SCRIPT_URL"], v.env["REDIRECT_SCRIPT_URL"], v.path) // of the client, wherever it is led
+	v.set("SCRIPT_URL", first)
+	v.set("SCRIPT_URI", self+first)
 	out := h.rewritten(v, r, &h.rewriting, v.path, "")
 	v.rewrites.handler = out.Handler
 	switch out.Kind {
@@ -161,7 +162,7 @@ func (h *host) byRewriting(v *visit, r *http.Request) (*http.Request, bool, int)
 	case rewrite.PassThrough:
 		at, err := readPath(&url.URL{Path: out.Target})
 		if err != nil {
-			return r, false, http.StatusBadRequest
+			return r, false, http.StatusForbidden
 		}
 		v.path = at
 		return withQuery(r, at, out.Query), false, 0
@@ -295,9 +296,11 @@ func (v *visit) addCookies(resp *http.Response) {
 	}
 }
 
-// rewritten adds to an answer of this server what rules have asked for.
+// rewritten adds to an answer of this server what rules have asked for, once.
 func (v *visit) rewritten(header http.Header) {
 	for _, c := range v.rewrites.cookies {
-		header.Add("Set-Cookie", c)
+		if !slices.Contains(header["Set-Cookie"], c) {
+			header.Add("Set-Cookie", c)
+		}
 	}
 }

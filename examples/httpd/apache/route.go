@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/access"
@@ -42,12 +41,6 @@ func (h *host) route(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.path = at
-	if strings.Contains(r.URL.Path, "/..") {
-		if _, _, err := whole.MapURL(r.URL); err != nil { // a path above the root, whatever sections say
-			h.fail(w, r, h.base, exchange.StatusOf(err))
-			return
-		}
-	}
 	for _, step := range h.settings.envIf {
 		step(v, r)
 	}
@@ -136,6 +129,9 @@ func (h *host) serveAs(w http.ResponseWriter, r *http.Request, s *served) {
 	v.client, v.served = r, s
 	if v.target == "" && h.leadsElsewhere(w, unedited, s) {
 		return
+	}
+	if v.target == "" && s.handler == nil {
+		v.rewritten(w.Header())
 	}
 	switch {
 	case v.target != "":

@@ -135,9 +135,7 @@ func (s *Site) Handler(addr string) http.Handler {
 		}
 		defer g.release()
 		v := &visit{site: g, began: time.Now(), before: requestsBefore(r.Context()), came: r}
-		if g.limited {
-			v.refused = g.refuses(addr, r)
-		}
+		v.refused = g.refuses(addr, r)
 		r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
 		verifiedState(r)
 		g.host(addr, r).serve.ServeHTTP(w, r)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -90,8 +91,14 @@ func protocol(r *http.Request) string {
 
 // requestURI is the target as the client sent it, without scheme and host.
 func requestURI(r *http.Request) string {
-	if uri := r.RequestURI; uri != "" && uri[0] == '/' {
+	switch uri := r.RequestURI; {
+	case uri == "":
+	case uri[0] == '/':
 		return uri
+	default: // with scheme and host; r.URL may lead elsewhere by now
+		if u, err := url.ParseRequestURI(uri); err == nil && u.Opaque == "" {
+			return u.RequestURI()
+		}
 	}
 	return r.URL.RequestURI()
 }

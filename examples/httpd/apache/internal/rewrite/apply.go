@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -93,6 +94,9 @@ func (set *Set) Apply(s *State) Result {
 	s.loop()
 	r := &s.result
 	r.Vary, r.Query = append(r.Vary, s.vary...), s.Query
+	if slices.ContainsFunc(r.Cookies, isNoField) { // httpd answers with no such field
+		return Result{Kind: Status, Status: http.StatusInternalServerError}
+	}
 	switch r.Kind {
 	case Path, PassThrough:
 		r.Target = s.File
@@ -125,6 +129,11 @@ func hasControls(s string) bool {
 		}
 	}
 	return false
+}
+
+// isNoField reports whether a text holds what no field may.
+func isNoField(s string) bool {
+	return strings.ContainsFunc(s, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f })
 }
 
 // loop goes from rule to rule.

@@ -23,9 +23,6 @@ func (s *State) addCookie(text string) {
 		}
 		return ""
 	}
-	if strings.ContainsAny(parts[0], "\r\n") {
-		return
-	}
 	for _, c := range s.result.Cookies {
 		if strings.HasPrefix(c, parts[0]+"=") {
 			return

@@ -217,7 +217,7 @@ func (s *State) Variable(name string) string {
 // header returns a field of the request; the answer depends on it.
 func (s *State) header(name string) string {
 	value, ok := s.Server.Header(name)
-	if ok && !s.noVary {
+	if ok && !s.noVary && !strings.EqualFold(name, "Host") { // each host has URLs of its own
 		s.vary = append(s.vary, name)
 	}
 	return value
