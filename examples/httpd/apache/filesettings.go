@@ -163,7 +163,7 @@ func fileDirectives() []directive {
 			s.settings.documentRoot = cleanFolder(b.file(d.Args[0]))
 			return nil
 		}},
-		{name: "Options", in: anywhere, min: 1, max: -1, note: "Indexes, FollowSymLinks and SymLinksIfOwnerMatch have an effect; nothing is negotiated, run or included", apply: func(b *builder, s *scope, d *conf.Directive) error {
+		{name: "Options", in: anywhere, min: 1, max: -1, note: "Indexes, FollowSymLinks and SymLinksIfOwnerMatch have an effect, and MultiViews where one file alone may be meant; nothing is run or included", apply: func(b *builder, s *scope, d *conf.Directive) error {
 			return s.settings.files.options.read(d.Args, folderOptions)
 		}},
 		{name: "DirectoryIndex", in: anywhere, min: 1, max: -1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
@@ -234,7 +234,7 @@ func fileDirectives() []directive {
 		list = append(list, directive{name: name, in: anywhere, min: 1, max: -1, note: "the list of a folder has names and no icons"})
 	}
 	for _, name := range []string{"LanguagePriority", "ForceLanguagePriority", "CacheNegotiatedDocs", "MultiviewsMatch"} {
-		list = append(list, directive{name: name, in: anywhere, min: 1, max: -1, note: "nothing is negotiated"})
+		list = append(list, directive{name: name, in: anywhere, min: 1, max: -1, note: "nothing is chosen among several files"})
 	}
 	return list
 }

@@ -88,6 +88,9 @@ func besidePHP(t *testing.T, file, modules string, tree map[string]string, rows 
 				if fieldName(l) == "< vary" {
 					l = varied(l)
 				}
+				if file == "multiviews.conf" && fieldName(l) == "< etag" {
+					continue // httpd adds a tag of the choice
+				}
 				if file == "frameworks.conf" {
 					l = pathTranslated.ReplaceAllString(l, "") // httpd says redirect:/… where rules have looked
 				}

@@ -30,6 +30,9 @@ func (h *host) leadsElsewhere(w http.ResponseWriter, r *http.Request, s *served)
 	}
 	disk := &v.found.disk
 	if !disk.IsDir() {
+		if h.negotiated(w, r, s) {
+			return true
+		}
 		to := said(s.files.fallback, "")
 		return disk.Info == nil && to != "" && v.handler == "" && h.leadsTo(w, r, to, 0)
 	}

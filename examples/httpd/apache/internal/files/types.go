@@ -222,6 +222,17 @@ func (r *Rules) Of(name string, types Types) Meta {
 	return m
 }
 
+// KnowsAll reports whether each suffix of a name says something of its file, other
+// than a handler.
+func (r *Rules) KnowsAll(suffixes string, types Types) bool {
+	for s := range strings.SplitSeq(strings.ToLower(suffixes), ".") {
+		if types[s] == "" && r.added[Type][s] == "" && r.added[Charset][s] == "" && r.added[Language][s] == "" && r.added[Encoding][s] == "" {
+			return false
+		}
+	}
+	return true
+}
+
 // WithCharset returns a media type with a charset in place of any that it has.
 func WithCharset(mediaType, charset string) string {
 	base, params, _ := strings.Cut(mediaType, ";")
