@@ -97,6 +97,10 @@ func (c *cluster) member(target string, d *conf.Directive) (*member, error) {
 		}
 	}
 	m := &member{at: d, config: balancer.MemberConfig{Name: target, URL: target}}
+	if plain := plainHost(text); plain != text {
+		_, plain, _ = strings.Cut(plain, "://")
+		m.config.Host, _, _ = strings.Cut(plain, "/")
+	}
 	if _, err := balancer.NewMember(m.config); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/pattern"
 	"github.com/modproxy/modproxy/proxy"
 	"github.com/modproxy/modproxy/proxy/backend"
+	"github.com/modproxy/modproxy/proxy/exchange"
 )
 
 // rule is a ProxyPass or ProxyPassMatch.
@@ -208,7 +209,26 @@ func (r *rule) except() error {
 	return r.makeProto()
 }
 
+// plainHost returns the URL of a backend with its host as requests name it: in lower
+// case, and without the port that its scheme has by default.
+func plainHost(text string) string {
+	scheme, rest, _ := strings.Cut(text, "://")
+	switch strings.ToLower(scheme) {
+	case "http", "https", "h2", "h2c", "ws", "wss":
+		end := len(rest)
+		if i := strings.IndexAny(rest, "/?#$"); i >= 0 {
+			end = i
+		}
+		if strings.HasPrefix(rest[end:], "$") {
+			break // the rest of the host comes from the request
+		}
+		return scheme + "://" + exchange.NormalHost(scheme, rest[:end]) + rest[end:]
+	}
+	return text
+}
+
 func (r *rule) makeProto() (err error) {
+	r.text = plainHost(r.text)
 	if r.dynamic = r.pattern != nil && r.pattern.Standard() == nil; r.dynamic {
 		return nil
 	}

@@ -83,6 +83,7 @@ func (h *host) leadTo(v *visit, target string, escaped, constant bool) (*url.URL
 	if err != nil {
 		return nil, err
 	}
+	_, u.Host, _ = strings.Cut(plainHost(u.Scheme+"://"+u.Host), "://")
 	v.found.rule, v.found.file, v.found.to = ru, "", u
 	return u, nil
 }

@@ -57,7 +57,7 @@ func (r memberTarget) origin() (scheme, authority string) {
 	if isFTP(r.text) {
 		_, rest = cutUser(rest)
 	}
-	return strings.ToLower(scheme), rest
+	return strings.ToLower(scheme), strings.ToLower(rest)
 }
 
 // newLink makes what speaks to a backend, directly or by another proxy.
