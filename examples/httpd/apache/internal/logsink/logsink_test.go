@@ -279,3 +279,19 @@ func TestSyslog(t *testing.T) {
 		require.NoError(t, q.Close())
 	}
 }
+
+// TestProgramEndsOnce: a program that ends because its input has is not taken for one
+// that has failed, however fast it is.
+func TestProgramEndsOnce(t *testing.T) {
+	for range 20 {
+		dir := t.TempDir()
+		w, err := Program("|$echo began >>runs; cat >/dev/null", ProgramOptions{Dir: dir, Stdout: io.Discard, Stderr: io.Discard, Lost: func(int64) {}, Ended: func(err error) { t.Error(err) }})
+		require.NoError(t, err)
+		_, err = io.WriteString(w, "line\n")
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+		b, err := os.ReadFile(filepath.Join(dir, "runs"))
+		require.NoError(t, err)
+		require.Equal(t, "began\n", string(b))
+	}
+}

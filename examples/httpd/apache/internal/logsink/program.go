@@ -212,8 +212,8 @@ func (p *program) Close() error {
 	if p.write == nil {
 		return nil
 	}
+	close(p.stop) // first: a program that ends with its input has not failed
 	err := p.write.Close()
-	close(p.stop)
 	<-p.ended
 	rest, _ := io.ReadAll(p.read)
 	if n := bytes.Count(rest, []byte("\n")); n > 0 {
