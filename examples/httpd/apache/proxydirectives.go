@@ -275,7 +275,7 @@ func applyCookieRule(list func(s *settings) *[]proxy.CookieRule) func(*builder, 
 }
 
 // applyReverse reads "[path] url [interpolate]".
-func applyReverse(_ *builder, s *scope, d *conf.Directive) error {
+func applyReverse(b *builder, s *scope, d *conf.Directive) error {
 	words := d.Args
 	path := s.path
 	if s.context&anyServer != 0 {
@@ -296,6 +296,10 @@ func applyReverse(_ *builder, s *scope, d *conf.Directive) error {
 		}
 	}
 	_, to := cutUnix(words[0])
+	if strings.ContainsAny(to, "?#") || !isURL(to) && (!strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//")) {
+		b.warn(d.Errorf("%s has no effect: %q is neither a URL nor a path, and no answer names it", d.Name, backend.RedactURL(to)))
+		return nil
+	}
 	s.settings.reverse = append(s.settings.reverse, proxy.ReverseRule{Path: path, URL: to})
 	return nil
 }
