@@ -257,6 +257,23 @@ func TestZoneIsNotSent(t *testing.T) {
 	}
 }
 
+// TestUsualPortIsNotSent: httpd leaves port 80 out of Host, and no other.
+func TestUsualPortIsNotSent(t *testing.T) {
+	for target, want := range map[string]string{
+		"http://a.test:80": "a.test", "ws://a.test:80": "a.test", "h2c://a.test:80": "a.test", "http://[::1]:80": "[::1]",
+		"http://a.test:8080": "a.test:8080", "http://a.test:443": "a.test:443", "https://a.test:80": "a.test:80", "https://a.test:443": "a.test:443",
+	} {
+		u, err := url.Parse(target)
+		require.NoError(t, err)
+		got, err := exchange.OutgoingHost(&http.Request{URL: u})
+		require.NoError(t, err)
+		require.Equal(t, want, got, target)
+		got, err = exchange.OutgoingHost(&http.Request{URL: u, Host: "own.test:80"})
+		require.NoError(t, err)
+		require.Equal(t, "own.test:80", got)
+	}
+}
+
 // TestDoorsOnTheWire sends bytes to a server, in HTTP/1.1 and HTTP/2, and looks
 // at what the backend is told.
 func TestDoorsOnTheWire(t *testing.T) {

@@ -173,11 +173,14 @@ func CheckHost(r *http.Request) error {
 
 // OutgoingHost returns what a transport tells a backend as Host: the request's
 // own, or else that of its URL, without the zone of an address (RFC 6874 section
-// 4). An error is a [*Error] with status 400 that wraps [ErrHost].
+// 4) and, as Apache's, without port 80 where that is the usual one. An error is a [*Error] with status 400 that wraps [ErrHost].
 func OutgoingHost(r *http.Request) (string, error) {
 	host := r.Host
 	if host == "" {
 		host = withoutZone(r.URL.Host)
+		if strings.HasSuffix(host, ":80") && backend.DefaultPort(r.URL.Scheme) == "80" {
+			host = host[:len(host)-len(":80")]
+		}
 	}
 	_, _, err := ParseHost(host)
 	return host, err
