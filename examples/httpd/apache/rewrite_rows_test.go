@@ -95,6 +95,16 @@ var rewriteRows = []row{
 	{name: "cond: /nc X-NC: x", host: "cond.test:99", line: "/nc", fields: "X-NC: x"},
 	{name: "cond: /cookie Cookie: a=b; session=xyz; c=d", host: "cond.test:99", line: "/cookie", fields: "Cookie: a=b; session=xyz; c=d"},
 
+	// Words.
+	{name: "words: a blank behind a backslash, in an expression", host: "flag.test:99", line: "/words/1/a%20b-c"},
+	{name: "words: a blank behind a backslash, in a target", host: "flag.test:99", line: "/words/2/a"},
+	{name: "words: flags in quotes", host: "flag.test:99", line: "/words/3/a%20b%3Fc%26d"},
+	{name: "words: two backslashes in quotes", host: "flag.test:99", line: "/words/4/a%5Cxb"},
+	{name: "words: two backslashes in quotes, without", host: "flag.test:99", line: "/words/4/a.b"},
+	{name: "words: other quotes in quotes", host: "flag.test:99", line: "/words/5/a.b"},
+	{name: "words: a blank in a condition", host: "flag.test:99", line: "/words/6/x", fields: "X-Words: a b"},
+	{name: "words: a blank in what a condition looks at, and more words", host: "flag.test:99", line: "/words/7/x", fields: "X-Words: A b"},
+
 	// Flags.
 	{name: "flag: /p/a%20b", host: "flag.test:99", line: "/p/a%20b"},
 	{name: "flag: /p/a%2525b", host: "flag.test:99", line: "/p/a%2525b"},

@@ -9,11 +9,11 @@ import (
 // TestRewriteErrors: what is wrong with a rule or redirect is told at the start.
 func TestRewriteErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"RewriteRule ^/ /x L":              `x.conf:2: RewriteRule: flags stand in brackets, not as "L"`,
+		"RewriteRule ^/ /x L":              `x.conf:2: RewriteRule: flags stand in brackets, and a word with blanks in quotes`,
 		"RewriteRule ^/ /x [NX]":           `x.conf:2: RewriteRule: flag "nx" is not known`,
 		"RewriteRule ^/ /x [H=cgi-script]": "x.conf:2: RewriteRule: handler \"cgi-script\": scripts are not run here; an application that speaks FastCGI or HTTP is reached by \"proxy:…\"",
 		"RewriteRule ^/ gopher2://b/ [P]":  `x.conf:2: RewriteRule: scheme "gopher2" is not known`,
-		"RewriteCond %{X} a OR":            `x.conf:2: RewriteCond: flags stand in brackets, not as "OR"`,
+		"RewriteCond %{X} a OR":            `x.conf:2: RewriteCond: flags stand in brackets, and a word with blanks in quotes`,
 		"RewriteCond expr \"%{X}\"":        "x.conf:2: RewriteCond: expression: byte 1: variable %{X} is not known",
 		"RewriteBase /":                    "x.conf:2: RewriteBase may not stand here",
 		"RewriteMap m prg:/bin/m":          "x.conf:2: RewriteMap: prg: is not supported, for no programs are started: txt: with a file can do the same",

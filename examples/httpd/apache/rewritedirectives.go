@@ -105,15 +105,19 @@ func rewriteDirectives() []directive {
 			s.rewriting().base = d.Args[0]
 			return nil
 		}},
-		{name: "RewriteCond", in: anywhere, min: 2, max: 3, apply: func(b *builder, s *scope, d *conf.Directive) error {
-			c, err := rewrite.ParseCond(d.Args, parseRewriteExpr)
+		{name: "RewriteCond", in: anywhere, min: 1, max: -1, apply: func(b *builder, s *scope, d *conf.Directive) error {
+			words, err := rewriteWords(b, d)
+			if err != nil {
+				return err
+			}
+			c, err := rewrite.ParseCond(words, parseRewriteExpr)
 			own := s.rewriting()
 			if err == nil {
 				own.conds, own.condAt = append(own.conds, c), d
 			}
 			return err
 		}},
-		{name: "RewriteRule", in: anywhere, min: 2, max: 3, apply: applyRewriteRule},
+		{name: "RewriteRule", in: anywhere, min: 1, max: -1, apply: applyRewriteRule},
 		{name: "RewriteMap", in: anyServer, min: 2, max: 3, note: "txt, rnd and int", apply: func(b *builder, s *scope, d *conf.Directive) error {
 			m, err := rewrite.ParseMap(d.Args[1], b.file)
 			own := s.rewriting()
@@ -181,7 +185,11 @@ func applyRewriteOptions(b *builder, s *scope, d *conf.Directive) error {
 
 func applyRewriteRule(b *builder, s *scope, d *conf.Directive) error {
 	own := s.rewriting()
-	r, err := rewrite.ParseRule(d.Args, own.conds)
+	words, err := rewriteWords(b, d)
+	if err != nil {
+		return err
+	}
+	r, err := rewrite.ParseRule(words, own.conds)
 	own.conds = nil
 	if err != nil {
 		return err

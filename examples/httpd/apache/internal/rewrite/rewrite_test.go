@@ -51,8 +51,8 @@ func newSet(t testing.TB, lines ...string) *Set {
 
 func TestParseErrors(t *testing.T) {
 	for line, want := range map[string]string{
-		"^/ /x L":             `flags stand in brackets, not as "L"`,
-		"^/ /x [L":            `flags stand in brackets, not as "[L"`,
+		"^/ /x L":             `flags stand in brackets, and a word with blanks in quotes`,
+		"^/ /x [L":            `flags stand in brackets, and a word with blanks in quotes`,
 		"^/ /x [LAST,OOPS]":   `flag "oops" is not known`,
 		"( /x":                `regular expression "(": missing )`,
 		"^/ /x [R=abc]":       `"abc" is no status`,
@@ -66,7 +66,7 @@ func TestParseErrors(t *testing.T) {
 		require.EqualError(t, err, want, line)
 	}
 	for line, want := range map[string]string{
-		"%{X} a OR":     `flags stand in brackets, not as "OR"`,
+		"%{X} a OR":     `flags stand in brackets, and a word with blanks in quotes`,
 		"%{X} a [L]":    `flag "l" is not known`,
 		"%{X} -gt [NC]": `-gt and its number are one argument: "-gt 5"`,
 		"%{X} -gtx":     `"x" is no number`,

@@ -152,7 +152,7 @@ func compile(expression string, fold bool) (*pattern.Pattern, error) {
 // eachFlag reads "[key=value,key]".
 func eachFlag(list string, set func(key, value string) error) error {
 	if len(list) < 2 || list[0] != '[' || list[len(list)-1] != ']' {
-		return fmt.Errorf("flags stand in brackets, not as %q", list)
+		return errors.New("flags stand in brackets, and a word with blanks in quotes")
 	}
 	for one := range strings.SplitSeq(list[1:len(list)-1], ",") {
 		key, value, _ := strings.Cut(strings.TrimSpace(one), "=")
