@@ -67,11 +67,13 @@ ProxyFCGISetEnvIf "%{REQUEST_METHOD} == 'POST'" QUERY post
 ProxyFCGISetEnvIf "%{reqenv:SCRIPT_FILENAME} =~ m#^proxy:fcgi://app.test:9000/srv/#" UNDER srv
 ProxyFCGISetEnvIf "true" !CONTEXT_DOCUMENT_ROOT
 `, "/a.php/i?x=1", 200, []string{"ALWAYS=1\n", "HAS_INFO=yes\n", "QUERY=one\n", "UNDER=srv\n", "!CONTEXT_DOCUMENT_ROOT"}},
-		"SetEnv":           {match + "SetEnv SITE blue", "/a.php", 200, []string{"SITE=blue\n"}},
-		"FilesMatch":       {"DocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</FilesMatch>", "/d/a.php/i", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://app.test:9000/srv/www/d/a.php\n", "DOCUMENT_ROOT=/srv/www\n", "PATH_TRANSLATED=/srv/www/i\n"}},
-		"FilesMatch, unix": {"DocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:unix:" + socket + "|fcgi://localhost/\"\n</FilesMatch>", "/a.php", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://localhost//srv/www/a.php\n", "on unix"}},
-		"FilesMatch, no":   {"DocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</FilesMatch>", "/a.txt", 200, []string{"text"}},
-		"Files":            {"DocumentRoot /srv/www\n<Files run.cgi>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</Files>", "/run.cgi", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://app.test:9000/srv/www/run.cgi\n"}},
+		"SetEnv":                            {match + "SetEnv SITE blue", "/a.php", 200, []string{"SITE=blue\n"}},
+		"FilesMatch":                        {"DocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</FilesMatch>", "/d/a.php/i", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://app.test:9000/srv/www/d/a.php\n", "DOCUMENT_ROOT=/srv/www\n", "PATH_TRANSLATED=/srv/www/i\n"}},
+		"FilesMatch, unix":                  {"DocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:unix:" + socket + "|fcgi://localhost/\"\n</FilesMatch>", "/a.php", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://localhost//srv/www/a.php\n", "on unix"}},
+		"FilesMatch, a worker's socket":     {"DocumentRoot /srv/www\n<Proxy \"unix:" + socket + "|fcgi://php\">\nProxySet timeout=9\n</Proxy>\n<FilesMatch \\.php$>\nSetHandler \"proxy:fcgi://php\"\n</FilesMatch>", "/a.php", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://php/srv/www/a.php\n", "on unix"}},
+		"ProxyPassMatch, a worker's socket": {"<Proxy \"unix:" + socket + "|fcgi://php/\">\n</Proxy>\nProxyPassMatch ^/(.*\\.php)$ fcgi://php/srv/$1", "/a.php", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://php/srv/a.php\n", "on unix"}},
+		"FilesMatch, no":                    {"DocumentRoot /srv/www\n<FilesMatch \\.php$>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</FilesMatch>", "/a.txt", 200, []string{"text"}},
+		"Files":                             {"DocumentRoot /srv/www\n<Files run.cgi>\nSetHandler \"proxy:fcgi://app.test:9000\"\n</Files>", "/run.cgi", 200, []string{"SCRIPT_FILENAME=proxy:fcgi://app.test:9000/srv/www/run.cgi\n"}},
 		"BalancerMember": {"<Proxy balancer://php>\nBalancerMember fcgi://app.test:9000\nBalancerMember unix:" + socket + "|fcgi://two\n</Proxy>\n" +
 			"ProxyPassMatch ^/(.*\\.php)$ balancer://php/srv/$1", "/a.php", 200, []string{"/srv/a.php\n", "/a.php AUTH"}},
 	} {

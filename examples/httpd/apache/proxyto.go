@@ -104,6 +104,9 @@ func (h *host) ruleOf(socket, scheme, authority, text string, constant bool) (*r
 	if err := checkScheme(scheme); err != nil && scheme != "balancer" {
 		return nil, &exchange.Error{Op: exchange.OpRequest, Status: http.StatusForbidden, Err: err}
 	}
+	if socket == "" {
+		socket, _ = cutUnix(h.workerOf(text))
+	}
 	whole := scheme + "://" + authority
 	if socket != "" {
 		whole = "unix:" + socket + "|" + whole

@@ -40,6 +40,10 @@ RewriteEngine On
 RewriteRule ^/http/(.*)$ http://backend.test/$1 [P]
 RewriteRule ^/https/(.*)$ https://secure.test/$1 [P]
 RewriteRule ^/unix/(.*)$ unix:`+socket+`|http://inside/$1 [P]
+<Proxy "unix:`+socket+`|http://worker">
+    ProxySet timeout=20
+</Proxy>
+RewriteRule ^/worker/(.*)$ http://worker/$1 [P]
 RewriteRule ^/fcgi/(.*)$ fcgi://app.test:9000/srv/$1 [P]
 RewriteRule ^/ajp/(.*)$ ajp://container.test:8009/$1 [P]
 RewriteRule ^/balancer/(.*)$ balancer://pool/$1 [P]
@@ -56,6 +60,8 @@ ProxyPassMatch ^/(?=no)no !
 		"/http/a?b=c":                      "/a?b=c for backend.test",
 		"/https/a%20b":                     "/a%20b for secure.test",
 		"/unix/a?b":                        "/a?b for inside",
+		"/worker/a?b":                      "/a?b for worker",
+		"/named/http/worker/x":             "/x for worker",
 		"/ajp/a?b=c":                       "/a?b=c for",
 		"/balancer/a?b":                    "/member/a?b for backend.test",
 		"/fcgi/x/a.php?b":                  "/srv/x/a.php\n",

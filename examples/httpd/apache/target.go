@@ -30,7 +30,7 @@ func (h *host) startRule(r *rule) error {
 		h.setRoute(r, p)
 		return nil
 	}
-	target, err := newTarget(r.target, r.params)
+	target, err := newTarget(h.workerOf(r.target), r.params)
 	if err != nil {
 		return err
 	}
@@ -46,6 +46,28 @@ func (h *host) startRule(r *rule) error {
 	}
 	h.setRoute(r, t)
 	return nil
+}
+
+// workerOf returns a target with the socket of the worker that it belongs to: of the
+// <Proxy "unix:/path|url"> whose URL is the longest that it is, or is below.
+func (h *host) workerOf(target string) string {
+	if socket, _ := cutUnix(target); socket != "" || isBalancer(target) {
+		return target
+	}
+	longest, at := "", ""
+	for _, p := range h.proxies {
+		if p.pattern != nil {
+			continue
+		}
+		socket, url := cutUnix(p.path)
+		if socket != "" && len(url) > len(longest) && isBelow(target, url) {
+			longest, at = url, socket
+		}
+	}
+	if at != "" {
+		target = "unix:" + at + "|" + target
+	}
+	return target
 }
 
 // origin returns scheme and authority of a backend.
@@ -296,7 +318,7 @@ func (h *host) newHandler(r *rule, s *served) (*proxy.Handler, error) {
 	if balanced {
 		h.applyMembers(members, ph)
 	}
-	h.applyParams(r.target, r.params, unusedTransport(), ph)
+	h.applyParams(h.workerOf(r.target), r.params, unusedTransport(), ph)
 	return ph, nil
 }
 
