@@ -15,12 +15,13 @@ import (
 // <DirectoryMatch>, then <Files>. A code above 0 is an error.
 func (h *host) around(v *visit) (list sectionList, code int) {
 	options := h.settings.files.options
-	var allowed *override
+	var allowed permission
 	next, named := 0, h.files // of h.folders the first that is deeper than those that were entered
 	add := func(s *scope) {
 		list = append(list, s)
 		options = options.merge(s.settings.files.options)
-		over(&allowed, s.settings.files.override)
+		over(&allowed.by, s.settings.files.override)
+		over(&allowed.names, s.settings.files.overrideNames)
 		named = behind(named, s.files)
 	}
 	enter := func(dir string) (files.Links, error) {

@@ -168,6 +168,39 @@ func TestOverridesChange(t *testing.T) {
 	}
 }
 
+// TestOverrideListBesideClasses: AllowOverrideList of an inner folder adds to the
+// AllowOverride of an outer one, and takes nothing from it.
+func TestOverrideListBesideClasses(t *testing.T) {
+	root := writeFiles(t, map[string]string{"in/a.txt": "a", "in/.htaccess": "Require all denied\n", "list/a.txt": "a", "list/.htaccess": "Header set X-List 1\n", "both/a.txt": "a", "both/.htaccess": "Header set X-Both 1\nRequire all granted\n", "off/a.txt": "a", "off/.htaccess": "Nonsense\n"})
+	p := start(t, `
+DocumentRoot `+root+`
+<Directory `+root+`>
+    AllowOverride AuthConfig
+</Directory>
+<DirectoryMatch never>
+</DirectoryMatch>
+<Directory `+root+`/in>
+    AllowOverrideList Header
+</Directory>
+<Directory `+root+`/list>
+    AllowOverride None
+    AllowOverrideList Header
+</Directory>
+<Directory `+root+`/both>
+    AllowOverrideList Header
+</Directory>
+<Directory `+root+`/off>
+    AllowOverride None
+</Directory>
+`, echo)
+	for path, want := range map[string]int{"/in/a.txt": 403, "/list/a.txt": 200, "/both/a.txt": 200, "/off/a.txt": 200} {
+		resp, _ := p.get("80", "h.test"+path)
+		require.Equal(t, want, resp.StatusCode, path)
+		require.Equal(t, path == "/list/a.txt", resp.Header.Get("X-List") == "1", path)
+		require.Equal(t, path == "/both/a.txt", resp.Header.Get("X-Both") == "1", path)
+	}
+}
+
 // TestOverridesAtOnce: requests that come while a .htaccess is being written find
 // what it said before or says now.
 func TestOverridesAtOnce(t *testing.T) {

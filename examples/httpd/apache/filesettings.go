@@ -11,8 +11,9 @@ import (
 
 // fileSettings say what becomes of files and folders.
 type fileSettings struct {
-	options  flags[folderOption] // Options
-	override *override           // AllowOverride
+	options       flags[folderOption] // Options
+	override      *override           // AllowOverride
+	overrideNames *[]string           // AllowOverrideList
 
 	index         []string // DirectoryIndex; an empty one is none, nil is not said
 	indexRedirect *int     // DirectoryIndexRedirect: 0 for off
@@ -37,6 +38,7 @@ type fileSettings struct {
 func (s fileSettings) merge(inner fileSettings) fileSettings {
 	s.options = s.options.merge(inner.options)
 	over(&s.override, inner.override)
+	over(&s.overrideNames, inner.overrideNames)
 	if inner.index != nil {
 		s.index = inner.index
 	}

@@ -36,13 +36,24 @@ const (
 	overrideAll = overrideAuth | overrideInfo | overrideIndexes | overrideLimit | overrideOptions
 )
 
-// override is what AllowOverride and AllowOverrideList permit in .htaccess.
+// override is what AllowOverride permits in .htaccess.
 type override struct {
 	classes        overrideClass
 	options        []string // of Options=…; nil for all
-	names          []string // AllowOverrideList
 	ignores        bool     // Nonfatal=Override: what is not permitted is left out
 	ignoresUnknown bool     // Nonfatal=Unknown
+}
+
+// permission is what may stand in the .htaccess of a folder: AllowOverride and
+// AllowOverrideList, of which each has its own place.
+type permission struct {
+	by    *override // nil for nothing
+	names *[]string // nil for none
+}
+
+// none reports whether nothing may stand there, so that the file is not looked for.
+func (p permission) none() bool {
+	return (p.by == nil || p.by.classes == 0) && len(said(p.names, nil)) == 0
 }
 
 // overrideDirectives are those that say which files in folders count.
@@ -53,12 +64,11 @@ func overrideDirectives() []directive {
 			if s.overridesNothing(b, d) {
 				return nil
 			}
-			o := s.ownOverride()
+			names := append(said(s.settings.files.overrideNames, nil), d.Args...)
 			if len(d.Args) == 1 && strings.EqualFold(d.Args[0], "none") {
-				o.names = nil
-				return nil
+				names = nil
 			}
-			o.names = append(o.names, d.Args...)
+			s.settings.files.overrideNames = &names
 			return nil
 		}},
 		{name: "AccessFileName", in: anyServer, min: 1, max: -1, apply: func(_ *builder, s *scope, d *conf.Directive) error {
@@ -148,7 +158,7 @@ type overrides struct {
 // overrideKey is a file, and what was permitted in it.
 type overrideKey struct {
 	name    string
-	allowed *override
+	allowed permission
 }
 
 type overrideFile struct {
@@ -159,8 +169,8 @@ type overrideFile struct {
 
 // read returns what the .htaccess of a folder says, nil without one. The file is
 // looked at each time, and read when it has changed.
-func (o *overrides) read(h *host, dir string, allowed *override) (*scope, error) {
-	if allowed == nil || allowed.classes == 0 && len(allowed.names) == 0 {
+func (o *overrides) read(h *host, dir string, allowed permission) (*scope, error) {
+	if allowed.none() {
 		return nil, nil
 	}
 	names := h.settings.accessFiles
@@ -230,7 +240,8 @@ func (o *overrides) parse(h *host, key overrideKey, text []byte) (*scope, error)
 }
 
 // permitted returns the directives that may stand in a .htaccess file.
-func (b *builder) permitted(list []*conf.Directive, allowed *override) (out []*conf.Directive, err error) {
+func (b *builder) permitted(list []*conf.Directive, p permission) (out []*conf.Directive, err error) {
+	allowed := said(p.by, override{})
 	for _, d := range list {
 		class, sections, known := classOf(d)
 		if !known {
@@ -242,7 +253,7 @@ func (b *builder) permitted(list []*conf.Directive, allowed *override) (out []*c
 				return nil, err
 			}
 		}
-		ok := known && (sections || allowed.classes&class != 0 || slices.ContainsFunc(allowed.names, d.Is))
+		ok := known && (sections || allowed.classes&class != 0 || slices.ContainsFunc(said(p.names, nil), d.Is))
 		if ok && d.Is("Options") && allowed.classes&overrideOptions != 0 && allowed.options != nil {
 			for _, w := range d.Args {
 				ok = ok && slices.Contains(allowed.options, strings.ToLower(strings.TrimLeft(w, "+-")))
@@ -258,7 +269,7 @@ func (b *builder) permitted(list []*conf.Directive, allowed *override) (out []*c
 		}
 		if sections {
 			inner := *d
-			if inner.Children, err = b.permitted(d.Children, allowed); err != nil {
+			if inner.Children, err = b.permitted(d.Children, p); err != nil {
 				return nil, err
 			}
 			d = &inner

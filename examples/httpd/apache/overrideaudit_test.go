@@ -67,7 +67,7 @@ func TestOverridesChangeNothingElse(t *testing.T) {
 		}
 		for _, w := range words {
 			text := d.name + " " + w + "\n"
-			if _, err := new(overrides).parse(h, overrideKey{name: "/srv/.htaccess", allowed: &override{classes: overrideAll}}, []byte(text)); err == nil {
+			if _, err := new(overrides).parse(h, overrideKey{name: "/srv/.htaccess", allowed: permission{by: &override{classes: overrideAll}}}, []byte(text)); err == nil {
 				applied++
 			}
 			require.Equal(t, before, shape(h.scope), text)
