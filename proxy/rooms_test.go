@@ -29,7 +29,7 @@ type size struct{ files, names int }
 var sizes = map[string]size{
 	"proxy":                       {47, 36},  // the most subjects that a user meets at once
 	"proxy/backend":               {25, 54},  // whom a connection serves is a word of its own
-	"proxy/exchange":              {28, 112}, // what six transports share: the widest on purpose, so that no other is; what a number means is one thing more
+	"proxy/exchange":              {28, 113}, // what six transports share: the widest on purpose, so that no other is; what a number means is one thing more
 	"proxy/exchange/exchangetest": {10, 8},
 	"proxy/tunnel":                {14, 10},
 	"proxy/access":                {16, 25},

@@ -80,10 +80,20 @@ func FactsOf(r *http.Request, trusted []netip.Prefix) Facts {
 	}
 	if f.Host == "" {
 		f.Host = r.Host
+		if host, ok := ctx.Value(contextkey.ClientHost{}).(string); ok {
+			f.Host = host
+		}
 	}
 	f.Client = r.RemoteAddr
 	f.noteUser(ctx)
 	return f
+}
+
+// WithClientHost returns the request with the fact that its client has used another
+// Host than it now has: for middleware that changes Host for the backend alone.
+// What points clients back here, such as a Location that is mapped, has the client's.
+func WithClientHost(r *http.Request, host string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), contextkey.ClientHost{}, host))
 }
 
 // noteUser completes f.

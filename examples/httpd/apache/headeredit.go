@@ -133,6 +133,9 @@ func editRequest(r *http.Request, edits []*headerEdit, early bool) *http.Request
 	edit(out.Header, edits, &out, func(e *headerEdit) bool { return e.early == early })
 	out.Host = strings.Join(out.Header["Host"], ", ")
 	delete(out.Header, "Host")
+	if out.Host != r.Host && !early { // httpd, too, takes the client's for redirects
+		return exchange.WithClientHost(&out, r.Host)
+	}
 	return &out
 }
 

@@ -25,6 +25,8 @@ var headerRows = []row{
 	{name: "Host set", host: "host.test", line: "/set/x"},
 	{name: "Host unset", host: "host.test", line: "/unset/x"},
 	{name: "Host edited", host: "host.test", line: "/edit/x"},
+	{name: "Host set, redirect of the backend", host: "host.test", line: "/set/x", answer: "302 Found|Location: http://ORIGIN/set/y"},
+	{name: "Host edited, redirect of the backend", host: "host.test:81", line: "/edit/x", answer: "302 Found|Location: http://ORIGIN/edit/y"},
 
 	// Names that much software takes for others.
 	{name: "spelling", host: "spelling.test", line: "/x"},
