@@ -168,6 +168,18 @@ func TestOverridesChange(t *testing.T) {
 	}
 }
 
+// TestIncludesAreNotShown: a page that mod_include would put together is no file.
+func TestIncludesAreNotShown(t *testing.T) {
+	root := writeFiles(t, map[string]string{"a.shtml": "<!--#exec cmd=\"x\" -->", "a.txt": "a", "b.shtml.txt": "b"})
+	p := start(t, "DocumentRoot "+root+"\nOptions +Includes\nAddType text/html .shtml\nAddOutputFilter INCLUDES;DEFLATE .shtml\n", echo)
+	require.Contains(t, p.stderr.String(), "server-side includes")
+	for path, want := range map[string]int{"/a.shtml": 403, "/a.shtml/x": 403, "/b.shtml.txt": 403, "/a.txt": 200} {
+		resp, body := p.get("80", "h.test"+path)
+		require.Equal(t, want, resp.StatusCode, path)
+		require.NotContains(t, body, "exec")
+	}
+}
+
 // TestOverrideListBesideClasses: AllowOverrideList of an inner folder adds to the
 // AllowOverride of an outer one, and takes nothing from it.
 func TestOverrideListBesideClasses(t *testing.T) {

@@ -316,11 +316,26 @@ RewriteRule ^/to/([^/]+)$ http://$1:PORT/ [P]
 	}
 }
 
+// TestOpenProxy: a forward proxy of which nobody says who may use it serves nobody, and
+// the rules beside it work.
+func TestOpenProxy(t *testing.T) {
+	for _, config := range []string{"ProxyRequests On\n", "ProxyRequests On\n<Proxy *>\n</Proxy>\n", "ProxyRequests On\n<Proxy *>\nProxySet timeout=3\n</Proxy>\n"} {
+		for _, around := range []string{"%s", "<VirtualHost *:80>\n%s</VirtualHost>\n"} {
+			p := start(t, "Listen 80\n"+fmt.Sprintf(around, config+"AllowCONNECT 80\nProxyPass /a http://backend.test/a\n"), echo)
+			require.Contains(t, p.stderr.String(), "says who may use the forward proxy", config)
+			resp, _ := p.get("80", "x.test/a")
+			require.Equal(t, 200, resp.StatusCode)
+			for _, line := range []string{"GET http://backend.test/a HTTP/1.1\r\nHost: backend.test", "CONNECT backend.test:80 HTTP/1.1\r\nHost: backend.test:80"} {
+				got := ask(t, p.server.addresses()["80"], line+"\r\nConnection: close\r\n\r\n")
+				require.Equal(t, "< 403", got[0], line)
+			}
+			p.stop()
+		}
+	}
+}
+
 func TestForwardMistakes(t *testing.T) {
 	for config, want := range map[string]string{
-		"ProxyRequests On\n": "no Require in <Proxy *>",
-		"ProxyRequests On\n<Proxy *>\nProxySet timeout=3\n</Proxy>\n": "no Require in <Proxy *>",
-		"<VirtualHost *:80>\nProxyRequests On\n</VirtualHost>\n":      "no Require in <Proxy *>",
 		"AllowCONNECT x\n":                                    `"x" is no port`,
 		"ProxyRemote * socks5://x:1\n":                        "is no http or https URL",
 		"ProxyRemote * http://x:1 alice\n":                    "user:password",

@@ -130,10 +130,9 @@ func applyProxyRemote(_ *builder, s *scope, d *conf.Directive) (err error) {
 	return nil
 }
 
-// checkForward refuses a forward proxy that nobody could use: without any
-// requirement, ours refuses all.
-func (b *builder) checkForward() error {
-	var all conf.Errors
+// checkForward warns of a forward proxy that nobody can use: without any requirement,
+// ours refuses all. Many files have it beside rules that work.
+func (b *builder) checkForward() {
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
 		if !said(s.settings.forward.requests, false) {
 			continue
@@ -145,8 +144,8 @@ func (b *builder) checkForward() error {
 			}
 		}
 		if !required {
-			all.Add(s.settings.forward.at.Errorf("ProxyRequests On: no Require in <Proxy *> says who may use the proxy"))
+			b.warn(conf.WithHint(s.settings.forward.at.Errorf("no Require in <Proxy *> says who may use the forward proxy: all of its requests are answered with 403, where httpd serves everybody"),
+				"ProxyRequests Off, or Require in <Proxy *>"))
 		}
 	}
-	return all.Err()
 }

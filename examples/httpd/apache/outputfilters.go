@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/conf"
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/files"
 	"github.com/modproxy/modproxy/examples/httpd/apache/internal/filter"
 )
 
@@ -92,7 +93,13 @@ func filterDirectives() []directive {
 			return err
 		}},
 		{name: "AddOutputFilter", in: anywhere, min: 2, max: -1, note: "as SetOutputFilter; by the name of a file, or of the backend's URL", apply: func(b *builder, s *scope, d *conf.Directive) error {
-			names, err := b.filterNames(d, d.Args[0])
+			text := d.Args[0]
+			if words := strings.Split(text, ";"); slices.ContainsFunc(words, isIncludes) { // what would be put together is not shown as it is
+				b.warn(d.Errorf("pages with server-side includes are not put together here: files of these names are answered with 403"))
+				s.settings.files.mime.Add(files.Handler, "server-parsed", d.Args[1:]...)
+				text = strings.Join(slices.DeleteFunc(words, isIncludes), ";")
+			}
+			names, err := b.filterNames(d, text)
 			s.settings.filters.name(names, d.Args[1:])
 			return err
 		}},
@@ -206,6 +213,9 @@ func (s *filterSettings) name(names, extensions []string) {
 		s.named = append(s.named, namedFilter{strings.ToLower(strings.TrimPrefix(e, ".")), names})
 	}
 }
+
+// isIncludes reports whether a filter is that of mod_include.
+func isIncludes(name string) bool { return strings.EqualFold(name, "INCLUDES") }
 
 // filterNames reads "name;name", and leaves out what can be missed.
 func (b *builder) filterNames(d *conf.Directive, text string) (list []string, err error) {

@@ -260,7 +260,7 @@ func build(list []*conf.Directive, opt options, warn func(error)) (*builder, err
 	for _, s := range append([]*scope{b.main}, b.vhosts...) {
 		b.opt.parents = b.opt.parents || len(s.settings.forward.remotes) > 0
 	}
-	all.Add(b.checkForward())
+	b.checkForward()
 	if len(b.main.listen) == 0 {
 		for _, v := range b.vhosts {
 			for _, a := range v.addresses {
