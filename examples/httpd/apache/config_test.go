@@ -62,7 +62,7 @@ func TestConfigurationErrors(t *testing.T) {
 		"<Location /a>\nRequire not ip 1\n</Location>": "x.conf:3: Require: a negative Require has no effect in <RequireAny>: put it into <RequireAll>",
 		"<Location /a>\n<RequireNone>\nRequire local\n</RequireNone>\n</Location>":   "x.conf:3: RequireNone: <RequireNone> has no effect in <RequireAny>: put it into <RequireAll>",
 		"<Location /a>\n<RequireAll>\nRequire not local\n</RequireAll>\n</Location>": "x.conf:3: RequireAll: the section has only negative requirements",
-		"LogLevel loud":    `x.conf:2: LogLevel: level "loud" is not known: emerg, alert, crit, error, warn, notice, info, debug and trace1 to trace8 are`,
+		"LogLevel loud": `x.conf:2: LogLevel: level "loud" is not known: emerg, alert, crit, error, warn, notice, info, debug and trace1 to trace8 are`,
 		"<VirtualHost *:80>\nGlobalLog x %U\n</VirtualHost>": "x.conf:3: GlobalLog may not stand here",
 		`LogFormat "%z" x`:                            "x.conf:2: LogFormat: accesslog: %z is not known",
 		"ProxyErrorOverride On 300":                   `x.conf:2: ProxyErrorOverride: "300" is no code from 400 to 599`,

@@ -1,6 +1,7 @@
 package apache
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"os"
@@ -232,7 +233,11 @@ func (c comparison) alone(t *testing.T, golden string) {
 					line = strings.ReplaceAll(line, value, "${"+name+"}")
 				}
 			}
-			all.WriteString(strings.ReplaceAll(line, strings.Repeat("x", 100), "(x100)") + "\n")
+			line = strings.ReplaceAll(line, strings.Repeat("x", 100), "(x100)")
+			if len(line) > 4<<10 {
+				line = fmt.Sprintf("%s… %d bytes, %x", line[:100], len(line), sha256.Sum256([]byte(line)))
+			}
+			all.WriteString(line + "\n")
 		}
 	}
 	golden = "testdata/" + golden
