@@ -82,7 +82,7 @@ func (t *Transport) variables(p *cgi.Params, r, client *http.Request, role role,
 // path below one, FastCGI 1.0 section 6.3.
 func (t *Transport) addScript(p *cgi.Params, r *http.Request, role role, s *script) {
 	filename := s.filename
-	if t.Type == BackendGeneric {
+	if t.Type == BackendFPM {
 		filename = "proxy:fcgi://" + r.URL.Host + filename
 	}
 	p.Add("SCRIPT_FILENAME", filename)

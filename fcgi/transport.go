@@ -25,11 +25,12 @@ const (
 type BackendType int
 
 const (
-	// BackendFPM names the script by its path: SCRIPT_FILENAME=/srv/a.php.
-	BackendFPM BackendType = iota
-	// BackendGeneric names it by its URL, as Apache does for applications that
-	// it does not know: SCRIPT_FILENAME=proxy:fcgi://host:port/srv/a.php.
-	BackendGeneric
+	// BackendGeneric names the script by its path: SCRIPT_FILENAME=/srv/a.php. All
+	// applications understand that, php-fpm among them. Apache: GENERIC.
+	BackendGeneric BackendType = iota
+	// BackendFPM names it by its URL, as Apache does by default, and as php-fpm reads
+	// it too: SCRIPT_FILENAME=proxy:fcgi://host:port/srv/a.php. Apache: FPM.
+	BackendFPM
 )
 
 // Transport sends requests to FastCGI applications. It is an
@@ -54,7 +55,7 @@ type Transport struct {
 	// to another.
 	NewBackend func(u *url.URL) *backend.Backend
 
-	// Type says how scripts are named. Zero means [BackendFPM]. Apache:
+	// Type says how scripts are named. Zero means [BackendGeneric]. Apache:
 	// ProxyFCGIBackendType.
 	Type BackendType
 
