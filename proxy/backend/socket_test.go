@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -267,30 +268,32 @@ func TestSchemeH2OffersH2(t *testing.T) {
 }
 
 func TestArm(t *testing.T) {
-	b, m := inMemory()
-	defer b.Close()
-	b.Timeout = time.Hour
-	c := get(t, b)
-	c.Arm(0)
-	first := c.deadline
-	require.GreaterOrEqual(t, first, time.Hour)
-	c.Arm(0)
-	require.Equal(t, first, c.deadline, "it is still far enough ahead")
-	c.Arm(20 * time.Millisecond)
-	_, err := c.Read(make([]byte, 1))
-	var ne net.Error
-	require.ErrorAs(t, err, &ne)
-	require.True(t, ne.Timeout())
-	c.Arm(-1)
-	go func() { _, _ = m.far[0].Write([]byte("x")) }()
-	_, err = c.Read(make([]byte, 1))
-	require.NoError(t, err)
-	c.Arm(time.Second)
-	time.Sleep(700 * time.Millisecond)
-	c.Extend()
-	go func() { time.Sleep(700 * time.Millisecond); _, _ = m.far[0].Write([]byte("x")) }()
-	_, err = c.Read(make([]byte, 1))
-	require.NoError(t, err)
-	c.Disarmed()
-	c.Release(false)
+	synctest.Test(t, func(t *testing.T) {
+		b, m := inMemory()
+		defer b.Close()
+		b.Timeout = time.Hour
+		c := get(t, b)
+		c.Arm(0)
+		first := c.deadline
+		require.GreaterOrEqual(t, first, time.Hour)
+		c.Arm(0)
+		require.Equal(t, first, c.deadline, "it is still far enough ahead")
+		c.Arm(20 * time.Millisecond)
+		_, err := c.Read(make([]byte, 1))
+		var ne net.Error
+		require.ErrorAs(t, err, &ne)
+		require.True(t, ne.Timeout())
+		c.Arm(-1)
+		go func() { _, _ = m.far[0].Write([]byte("x")) }()
+		_, err = c.Read(make([]byte, 1))
+		require.NoError(t, err)
+		c.Arm(time.Second)
+		time.Sleep(700 * time.Millisecond)
+		c.Extend()
+		go func() { time.Sleep(700 * time.Millisecond); _, _ = m.far[0].Write([]byte("x")) }()
+		_, err = c.Read(make([]byte, 1))
+		require.NoError(t, err)
+		c.Disarmed()
+		c.Release(false)
+	})
 }

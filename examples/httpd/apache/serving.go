@@ -349,4 +349,12 @@ func (w *dressedWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
+// ReadFrom lets a file go its shortest way.
+func (w *dressedWriter) ReadFrom(r io.Reader) (int64, error) {
+	if w.dress != nil {
+		w.WriteHeader(http.StatusOK)
+	}
+	return io.Copy(w.ResponseWriter, r)
+}
+
 func (w *dressedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -11,15 +11,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // TestDebian reads Debian's own apache2.conf with the modules that it enables by
 // itself, those of a proxy, all of its conf-available, and a site of ours.
 func TestDebian(t *testing.T) {
 	const etc = "/etc/apache2"
-	if _, err := os.Stat(etc + "/mods-available/proxy.load"); err != nil {
-		t.Skip("no Debian's httpd here")
-	}
+	programs.NeedFile(t, etc+"/mods-available/proxy.load", "apache2")
 	root := t.TempDir()
 	for _, folder := range []string{"mods-available", "conf-available", "sites-available"} {
 		copyFolder(t, filepath.Join(etc, folder), filepath.Join(root, folder))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/modproxy/modproxy/examples/programs"
 	"github.com/modproxy/modproxy/proxy/parsertest"
 )
 
@@ -23,10 +24,7 @@ var cipherStrings = []string{
 // TestCiphersOfOpenSSL: a cipher string leaves the suites that openssl says, of
 // those that Go has.
 func TestCiphersOfOpenSSL(t *testing.T) {
-	program, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("openssl is not installed")
-	}
+	program := programs.Find(t, "openssl", "openssl")
 	for _, text := range cipherStrings {
 		if strings.Contains(text, "FIPS") {
 			continue // its meaning belongs to how OpenSSL was built

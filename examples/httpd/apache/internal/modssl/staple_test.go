@@ -22,6 +22,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ocsp"
+
+	"github.com/modproxy/modproxy/examples/programs"
 )
 
 // authority is one with a certificate that it has issued, chain included.
@@ -101,10 +103,7 @@ func TestStapler(t *testing.T) {
 
 // TestEncryptedKeys: keys that openssl encrypts are read with their passphrase.
 func TestEncryptedKeys(t *testing.T) {
-	program, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("openssl is not installed")
-	}
+	program := programs.Find(t, "openssl", "openssl")
 	dir := t.TempDir()
 	_, _, cert := authority(t, "")
 	der, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/modproxy/modproxy/examples/httpd/apache/internal/plainfile"
 )
 
 // maxMap is how large a file of a map may be.
@@ -84,7 +86,7 @@ func (m *Map) refresh() error {
 	if !info.Mode().IsRegular() || info.Size() > maxMap {
 		return fmt.Errorf("%s is no file of up to %d bytes", m.file, maxMap)
 	}
-	f, err := os.Open(m.file)
+	f, err := plainfile.Open(m.file) // another file may stand there by now
 	if err != nil {
 		return err
 	}
